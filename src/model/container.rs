@@ -1,0 +1,111 @@
+//! A running container, as an engine reports it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::policy::InvalidPolicy;
+use super::{ImageIdentity, ImageSource, Policy, UnitName};
+
+/// 64 hexadecimal digits that name a container.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContainerId(String);
+
+/// Why a text is no container ID.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is not a container ID: expected 64 lower-case hexadecimal digits")]
+pub struct InvalidContainerId(pub String);
+
+impl ContainerId {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first 12 digits, as tables show it.
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for ContainerId {
+    type Err = InvalidContainerId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if text.len() == 64 && text.bytes().all(lower_hex) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidContainerId(text.chars().take(100).collect()))
+        }
+    }
+}
+
+impl TryFrom<String> for ContainerId {
+    type Error = InvalidContainerId;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<ContainerId> for String {
+    fn from(id: ContainerId) -> Self {
+        id.0
+    }
+}
+
+/// Which container engine runs a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// `updater-launch` and the project's own store.
+    Native,
+    Podman,
+}
+
+/// A running container that carries the label `io.containers.autoupdate`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    pub id: ContainerId,
+    pub name: String,
+    pub engine: EngineKind,
+    /// The unit whose cgroup really holds the container; `None` where no unit does.
+    pub unit: Option<UnitName>,
+    /// The policy, or the label's value that names none.
+    #[serde(with = "policy_or_text")]
+    pub policy: Result<Policy, InvalidPolicy>,
+    pub source: ImageSource,
+    /// The image the container was created from.
+    pub image: ImageIdentity,
+}
+
+/// A policy is written as its word; an invalid label value as it stood.
+mod policy_or_text {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{InvalidPolicy, Policy};
+
+    pub fn serialize<S: Serializer>(
+        policy: &Result<Policy, InvalidPolicy>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match policy {
+            Ok(policy) => serializer.collect_str(policy),
+            Err(InvalidPolicy(text)) => serializer.serialize_str(text),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Result<Policy, InvalidPolicy>, D::Error> {
+        Ok(Policy::from_label(&String::deserialize(deserializer)?))
+    }
+}

@@ -1,0 +1,25 @@
+//! Nouns of the field: image reference, digest, platform, unit name, container, policy, failure.
+//!
+//! What must not live here: IO, clocks, async, decisions. Everything is a value that can be
+//! compared, printed and written down.
+
+#![deny(clippy::disallowed_methods)]
+
+pub mod container;
+pub mod digest;
+pub mod failure;
+pub mod image;
+pub mod label;
+pub mod platform;
+pub mod policy;
+pub mod reference;
+pub mod unit;
+
+pub use container::{Container, ContainerId, EngineKind};
+pub use digest::Digest;
+pub use failure::{Failure, FailureKind};
+pub use image::{ImageIdentity, ImageSource};
+pub use platform::Platform;
+pub use policy::Policy;
+pub use reference::Reference;
+pub use unit::UnitName;

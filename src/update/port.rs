@@ -1,0 +1,124 @@
+//! The ports: what the pipeline needs from the edges, as traits the edges implement.
+//!
+//! Futures are not `Send`: every program of this project runs on a current-thread runtime.
+#![allow(async_fn_in_trait, reason = "ports are used generically on one thread only")]
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::model::{
+    Container, Digest, Failure, ImageIdentity, ImageSource, Platform, Reference, UnitName,
+};
+
+/// What an engine found: the containers, and what it could not read (each skipped, and said).
+#[derive(Debug, Default)]
+pub struct Inventory {
+    pub containers: Vec<Container>,
+    pub problems: Vec<Failure>,
+}
+
+/// A registry, asked read-only.
+pub trait Registry {
+    /// The digest the reference points at now: one HEAD (a GET where the registry sends no
+    /// digest). For a multi-platform image that is the index's digest.
+    async fn target(&self, source: &ImageSource) -> Result<Digest, Failure>;
+
+    /// The identity of the image for `platform` behind `target`, which `source` points at: one GET
+    /// where `target` is an index.
+    async fn identify(
+        &self,
+        source: &ImageSource,
+        target: &Digest,
+        platform: &Platform,
+    ) -> Result<ImageIdentity, Failure>;
+}
+
+/// A container engine and its image store.
+pub trait Engine {
+    /// Running containers that carry the update label, each with its true owning unit.
+    async fn inventory(&self) -> Result<Inventory, Failure>;
+
+    /// The image that `reference` names in local storage, for the policy `local`.
+    async fn local(&self, reference: &Reference) -> Result<Option<ImageIdentity>, Failure>;
+
+    /// Brings the image into local storage by digest; moves no tag. Idempotent.
+    async fn stage(&self, source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure>;
+
+    /// From now on `unit` gets `image` for `reference`, whatever the tag says. Durable on return.
+    async fn bind(
+        &self,
+        unit: &UnitName,
+        reference: &Reference,
+        image: &ImageIdentity,
+    ) -> Result<(), Failure>;
+
+    /// Moves the tag `reference` to `image`. Durable on return.
+    async fn tag(&self, reference: &Reference, image: &ImageIdentity) -> Result<(), Failure>;
+
+    /// Ends a binding: `unit` gets what the tag says. No binding is no error.
+    async fn unbind(&self, unit: &UnitName, reference: &Reference) -> Result<(), Failure>;
+
+    /// The image `unit`'s container of `reference` runs now; `None` where none runs.
+    async fn running(
+        &self,
+        unit: &UnitName,
+        reference: &Reference,
+    ) -> Result<Option<ImageIdentity>, Failure>;
+}
+
+/// How a systemd job ended (org.freedesktop.systemd1(5), `JobRemoved`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobResult {
+    Done,
+    Canceled,
+    Timeout,
+    Failed,
+    Dependency,
+    Skipped,
+    /// A result this program does not know.
+    Other,
+}
+
+/// What systemd says of a unit, read in one go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitState {
+    /// `active`, `reloading`, `inactive`, `failed`, `activating`, `deactivating`.
+    pub active: String,
+    pub sub: String,
+    /// The service's `Result`: `success`, `exit-code`, `signal`, ….
+    pub result: String,
+    /// Automatic restarts since the last explicit start.
+    pub restarts: u32,
+    /// 32 hexadecimal digits; changes at each start.
+    pub invocation: String,
+}
+
+/// Why a job could not be queued or followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobError {
+    /// The host is shutting down: the transaction was refused, which proves nothing.
+    ShuttingDown(String),
+    /// No such unit, or it cannot be loaded.
+    NoSuchUnit(String),
+    /// The bus was lost or another refusal.
+    Refused(Failure),
+}
+
+/// systemd's manager.
+pub trait Manager {
+    async fn state(&self, unit: &UnitName) -> Result<UnitState, Failure>;
+    /// `TryRestartUnit(unit, "replace")`, waited for. A unit that is not running stays so.
+    async fn try_restart(&self, unit: &UnitName) -> Result<JobResult, JobError>;
+    /// `RestartUnit(unit, "replace")`, waited for.
+    async fn restart(&self, unit: &UnitName) -> Result<JobResult, JobError>;
+    /// `ResetFailedUnit`: a start limit must not refuse the rollback. Not failed is no error.
+    async fn reset_failed(&self, unit: &UnitName) -> Result<(), Failure>;
+}
+
+/// Time, so that tests need none.
+pub trait Clock {
+    fn now(&self) -> Timestamp;
+    async fn sleep(&self, time: Duration);
+}
