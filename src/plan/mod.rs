@@ -1,1 +1,19 @@
-//! plan
+//! The core: what to do, and what to do next. Pure: no IO, no clock, no async.
+//!
+//! [`decide`] turns what was found into a [`Plan`]; [`rollout`] is the state machine that carries
+//! one rollout of it to its end. Both are data and functions of data: whoever prints, tests or
+//! executes them sees the same thing.
+#![deny(clippy::disallowed_methods)]
+
+pub mod backoff;
+pub mod decide;
+pub mod quarantine;
+pub mod reason;
+pub mod rollout;
+pub mod rollout_cause;
+
+pub use decide::{Available, Input, Plan, decide};
+pub use quarantine::{Quarantine, Quarantined};
+pub use reason::Reason;
+pub use rollout::{Rollout, Step};
+pub use rollout_cause::{Cause, JobResult};

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use crate::model::{
     Container, Digest, Failure, ImageIdentity, ImageSource, Platform, Reference, UnitName,
 };
+pub use crate::plan::JobResult;
 
 /// What an engine found: the containers, and what it could not read (each skipped, and said).
 #[derive(Debug, Default)]
@@ -67,20 +68,6 @@ pub trait Engine {
     ) -> Result<Option<ImageIdentity>, Failure>;
 }
 
-/// How a systemd job ended (org.freedesktop.systemd1(5), `JobRemoved`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum JobResult {
-    Done,
-    Canceled,
-    Timeout,
-    Failed,
-    Dependency,
-    Skipped,
-    /// A result this program does not know.
-    Other,
-}
-
 /// What systemd says of a unit, read in one go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitState {
@@ -89,6 +76,11 @@ pub struct UnitState {
     pub sub: String,
     /// The service's `Result`: `success`, `exit-code`, `signal`, ….
     pub result: String,
+    /// The exit status of the main process; 0 while it runs (`ExecMainStatus`).
+    pub main_status: i32,
+    /// Whether the unit left its active state before its main process ended: somebody asked it to
+    /// stop (`ActiveExitTimestampMonotonic` against `ExecMainExitTimestampMonotonic`).
+    pub stopped_on_request: bool,
     /// Automatic restarts since the last explicit start.
     pub restarts: u32,
     /// 32 hexadecimal digits; changes at each start.

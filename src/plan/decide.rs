@@ -1,0 +1,206 @@
+//! From what was found to what shall be done.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::rollout::{Rollout, Step};
+use super::{Quarantine, Reason};
+use crate::model::{
+    Container, ContainerId, Digest, EngineKind, Failure, ImageIdentity, Policy, Reference, UnitName,
+};
+
+/// What the check found for one container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Available {
+    /// The image its reference stands for now, for the container's platform.
+    Image(ImageIdentity),
+    /// Local storage has no image of that name.
+    NotInStorage,
+    Failed(Failure),
+    /// Not asked: earlier checks failed.
+    CoolingDown {
+        until: Timestamp,
+        failure: Failure,
+    },
+}
+
+/// All that the plan depends on.
+#[derive(Debug)]
+pub struct Input<'a> {
+    pub containers: &'a [Container],
+    /// For each container that was checked.
+    pub available: &'a BTreeMap<ContainerId, Available>,
+    pub quarantine: &'a Quarantine,
+    /// The units to be updated; empty means all.
+    pub selection: &'a [UnitName],
+    pub now: Timestamp,
+}
+
+/// What one pass is about to do, and what it leaves alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    pub made_at: Timestamp,
+    pub rollouts: Vec<Rollout>,
+    pub skipped: Vec<Skipped>,
+    /// What the engines could not read.
+    #[serde(default)]
+    pub problems: Vec<Failure>,
+}
+
+/// A container that is left as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    pub unit: Option<UnitName>,
+    pub container: String,
+    pub reference: Reference,
+    pub image: ImageIdentity,
+    #[serde(flatten)]
+    pub reason: Reason,
+}
+
+/// Whether a container's policy and reference call for a question to a registry or to storage.
+pub fn wants_check(container: &Container) -> Option<Policy> {
+    let pinned = container.source.reference.digest().is_some();
+    match (&container.policy, &container.unit) {
+        (Ok(Policy::Registry), Some(_)) if !pinned => Some(Policy::Registry),
+        (Ok(Policy::Local), Some(_)) => Some(Policy::Local),
+        _ => None,
+    }
+}
+
+/// Makes the plan. Units that share an image reference and would get the same image are one
+/// rollout, sorted by name; its first unit is the canary.
+pub fn decide(input: &Input<'_>) -> Plan {
+    let mut candidates: BTreeMap<(EngineKind, Reference), Vec<(&Container, &ImageIdentity)>> =
+        BTreeMap::new();
+    let mut skipped = Vec::new();
+    for container in input.containers {
+        let unselected = |unit: &UnitName| !input.selection.contains(unit);
+        if !input.selection.is_empty() && container.unit.as_ref().is_none_or(unselected) {
+            continue;
+        }
+        match judge(container, input) {
+            Ok(image) => {
+                let key = (container.engine, container.source.reference.clone());
+                candidates.entry(key).or_default().push((container, image));
+            }
+            Err(reason) => skipped.push(Skipped {
+                unit: container.unit.clone(),
+                container: container.name.clone(),
+                reference: container.source.reference.clone(),
+                image: container.image.clone(),
+                reason,
+            }),
+        }
+    }
+    skipped.sort_by(|a, b| (&a.unit, &a.container).cmp(&(&b.unit, &b.container)));
+    let rollouts = candidates.into_values().flat_map(|group| rollouts(group, input)).collect();
+    Plan { made_at: input.now, rollouts, skipped, problems: Vec::new() }
+}
+
+/// The image that `container` shall get, or why it shall get none.
+fn judge<'a>(container: &Container, input: &Input<'a>) -> Result<&'a ImageIdentity, Reason> {
+    match &container.policy {
+        Err(error) => return Err(Reason::InvalidPolicy { message: error.to_string() }),
+        Ok(Policy::Disabled) => return Err(Reason::Disabled),
+        Ok(Policy::Registry | Policy::Local) => {}
+    }
+    if container.unit.is_none() {
+        return Err(Reason::NoUnit);
+    }
+    if wants_check(container).is_none() {
+        return Err(Reason::Pinned);
+    }
+    let image = match input.available.get(&container.id) {
+        Some(Available::Image(image)) => image,
+        Some(Available::NotInStorage) => return Err(Reason::NotInStorage),
+        Some(Available::Failed(failure)) => {
+            return Err(Reason::CheckFailed { failure: failure.clone() });
+        }
+        Some(Available::CoolingDown { until, failure }) => {
+            return Err(Reason::CoolingDown { until: *until, failure: failure.clone() });
+        }
+        None => return Err(Reason::UpToDate),
+    };
+    if image.manifest == container.image.manifest {
+        return Err(Reason::UpToDate);
+    }
+    match input.quarantine.find(&container.source.reference, &image.manifest) {
+        Some(held) => Err(Reason::Quarantined {
+            manifest: held.manifest.clone(),
+            since: held.since,
+            cause: held.cause.clone(),
+        }),
+        None => Ok(image),
+    }
+}
+
+/// One rollout for each image that the containers of one reference shall get: more than one only
+/// where they run for different platforms.
+fn rollouts(group: Vec<(&Container, &ImageIdentity)>, input: &Input<'_>) -> Vec<Rollout> {
+    let mut by_image: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (container, image) in group {
+        by_image.entry(&image.manifest).or_default().push((container, image));
+    }
+    let mut found = Vec::new();
+    for members in by_image.into_values() {
+        let Some((first, image)) = members.first() else { continue };
+        let mut steps: BTreeMap<&UnitName, Step> = BTreeMap::new();
+        for (container, _) in &members {
+            let Some(unit) = &container.unit else { continue };
+            let step = steps.entry(unit).or_insert_with(|| Step {
+                unit: unit.clone(),
+                containers: Vec::new(),
+                old: container.image.clone(),
+            });
+            step.containers.push(container.name.clone());
+        }
+        found.push(Rollout {
+            source: first.source.clone(),
+            engine: first.engine,
+            policy: first.policy.clone().unwrap_or(Policy::Registry),
+            new: (*image).clone(),
+            moves_tag: covers_all(&first.source.reference, &image.manifest, &steps, input),
+            settled: already_there(&first.source.reference, &image.manifest, input),
+            steps: steps.into_values().collect(),
+        });
+    }
+    found
+}
+
+/// The containers on `reference`, whatever their policy.
+fn on<'a>(reference: &Reference, input: &Input<'a>) -> impl Iterator<Item = &'a Container> {
+    input.containers.iter().filter(move |container| &container.source.reference == reference)
+}
+
+/// Units on `reference` that run the new image already, as an earlier pass that left the tag alone
+/// leaves them.
+fn already_there(reference: &Reference, new: &Digest, input: &Input<'_>) -> Vec<UnitName> {
+    let mut units: Vec<UnitName> = on(reference, input)
+        .filter(|container| &container.image.manifest == new)
+        .filter_map(|container| container.unit.clone())
+        .collect();
+    units.sort();
+    units.dedup();
+    units
+}
+
+/// Whether every container on `reference` takes part or is there already: only then does the tag
+/// move at the end.
+fn covers_all(
+    reference: &Reference,
+    new: &Digest,
+    steps: &BTreeMap<&UnitName, Step>,
+    input: &Input<'_>,
+) -> bool {
+    on(reference, input).all(|container| {
+        let takes_part = container.unit.as_ref().is_some_and(|unit| steps.contains_key(unit));
+        takes_part || &container.image.manifest == new
+    })
+}
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

@@ -1,0 +1,75 @@
+//! Why something is not updated.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Digest, Failure};
+
+/// Why a container is left as it is: each is shown by `updaterctl check`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+pub enum Reason {
+    UpToDate,
+    /// The policy is `disabled` or empty.
+    Disabled,
+    /// The reference names a digest: there is nothing newer by definition.
+    Pinned,
+    /// The available image failed here before.
+    Quarantined {
+        manifest: Digest,
+        since: Timestamp,
+        cause: String,
+    },
+    /// The last checks failed; the next is not before `until`.
+    CoolingDown {
+        until: Timestamp,
+        failure: Failure,
+    },
+    /// The label's value names no policy.
+    InvalidPolicy {
+        message: String,
+    },
+    /// No unit's cgroup holds the container.
+    NoUnit,
+    /// The policy is `local` and local storage has no image of that name.
+    NotInStorage,
+    CheckFailed {
+        failure: Failure,
+    },
+}
+
+impl Reason {
+    /// Whether it is an error that an operator should look at, rather than the normal state.
+    pub fn is_error(&self) -> bool {
+        match self {
+            Self::UpToDate | Self::Disabled | Self::Pinned | Self::Quarantined { .. } => false,
+            Self::CoolingDown { .. }
+            | Self::InvalidPolicy { .. }
+            | Self::NoUnit
+            | Self::NotInStorage
+            | Self::CheckFailed { .. } => true,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UpToDate => f.write_str("up to date"),
+            Self::Disabled => f.write_str("disabled"),
+            Self::Pinned => f.write_str("pinned to a digest"),
+            Self::Quarantined { manifest, since, cause } => {
+                write!(f, "quarantined digest {} since {since:.0}: {cause}", manifest.short())
+            }
+            Self::CoolingDown { until, failure } => {
+                write!(f, "cooling down until {until:.0}: {failure}")
+            }
+            Self::InvalidPolicy { message } => f.write_str(message),
+            Self::NoUnit => f.write_str("no systemd unit owns this container"),
+            Self::NotInStorage => f.write_str("no image of this name in local storage"),
+            Self::CheckFailed { failure } => write!(f, "check failed: {failure}"),
+        }
+    }
+}

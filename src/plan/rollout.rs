@@ -1,0 +1,265 @@
+//! One rollout as a state machine: total over (state, event), one action for each state.
+//!
+//! The executor persists [`Progress`] before it carries out [`action`], so that whatever happens
+//! in between, the same action is due again at the next start.
+//!
+//! Architecture invariant: every action may be carried out twice.
+
+use serde::{Deserialize, Serialize};
+
+use super::rollout_cause::Cause;
+use crate::model::{EngineKind, ImageIdentity, ImageSource, Policy, Reference, UnitName};
+
+/// One image brought to all units of a reference, the first of which is the canary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollout {
+    pub source: ImageSource,
+    pub engine: EngineKind,
+    pub policy: Policy,
+    pub new: ImageIdentity,
+    /// Whether the tag moves when all units run the new image.
+    pub moves_tag: bool,
+    /// Units on the reference that run the new image already.
+    #[serde(default)]
+    pub settled: Vec<UnitName>,
+    /// In the order in which they are restarted. Never empty.
+    pub steps: Vec<Step>,
+}
+
+impl Rollout {
+    pub fn reference(&self) -> &Reference {
+        &self.source.reference
+    }
+}
+
+/// One unit of a rollout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    pub unit: UnitName,
+    /// The names of the unit's containers on the reference.
+    pub containers: Vec<String>,
+    /// What they run now, and what comes back if the new image fails.
+    pub old: ImageIdentity,
+}
+
+/// Where a rollout stands: everything that must survive a power cut.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    pub state: State,
+    /// One for each step.
+    pub marks: Vec<Mark>,
+    /// Why the rollout goes back, where it does.
+    pub cause: Option<Cause>,
+}
+
+/// What the rollout does at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "state")]
+pub enum State {
+    Staging,
+    Forward { at: usize, phase: Phase },
+    Committing,
+    Back { at: usize, phase: Phase },
+    Releasing,
+    Ended,
+}
+
+/// The three things done to one unit, forward and back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    Binding,
+    Restarting,
+    Verifying,
+}
+
+/// What became of one unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "mark")]
+pub enum Mark {
+    Untouched,
+    /// Runs the new image, verified.
+    Updated,
+    /// Its operator stopped it meanwhile: never started for the update's sake.
+    Stopped,
+    /// Runs the old image again, verified.
+    PutBack,
+    /// The update failed and rollback is switched off, or the image could not be staged.
+    Failed,
+    /// The way back failed as well: an operator is needed.
+    Stuck {
+        cause: Cause,
+    },
+}
+
+/// What the executor has to do now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action<'a> {
+    /// Bring the new image into storage.
+    Stage,
+    /// Give the unit this image at its next start.
+    Bind { step: &'a Step, image: &'a ImageIdentity },
+    /// Restart the unit if it still runs.
+    TryRestart { step: &'a Step },
+    /// Restart the unit whether it runs or not.
+    Restart { step: &'a Step },
+    /// Wait and see whether the unit came back and runs this image.
+    Verify { step: &'a Step, image: &'a ImageIdentity },
+    /// Move the tag, where it moves.
+    Commit,
+    /// Drop the bindings that say what the tag says.
+    Release,
+    /// Nothing is left.
+    Nothing,
+}
+
+/// What came of an action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    Succeeded,
+    /// An operator stopped the unit.
+    FoundStopped,
+    Failed(Cause),
+}
+
+impl Progress {
+    /// The state before the first action.
+    pub fn start(rollout: &Rollout) -> Self {
+        let marks = vec![Mark::Untouched; rollout.steps.len()];
+        Self { state: State::Staging, marks, cause: None }
+    }
+}
+
+/// The action that is due.
+pub fn action<'a>(rollout: &'a Rollout, progress: &Progress) -> Action<'a> {
+    let step = |at: usize| rollout.steps.get(at);
+    match progress.state {
+        State::Staging => Action::Stage,
+        State::Committing => Action::Commit,
+        State::Releasing => Action::Release,
+        State::Ended => Action::Nothing,
+        State::Forward { at, phase } => step(at).map_or(Action::Nothing, |step| match phase {
+            Phase::Binding => Action::Bind { step, image: &rollout.new },
+            Phase::Restarting => Action::TryRestart { step },
+            Phase::Verifying => Action::Verify { step, image: &rollout.new },
+        }),
+        State::Back { at, phase } => step(at).map_or(Action::Nothing, |step| match phase {
+            Phase::Binding => Action::Bind { step, image: &step.old },
+            Phase::Restarting => Action::Restart { step },
+            Phase::Verifying => Action::Verify { step, image: &step.old },
+        }),
+    }
+}
+
+/// The progress after `event`. Total: an event that cannot happen in a state changes nothing that
+/// a person or a unit would notice.
+pub fn next(rollout: &Rollout, progress: Progress, event: Event, rollback: bool) -> Progress {
+    let Progress { state, mut marks, mut cause } = progress;
+    let last = rollout.steps.len();
+    let state = match (state, event) {
+        (State::Staging, Event::Succeeded) => forward(0, last, &marks),
+        (State::Staging, Event::Failed(why)) => {
+            marks.fill(Mark::Failed);
+            cause = Some(why);
+            State::Ended
+        }
+        (State::Forward { at, phase }, Event::Succeeded) => match following(phase) {
+            Some(phase) => State::Forward { at, phase },
+            None => {
+                mark(&mut marks, at, Mark::Updated);
+                forward(at + 1, last, &marks)
+            }
+        },
+        (State::Forward { at, .. }, Event::FoundStopped) => {
+            mark(&mut marks, at, Mark::Stopped);
+            forward(at + 1, last, &marks)
+        }
+        (State::Forward { at, .. }, Event::Failed(why)) => {
+            cause = Some(why);
+            if rollback {
+                State::Back { at, phase: Phase::Binding }
+            } else {
+                mark(&mut marks, at, Mark::Failed);
+                State::Releasing
+            }
+        }
+        (State::Committing, Event::Failed(why)) => {
+            cause = Some(why);
+            State::Ended
+        }
+        (State::Committing, _) => State::Releasing,
+        (State::Back { at, phase }, Event::Succeeded) => match following(phase) {
+            Some(phase) => State::Back { at, phase },
+            None => {
+                mark(&mut marks, at, Mark::PutBack);
+                back_before(at, &marks)
+            }
+        },
+        (State::Back { at, .. }, Event::Failed(why)) => {
+            mark(&mut marks, at, Mark::Stuck { cause: why });
+            back_before(at, &marks)
+        }
+        (State::Back { at, .. }, Event::FoundStopped) => {
+            mark(&mut marks, at, Mark::Stopped);
+            back_before(at, &marks)
+        }
+        (State::Staging, Event::FoundStopped) => State::Staging,
+        (State::Releasing | State::Ended, _) => State::Ended,
+    };
+    Progress { state, marks, cause }
+}
+
+/// The image that a unit shall have at the end, whatever the tag says.
+pub fn destined<'a>(rollout: &'a Rollout, step: &'a Step, mark: &Mark) -> &'a ImageIdentity {
+    match mark {
+        Mark::Updated | Mark::Failed => &rollout.new,
+        Mark::Untouched | Mark::Stopped | Mark::PutBack | Mark::Stuck { .. } => &step.old,
+    }
+}
+
+/// Whether the new image is proven bad: it failed a unit by its own doing, and the old one, put
+/// back into that unit, verified.
+pub fn proves_image_bad(progress: &Progress) -> bool {
+    let to_blame = progress.cause.as_ref().is_some_and(Cause::blames_image);
+    let came_back = progress.marks.contains(&Mark::PutBack);
+    let stuck = progress.marks.iter().any(|mark| matches!(mark, Mark::Stuck { .. }));
+    to_blame && came_back && !stuck
+}
+
+fn following(phase: Phase) -> Option<Phase> {
+    match phase {
+        Phase::Binding => Some(Phase::Restarting),
+        Phase::Restarting => Some(Phase::Verifying),
+        Phase::Verifying => None,
+    }
+}
+
+/// The next unit, or the end: nothing is committed that no unit verified.
+fn forward(at: usize, last: usize, marks: &[Mark]) -> State {
+    if at < last {
+        State::Forward { at, phase: Phase::Binding }
+    } else if marks.contains(&Mark::Updated) {
+        State::Committing
+    } else {
+        State::Releasing
+    }
+}
+
+/// The unit updated last before `at` goes back next: one tag, one truth.
+fn back_before(at: usize, marks: &[Mark]) -> State {
+    let moved = |index: &usize| marks.get(*index) == Some(&Mark::Updated);
+    match (0..at).rev().find(moved) {
+        Some(at) => State::Back { at, phase: Phase::Binding },
+        None => State::Releasing,
+    }
+}
+
+fn mark(marks: &mut [Mark], at: usize, mark: Mark) {
+    if let Some(slot) = marks.get_mut(at) {
+        *slot = mark;
+    }
+}
+
+#[cfg(test)]
+#[path = "rollout_tests.rs"]
+mod tests;

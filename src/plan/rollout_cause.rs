@@ -1,0 +1,104 @@
+//! Why a step of a rollout failed, and whether the image is to blame.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Digest, Failure};
+
+/// How a systemd job ended (org.freedesktop.systemd1(5), `JobRemoved`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobResult {
+    Done,
+    Canceled,
+    Timeout,
+    Failed,
+    Dependency,
+    Skipped,
+    /// A result this program does not know.
+    Other,
+}
+
+impl fmt::Display for JobResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Done => "done",
+            Self::Canceled => "canceled",
+            Self::Timeout => "timeout",
+            Self::Failed => "failed",
+            Self::Dependency => "dependency",
+            Self::Skipped => "skipped",
+            Self::Other => "an unknown result",
+        })
+    }
+}
+
+/// Why a step failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "cause")]
+pub enum Cause {
+    /// The restart job ended otherwise than `done`.
+    Job { result: JobResult },
+    /// The unit is not active, and nobody asked it to stop.
+    NotActive { active: String, sub: String, result: String },
+    /// systemd restarted the unit by itself while it was watched.
+    RestartedItself { restarts: u32 },
+    /// The unit was started anew by somebody else while it was watched.
+    StartedAnew,
+    /// The unit runs another image than it was given.
+    WrongImage { expected: Digest, found: Option<Digest> },
+    /// The launcher itself failed (exit status 125): the image was not even started.
+    Launcher,
+    /// The host is shutting down.
+    ShuttingDown { message: String },
+    /// Storage, registry, bus: whatever is not the image.
+    Host { failure: Failure },
+}
+
+impl Cause {
+    /// Whether the new image may have caused this. What an operator, a shutdown, a dependency or
+    /// this host did proves nothing against the image.
+    pub fn blames_image(&self) -> bool {
+        match self {
+            Self::Job { result } => {
+                matches!(result, JobResult::Failed | JobResult::Timeout)
+            }
+            Self::NotActive { .. } | Self::RestartedItself { .. } => true,
+            Self::StartedAnew
+            | Self::WrongImage { .. }
+            | Self::Launcher
+            | Self::ShuttingDown { .. }
+            | Self::Host { .. } => false,
+        }
+    }
+
+    /// Whether the rollout must stand still, to be taken up again when the host is back.
+    pub fn suspends(&self) -> bool {
+        matches!(self, Self::ShuttingDown { .. })
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Job { result } => write!(f, "the restart job ended with \"{result}\""),
+            Self::NotActive { active, sub, result } => {
+                write!(f, "the unit is {active} ({sub}), result {result}")
+            }
+            Self::RestartedItself { restarts } => {
+                write!(f, "the service died and systemd restarted it ({restarts} times)")
+            }
+            Self::StartedAnew => f.write_str("somebody else started the unit meanwhile"),
+            Self::WrongImage { expected, found: Some(found) } => {
+                write!(f, "the unit runs image {} instead of {}", found.short(), expected.short())
+            }
+            Self::WrongImage { expected, found: None } => {
+                write!(f, "no container of the unit runs image {}", expected.short())
+            }
+            Self::Launcher => f.write_str("the launcher failed before the image was started (125)"),
+            Self::ShuttingDown { message } => write!(f, "the host is shutting down: {message}"),
+            Self::Host { failure } => failure.fmt(f),
+        }
+    }
+}
