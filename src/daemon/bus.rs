@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, interface};
 
-use super::request::{Call, CallError, Request, ask};
+use super::api::Error;
+use super::request::{Call, Request, ask};
 use crate::model::UnitName;
 use crate::update::Trigger;
 
@@ -39,12 +40,12 @@ pub(crate) enum BusError {
     Failed(String),
 }
 
-impl From<CallError> for BusError {
-    fn from(error: CallError) -> Self {
+impl From<Error> for BusError {
+    fn from(error: Error) -> Self {
         match error {
-            CallError::Busy(text) => Self::Busy(text),
-            CallError::InvalidArguments(text) => Self::InvalidArguments(text),
-            CallError::Failed(text) => Self::Failed(text),
+            Error::Busy(text) => Self::Busy(text),
+            Error::InvalidArguments(text) => Self::InvalidArguments(text),
+            Error::Failed(text) => Self::Failed(text),
         }
     }
 }
@@ -154,9 +155,14 @@ impl Updater1 {
     /// Updates these units, or all where none is named; returns a JSON report when all is done,
     /// which can take minutes. The trigger is "manual" or "timer".
     async fn update(&self, units: Vec<String>, trigger: String) -> Result<String, BusError> {
-        let trigger: Trigger = trigger
-            .parse()
-            .map_err(|error| BusError::InvalidArguments(format!("trigger: {error}")))?;
+        let trigger = match trigger.as_str() {
+            "manual" => Trigger::Manual,
+            "timer" => Trigger::Timer,
+            other => {
+                let message = format!("trigger {other:?} is neither \"manual\" nor \"timer\"");
+                return Err(BusError::InvalidArguments(message));
+            }
+        };
         self.ask(Call::Update { units: self::units(&units)?, trigger }).await
     }
 

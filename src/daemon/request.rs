@@ -4,6 +4,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::api::Error;
 use crate::model::UnitName;
 use crate::update::Trigger;
 
@@ -26,29 +27,16 @@ pub enum Call {
     Reload,
 }
 
-/// Why a call got no answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CallError {
-    /// Another pass holds the lock.
-    #[error("{0}")]
-    Busy(String),
-    /// The arguments make no sense.
-    #[error("{0}")]
-    InvalidArguments(String),
-    #[error("{0}")]
-    Failed(String),
-}
-
 /// A call with the place its answer goes to.
 #[derive(Debug)]
 pub struct Request {
     pub call: Call,
-    pub reply: oneshot::Sender<Result<String, CallError>>,
+    pub reply: oneshot::Sender<Result<String, Error>>,
 }
 
 /// Sends `call` to the main loop and waits for the answer, a JSON document.
-pub async fn ask(requests: &mpsc::Sender<Request>, call: Call) -> Result<String, CallError> {
-    let stopping = || CallError::Failed("the service is stopping".into());
+pub async fn ask(requests: &mpsc::Sender<Request>, call: Call) -> Result<String, Error> {
+    let stopping = || Error::Failed("the service is stopping".into());
     let (reply, answer) = oneshot::channel();
     requests.send(Request { call, reply }).await.map_err(|_| stopping())?;
     answer.await.map_err(|_| stopping())?

@@ -24,6 +24,15 @@ pub enum Wake {
     ExitAt(Timestamp),
 }
 
+impl Wake {
+    /// The time of whatever comes next.
+    pub fn time(self) -> Timestamp {
+        match self {
+            Self::PassAt(time) | Self::ExitAt(time) => time,
+        }
+    }
+}
+
 impl Interval {
     /// The first pass after a start: at once, but for the jitter.
     ///
