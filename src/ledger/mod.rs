@@ -1,1 +1,158 @@
-//! ledger
+//! Edge: what is remembered on disk. History, quarantine, rollouts in flight, what checks learnt,
+//! and the lock that makes passes exclusive.
+//!
+//! Every file is small, is replaced whole (written aside, flushed, renamed, directory flushed) and
+//! is readable JSON. What must not live here: any decision about what is written.
+
+mod error;
+mod file;
+mod history;
+pub mod lock;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub use error::Error;
+use file::{read_json, write_json};
+pub use lock::PassLock;
+
+use crate::model::{Digest, Failure};
+use crate::plan::{Memory, Quarantine, Quarantined};
+use crate::update::port::{self, InFlight};
+use crate::update::report::Entry;
+
+/// The ledger of one host or one user, below `STATE/ledger`.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    dir: PathBuf,
+}
+
+impl Ledger {
+    /// Opens the ledger below `dir` without touching the disk: what is not there yet reads as
+    /// empty, so that reading verbs work on a fresh host and as anybody who may read.
+    pub fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
+    /// The newest `limit` entries, oldest first.
+    ///
+    /// # Errors
+    /// Where the file cannot be read. A line that is no entry is skipped: a power cut may have
+    /// torn the last one.
+    pub fn history(&self, limit: usize) -> Result<Vec<Entry>, Error> {
+        history::read(&self.dir, limit)
+    }
+
+    /// All images that are not tried again.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or is no JSON.
+    pub fn quarantine(&self) -> Result<Quarantine, Error> {
+        read_json(&self.quarantine_file()).map(Option::unwrap_or_default)
+    }
+
+    /// Lets the quarantined images that `matches` be tried again, and returns them. The caller
+    /// holds the pass lock.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or written.
+    pub fn clear_quarantine(
+        &self,
+        matches: impl Fn(&Quarantined) -> bool,
+    ) -> Result<Vec<Quarantined>, Error> {
+        let mut quarantine = self.quarantine()?;
+        let gone = quarantine.clear(matches);
+        if !gone.is_empty() {
+            write_json(&self.quarantine_file(), &quarantine)?;
+        }
+        Ok(gone)
+    }
+
+    /// The rollouts that have not ended, oldest first.
+    ///
+    /// # Errors
+    /// Where a file cannot be read or is no JSON.
+    pub fn in_flight(&self) -> Result<Vec<InFlight>, Error> {
+        let dir = self.rollouts_dir();
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+            Err(source) => return Err(Error::Read { path: dir, source }),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(|source| Error::Read { path: dir.clone(), source })?.path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                found.extend(read_json::<InFlight>(&path)?);
+            }
+        }
+        found.sort_by_key(|flight| flight.started);
+        Ok(found)
+    }
+
+    fn quarantine_file(&self) -> PathBuf {
+        self.dir.join("quarantine.json")
+    }
+
+    fn memory_file(&self) -> PathBuf {
+        self.dir.join("checks.json")
+    }
+
+    fn rollouts_dir(&self) -> PathBuf {
+        self.dir.join("rollouts")
+    }
+
+    /// One file for each (engine, reference, image), so that a rollout begun again replaces itself.
+    fn rollout_file(&self, flight: &InFlight) -> PathBuf {
+        let rollout = &flight.rollout;
+        let key = format!("{:?} {} {}", rollout.engine, rollout.reference(), rollout.new.manifest);
+        self.rollouts_dir().join(format!("{}.json", Digest::of(key.as_bytes()).short()))
+    }
+}
+
+impl port::Ledger for Ledger {
+    fn quarantine(&self) -> Result<Quarantine, Failure> {
+        Ok(self.quarantine()?)
+    }
+
+    fn add_to_quarantine(&self, entry: Quarantined) -> Result<(), Failure> {
+        let mut quarantine = self.quarantine()?;
+        quarantine.add(entry);
+        Ok(write_json(&self.quarantine_file(), &quarantine)?)
+    }
+
+    fn memory(&self) -> Result<Memory, Failure> {
+        // What checks learnt can be learnt again: a torn file costs a few requests, not a night.
+        Ok(match read_json(&self.memory_file()) {
+            Ok(memory) => memory.unwrap_or_default(),
+            Err(Error::Json { .. }) => Memory::default(),
+            Err(error) => return Err(error.into()),
+        })
+    }
+
+    fn save_memory(&self, memory: &Memory) -> Result<(), Failure> {
+        if &self.memory()? == memory {
+            return Ok(());
+        }
+        Ok(write_json(&self.memory_file(), memory)?)
+    }
+
+    fn in_flight(&self) -> Result<Vec<InFlight>, Failure> {
+        Ok(self.in_flight()?)
+    }
+
+    fn save_rollout(&self, rollout: &InFlight) -> Result<(), Failure> {
+        Ok(write_json(&self.rollout_file(rollout), rollout)?)
+    }
+
+    fn end_rollout(&self, rollout: &InFlight) -> Result<(), Failure> {
+        Ok(file::remove(&self.rollout_file(rollout))?)
+    }
+
+    fn append(&self, entry: &Entry) -> Result<(), Failure> {
+        Ok(history::append(&self.dir, entry)?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

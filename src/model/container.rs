@@ -93,7 +93,7 @@ mod policy_or_text {
 
     use super::{InvalidPolicy, Policy};
 
-    pub fn serialize<S: Serializer>(
+    pub(super) fn serialize<S: Serializer>(
         policy: &Result<Policy, InvalidPolicy>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -103,7 +103,7 @@ mod policy_or_text {
         }
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Result<Policy, InvalidPolicy>, D::Error> {
         Ok(Policy::from_label(&String::deserialize(deserializer)?))

@@ -7,12 +7,15 @@
 
 pub mod backoff;
 pub mod decide;
+pub mod memory;
 pub mod quarantine;
 pub mod reason;
 pub mod rollout;
 pub mod rollout_cause;
 
+pub use backoff::Backoff;
 pub use decide::{Available, Input, Plan, decide};
+pub use memory::Memory;
 pub use quarantine::{Quarantine, Quarantined};
 pub use reason::Reason;
 pub use rollout::{Rollout, Step};

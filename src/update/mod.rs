@@ -4,4 +4,18 @@
 //! What must not live here: any call to a registry, a store, systemd or a disk but through
 //! [`port`]; any choice that [`crate::plan`] can make.
 
+mod check;
+pub mod event;
+mod execute;
 pub mod port;
+pub mod report;
+mod restart;
+mod updater;
+mod verify;
+
+pub use event::{Event, EventKind};
+pub use report::{Entry, Outcome, OutcomeKind, Report, Trigger};
+pub use updater::{Options, Updater};
+
+#[cfg(test)]
+mod tests;

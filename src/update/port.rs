@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::report::Entry;
 use crate::model::{
     Container, Digest, Failure, ImageIdentity, ImageSource, Platform, Reference, UnitName,
 };
 pub use crate::plan::JobResult;
+use crate::plan::rollout::Progress;
+use crate::plan::{Memory, Quarantine, Quarantined, Rollout};
 
 /// What an engine found: the containers, and what it could not read (each skipped, and said).
 #[derive(Debug, Default)]
@@ -109,8 +112,56 @@ pub trait Manager {
     async fn reset_failed(&self, unit: &UnitName) -> Result<(), Failure>;
 }
 
+/// A rollout that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct InFlight {
+    pub rollout: Rollout,
+    pub progress: Progress,
+    pub started: Timestamp,
+    pub trigger: String,
+    /// Whether a failure goes back, as it was configured when the rollout began.
+    pub rollback: bool,
+}
+
+/// What is remembered on disk. Every write is durable on return.
+pub trait Ledger {
+    fn quarantine(&self) -> Result<Quarantine, Failure>;
+    fn add_to_quarantine(&self, entry: Quarantined) -> Result<(), Failure>;
+    fn memory(&self) -> Result<Memory, Failure>;
+    fn save_memory(&self, memory: &Memory) -> Result<(), Failure>;
+    fn in_flight(&self) -> Result<Vec<InFlight>, Failure>;
+    /// Writes the rollout down; one with the same reference and image is replaced.
+    fn save_rollout(&self, rollout: &InFlight) -> Result<(), Failure>;
+    fn end_rollout(&self, rollout: &InFlight) -> Result<(), Failure>;
+    fn append(&self, entry: &Entry) -> Result<(), Failure>;
+}
+
 /// Time, so that tests need none.
 pub trait Clock {
     fn now(&self) -> Timestamp;
+    /// Time since some fixed point, which no clock change moves.
+    fn monotonic(&self) -> Duration;
     async fn sleep(&self, time: Duration);
+}
+
+/// Hears of everything that happens, as it happens: the journal, the bus, a terminal.
+pub trait Observer {
+    fn event(&self, event: &super::Event);
+}
+
+/// All ports of one host.
+pub trait World {
+    type Registry: Registry;
+    type Engine: Engine;
+    type Manager: Manager;
+    type Ledger: Ledger;
+    type Clock: Clock;
+    type Observer: Observer;
+
+    fn registry(&self) -> &Self::Registry;
+    fn engine(&self) -> &Self::Engine;
+    fn manager(&self) -> &Self::Manager;
+    fn ledger(&self) -> &Self::Ledger;
+    fn clock(&self) -> &Self::Clock;
+    fn observer(&self) -> &Self::Observer;
 }

@@ -1,0 +1,75 @@
+//! The history: one JSON object a line, newest last.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use super::file::make_parent;
+use crate::update::report::Entry;
+
+/// At this size the file becomes `history.1.jsonl`, and the one of that name before is dropped.
+const ROTATE_AT: u64 = 4 << 20;
+
+pub(super) fn append(dir: &Path, entry: &Entry) -> Result<(), Error> {
+    let path = current(dir);
+    let mut line =
+        serde_json::to_vec(entry).map_err(|source| Error::Json { path: path.clone(), source })?;
+    line.push(b'\n');
+    write(&path, &previous(dir), &line).map_err(|source| Error::Write { path, source })
+}
+
+pub(super) fn read(dir: &Path, limit: usize) -> Result<Vec<Entry>, Error> {
+    let mut newest = VecDeque::new();
+    for path in [previous(dir), current(dir)] {
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(Error::Read { path, source }),
+        };
+        for line in BufReader::new(file).split(b'\n') {
+            let line = line.map_err(|source| Error::Read { path: path.clone(), source })?;
+            let Ok(entry) = serde_json::from_slice(&line) else { continue };
+            newest.push_back(entry);
+            if newest.len() > limit {
+                newest.pop_front();
+            }
+        }
+    }
+    Ok(newest.into())
+}
+
+fn current(dir: &Path) -> PathBuf {
+    dir.join("history.jsonl")
+}
+
+fn previous(dir: &Path) -> PathBuf {
+    dir.join("history.1.jsonl")
+}
+
+fn write(path: &Path, previous: &Path, line: &[u8]) -> io::Result<()> {
+    make_parent(path)?;
+    if fs::metadata(path).is_ok_and(|metadata| metadata.len() >= ROTATE_AT) {
+        fs::rename(path, previous)?;
+    }
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    if !ends_with_newline(path)? {
+        file.write_all(b"\n")?;
+    }
+    file.write_all(line)?;
+    file.sync_all()
+}
+
+/// Whether the last line is whole: after a power cut it may not be, and must not swallow the next.
+fn ends_with_newline(path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::FileExt;
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut last = [b'\n'];
+    if length > 0 {
+        file.read_exact_at(&mut last, length - 1)?;
+    }
+    Ok(last == *b"\n")
+}

@@ -1,0 +1,159 @@
+//! Discover and check: what runs, and what each reference stands for now.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::stream::{self, StreamExt};
+
+use super::port::{Clock, Engine, Ledger, Registry, World};
+use super::updater::{Options, Updater};
+use crate::model::{Container, Digest, Failure, ImageIdentity, ImageSource, Policy, UnitName};
+use crate::plan::decide::wants_check;
+use crate::plan::{Available, Backoff, Input, Memory, Plan, decide};
+
+/// What the registry said of one source.
+enum Answer {
+    Target(Digest),
+    Failed(Failure),
+    Held(Backoff),
+}
+
+impl<W: World> Updater<W> {
+    /// Discovers, checks and plans. `memory` learns; whether it is kept is the caller's choice.
+    pub(super) async fn survey(
+        &self,
+        selection: &[UnitName],
+        asked_by_person: bool,
+        memory: &mut Memory,
+    ) -> Result<Plan, Failure> {
+        let inventory = self.world.engine().inventory().await?;
+        let quarantine = self.world.ledger().quarantine()?;
+        let chosen: Vec<&Container> = inventory
+            .containers
+            .iter()
+            .filter(|c| selection.is_empty() || c.unit.iter().any(|unit| selection.contains(unit)))
+            .collect();
+        let answers = self.ask(&chosen, asked_by_person, memory).await;
+        let mut available = BTreeMap::new();
+        for container in chosen {
+            if let Some(found) = self.availability(container, &answers, memory).await {
+                available.insert(container.id.clone(), found);
+            }
+        }
+        memory.retain_sources(inventory.containers.iter().map(|container| &container.source));
+        let now = self.world.clock().now();
+        let containers = &inventory.containers;
+        let input =
+            Input { containers, available: &available, quarantine: &quarantine, selection, now };
+        Ok(Plan { problems: inventory.problems, ..decide(&input) })
+    }
+
+    /// One HEAD for each distinct source, however many containers use it.
+    async fn ask(
+        &self,
+        containers: &[&Container],
+        asked_by_person: bool,
+        memory: &mut Memory,
+    ) -> BTreeMap<ImageSource, Answer> {
+        let sources: BTreeSet<&ImageSource> = containers
+            .iter()
+            .filter(|container| wants_check(container) == Some(Policy::Registry))
+            .map(|container| &container.source)
+            .collect();
+        let now = self.world.clock().now();
+        let mut answers = BTreeMap::new();
+        let mut open = Vec::new();
+        for source in sources {
+            match memory.backoff(source).filter(|held| held.holds(now, asked_by_person)) {
+                Some(held) => {
+                    answers.insert(source.clone(), Answer::Held(held.clone()));
+                }
+                None => open.push(source),
+            }
+        }
+        let registry = self.world.registry();
+        let question = |source: &'_ ImageSource| {
+            let source = source.clone();
+            async move { (registry.target(&source).await, source) }
+        };
+        let mut replies =
+            stream::iter(open.into_iter().map(question)).buffer_unordered(self.options.in_flight());
+        while let Some((reply, source)) = replies.next().await {
+            let answer = match reply {
+                Ok(target) => {
+                    memory.answered(&source);
+                    Answer::Target(target)
+                }
+                Err(failure) => {
+                    remember_failure(memory, &source, &failure, self, now);
+                    Answer::Failed(failure)
+                }
+            };
+            answers.insert(source, answer);
+        }
+        answers
+    }
+
+    /// What is available for one container; `None` where its policy asks nobody.
+    async fn availability(
+        &self,
+        container: &Container,
+        answers: &BTreeMap<ImageSource, Answer>,
+        memory: &mut Memory,
+    ) -> Option<Available> {
+        if wants_check(container)? == Policy::Local {
+            return Some(match self.world.engine().local(&container.source.reference).await {
+                Ok(Some(image)) => Available::Image(image),
+                Ok(None) => Available::NotInStorage,
+                Err(failure) => Available::Failed(failure),
+            });
+        }
+        match answers.get(&container.source)? {
+            Answer::Failed(failure) => Some(Available::Failed(failure.clone())),
+            Answer::Held(held) => {
+                Some(Available::CoolingDown { until: held.until, failure: held.failure.clone() })
+            }
+            Answer::Target(target) if target == &container.image.target => {
+                Some(Available::Image(container.image.clone()))
+            }
+            Answer::Target(target) => Some(match self.identity(container, target, memory).await {
+                Ok(image) => Available::Image(image),
+                Err(failure) => Available::Failed(failure),
+            }),
+        }
+    }
+
+    /// The image behind a changed target, for the platform that the running image has.
+    async fn identity(
+        &self,
+        container: &Container,
+        target: &Digest,
+        memory: &mut Memory,
+    ) -> Result<ImageIdentity, Failure> {
+        let (source, platform) = (&container.source, &container.image.platform);
+        if let Some(known) = memory.identity(&source.reference, target, platform) {
+            return Ok(known.clone());
+        }
+        let image = self.world.registry().identify(source, target, platform).await?;
+        memory.learn(&source.reference, image.clone());
+        Ok(image)
+    }
+}
+
+fn remember_failure<W: World>(
+    memory: &mut Memory,
+    source: &ImageSource,
+    failure: &Failure,
+    updater: &Updater<W>,
+    now: jiff::Timestamp,
+) {
+    let Options { backoff_max, .. } = updater.options;
+    let next = Backoff::after(memory.backoff(source), failure.clone(), now, backoff_max);
+    memory.failed(source, next);
+}
+
+/// The number of questions under way at once.
+impl Options {
+    fn in_flight(&self) -> usize {
+        self.checks_in_flight.max(1)
+    }
+}

@@ -1,0 +1,77 @@
+//! What happens during a pass, one thing at a time.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Digest, Reference, UnitName};
+
+/// The kind of an event: each has its own MESSAGE_ID in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// A container's image could not be checked.
+    CheckFailed,
+    /// A container that wants updates cannot have any: no unit, a label without meaning.
+    Misconfigured,
+    /// The engine reported something it could not read.
+    Problem,
+    UpdateAvailable,
+    /// The new image is being brought into storage.
+    Staging,
+    Staged,
+    /// The unit gets the new image and is restarted.
+    Restarting,
+    /// The unit is watched until it has settled.
+    Verifying,
+    Updated,
+    /// The update failed; the unit gets its old image back.
+    RollingBack,
+    RolledBack,
+    /// The update failed before anything was restarted, or rollback is switched off.
+    UpdateFailed,
+    /// The unit's operator stopped it meanwhile.
+    StoppedMeanwhile,
+    /// The way back failed as well.
+    NeedsOperator,
+    Quarantined,
+    /// The host shuts down: the rollout goes on at the next start.
+    Suspended,
+    /// A rollout that a crash or a shutdown interrupted is taken up again.
+    Resumed,
+}
+
+/// One event, with what it is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    pub kind: EventKind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Reference>,
+    /// The platform manifest that ran before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<Digest>,
+    /// The platform manifest that shall run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new: Option<Digest>,
+    /// Why, where there is a why.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// Milliseconds since the rollout began, where one is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elapsed_ms: Option<u64>,
+}
+
+impl Event {
+    /// An event about nothing in particular yet.
+    pub fn new(kind: EventKind) -> Self {
+        Self {
+            kind,
+            unit: None,
+            reference: None,
+            old: None,
+            new: None,
+            detail: String::new(),
+            elapsed_ms: None,
+        }
+    }
+}

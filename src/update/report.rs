@@ -1,0 +1,107 @@
+//! What a pass did.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Digest, Failure, Reference, UnitName};
+use crate::plan::decide::Skipped;
+
+/// Who asked for a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trigger {
+    /// A person or a script.
+    Manual,
+    /// The daemon's own schedule.
+    Schedule,
+    /// `updaterd-check.timer`.
+    Timer,
+    /// A rollout in flight was taken up again.
+    Recovery,
+}
+
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Manual => "manual",
+            Self::Schedule => "schedule",
+            Self::Timer => "timer",
+            Self::Recovery => "recovery",
+        })
+    }
+}
+
+/// How the update of one unit ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutcomeKind {
+    Updated,
+    /// Runs its old image again, verified.
+    RolledBack,
+    /// Nothing was restarted, or rollback is switched off.
+    Failed,
+    /// Neither the new nor the old image came back.
+    NeedsOperator,
+    /// Its operator stopped it meanwhile.
+    Stopped,
+    /// Not reached: the rollout ended before.
+    NotReached,
+    /// Goes on at the next start of the host or the service.
+    Suspended,
+}
+
+impl fmt::Display for OutcomeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Updated => "updated",
+            Self::RolledBack => "rolled back",
+            Self::Failed => "failed",
+            Self::NeedsOperator => "needs an operator",
+            Self::Stopped => "stopped meanwhile",
+            Self::NotReached => "not reached",
+            Self::Suspended => "suspended",
+        })
+    }
+}
+
+/// The end of one unit's update.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    pub unit: UnitName,
+    pub reference: Reference,
+    /// Platform manifests.
+    pub old: Digest,
+    pub new: Digest,
+    pub result: OutcomeKind,
+    /// Why, where it is not `updated`; with both errors where the way back failed too.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// From the rollout's begin to its end, in milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// One line of the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub ended: Timestamp,
+    pub trigger: String,
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// All that one pass did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    pub outcomes: Vec<Outcome>,
+    pub skipped: Vec<Skipped>,
+    pub problems: Vec<Failure>,
+}
+
+impl Report {
+    /// Whether any unit ended so.
+    pub fn has(&self, kind: OutcomeKind) -> bool {
+        self.outcomes.iter().any(|outcome| outcome.result == kind)
+    }
+}
