@@ -8,7 +8,10 @@
 
 pub mod api;
 pub mod bus;
+pub mod flight;
 pub mod journal;
+pub mod observe;
+pub mod pass;
 pub mod request;
 pub mod run;
 pub mod schedule;

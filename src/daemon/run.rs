@@ -24,7 +24,7 @@ use crate::update::{Report, Trigger};
 
 /// How long a rollout in flight may go on after a request to stop. The unit's `TimeoutStopSec=`
 /// must be longer; what is not finished then is taken up at the next start.
-pub const STOP_GRACE: Duration = Duration::from_secs(60);
+pub const STOP_GRACE: Duration = Duration::from_secs(45);
 
 /// How long a daemon without a schedule of its own waits for another call before it leaves.
 pub const IDLE: Duration = Duration::from_secs(30);
@@ -121,7 +121,7 @@ impl<W: Work, C: Clock> Daemon<'_, W, C> {
         jobs.push(state.recovery());
         self.notifier.ready(&state.line());
         state.publish();
-        let watchdog = self.notifier.watchdog_period();
+        let mut watchdog = Watchdog::new(self.notifier.watchdog_period());
         loop {
             let wake = state.next_wake();
             tokio::select! {
@@ -141,7 +141,7 @@ impl<W: Work, C: Clock> Daemon<'_, W, C> {
                     Some(Wake::PassAt(_)) => jobs.push(state.scheduled_pass()),
                     _ => break,
                 },
-                () = every(watchdog) => self.notifier.watchdog(),
+                () = watchdog.due() => self.notifier.watchdog(),
             }
         }
         self.notifier.stopping("idle: leaving until the next call");
@@ -164,10 +164,22 @@ async fn at<C: Clock>(clock: &C, time: Option<Timestamp>) {
     }
 }
 
-async fn every(period: Option<Duration>) {
-    match period {
-        Some(period) => tokio::time::sleep(period).await,
-        None => std::future::pending().await,
+/// Ticks while the loop turns; a loop that hangs is killed by systemd.
+struct Watchdog(Option<tokio::time::Interval>);
+
+impl Watchdog {
+    fn new(period: Option<Duration>) -> Self {
+        // A period of zero would panic; systemd never asks for one.
+        Self(period.filter(|period| !period.is_zero()).map(tokio::time::interval))
+    }
+
+    async fn due(&mut self) {
+        match &mut self.0 {
+            Some(interval) => {
+                interval.tick().await;
+            }
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -264,7 +276,8 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
         async move {
             let is_check = call == Call::Check;
             let is_pass = matches!(call, Call::Update { .. });
-            let turn = if is_pass { Some(turn.lock().await) } else { None };
+            let changes = is_pass || matches!(call, Call::ClearQuarantine { .. });
+            let turn = if changes { Some(turn.lock().await) } else { None };
             let answer = answer(&*work, call).await;
             drop(turn);
             let asked = answer.is_ok();

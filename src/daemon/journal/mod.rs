@@ -122,7 +122,7 @@ pub fn note(message: &Message, failed: bool, text: &str) {
 }
 
 /// The field `OUTCOME=`, where the event ends something.
-fn outcome(kind: EventKind) -> Option<&'static str> {
+pub(super) fn outcome(kind: EventKind) -> Option<&'static str> {
     Some(match kind {
         EventKind::CheckFailed => "check-failed",
         EventKind::Misconfigured => "misconfigured",
