@@ -107,8 +107,7 @@ impl<W: World<Ledger = Ledger>> Api for Pass<W> {
 /// digest, or the beginning of that.
 fn names(what: &str, held: &Quarantined) -> bool {
     let digits = what.strip_prefix("sha256:").unwrap_or(what);
-    held.repository == what
-        || (digits.len() >= DIGITS && held.manifest.hex().starts_with(digits))
+    held.repository == what || (digits.len() >= DIGITS && held.manifest.hex().starts_with(digits))
 }
 
 impl<W: World<Ledger = Ledger>> Work for Pass<W> {
@@ -129,3 +128,6 @@ impl<W: World<Ledger = Ledger>> Work for Pass<W> {
         self.flight.in_flight()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,11 +48,7 @@ fn status(container: &Container, known: &Known<'_>) -> UnitStatus {
     }
 }
 
-fn standing(
-    container: &Container,
-    known: &Known<'_>,
-    last: Option<&Entry>,
-) -> (Standing, String) {
+fn standing(container: &Container, known: &Known<'_>, last: Option<&Entry>) -> (Standing, String) {
     let policy = match &container.policy {
         Err(invalid) => return (Standing::InvalidPolicy, invalid.to_string()),
         Ok(policy) => *policy,
@@ -95,3 +91,5 @@ fn standing(
     }
 }
 
+#[cfg(test)]
+mod tests;

@@ -28,13 +28,10 @@ pub fn install() {
     let filter = || Targets::new().with_target(TARGET, Level::DEBUG).with_default(Level::WARN);
     let journal = under_journal().then(tracing_journald::layer).and_then(Result::ok);
     let subscriber: Box<dyn tracing::Subscriber + Send + Sync> = match journal {
-        Some(layer) => Box::new(
-            Registry::default()
-                .with(layer.with_field_prefix(None).with_filter(filter()))
-        ),
-        None => Box::new(
-            Registry::default().with(stderr_layer().with_filter(filter())),
-        ),
+        Some(layer) => {
+            Box::new(Registry::default().with(layer.with_field_prefix(None).with_filter(filter())))
+        }
+        None => Box::new(Registry::default().with(stderr_layer().with_filter(filter()))),
     };
     // A second call changes nothing; the first one's choice stands.
     let _ = tracing::subscriber::set_global_default(subscriber);
