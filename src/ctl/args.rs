@@ -99,10 +99,21 @@ Examples:
     #[command(after_help = "\
 Examples:
   updaterctl completions bash > /usr/share/bash-completion/completions/updaterctl")]
-    Completions { shell: Shell },
+    Completions {
+        /// Which shell: bash, elvish, fish, powershell or zsh
+        #[arg(hide_possible_values = true)]
+        shell: Shell,
+    },
     /// Print the manual page
     #[command(hide = true)]
     Man,
+}
+
+impl Command {
+    /// Whether the command has anything to ask the service.
+    pub fn needs_service(&self) -> bool {
+        !matches!(self, Self::Completions { .. } | Self::Man)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]

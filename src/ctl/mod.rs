@@ -8,6 +8,7 @@ pub mod access;
 pub mod args;
 pub mod command;
 pub mod exit;
+pub mod here;
 pub mod manual;
 pub mod remote;
 pub mod table;

@@ -26,17 +26,24 @@ pub struct Column {
     pub heading: &'static str,
     /// `None` is never narrowed.
     pub least: Option<usize>,
+    /// What is cut loses its beginning: the end of an image reference says more.
+    pub keeps_end: bool,
 }
 
 impl Column {
     /// Always as wide as its widest cell.
     pub const fn fixed(heading: &'static str) -> Self {
-        Self { heading, least: None }
+        Self { heading, least: None, keeps_end: false }
     }
 
     /// Cut, with an ellipsis, where the terminal is too narrow; never below `least`.
     pub const fn flexible(heading: &'static str, least: usize) -> Self {
-        Self { heading, least: Some(least) }
+        Self { heading, least: Some(least), keeps_end: false }
+    }
+
+    /// As [`Column::flexible`], but the end stays.
+    pub const fn flexible_start(heading: &'static str, least: usize) -> Self {
+        Self { heading, least: Some(least), keeps_end: true }
     }
 }
 
@@ -50,8 +57,8 @@ pub fn render(columns: &[Column], rows: &[Vec<Cell>], terminal: Terminal) -> Str
     let mut text = String::new();
     for row in std::iter::once(&headings).chain(rows) {
         let mut blanks = 0;
-        for (cell, width) in row.iter().zip(&widths) {
-            let shown = cut(&printable(&cell.text), *width);
+        for ((cell, width), column) in row.iter().zip(&widths).zip(columns) {
+            let shown = cut(&printable(&cell.text), *width, column.keeps_end);
             let length = shown.chars().count();
             if length > 0 {
                 text.push_str(&" ".repeat(blanks));
@@ -96,9 +103,14 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
+fn cut(text: &str, width: usize, keeps_end: bool) -> String {
+    let length = text.chars().count();
+    if length <= width {
         return text.to_owned();
+    }
+    if keeps_end {
+        let kept = text.chars().skip(length + 1 - width.max(1));
+        return std::iter::once('…').chain(kept).collect();
     }
     let mut kept: String = text.chars().take(width.saturating_sub(1)).collect();
     kept.push('…');
@@ -112,7 +124,7 @@ mod tests {
     use super::*;
 
     const COLUMNS: [Column; 3] =
-        [Column::fixed("UNIT"), Column::flexible("IMAGE", 10), Column::flexible("WHY", 8)];
+        [Column::fixed("UNIT"), Column::flexible_start("IMAGE", 10), Column::flexible("WHY", 8)];
 
     fn row(cells: [&str; 3]) -> Vec<Cell> {
         cells.map(Cell::new).to_vec()
@@ -136,7 +148,7 @@ b                                         x
         assert_eq!(render(&COLUMNS, &rows, Terminal::plain()), wide);
         let narrow = "\
 UNIT         IMAGE            WHY
-app.service  registry.examp…  up to date
+app.service  …ple/team/app:1  up to date
 b                             x
 ";
         assert_eq!(render(&COLUMNS, &rows, at(40)), narrow);

@@ -4,8 +4,8 @@ use tokio::sync::mpsc;
 
 use super::bus::{Change, Signal};
 use super::journal;
-use super::status::Notifier;
 use crate::config::Scope;
+use crate::systemd::notify;
 use crate::update::port::Observer;
 use crate::update::{Event, EventKind};
 
@@ -42,7 +42,7 @@ impl Observer for Journal {
 
 /// Shows what is being done in `systemctl status`.
 #[derive(Debug, Clone, Copy)]
-pub struct StatusLine(pub Notifier);
+pub struct StatusLine;
 
 impl Observer for StatusLine {
     fn event(&self, event: &Event) {
@@ -55,7 +55,7 @@ impl Observer for StatusLine {
                 | EventKind::Resumed
         );
         if shown {
-            self.0.status(&journal::line(event));
+            notify::status(&journal::line(event));
         }
     }
 }

@@ -18,7 +18,7 @@ use super::bus::{Activity, Properties, Signal};
 use super::journal::{self, message};
 use super::request::{Call, Request};
 use super::schedule::{self, Interval, Wake};
-use super::status::Notifier;
+use crate::systemd::notify;
 use crate::update::port::Clock;
 use crate::update::{Report, Trigger};
 
@@ -76,7 +76,8 @@ pub struct Daemon<'a, W, C> {
     /// Reads the configuration again; an error is one line that says where it is bad.
     pub reload: &'a dyn Fn() -> Result<Loaded<W>, String>,
     pub clock: &'a C,
-    pub notifier: Notifier,
+    /// How often systemd hears that the loop turns; `None` where it does not ask.
+    pub watchdog: Option<Duration>,
     /// Signals and properties for the bus.
     pub signals: mpsc::UnboundedSender<Signal>,
     /// In `0.0..1.0`.
@@ -119,9 +120,9 @@ impl<W: Work, C: Clock> Daemon<'_, W, C> {
         let mut jobs: Jobs<'_> = FuturesUnordered::new();
         let mut state = State::new(self, first);
         jobs.push(state.recovery());
-        self.notifier.ready(&state.line());
         state.publish();
-        let mut watchdog = Watchdog::new(self.notifier.watchdog_period());
+        notify::ready();
+        let mut watchdog = Watchdog::new(self.watchdog);
         loop {
             let wake = state.next_wake();
             tokio::select! {
@@ -130,10 +131,10 @@ impl<W: Work, C: Clock> Daemon<'_, W, C> {
                     return state.stop(&mut jobs).await;
                 }
                 Some(()) = orders.reload.recv() => {
-                    self.notifier.reloading();
+                    notify::reloading();
                     // The reason is in the status line and the journal.
                     let _ = state.reload();
-                    self.notifier.ready(&state.line());
+                    notify::ready();
                 }
                 Some(done) = jobs.next(), if !jobs.is_empty() => state.done(&done),
                 Some(request) = orders.requests.recv() => jobs.push(state.accept(request)),
@@ -141,10 +142,11 @@ impl<W: Work, C: Clock> Daemon<'_, W, C> {
                     Some(Wake::PassAt(_)) => jobs.push(state.scheduled_pass()),
                     _ => break,
                 },
-                () = watchdog.due() => self.notifier.watchdog(),
+                () = watchdog.due() => notify::watchdog(),
             }
         }
-        self.notifier.stopping("idle: leaving until the next call");
+        notify::stopping();
+        notify::status("idle: leaving until the next call");
         state.publish_as(Activity::Stopping);
         release().await;
         orders.requests.close();
@@ -262,7 +264,6 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
         let Request { call, reply } = request;
         if call == Call::Reload {
             let result = self.reload().map(|()| "null".to_owned()).map_err(Error::Failed);
-            self.daemon.notifier.status(&self.line());
             let _ = reply.send(result);
             return async { Done::Other }.boxed_local();
         }
@@ -339,6 +340,7 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
                 let text = format!("configuration rejected, the old settings stay: {reason}");
                 journal::note(&message::CONFIGURATION_REJECTED, true, &text);
                 self.rejected = Some(text.clone());
+                self.publish();
                 Err(text)
             }
         }
@@ -347,7 +349,8 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
     /// Lets a rollout whose unit was restarted come to its end, for a while. Everything else can
     /// be dropped at any point: it is written down before it is done.
     async fn stop(&mut self, jobs: &mut Jobs<'d>) -> Ended {
-        self.daemon.notifier.stopping("stopping");
+        notify::stopping();
+        notify::status("stopping");
         self.publish_as(Activity::Stopping);
         self.loaded.work.wind_down();
         let deadline = tokio::time::sleep(STOP_GRACE);
@@ -372,7 +375,7 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
 
     fn publish(&self) {
         self.publish_as(self.activity());
-        self.daemon.notifier.status(&self.line());
+        notify::status(&self.line());
     }
 
     fn publish_as(&self, activity: Activity) {

@@ -13,7 +13,7 @@ use crate::plan::{Plan, Reason};
 
 const COLUMNS: [Column; 5] = [
     Column::flexible("UNIT", 12),
-    Column::flexible("IMAGE", 16),
+    Column::flexible_start("IMAGE", 16),
     Column::fixed("RUNNING"),
     Column::fixed("AVAILABLE"),
     Column::flexible("STATE", 16),

@@ -12,7 +12,7 @@ use crate::update::Entry;
 const COLUMNS: [Column; 8] = [
     Column::fixed("ENDED"),
     Column::flexible("UNIT", 12),
-    Column::flexible("IMAGE", 10),
+    Column::flexible_start("IMAGE", 10),
     Column::fixed("FROM"),
     Column::fixed("TO"),
     Column::fixed("RESULT"),

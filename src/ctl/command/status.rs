@@ -15,7 +15,7 @@ use crate::daemon::api::{Standing, UnitStatus};
 
 const COLUMNS: [Column; 5] = [
     Column::flexible("UNIT", 12),
-    Column::flexible("IMAGE", 16),
+    Column::flexible_start("IMAGE", 16),
     Column::fixed("RUNNING"),
     Column::flexible("STATE", 14),
     Column::flexible("LAST UPDATE", 11),

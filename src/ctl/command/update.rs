@@ -14,7 +14,7 @@ use crate::update::{Outcome, OutcomeKind, Report};
 
 const COLUMNS: [Column; 6] = [
     Column::flexible("UNIT", 12),
-    Column::flexible("IMAGE", 16),
+    Column::flexible_start("IMAGE", 16),
     Column::fixed("FROM"),
     Column::fixed("TO"),
     Column::fixed("RESULT"),

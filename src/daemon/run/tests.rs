@@ -202,7 +202,7 @@ async fn beside<F: Future<Output = ()>>(
             Ok(Loaded { work: Rc::new(Rc::clone(&work)), interval })
         },
         clock: &*handles.clock,
-        notifier: Notifier,
+        watchdog: None,
         signals,
         random: &|| 0.5,
     };
