@@ -1,0 +1,356 @@
+//! containers-registries.conf(5), version 2: where an image is really fetched from, and whether
+//! that registry is insecure or blocked.
+//!
+//! Mirrors are not used yet: the primary location is always asked. Short names and aliases have
+//! no meaning here, since references are fully qualified.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::error::{FileFault, Problem, plain};
+use super::files;
+use super::options::Paths;
+use crate::model::Reference;
+
+/// The registries that the files configure, by prefix.
+#[derive(Debug, Default)]
+pub(super) struct Registries {
+    by_prefix: BTreeMap<String, Registry>,
+}
+
+/// One `[[registry]]` table. Keys that do not concern this program are passed over.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct Registry {
+    prefix: String,
+    location: String,
+    insecure: bool,
+    blocked: bool,
+    mirror: Vec<serde::de::IgnoredAny>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Document {
+    registry: Vec<Registry>,
+    /// Version 1 had `[registries.search]` and its like.
+    registries: Option<serde::de::IgnoredAny>,
+}
+
+/// Where an image is fetched from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Location {
+    /// The registry, with its port: the name of credentials and certificates.
+    pub(super) registry: String,
+    pub(super) repository: String,
+    pub(super) insecure: bool,
+}
+
+impl Location {
+    /// The host, with its port, that serves the registry.
+    pub(super) fn authority(&self) -> &str {
+        // Docker Hub's registry does not live under the name that its images have.
+        if self.registry == "docker.io" { "registry-1.docker.io" } else { &self.registry }
+    }
+
+    /// Registry and repository: what credentials are looked up by.
+    pub(super) fn name(&self) -> String {
+        format!("{}/{}", self.registry, self.repository)
+    }
+}
+
+impl Registries {
+    /// Reads the first main file that exists, then every drop-in over it.
+    pub(super) fn load(paths: &Paths) -> Result<Self, Problem> {
+        let mut registries = Self::default();
+        let at = |path: &Path, source| Problem::RegistriesConf { path: path.to_owned(), source };
+        for path in &paths.registries_conf {
+            if let Some(bytes) = files::read(path).map_err(|fault| at(path, fault))? {
+                registries.merge(&bytes).map_err(|fault| at(path, fault))?;
+                break;
+            }
+        }
+        for directory in &paths.registries_conf_dirs {
+            let found = files::list(directory, &["conf"]).map_err(|fault| at(directory, fault))?;
+            for path in &found {
+                let bytes = files::read(path).map_err(|fault| at(path, fault))?;
+                registries.merge(&bytes.unwrap_or_default()).map_err(|fault| at(path, fault))?;
+            }
+        }
+        Ok(registries)
+    }
+
+    /// Adds the tables of one file; one of the same prefix replaces the earlier one.
+    fn merge(&mut self, bytes: &[u8]) -> Result<(), FileFault> {
+        let syntax = |line, what: &str| FileFault::Syntax { line, what: plain(what) };
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| syntax(line_of(bytes, error.valid_up_to()), "is not UTF-8"))?;
+        let document: Document = toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            syntax(line_of(bytes, at), error.message())
+        })?;
+        if document.registries.is_some() {
+            let what =
+                "[registries.…] is the old version 1 of this file; write [[registry]] tables";
+            return Err(syntax(first_line_with(text, "[registries"), what));
+        }
+        for mut registry in document.registry {
+            if registry.prefix.is_empty() {
+                registry.prefix.clone_from(&registry.location);
+            }
+            let named = registry.prefix.trim_end_matches('/').to_owned();
+            let wildcard = named.starts_with("*.");
+            if named.is_empty() || named.contains("://") || registry.location.contains("://") {
+                let what = "a [[registry]] needs \"prefix\" or \"location\", without http(s)://";
+                return Err(syntax(first_line_with(text, "[[registry]]"), what));
+            }
+            if registry.location.is_empty() && !wildcard {
+                registry.location.clone_from(&named);
+            }
+            if !registry.mirror.is_empty() {
+                tracing::debug!(prefix = %named, "mirrors are not used yet, ignoring");
+            }
+            self.by_prefix.insert(named, registry);
+        }
+        Ok(())
+    }
+
+    /// Where `reference` is fetched from: by the longest prefix that matches it.
+    pub(super) fn locate(
+        &self,
+        reference: &Reference,
+        tls_verify: Option<bool>,
+    ) -> Result<Location, Problem> {
+        let name = reference.name();
+        let found = self
+            .by_prefix
+            .iter()
+            .filter_map(|(prefix, registry)| {
+                Some((prefix, registry, rest(&name, reference, prefix)?))
+            })
+            .max_by_key(|(prefix, ..)| prefix.len());
+        let (physical, insecure) = match found {
+            None => (name, false),
+            Some((prefix, registry, _)) if registry.blocked => {
+                return Err(Problem::Blocked { prefix: prefix.clone() });
+            }
+            Some((_, registry, _)) if registry.location.is_empty() => (name, registry.insecure),
+            Some((_, registry, rest)) => {
+                (format!("{}{rest}", registry.location.trim_end_matches('/')), registry.insecure)
+            }
+        };
+        // The grammar of a reference says whether the rewritten name can be asked for at all.
+        let parsed: Result<Reference, _> = physical.parse();
+        match parsed {
+            Ok(parsed) => Ok(Location {
+                registry: parsed.registry().to_owned(),
+                repository: parsed.repository().to_owned(),
+                insecure: tls_verify.map_or(insecure, |verify| !verify),
+            }),
+            Err(_) => Err(Problem::InvalidLocation { location: plain(&physical) }),
+        }
+    }
+}
+
+/// What follows `prefix` in `name`; `None` where it does not match. A prefix ends where a
+/// component does: `r.io` does not match `r.io:5000`, which is another registry.
+fn rest<'a>(name: &'a str, reference: &Reference, prefix: &str) -> Option<&'a str> {
+    if let Some(domain) = prefix.strip_prefix('*') {
+        let (domain, path) = domain.split_once('/').unwrap_or((domain, ""));
+        let host = reference.registry();
+        let bare = host.rsplit_once(':').map_or(host, |(bare, _)| bare);
+        let suits = |host: &str| host.len() > domain.len() && host.ends_with(domain);
+        let length = if suits(host) {
+            host.len()
+        } else if suits(bare) {
+            bare.len()
+        } else {
+            return None;
+        };
+        let rest = &name[length..];
+        if path.is_empty() {
+            return Some(rest);
+        }
+        return rest.strip_prefix('/')?.strip_prefix(path).filter(|rest| at_boundary(rest));
+    }
+    match name.strip_prefix(prefix) {
+        Some(rest) if at_boundary(rest) => Some(rest),
+        Some(_) => None,
+        // A prefix may go on to one tag or digest.
+        None => {
+            let ended = reference.to_string() == prefix;
+            ended.then_some("")
+        }
+    }
+}
+
+fn at_boundary(rest: &str) -> bool {
+    rest.is_empty() || rest.starts_with('/')
+}
+
+fn line_of(bytes: &[u8], at: usize) -> usize {
+    1 + bytes[..at.min(bytes.len())].iter().filter(|byte| **byte == b'\n').count()
+}
+
+fn first_line_with(text: &str, what: &str) -> usize {
+    text.lines().position(|line| line.trim_start().starts_with(what)).map_or(1, |line| line + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn registries(text: &str) -> Registries {
+        let mut registries = Registries::default();
+        registries.merge(text.as_bytes()).unwrap();
+        registries
+    }
+
+    fn locate(registries: &Registries, reference: &str) -> Result<Location, Problem> {
+        registries.locate(&reference.parse().unwrap(), None)
+    }
+
+    #[track_caller]
+    fn leads_to(text: &str, reference: &str, name: &str, insecure: bool) {
+        let location = locate(&registries(text), reference).unwrap();
+        assert_eq!((location.name().as_str(), location.insecure), (name, insecure), "{reference}");
+    }
+
+    #[test]
+    fn the_longest_prefix_wins() {
+        let text = r#"
+            unqualified-search-registries = ["docker.io"]
+            [[registry]]
+            location = "r.io"
+            insecure = true
+            [[registry]]
+            prefix = "r.io/team"
+            location = "inside:5000/mirror"
+            [[registry]]
+            prefix = "r.io/team/bad"
+            blocked = true
+        "#;
+        leads_to(text, "r.io/app:1", "r.io/app", true);
+        leads_to(text, "r.io/team/app:1", "inside:5000/mirror/app", false);
+        leads_to(text, "r.io/teams/app:1", "r.io/teams/app", true);
+        leads_to(text, "r.io:5000/app", "r.io:5000/app", false);
+        leads_to(text, "other.io/app", "other.io/app", false);
+        let blocked = locate(&registries(text), "r.io/team/bad/app");
+        assert!(matches!(blocked, Err(Problem::Blocked { prefix }) if prefix == "r.io/team/bad"));
+    }
+
+    #[test]
+    fn a_prefix_may_name_one_tag() {
+        let text = "[[registry]]\nprefix = \"r.io/app:old\"\nblocked = true";
+        assert!(locate(&registries(text), "r.io/app:old").is_err());
+        leads_to(text, "r.io/app:new", "r.io/app", false);
+    }
+
+    #[test]
+    fn wildcards_match_subdomains_only() {
+        let text = r#"
+            [[registry]]
+            prefix = "*.corp.example"
+            insecure = true
+            [[registry]]
+            prefix = "*.moved.example"
+            location = "new.example/old"
+        "#;
+        leads_to(text, "a.corp.example/x", "a.corp.example/x", true);
+        leads_to(text, "a.b.corp.example:5000/x", "a.b.corp.example:5000/x", true);
+        leads_to(text, "corp.example/x", "corp.example/x", false);
+        leads_to(text, "acorp.example/x", "acorp.example/x", false);
+        leads_to(text, "a.moved.example/x/y", "new.example/old/x/y", false);
+    }
+
+    #[test]
+    fn docker_hub_is_served_by_another_host() {
+        let location = locate(&Registries::default(), "docker.io/nginx").unwrap();
+        assert_eq!(location.authority(), "registry-1.docker.io");
+        assert_eq!(location.name(), "docker.io/library/nginx");
+    }
+
+    #[test]
+    fn a_mirror_is_not_taken_for_the_primary() {
+        let text = "[[registry]]\nprefix = \"r.io\"\n[[registry.mirror]]\nlocation = \"m.io\"\ninsecure = true";
+        leads_to(text, "r.io/app", "r.io/app", false);
+    }
+
+    #[test]
+    fn a_flag_overrides_insecure() {
+        let registries = registries("[[registry]]\nlocation = \"r.io\"\ninsecure = true");
+        let reference = "r.io/app".parse().unwrap();
+        for (flag, insecure) in [(None, true), (Some(true), false), (Some(false), true)] {
+            assert_eq!(registries.locate(&reference, flag).unwrap().insecure, insecure);
+        }
+    }
+
+    #[test]
+    fn errors_name_file_and_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("registries.conf");
+        let paths = Paths { registries_conf: vec![path.clone()], ..Paths::default() };
+        for (text, line) in [
+            ("\n[[registry]]\nlocation = 5\n", "line 3"),
+            ("a = 1\n[registries.search]\nregistries = []\n", "line 2"),
+            ("\n[[registry]]\ninsecure = true\n", "line 2"),
+            ("[[registry]]\nlocation = \"https://r.io\"\n", "line 1"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let problem = Registries::load(&paths).unwrap_err();
+            let message = crate::model::failure::chain(&problem);
+            assert!(message.contains("registries.conf") && message.contains(line), "{message}");
+        }
+    }
+
+    #[test]
+    fn drop_ins_are_merged_over_the_first_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let table = |name: &str, insecure: bool| {
+            format!("[[registry]]\nlocation = \"{name}\"\ninsecure = {insecure}\n")
+        };
+        let user = write("user.conf", &table("user.io", true));
+        let system = write("system.conf", &table("system.io", true));
+        write("d/10.conf", &format!("{}{}", table("a.io", true), table("b.io", true)));
+        write("d/20.conf", &table("b.io", false));
+        write("d/README", "not toml");
+        let paths = Paths {
+            registries_conf: vec![directory.path().join("none.conf"), user, system],
+            registries_conf_dirs: vec![directory.path().join("none.d"), directory.path().join("d")],
+            ..Paths::default()
+        };
+        let registries = Registries::load(&paths).unwrap();
+        for (registry, insecure) in
+            [("user.io", true), ("system.io", false), ("a.io", true), ("b.io", false)]
+        {
+            let location = locate(&registries, &format!("{registry}/x")).unwrap();
+            assert_eq!(location.insecure, insecure, "{registry}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "\\PC{0,200}") {
+            let _ = Registries::default().merge(text.as_bytes());
+        }
+
+        #[test]
+        fn any_prefix_leads_to_a_name_or_an_error(prefix in "[*]?[a-z.:/]{1,12}", location in "[a-z.:/]{0,12}") {
+            let mut registries = Registries::default();
+            let text = format!("[[registry]]\nprefix = \"{prefix}\"\nlocation = \"{location}\"");
+            if registries.merge(text.as_bytes()).is_ok() {
+                let _ = locate(&registries, "a.b.c/x/y:1");
+            }
+        }
+    }
+}
