@@ -165,7 +165,7 @@ async fn refusals_have_their_kind_and_text() {
         (429, FailureKind::RateLimited(Some(Duration::from_secs(30)))),
         (500, FailureKind::ServerError),
         (503, FailureKind::ServerError),
-        (400, FailureKind::InvalidContent),
+        (406, FailureKind::InvalidContent),
     ] {
         let server = MockServer::start().await;
         let answer =
@@ -284,6 +284,34 @@ async fn plain_http_only_where_declared() {
     let paths = Paths { registries_conf: vec![conf], ..Paths::default() };
     let declared = Client::new(&Options { tls_verify: None, paths, ..options() }).unwrap();
     assert!(declared.target(&source(&server, "app:1")).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_connection_closed_while_idle_is_no_failure() {
+    // Promises to keep the connection, and closes it at the next request.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = vec![0; 4096];
+                let read = stream.read(&mut request).await.unwrap_or(0);
+                if request[..read].starts_with(b"HEAD") {
+                    let digest = Digest::of(b"x");
+                    let answer =
+                        format!("HTTP/1.1 200 OK\r\nDocker-Content-Digest: {digest}\r\n\r\n");
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                    let _ = stream.read(&mut request).await;
+                }
+            });
+        }
+    });
+    let reference = format!("{address}/app:1").parse().unwrap();
+    let source = ImageSource { reference, authfile: None };
+    let client = client();
+    for _ in 0..5 {
+        assert_eq!(client.target(&source).await.unwrap(), Digest::of(b"x"));
+    }
 }
 
 #[tokio::test]
