@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::mpsc;
+use zbus::fdo::RequestNameFlags;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, interface};
 
@@ -282,7 +283,10 @@ impl Service {
 
     /// Takes the well-known name; an error where another process has it.
     pub async fn take_name(&self) -> zbus::Result<()> {
-        self.connection.request_name(NAME).await
+        self.connection
+            .request_name_with_flags(NAME, RequestNameFlags::DO_NOT_QUEUE)
+            .await
+            .map(|_| ())
     }
 
     /// Gives the name back: the bus starts a new instance for the next call. When this returns,

@@ -13,17 +13,17 @@ use super::schedule::Interval;
 use crate::config::{Schedule, Scope, Settings};
 use crate::engine::native::Native;
 use crate::ledger::Ledger;
-use crate::model::{Failure, FailureKind};
+use crate::model::Failure;
 use crate::registry;
 use crate::store::{Store, containers::Records};
 use crate::systemd;
-use crate::update::port::{Clock, World};
 use crate::update::Options;
+use crate::update::port::{Clock, World};
 
 /// The ports of this host, or of one user on it.
 pub struct Host {
     registry: registry::Client,
-    engine: Native,
+    engine: Native<registry::Client>,
     manager: Braked<Bus>,
     ledger: Ledger,
     clock: SystemClock,
@@ -32,7 +32,7 @@ pub struct Host {
 
 impl World for Host {
     type Registry = registry::Client;
-    type Engine = Native;
+    type Engine = Native<registry::Client>;
     type Manager = Braked<Bus>;
     type Ledger = Ledger;
     type Clock = SystemClock;
@@ -138,7 +138,7 @@ pub fn open(
         let options = registry::Options::default();
         registry::Client::new(&options).map_err(Failure::from)
     };
-    let store = Store::open(&settings.paths.state).map_err(storage)?;
+    let store = Store::open(&settings.paths.state)?;
     let records = Records::open(&settings.paths.run);
     let flight = Flight::default();
     let bus = Bus { scope, connection, restart_timeout: settings.restart_timeout };
@@ -151,10 +151,6 @@ pub fn open(
         observers: observers.with(flight.clone()),
     };
     Ok(Pass::new(host, options(settings), settings.paths.run.clone(), program, flight))
-}
-
-fn storage(error: crate::store::Error) -> Failure {
-    Failure::from_error(FailureKind::Local, &error)
 }
 
 fn options(settings: &Settings) -> Options {
