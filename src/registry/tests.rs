@@ -20,8 +20,8 @@ fn options() -> Options {
         tls_verify: Some(false),
         timeouts: Timeouts {
             connect: Duration::from_secs(5),
-            idle: Duration::from_millis(500),
-            total: Duration::from_secs(5),
+            idle: Duration::from_secs(2),
+            total: Duration::from_secs(20),
             slowest: 8 * 1024,
         },
         paths: Paths::default(),
@@ -218,6 +218,20 @@ async fn an_index_leads_to_the_platforms_manifest() {
     let error = client.identify(&source, &target, &platform("riscv64")).await.unwrap_err();
     assert_eq!(error.kind(), FailureKind::InvalidContent);
     assert!(error.to_string().contains("linux/arm64/v8"), "{error}");
+}
+
+#[tokio::test]
+async fn a_manifest_just_read_is_not_asked_for_again() {
+    let server = MockServer::start().await;
+    Mock::given(method("GET")).respond_with(document(manifest())).mount(&server).await;
+    let (client, digest) = (client(), Digest::of(&manifest()));
+    for _ in 0..3 {
+        client.manifest(&source(&server, "app:1"), &digest).await.unwrap();
+    }
+    assert_eq!(requests(&server, "GET").await, 1);
+    // Another repository's registry may not give it.
+    client.manifest(&source(&server, "other:1"), &digest).await.unwrap();
+    assert_eq!(requests(&server, "GET").await, 2);
 }
 
 #[tokio::test]
