@@ -345,6 +345,43 @@ async fn a_hundred_images_on_warm_tokens_are_a_hundred_heads() {
 }
 
 #[tokio::test]
+async fn once_a_host_has_answered_requests_go_together() {
+    // Answers the first request at once, the next four only when all four are there.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut waiting, mut wanted) = (Vec::new(), 1);
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = vec![0; 4096];
+            let read = stream.read(&mut request).await.unwrap_or(0);
+            if !request[..read].starts_with(b"HEAD") {
+                continue;
+            }
+            waiting.push(stream);
+            if waiting.len() == wanted {
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nConnection: close\r\nDocker-Content-Digest: {}\r\n\r\n",
+                    Digest::of(b"x")
+                );
+                for mut stream in waiting.drain(..) {
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+                wanted = 4;
+            }
+        }
+    });
+    let client = client();
+    let source = |n: usize| {
+        let reference = format!("{address}/app{n}:1").parse().unwrap();
+        ImageSource { reference, authfile: None }
+    };
+    client.target(&source(0)).await.unwrap();
+    let sources: Vec<_> = (1..5).map(source).collect();
+    let results = future::join_all(sources.iter().map(|source| client.target(source))).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+}
+
+#[tokio::test]
 async fn images_of_one_repository_share_a_token() {
     let server = token_registry(&Digest::of(b"x")).await;
     token(&server, "good").await;
