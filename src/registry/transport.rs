@@ -19,6 +19,10 @@ use super::options::Options;
 
 const MAX_REDIRECTIONS: usize = 5;
 
+/// How many bytes of a blob may be on their way, or waiting to be stored: 50 MiB/s at a round trip
+/// of 20 ms, without megabytes of memory.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+
 /// The clients made so far. Certificates are read once for each registry.
 #[derive(Debug)]
 pub(super) struct Transport {
@@ -31,6 +35,8 @@ pub(super) struct Transport {
 struct Peer {
     own: Option<String>,
     verify: bool,
+    /// This host itself, which no proxy can reach.
+    loopback: bool,
 }
 
 /// One request, with all that may be asked of it.
@@ -66,19 +72,27 @@ impl Transport {
             let same_host = url.host_str() == ask.url.host_str();
             let certificates =
                 if url.origin() == ask.url.origin() { ask.peer.clone() } else { authority(&url) };
-            let client = self.client(&certificates, !(ask.insecure && same_host))?;
-            let mut request = client
-                .request(ask.method.clone(), url.clone())
-                .headers(ask.headers.clone())
-                .timeout(ask.time.saturating_sub(start.elapsed()));
-            if let Some(value) = &authorization {
-                request = request.header(AUTHORIZATION, value.clone());
-            }
-            if let Some(body) = &ask.body {
-                request = request.body(body.clone());
-            }
-            let response =
-                request.send().await.map_err(|cause| Problem::unreachable(&ask.peer, cause))?;
+            let client =
+                self.client(&certificates, !(ask.insecure && same_host), is_loopback(&url))?;
+            let request = || {
+                let left = ask.time.saturating_sub(start.elapsed());
+                let request = client.request(ask.method.clone(), url.clone());
+                let mut request = request.headers(ask.headers.clone()).timeout(left);
+                if let Some(value) = &authorization {
+                    request = request.header(AUTHORIZATION, value.clone());
+                }
+                match &ask.body {
+                    Some(body) => request.body(body.clone()),
+                    None => request,
+                }
+            };
+            let response = match request().send().await {
+                // A kept connection that the other side was just closing: everything asked here
+                // may be asked twice.
+                Err(cause) if !cause.is_connect() && !cause.is_timeout() => request().send().await,
+                sent => sent,
+            };
+            let response = response.map_err(|cause| Problem::unreachable(&ask.peer, cause))?;
             if !is_redirection(response.status()) {
                 return Ok(response);
             }
@@ -90,9 +104,9 @@ impl Transport {
         Err(refused(ask, &url))
     }
 
-    fn client(&self, registry: &str, verify: bool) -> Result<Client, Problem> {
-        let own = Peer { own: Some(registry.to_owned()), verify };
-        let shared = Peer { own: None, verify };
+    fn client(&self, registry: &str, verify: bool, loopback: bool) -> Result<Client, Problem> {
+        let own = Peer { own: Some(registry.to_owned()), verify, loopback };
+        let shared = Peer { own: None, verify, loopback };
         let mut clients = lock(&self.clients);
         if let Some(client) = clients.get(&own) {
             return Ok(client.clone());
@@ -100,7 +114,7 @@ impl Transport {
         let certificates = Certificates::load(registry, &self.options.paths.certs_dirs)?;
         let client = match (&certificates, clients.get(&shared)) {
             (None, Some(client)) => client.clone(),
-            _ => self.build(registry, verify, certificates.as_ref())?,
+            _ => self.build(&own, registry, certificates.as_ref())?,
         };
         if certificates.is_none() {
             clients.insert(shared, client.clone());
@@ -111,8 +125,8 @@ impl Transport {
 
     fn build(
         &self,
+        peer: &Peer,
         registry: &str,
-        verify: bool,
         certificates: Option<&Certificates>,
     ) -> Result<Client, Problem> {
         let Options { user_agent, timeouts, .. } = &*self.options;
@@ -123,12 +137,17 @@ impl Transport {
             .pool_idle_timeout(super::host::WARM)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(2 * STREAM_WINDOW)
             .tcp_nodelay(true);
-        if !verify {
+        if peer.loopback {
+            builder = builder.no_proxy();
+        }
+        if !peer.verify {
             builder = builder.tls_danger_accept_invalid_certs(true);
         }
         if let Some(certificates) = certificates {
-            if verify {
+            if peer.verify {
                 builder = builder.tls_certs_merge(certificates.authorities.clone());
             }
             if let Some(identity) = &certificates.identity {
@@ -161,6 +180,12 @@ fn refused(ask: &Ask, url: &Url) -> Problem {
     // Path and query are left out: signed URLs are as good as a password.
     let shown = plain(&format!("{}://{}", url.scheme(), authority(url)));
     Problem::Content { peer: ask.peer.clone(), fault: ContentFault::Redirection(shown) }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    address.map_or(host == "localhost", |address| address.is_loopback())
 }
 
 /// `HOST:PORT` as certs.d names it: the port only where it is written.
@@ -227,4 +252,78 @@ fn identity(path: &Path) -> Result<Identity, FileFault> {
     pem.extend(files::read(path)?.unwrap_or_default());
     let unusable = |_| fault("client certificate and key are not a pair of PEM files");
     Identity::from_pem(&pem).map_err(unusable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(url: &str, insecure: bool) -> Ask {
+        Ask {
+            method: Method::GET,
+            url: url.parse().unwrap(),
+            peer: "r.io".to_owned(),
+            headers: HeaderMap::new(),
+            authorization: None,
+            body: None,
+            insecure,
+            time: Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn https_leads_to_http_only_for_the_insecure() {
+        let mut headers = HeaderMap::new();
+        for (location, insecure, follows) in [
+            ("https://cdn.example/x?sig=hunter2", false, true),
+            ("/elsewhere", false, true),
+            ("http://cdn.example/x?sig=hunter2", false, false),
+            ("http://cdn.example/x?sig=hunter2", true, true),
+            ("https://u@cdn.example/", true, false),
+            ("ftp://cdn.example/", true, false),
+        ] {
+            headers.insert(LOCATION, HeaderValue::from_static(location));
+            let ask = ask("https://r.io/v2/a/blobs/x", insecure);
+            let next = redirection(&ask, &ask.url, &headers);
+            assert_eq!(next.is_ok(), follows, "{location}");
+            let text = next.err().map(|problem| problem.to_string()).unwrap_or_default();
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+        assert!(
+            redirection(
+                &ask("https://r.io/", true),
+                &ask("https://r.io/", true).url,
+                &HeaderMap::new()
+            )
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn knows_this_host() {
+        for (url, loopback) in [
+            ("http://localhost:5000/", true),
+            ("http://127.0.0.1/", true),
+            ("http://[::1]:5000/", true),
+            ("http://10.0.0.1/", false),
+            ("http://localhost.example/", false),
+        ] {
+            assert_eq!(is_loopback(&url.parse().unwrap()), loopback, "{url}");
+        }
+    }
+
+    #[test]
+    fn broken_certificates_name_their_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let own = directory.path().join("r.io:5000");
+        std::fs::create_dir(&own).unwrap();
+        let load = || Certificates::load("r.io:5000", &[directory.path().to_owned()]);
+        assert!(load().unwrap().unwrap().authorities.is_empty());
+        for name in ["lonely.key", "bad.crt", "lonely.cert"] {
+            std::fs::write(own.join(name), "nonsense").unwrap();
+            let problem = load().unwrap_err();
+            assert!(problem.to_string().contains(name), "{problem}");
+            std::fs::remove_file(own.join(name)).unwrap();
+        }
+    }
 }
