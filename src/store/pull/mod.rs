@@ -271,3 +271,6 @@ async fn fetch(
     gone.recv().await;
     result
 }
+
+#[cfg(test)]
+mod tests;
