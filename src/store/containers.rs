@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn a_process_name_with_parentheses_does_not_shift_the_fields() {
         let stat = b"7 (a) R 1 (b) S 1 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 4711 0";
-        assert_eq!(state_and_start(stat), Some(('R', 4711)));
+        assert_eq!(state_and_start(stat), Some(('S', 4711)));
         assert_eq!(state_and_start(b"7 (a"), None);
     }
 }
