@@ -13,5 +13,6 @@ pub mod engine;
 pub mod systemd;
 pub mod ledger;
 pub mod daemon;
+pub mod terminal;
 pub mod ctl;
 pub mod launch;

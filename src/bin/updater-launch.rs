@@ -1,1 +1,10 @@
-fn main() {}
+//! The container launcher: `updater-launch run …`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use updaterd::launch::{self, args::Arguments};
+
+fn main() -> ExitCode {
+    launch::main(Arguments::try_parse().unwrap_or_else(|error| launch::refuse(&error)))
+}

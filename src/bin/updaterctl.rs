@@ -10,9 +10,9 @@ use updaterd::ctl::args::Arguments;
 use updaterd::ctl::command::{self, Output, Style};
 use updaterd::ctl::here::Here;
 use updaterd::ctl::remote::Remote;
-use updaterd::ctl::terminal::Terminal;
 use updaterd::ctl::{Error, exit};
 use updaterd::model::failure::chain;
+use updaterd::terminal::Terminal;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

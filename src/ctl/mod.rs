@@ -11,8 +11,6 @@ pub mod exit;
 pub mod here;
 pub mod manual;
 pub mod remote;
-pub mod table;
-pub mod terminal;
 
 mod error;
 

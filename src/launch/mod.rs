@@ -1,1 +1,89 @@
-//! launch
+//! `updater-launch`: containers as children of their unit's main process. One process, one thread,
+//! no async runtime: a pull is a child process that ends before the container starts.
+//!
+//! [`command::run`] puts an image, a root file system ([`rootfs`]), a specification ([`spec`],
+//! pure) and a runtime ([`runtime`]) together and waits ([`supervise`]).
+//!
+//! What must not live here: requests to registries but in `pull`, updates, D-Bus.
+
+pub mod args;
+mod capability;
+mod cgroup;
+mod choose;
+mod command;
+mod containers;
+mod detach;
+mod environment;
+mod error;
+mod files;
+mod journal;
+mod name;
+mod notify;
+mod output;
+mod place;
+mod rootfs;
+mod runtime;
+mod seccomp;
+mod signal;
+mod spec;
+mod supervise;
+mod user;
+mod volume;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use args::{Arguments, Command};
+use error::Error;
+use place::Place;
+
+/// Carries out one command line; the exit status is Podman's (podman-run(1), "EXIT STATUS").
+pub fn main(arguments: Arguments) -> ExitCode {
+    match carry_out(arguments) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            let chain = crate::model::failure::chain(&error);
+            eprintln!("Error: {chain}");
+            ExitCode::from(error.status())
+        }
+    }
+}
+
+/// Ends with help, or with an error and status 125: what is wrong with a command line is this
+/// program's failure, not the container's.
+pub fn refuse(error: &clap::Error) -> ! {
+    let _ = error.print();
+    std::process::exit(if error.use_stderr() { 125 } else { 0 })
+}
+
+fn carry_out(arguments: Arguments) -> Result<u8, Error> {
+    let place = Place::find(arguments.root, arguments.runroot)?;
+    match arguments.command {
+        Command::Run(run) => command::run::run(&place, &run),
+        Command::Stop(stop) => command::stop::stop(&place, &stop),
+        Command::Rm(remove) => command::rm::remove(&place, &remove),
+        Command::Ps(ps) => command::ps::list(&place, &ps),
+        Command::Inspect(inspect) => command::inspect::show(&place, &inspect),
+        Command::Exec(exec) => command::exec::exec(&place, &exec),
+        Command::Logs(logs) => command::logs::show(&place, &logs),
+        Command::Pull(pull) => command::pull::pull(&place, &pull),
+        Command::Images(images) => command::images::list(&place, &images),
+        Command::Tag(tag) => command::tag::tag(&place, &tag),
+    }
+}
+
+/// The variables that a name without a value stands for; those that are no text are left out.
+fn host_environment() -> BTreeMap<String, String> {
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
+fn print_json(value: &impl Serialize) -> Result<(), Error> {
+    println!("{}", serde_json::to_string_pretty(value).map_err(Error::Json)?);
+    Ok(())
+}

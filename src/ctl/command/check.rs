@@ -6,10 +6,10 @@ use super::{Output, Style, count, json, problems};
 use crate::ctl::Error;
 use crate::ctl::access::{Access, Embedded};
 use crate::ctl::exit;
-use crate::ctl::table::{Cell, Column, render};
-use crate::ctl::terminal::Tone;
 use crate::plan::decide::Skipped;
 use crate::plan::{Plan, Reason};
+use crate::terminal::Tone;
+use crate::terminal::table::{Cell, Column, render};
 
 const COLUMNS: [Column; 5] = [
     Column::flexible("UNIT", 12),

@@ -6,7 +6,7 @@ use crate::ctl::Error;
 use crate::ctl::access::{Access, Embedded};
 use crate::ctl::args;
 use crate::ctl::exit;
-use crate::ctl::table::{Cell, Column, render};
+use crate::terminal::table::{Cell, Column, render};
 use crate::update::Entry;
 
 const COLUMNS: [Column; 8] = [

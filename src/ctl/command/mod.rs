@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::Error;
 use super::access::{Access, Embedded};
 use super::args::{Arguments, Command};
-use super::terminal::Terminal;
+use crate::terminal::Terminal;
 
 /// What a command has to say.
 #[derive(Debug, Clone, PartialEq, Eq)]

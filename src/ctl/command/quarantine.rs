@@ -7,8 +7,8 @@ use crate::ctl::Error;
 use crate::ctl::access::{Access, Embedded};
 use crate::ctl::args;
 use crate::ctl::exit;
-use crate::ctl::table::{Cell, Column, render};
 use crate::plan::Quarantined;
+use crate::terminal::table::{Cell, Column, render};
 
 const COLUMNS: [Column; 5] = [
     Column::flexible("REPOSITORY", 16),

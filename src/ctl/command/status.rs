@@ -9,9 +9,9 @@ use crate::ctl::Error;
 use crate::ctl::access::{Access, Embedded};
 use crate::ctl::exit;
 use crate::ctl::remote::Properties;
-use crate::ctl::table::{Cell, Column, render};
-use crate::ctl::terminal::Tone;
 use crate::daemon::api::{Standing, UnitStatus};
+use crate::terminal::Tone;
+use crate::terminal::table::{Cell, Column, render};
 
 const COLUMNS: [Column; 5] = [
     Column::flexible("UNIT", 12),

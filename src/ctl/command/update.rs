@@ -7,9 +7,9 @@ use crate::ctl::Error;
 use crate::ctl::access::{Access, Embedded};
 use crate::ctl::args;
 use crate::ctl::exit;
-use crate::ctl::table::{Cell, Column, render};
-use crate::ctl::terminal::Tone;
 use crate::plan::Reason;
+use crate::terminal::Tone;
+use crate::terminal::table::{Cell, Column, render};
 use crate::update::{Outcome, OutcomeKind, Report};
 
 const COLUMNS: [Column; 6] = [

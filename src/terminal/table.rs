@@ -1,6 +1,6 @@
 //! Tables that fit the terminal.
 
-use super::terminal::{Terminal, Tone};
+use super::{Terminal, Tone};
 
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,7 @@
-//! What is known of the terminal: its width, and whether it wants colour.
+//! What people read on a terminal: its width, colour, and tables that fit ([`table`]). For the
+//! programs; the other rooms never print.
+
+pub mod table;
 
 use std::io::IsTerminal;
 

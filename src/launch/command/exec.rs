@@ -1,0 +1,92 @@
+//! `updater-launch exec`
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::launch::args::Exec;
+use crate::launch::capability::Capabilities;
+use crate::launch::environment::{DEFAULT_PATH, Environment};
+use crate::launch::place::Place;
+use crate::launch::spec::{Program, process};
+use crate::launch::user::resolve;
+use crate::launch::{Error, containers, host_environment, rootfs, runtime, supervise};
+use crate::model::ContainerId;
+
+pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
+    let record = containers::find(place, &flags.container)?;
+    let Some(init) = record.pid.filter(|process| process.is_alive()) else {
+        return Err(Error::NotRunning(flags.container.clone()));
+    };
+    let root = PathBuf::from(format!("/proc/{}/root", init.pid));
+    let read = |file| rootfs::read_in(&root, file).unwrap_or_default();
+    let own = Own::read(place, &record.id)?;
+    let user = flags.user.clone().unwrap_or(own.user);
+    let user = resolve(&user, &read("/etc/passwd"), &read("/etc/group"))?;
+    let mut environment = Environment::default();
+    let host = host_environment();
+    for variable in own.environment.iter().chain(&flags.env) {
+        environment.apply(variable, &host).map_err(Error::Variable)?;
+    }
+    environment.set_default("PATH", DEFAULT_PATH);
+    let directory = flags.workdir.as_deref().unwrap_or(&own.directory);
+    if !directory.starts_with('/') {
+        return Err(Error::Workdir(directory.to_owned()));
+    }
+    let capabilities = Capabilities::new(&own.cap_add, &own.cap_drop, user.uid)?;
+    let program = Program {
+        user: &user,
+        arguments: flags.command.clone(),
+        environment: environment.to_strings(),
+        directory,
+        capabilities: &capabilities,
+    };
+    let process = process(program).map_err(|error| Error::Spec(error.to_string()))?;
+    let name = format!("exec-{}.json", std::process::id());
+    let file = place.records().directory(&record.id).join(name);
+    write_json(&file, &process)?;
+    if !flags.interactive {
+        close_input()?;
+    }
+    let pid = runtime::exec(&record.id, &place.runtime(), &file, &capabilities);
+    let _ = std::fs::remove_file(&file);
+    supervise::wait_for(pid?)
+}
+
+/// What `exec` takes over from the container's own program.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Own {
+    pub(crate) user: String,
+    pub(crate) environment: Vec<String>,
+    pub(crate) directory: String,
+    pub(crate) cap_add: Vec<String>,
+    pub(crate) cap_drop: Vec<String>,
+}
+
+impl Own {
+    pub(crate) fn write(&self, place: &Place, id: &ContainerId) -> Result<(), Error> {
+        write_json(&Self::file(place, id), self)
+    }
+
+    fn read(place: &Place, id: &ContainerId) -> Result<Self, Error> {
+        let path = Self::file(place, id);
+        let text = std::fs::read(&path).map_err(|source| Error::file("read", &path, source))?;
+        serde_json::from_slice(&text).map_err(Error::Json)
+    }
+
+    fn file(place: &Place, id: &ContainerId) -> PathBuf {
+        place.records().directory(id).join("exec.json")
+    }
+}
+
+fn write_json(path: &std::path::Path, value: &impl Serialize) -> Result<(), Error> {
+    let text = serde_json::to_vec(value).map_err(Error::Json)?;
+    std::fs::write(path, text).map_err(|source| Error::file("write", path, source))
+}
+
+/// Without `--interactive` the command reads end of file, as in podman-exec(1).
+fn close_input() -> Result<(), Error> {
+    let null = std::fs::File::open("/dev/null")
+        .map_err(|source| Error::file("open", "/dev/null", source))?;
+    rustix::stdio::dup2_stdin(&null).map_err(|error| Error::system("close standard input", error))
+}

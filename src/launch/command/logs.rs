@@ -1,0 +1,25 @@
+//! `updater-launch logs`: asks the journal, which has what containers wrote.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::launch::args::Logs;
+use crate::launch::place::Place;
+use crate::launch::{Error, containers};
+
+/// Becomes `journalctl`.
+pub(crate) fn show(place: &Place, flags: &Logs) -> Result<u8, Error> {
+    let record = containers::find(place, &flags.container)?;
+    let mut journalctl = Command::new("journalctl");
+    let format = if flags.timestamps { "short-iso-precise" } else { "cat" };
+    journalctl.args(["--quiet", "--no-pager", "--output", format]);
+    match flags.tail {
+        Some(lines) => journalctl.arg(format!("--lines={lines}")),
+        None => journalctl.arg("--lines=all"),
+    };
+    if flags.follow {
+        journalctl.arg("--follow");
+    }
+    journalctl.arg(format!("CONTAINER_ID_FULL={}", record.id));
+    Err(Error::system("run journalctl, which has the containers' output", journalctl.exec()))
+}

@@ -1,0 +1,68 @@
+//! `updater-launch ps`
+
+use serde::Serialize;
+
+use crate::launch::args::{Format, Ps};
+use crate::launch::place::Place;
+use crate::launch::{Error, print_json};
+use crate::model::failure::chain;
+use crate::store::containers::Record;
+use crate::terminal::Terminal;
+use crate::terminal::table::{Cell, Column, render};
+
+const COLUMNS: [Column; 6] = [
+    Column::fixed("CONTAINER ID"),
+    Column::flexible_start("IMAGE", 20),
+    Column::flexible("COMMAND", 10),
+    Column::fixed("STATUS"),
+    Column::flexible("UNIT", 12),
+    Column::flexible("NAME", 12),
+];
+
+/// A record, and whether it still runs.
+#[derive(Serialize)]
+struct Listed<'a> {
+    state: &'static str,
+    #[serde(flatten)]
+    record: &'a Record,
+}
+
+pub(crate) fn list(place: &Place, flags: &Ps) -> Result<u8, Error> {
+    let mut found = place.records().all()?;
+    for problem in &found.problems {
+        eprintln!("Warning: {}, ignoring", chain(problem));
+    }
+    found.records.retain(|record| flags.all || record.is_running());
+    if flags.quiet {
+        found.records.iter().for_each(|record| println!("{}", record.id.short()));
+    } else if flags.format == Format::Json {
+        let listed: Vec<_> =
+            found.records.iter().map(|record| Listed { state: state(record), record }).collect();
+        print_json(&listed)?;
+    } else {
+        let rows: Vec<_> = found.records.iter().map(row).collect();
+        print!("{}", render(&COLUMNS, &rows, Terminal::of_stdout()));
+    }
+    Ok(0)
+}
+
+/// Podman's words for what a container does.
+pub(crate) fn state(record: &Record) -> &'static str {
+    match (record.is_running(), record.pid.is_some_and(|process| process.is_alive())) {
+        (true, true) => "running",
+        (true, false) => "created",
+        (false, _) => "exited",
+    }
+}
+
+fn row(record: &Record) -> Vec<Cell> {
+    let unit = record.unit.as_ref().map(ToString::to_string).unwrap_or_default();
+    vec![
+        Cell::new(record.id.short()),
+        Cell::new(record.reference.to_string()),
+        Cell::new(record.command.join(" ")),
+        Cell::new(state(record)),
+        Cell::new(unit),
+        Cell::new(record.name.clone()),
+    ]
+}

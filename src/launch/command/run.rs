@@ -1,0 +1,369 @@
+//! `updater-launch run`: from a command line to a container's exit status.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use oci_spec::image::Config as ImageConfig;
+
+use super::exec::Own;
+use crate::launch::args::{Network, Run, SdNotify};
+use crate::launch::capability::Capabilities;
+use crate::launch::cgroup::{self, Payload};
+use crate::launch::environment::{DEFAULT_PATH, Environment};
+use crate::launch::notify::{DIRECTORY_IN_CONTAINER, Notifier, Proxy, SOCKET_IN_CONTAINER};
+use crate::launch::output::Output;
+use crate::launch::place::Place;
+use crate::launch::rootfs::Rootfs;
+use crate::launch::spec::{Program, Wanted, spec};
+use crate::launch::supervise::{Signals, Stop, Supervisor};
+use crate::launch::volume::{Volume, parse_bind, parse_tmpfs};
+use crate::launch::{
+    Error, choose, containers, detach, files, host_environment, name, runtime, signal, user,
+};
+use crate::model::{ContainerId, Reference};
+use crate::store::Image;
+use crate::store::containers::{Process, Record};
+
+pub(crate) fn run(place: &Place, flags: &Run) -> Result<u8, Error> {
+    // All that can be wrong with the command line, before anything is touched.
+    let asked = Asked::read(flags)?;
+    let parent = if flags.detach { detach::detach()? } else { detach::Parent::none() };
+    if let Some(status) = parent.is_finished() {
+        return Ok(status);
+    }
+    let result = launch(place, flags, asked, &parent);
+    if let Err(error) = &result {
+        parent.failed(error);
+    }
+    result
+}
+
+/// What the command line asks for, checked.
+struct Asked {
+    reference: Reference,
+    labels: BTreeMap<String, String>,
+    environment: Vec<String>,
+    volumes: Vec<Volume>,
+    entrypoint: Option<Vec<String>>,
+}
+
+impl Asked {
+    fn read(flags: &Run) -> Result<Self, Error> {
+        let mut environment = Environment::default();
+        let host = host_environment();
+        for path in &flags.env_file {
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| Error::file("read", path, source))?;
+            let failed = |(line, source)| Error::EnvFile { path: path.clone(), line, source };
+            environment.apply_file(&text, &host).map_err(failed)?;
+        }
+        for variable in &flags.env {
+            environment.apply(variable, &host).map_err(Error::Variable)?;
+        }
+        Ok(Self {
+            reference: flags.image.parse()?,
+            labels: labels(&flags.label)?,
+            environment: environment.to_strings(),
+            volumes: volumes(flags)?,
+            entrypoint: flags.entrypoint.as_deref().map(entrypoint).transpose()?,
+        })
+    }
+}
+
+fn labels(words: &[String]) -> Result<BTreeMap<String, String>, Error> {
+    let pair = |word: &String| match word.split_once('=').unwrap_or((word, "")) {
+        ("", _) => Err(Error::Label(word.clone())),
+        (key, value) => Ok((key.to_owned(), value.to_owned())),
+    };
+    words.iter().map(pair).collect()
+}
+
+fn volumes(flags: &Run) -> Result<Vec<Volume>, Error> {
+    let selinux = std::path::Path::new("/sys/fs/selinux/enforce").exists();
+    let mut volumes = Vec::new();
+    for text in &flags.volume {
+        let mut volume = parse_bind(text, selinux)?;
+        if let Some(source) = &mut volume.source {
+            *source = std::fs::canonicalize(&*source)
+                .map_err(|error| Error::file("use the volume", &*source, error))?;
+        }
+        volumes.push(volume);
+    }
+    for text in &flags.tmpfs {
+        volumes.push(parse_tmpfs(text)?);
+    }
+    Ok(volumes)
+}
+
+/// One word, or a JSON list of words (podman-run(1), `--entrypoint`).
+fn entrypoint(text: &str) -> Result<Vec<String>, Error> {
+    if text.starts_with('[') {
+        serde_json::from_str(text).map_err(|_| Error::Entrypoint(text.to_owned()))
+    } else {
+        Ok(Some(text).filter(|text| !text.is_empty()).map(str::to_owned).into_iter().collect())
+    }
+}
+
+/// The command: the image's entrypoint and command, each replaced by what was asked for. Another
+/// entrypoint drops the image's command.
+fn command(asked: &Asked, flags: &Run, image: &ImageConfig) -> Result<Vec<String>, Error> {
+    let mut words = match &asked.entrypoint {
+        Some(words) => words.clone(),
+        None => image.entrypoint().clone().unwrap_or_default(),
+    };
+    if !flags.command.is_empty() {
+        words.extend_from_slice(&flags.command);
+    } else if asked.entrypoint.is_none() {
+        words.extend(image.cmd().clone().unwrap_or_default());
+    }
+    if words.is_empty() { Err(Error::NoCommand) } else { Ok(words) }
+}
+
+fn launch(place: &Place, flags: &Run, asked: Asked, parent: &detach::Parent) -> Result<u8, Error> {
+    let notifier = Notifier::from_environment();
+    let cgroup = cgroup::Own::find()?;
+    let unit = cgroup.unit();
+    let image = choose::image(place, flags, &asked.reference, unit.as_ref(), &notifier)?;
+    let config = image.config.config().clone().unwrap_or_default();
+    let stop_signal = flags.stop_signal.clone().or(config.stop_signal().clone());
+    let stop_signal = stop_signal.unwrap_or_else(|| "SIGTERM".to_owned());
+    let stop = Stop {
+        signal: signal::parse(&stop_signal)?,
+        timeout: Duration::from_secs(flags.stop_timeout.into()),
+    };
+    let id =
+        name::new_id().ok_or_else(|| Error::system("make an ID", std::io::ErrorKind::Other))?;
+    let mut record = Record {
+        name: flags.name.clone().unwrap_or_else(|| format!("container-{}", id.short())),
+        reference: asked.reference.clone(),
+        authfile: flags.registry.authfile.clone(),
+        image: image.identity.clone(),
+        labels: asked.labels.clone(),
+        image_labels: config.labels().clone().unwrap_or_default().into_iter().collect(),
+        unit,
+        supervisor: Process::current().map_err(|error| Error::system("find myself", error))?,
+        pid: None,
+        command: command(&asked, flags, &config)?,
+        created: Timestamp::now(),
+        started: None,
+        rootfs: place.records().directory(&id).join("rootfs"),
+        stop_signal,
+        stop_timeout: flags.stop_timeout,
+        log_driver: log_driver(flags),
+        remove: flags.rm,
+        cidfile: flags.cidfile.clone(),
+        id,
+    };
+    choose::take_name(place, &record, flags.replace)?;
+    let mut traces =
+        Traces { place, id: record.id.clone(), cidfile: None, payload: None, keep: false };
+    if let Some(path) = &flags.cidfile {
+        files::write_cidfile(path, &record.id)?;
+        traces.cidfile = Some(path.clone());
+    }
+    let payload = traces.payload.insert(cgroup.prepare(flags.cgroups, &record.id)?).clone();
+    let prepared =
+        Prepared { flags, asked: &asked, image: &image, config: &config, payload: &payload };
+    let status = start_and_wait(place, prepared, &mut record, stop, &notifier, parent)?;
+    traces.keep = !flags.rm;
+    Ok(status)
+}
+
+fn log_driver(flags: &Run) -> String {
+    flags
+        .log_driver
+        .map_or_else(|| "default".to_owned(), |driver| format!("{driver:?}").to_lowercase())
+}
+
+/// What a container leaves on the host. Cleared away when dropped, however the launch ends; a
+/// container that ran and was not to be removed keeps its files.
+struct Traces<'a> {
+    place: &'a Place,
+    id: ContainerId,
+    cidfile: Option<PathBuf>,
+    payload: Option<Payload>,
+    keep: bool,
+}
+
+impl Drop for Traces<'_> {
+    fn drop(&mut self) {
+        if let Some(payload) = &self.payload {
+            payload.remove();
+        }
+        if self.keep {
+            return;
+        }
+        if let Some(cidfile) = &self.cidfile {
+            containers::remove_cidfile(cidfile, &self.id);
+        }
+        if let Err(error) = containers::remove_files(self.place, &self.id) {
+            eprintln!("Warning: {}, ignoring", crate::model::failure::chain(&error));
+        }
+    }
+}
+
+struct Prepared<'a> {
+    flags: &'a Run,
+    asked: &'a Asked,
+    image: &'a Image,
+    config: &'a ImageConfig,
+    payload: &'a Payload,
+}
+
+fn start_and_wait(
+    place: &Place,
+    prepared: Prepared<'_>,
+    record: &mut Record,
+    stop: Stop,
+    notifier: &Notifier,
+    parent: &detach::Parent,
+) -> Result<u8, Error> {
+    let flags = prepared.flags;
+    let bundle = place.records().directory(&record.id);
+    let rootfs = Rootfs::mount(prepared.image, &place.writable(&record.id), record.rootfs.clone())?;
+    let inside = notify_inside(flags, notifier);
+    let proxy = if inside {
+        let made = Proxy::bind(&bundle.join("notify"));
+        Some(made.map_err(|source| Error::file("make", bundle.join("notify"), source))?)
+    } else {
+        None
+    };
+    let capabilities = describe(place, &prepared, record, &rootfs, inside)?;
+    let signals = Signals::take()?;
+    let (output, streams) = Output::open(flags.log_driver, record)?;
+    let init = runtime::start(&record.id, &place.runtime(), &bundle, &capabilities, streams)?;
+    record.pid = Process::of(init).ok();
+    record.started = Some(Timestamp::now());
+    place.records().write(record)?;
+    announce(flags, notifier, inside);
+    parent.started(&record.id);
+    let supervisor = Supervisor { init, stop, signals, output, notifier, proxy };
+    supervisor.wait()
+}
+
+fn notify_inside(flags: &Run, notifier: &Notifier) -> bool {
+    flags.sdnotify == SdNotify::Container && notifier.is_there()
+}
+
+/// Tells systemd which process to watch, and that the service is up where that is ours to say.
+fn announce(flags: &Run, notifier: &Notifier, inside: bool) {
+    let main = format!("MAINPID={}", std::process::id());
+    match flags.sdnotify {
+        SdNotify::Ignore => {}
+        SdNotify::Container if inside => notifier.send(&main),
+        SdNotify::Container | SdNotify::Conmon => notifier.send(&format!("{main}\nREADY=1")),
+    }
+}
+
+/// Writes what the runtime, and later `exec`, need to know; the capabilities of the program.
+fn describe(
+    place: &Place,
+    prepared: &Prepared<'_>,
+    record: &Record,
+    rootfs: &Rootfs,
+    inside: bool,
+) -> Result<Capabilities, Error> {
+    let Prepared { flags, asked, config, payload, .. } = prepared;
+    let user_text = flags.user.clone().or(config.user().clone()).unwrap_or_default();
+    let user = user::resolve(&user_text, &rootfs.read("/etc/passwd"), &rootfs.read("/etc/group"))?;
+    let hostname = hostname(flags, &record.id);
+    let environment = environment(asked, config, &user, &hostname, inside)?;
+    let directory = directory(flags, config)?;
+    let capabilities = Capabilities::new(&flags.cap_add, &flags.cap_drop, user.uid)?;
+    let bundle = place.records().directory(&record.id);
+    let mut bound = files::write(&bundle, &hostname, flags.network)?;
+    if inside {
+        bound.push((bundle.join("notify"), DIRECTORY_IN_CONTAINER));
+    }
+    let own = Own {
+        user: user_text,
+        environment: environment.clone(),
+        directory: directory.clone(),
+        cap_add: flags.cap_add.clone(),
+        cap_drop: flags.cap_drop.clone(),
+    };
+    own.write(place, &record.id)?;
+    let wanted = Wanted {
+        rootfs: rootfs.path(),
+        read_only: flags.read_only,
+        hostname: &hostname,
+        network: flags.network,
+        cgroup: &payload.path,
+        volumes: &asked.volumes,
+        files: &bound,
+        process: Program {
+            user: &user,
+            arguments: record.command.clone(),
+            environment,
+            directory: &directory,
+            capabilities: &capabilities,
+        },
+    };
+    let spec = spec(wanted).map_err(|error| Error::Spec(error.to_string()))?;
+    spec.save(bundle.join("config.json")).map_err(|error| Error::Spec(error.to_string()))?;
+    Ok(capabilities)
+}
+
+fn hostname(flags: &Run, id: &ContainerId) -> String {
+    let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    match (&flags.hostname, flags.network) {
+        (Some(name), _) => name.clone(),
+        (None, Network::Host) => host(),
+        (None, Network::None) => id.short().to_owned(),
+    }
+}
+
+fn directory(flags: &Run, config: &ImageConfig) -> Result<String, Error> {
+    let directory = flags.workdir.clone().or(config.working_dir().clone()).unwrap_or_default();
+    match directory.as_str() {
+        "" => Ok("/".to_owned()),
+        path if path.starts_with('/') => Ok(directory),
+        _ => Err(Error::Workdir(directory)),
+    }
+}
+
+fn environment(
+    asked: &Asked,
+    config: &ImageConfig,
+    user: &user::User,
+    hostname: &str,
+    inside: bool,
+) -> Result<Vec<String>, Error> {
+    let mut environment = Environment::default();
+    let nothing = BTreeMap::new();
+    for variable in config.env().iter().flatten().chain(&asked.environment) {
+        environment.apply(variable, &nothing).map_err(Error::Variable)?;
+    }
+    environment.set_default("PATH", DEFAULT_PATH);
+    environment.set_default("TERM", "xterm");
+    environment.set_default("HOSTNAME", hostname);
+    environment.set_default("HOME", user.home.as_deref().unwrap_or("/"));
+    environment.set_default("container", "updaterd");
+    if inside {
+        environment.set("NOTIFY_SOCKET", SOCKET_IN_CONTAINER);
+    }
+    Ok(environment.to_strings())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entrypoint_is_a_word_or_a_list() {
+        assert_eq!(entrypoint("/bin/x").unwrap(), ["/bin/x"]);
+        assert_eq!(entrypoint("[\"a\",\"b c\"]").unwrap(), ["a", "b c"]);
+        assert!(entrypoint("").unwrap().is_empty());
+        assert!(entrypoint("[a").is_err());
+    }
+
+    #[test]
+    fn labels_need_a_key() {
+        let words = ["a=b=c".to_owned(), "d".to_owned()];
+        let read = labels(&words).unwrap();
+        assert_eq!((&*read["a"], &*read["d"]), ("b=c", ""));
+        assert!(labels(&["=x".to_owned()]).is_err());
+    }
+}

@@ -1,0 +1,19 @@
+//! `updater-launch tag`
+
+use super::images::find;
+use crate::launch::Error;
+use crate::launch::args::Tag;
+use crate::launch::place::Place;
+use crate::model::Reference;
+
+pub(crate) fn tag(place: &Place, flags: &Tag) -> Result<u8, Error> {
+    let store = place.store()?;
+    let image =
+        find(&store, &flags.image)?.ok_or_else(|| Error::NothingNamed(flags.image.clone()))?;
+    let names: Vec<Reference> =
+        flags.names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
+    for name in names {
+        store.tag(&name, &image.identity.manifest)?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,151 @@
+//! Finding, stopping and clearing away containers by their records.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+
+use super::place::Place;
+use super::{Error, signal};
+use crate::model::ContainerId;
+use crate::store::containers::{Process, Record};
+
+/// How long a supervisor may take to clear away after its container has ended.
+const CLEARING: Duration = Duration::from_secs(10);
+
+/// The container that `word` names: by name, ID, or the beginning of an ID.
+pub(crate) fn find(place: &Place, word: &str) -> Result<Record, Error> {
+    let records = place.records().all()?.records;
+    if let Some(named) = records.iter().find(|record| record.name == word) {
+        return Ok(named.clone());
+    }
+    let mut matching = records.into_iter().filter(|record| record.id.as_str().starts_with(word));
+    match (word.is_empty(), matching.next(), matching.next()) {
+        (false, Some(record), None) => Ok(record),
+        (false, Some(_), Some(_)) => Err(Error::Ambiguous(word.to_owned())),
+        _ => Err(Error::NoSuchContainer(word.to_owned())),
+    }
+}
+
+/// The containers of a command line: words, and files that hold an ID. With `ignore`, what is not
+/// there is left out.
+pub(crate) fn select(
+    place: &Place,
+    words: &[String],
+    cidfiles: &[std::path::PathBuf],
+    ignore: bool,
+) -> Result<Vec<Record>, Error> {
+    let mut wanted = words.to_vec();
+    for path in cidfiles {
+        match std::fs::read_to_string(path) {
+            Ok(text) => wanted.push(text.trim().to_owned()),
+            Err(error) if ignore && error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(Error::file("read", path, source)),
+        }
+    }
+    let mut found = Vec::new();
+    for word in wanted {
+        match find(place, &word) {
+            Ok(record) => found.push(record),
+            Err(Error::NoSuchContainer(_)) if ignore => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// Asks a container to stop, by its own signal; after `timeout` by SIGKILL. Returns when its
+/// supervisor is gone. One that does not run is no error.
+pub(crate) fn stop(record: &Record, timeout: Option<u32>) -> Result<(), Error> {
+    let timeout = Duration::from_secs(timeout.unwrap_or(record.stop_timeout).into());
+    if let Some(init) = record.pid.filter(Process::is_alive) {
+        let number = signal::parse(&record.stop_signal)?;
+        send(init, number)?;
+        if !wait_for_end(init, timeout)? {
+            send(init, libc::SIGKILL)?;
+        }
+    } else if record.is_running() {
+        send(record.supervisor, libc::SIGTERM)?;
+    }
+    if !wait_for_end(record.supervisor, CLEARING)? {
+        send(record.supervisor, libc::SIGKILL)?;
+        wait_for_end(record.supervisor, CLEARING)?;
+    }
+    Ok(())
+}
+
+/// Removes all that is left of a container whose supervisor is gone.
+pub(crate) fn clear_away(place: &Place, record: &Record) -> Result<(), Error> {
+    if let Some(init) = record.pid.filter(Process::is_alive) {
+        // Its launcher was killed, and the container outlived it.
+        send(init, libc::SIGKILL)?;
+        wait_for_end(init, CLEARING)?;
+    }
+    remove_files(place, &record.id)?;
+    if let Some(cidfile) = &record.cidfile {
+        remove_cidfile(cidfile, &record.id);
+    }
+    Ok(())
+}
+
+/// Removes a container's files. The record goes last: as long as it is there, so is the name.
+pub(crate) fn remove_files(place: &Place, id: &ContainerId) -> Result<(), Error> {
+    for path in [place.writable(id), place.runtime().join(id.as_str())] {
+        match std::fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::file("remove", path, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(place.records().remove(id)?)
+}
+
+/// A cidfile that names another container by now is not ours to remove.
+pub(crate) fn remove_cidfile(path: &std::path::Path, id: &ContainerId) {
+    if std::fs::read_to_string(path).is_ok_and(|text| text.trim() == id.as_str()) {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Sends a signal to this very process; one that is gone is no error.
+fn send(process: Process, number: i32) -> Result<(), Error> {
+    let Some(pid) = Pid::from_raw(process.pid) else { return Ok(()) };
+    let failed = |source: rustix::io::Errno| Error::system("send a signal", source);
+    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(rustix::io::Errno::SRCH) => return Ok(()),
+        pidfd => pidfd.map_err(failed)?,
+    };
+    // The number may have been given to another process before the descriptor was had.
+    if !process.is_alive() {
+        return Ok(());
+    }
+    // SAFETY: any number is allowed; the kernel refuses those that are no signals.
+    let number = unsafe { rustix::process::Signal::from_raw_unchecked(number) };
+    match pidfd_send_signal(&pidfd, number) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Waits until a process, of which we need not be the parent, has ended; whether it has.
+fn wait_for_end(process: Process, timeout: Duration) -> Result<bool, Error> {
+    let Some(pid) = Pid::from_raw(process.pid) else { return Ok(true) };
+    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(true) };
+    let deadline = Instant::now() + timeout;
+    while process.is_alive() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        let mut polled = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
+        let left = rustix::time::Timespec::try_from(left).ok();
+        match rustix::event::poll(&mut polled, left.as_ref()) {
+            Ok(0) => return Ok(false),
+            // A zombie is readable: it has ended, whoever reaps it.
+            Ok(_) => return Ok(true),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(Error::system("wait for a process", error)),
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,130 @@
+//! The container's environment: image, files, flags. Pure; the caller reads files and its own
+//! environment.
+
+use std::collections::BTreeMap;
+
+/// What a container gets where neither image nor operator sets it.
+pub(crate) const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Variables by name; a later setting replaces an earlier one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Environment(BTreeMap<String, String>);
+
+/// Why a setting of a variable is refused.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InvalidVariable {
+    #[error("{0:?} has no name before the \"=\"")]
+    NoName(String),
+    #[error("{0:?} has a NUL or, in its name, white space")]
+    Character(String),
+}
+
+impl Environment {
+    /// Sets one variable, replacing an earlier value.
+    pub(crate) fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.0.insert(name.into(), value.into());
+    }
+
+    /// Sets a variable only where none of that name is set.
+    pub(crate) fn set_default(&mut self, name: &str, value: impl Into<String>) {
+        self.0.entry(name.to_owned()).or_insert_with(|| value.into());
+    }
+
+    /// Takes `NAME=VALUE`, or `NAME` for the value in `host` (nothing where the host has none),
+    /// or `PREFIX*` for all of the host's names with that prefix (podman-run(1), `--env`).
+    pub(crate) fn apply(
+        &mut self,
+        setting: &str,
+        host: &BTreeMap<String, String>,
+    ) -> Result<(), InvalidVariable> {
+        let shown = || setting.chars().take(60).collect::<String>();
+        let (name, value) = match setting.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (setting, None),
+        };
+        if name.is_empty() {
+            return Err(InvalidVariable::NoName(shown()));
+        }
+        if setting.contains('\0') || name.contains(char::is_whitespace) {
+            return Err(InvalidVariable::Character(shown()));
+        }
+        match (value, name.strip_suffix('*')) {
+            (Some(value), _) => self.set(name, value),
+            (None, Some(prefix)) => {
+                for (name, value) in host.iter().filter(|(name, _)| name.starts_with(prefix)) {
+                    self.set(name, value);
+                }
+            }
+            (None, None) => {
+                if let Some(value) = host.get(name) {
+                    self.set(name, value);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the lines of an `--env-file`: one setting a line, `#` comments, blank lines skipped.
+    /// An error says the line's number, from 1.
+    pub(crate) fn apply_file(
+        &mut self,
+        text: &str,
+        host: &BTreeMap<String, String>,
+    ) -> Result<(), (usize, InvalidVariable)> {
+        for (index, line) in text.lines().enumerate() {
+            let line = line.trim_start();
+            if !line.is_empty() && !line.starts_with('#') {
+                self.apply(line, host).map_err(|error| (index + 1, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `NAME=VALUE` strings, sorted by name.
+    pub(crate) fn to_strings(&self) -> Vec<String> {
+        self.0.iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn host() -> BTreeMap<String, String> {
+        [("LANG", "C"), ("APP_A", "1"), ("APP_B", "2")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
+    }
+
+    #[test]
+    fn later_settings_win() {
+        let mut environment = Environment::default();
+        for setting in ["A=1", "A=2=3", "LANG", "MISSING", "APP_*", "EMPTY="] {
+            environment.apply(setting, &host()).unwrap();
+        }
+        environment.set_default("A", "default");
+        let expected = ["A=2=3", "APP_A=1", "APP_B=2", "EMPTY=", "LANG=C"];
+        assert_eq!(environment.to_strings(), expected);
+    }
+
+    #[test]
+    fn files_have_comments_and_line_numbers() {
+        let mut environment = Environment::default();
+        environment.apply_file("# c\n\n  A=x # kept\nB=\r\nLANG\n", &host()).unwrap();
+        assert_eq!(environment.to_strings(), ["A=x # kept", "B=", "LANG=C"]);
+        let error = environment.apply_file("A=1\n=2\n", &host()).unwrap_err();
+        assert_eq!(error, (2, InvalidVariable::NoName("=2".into())));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "(?s).{0,200}") {
+            let mut environment = Environment::default();
+            let _ = environment.apply(&text, &host());
+            let _ = environment.apply_file(&text, &host());
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What can go wrong before and around a container, and the exit status of each.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::model::reference::InvalidReference;
+use crate::{config, store};
+
+use super::{cgroup, environment, user, volume};
+
+/// A launch that failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(
+        "containers of ordinary users are not there yet: run updater-launch as root, or use podman"
+    )]
+    NotRoot,
+    #[error(transparent)]
+    Configuration(#[from] config::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Reference(#[from] InvalidReference),
+    #[error(transparent)]
+    Cgroup(#[from] cgroup::Error),
+    #[error(transparent)]
+    Volume(#[from] volume::InvalidVolume),
+    #[error(transparent)]
+    User(#[from] user::InvalidUser),
+    #[error(transparent)]
+    Capability(#[from] super::capability::InvalidCapability),
+    #[error("--env")]
+    Variable(#[source] environment::InvalidVariable),
+    #[error("{path}:{line}", path = path.display())]
+    EnvFile { path: PathBuf, line: usize, source: environment::InvalidVariable },
+    #[error("{0:?} is not a label: the key is missing")]
+    Label(String),
+    #[error("{0:?} is not a signal, such as SIGTERM or 15")]
+    Signal(String),
+    #[error("the name \"{name}\" is in use by container {id}: remove that, or use --replace")]
+    NameInUse { name: String, id: String },
+    #[error("no container \"{0}\": see \"updater-launch ps --all\"")]
+    NoSuchContainer(String),
+    #[error("\"{0}\" is the beginning of several container IDs")]
+    Ambiguous(String),
+    #[error("container \"{0}\" is not running")]
+    NotRunning(String),
+    #[error("container \"{0}\" is running: stop it, or use --force")]
+    Running(String),
+    #[error("no image {0} in local storage, and --pull=never")]
+    NoImage(String),
+    #[error("image {image} could not be pulled")]
+    Pull { image: String },
+    #[error("the image has no command: name one behind the image")]
+    NoCommand,
+    #[error("--entrypoint {0:?} is not a JSON list of words")]
+    Entrypoint(String),
+    #[error("the working directory {0:?} is not a path from the root")]
+    Workdir(String),
+    #[error("command {command:?} was not found in the container")]
+    CommandNotFound { command: String },
+    #[error("command {command:?} cannot be executed in the container: {why}")]
+    CommandNotExecutable { command: String, why: String },
+    #[error("nothing is named \"{0}\", neither a container nor an image")]
+    NothingNamed(String),
+    #[error(transparent)]
+    Registry(#[from] crate::registry::Error),
+    #[error("a file of the container is damaged")]
+    Json(#[source] serde_json::Error),
+    #[error("cannot {what} {path}", path = path.display())]
+    File { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot {what}")]
+    System { what: &'static str, source: io::Error },
+    #[error("the system call filter cannot be compiled")]
+    Seccomp(#[from] seccompiler::BackendError),
+    #[error("the container cannot be described: {0}")]
+    Spec(String),
+    #[error("the container could not be {stage}")]
+    Runtime { stage: &'static str, source: libcontainer::error::LibcontainerError },
+}
+
+impl Error {
+    pub(crate) fn file(what: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Self::File { what, path: path.into(), source }
+    }
+
+    pub(crate) fn system(what: &'static str, source: impl Into<io::Error>) -> Self {
+        Self::System { what, source: source.into() }
+    }
+
+    /// The exit status by Podman's rules (podman-run(1), "EXIT STATUS").
+    pub(crate) fn status(&self) -> u8 {
+        match self {
+            Self::CommandNotFound { .. } => 127,
+            Self::CommandNotExecutable { .. } => 126,
+            _ => 125,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The container's root file system: an overlay in a mount namespace of our own, so that it is gone
+//! with us, however we end. And reading files in it, never out of it.
+
+use std::fs::DirBuilder;
+use std::io::Read;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, unmount,
+};
+use rustix::thread::UnshareFlags;
+
+use super::Error;
+use crate::store::Image;
+
+/// The largest file read from an image, in bytes (passwd(5), group(5)).
+const MAX_FILE: u64 = 1 << 20;
+
+/// A mounted root file system; unmounted when dropped.
+#[derive(Debug)]
+pub(crate) struct Rootfs {
+    path: PathBuf,
+}
+
+impl Rootfs {
+    /// Leaves the host's mount namespace and mounts `image` at `path`; changes go below `writable`.
+    pub(crate) fn mount(image: &Image, writable: &Path, path: PathBuf) -> Result<Self, Error> {
+        let (upper, work, empty) =
+            (writable.join("upper"), writable.join("work"), writable.join("empty"));
+        for directory in [&upper, &work, &empty, &path] {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(directory)
+                .map_err(|source| Error::file("make", directory, source))?;
+        }
+        leave_mount_namespace()
+            .map_err(|error| Error::system("leave the mount namespace", error))?;
+        // An image without layers still needs one to lie below.
+        let lower = if image.layers.is_empty() { &vec![empty] } else { &image.layers };
+        overlay(lower, &upper, &work, &path)
+            .map_err(|error| Error::file("mount the overlay at", &path, error.into()))?;
+        Ok(Self { path })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file of the container, as the container would find it; empty where there is none.
+    pub(crate) fn read(&self, file: &str) -> String {
+        read_in(&self.path, file).unwrap_or_default()
+    }
+}
+
+impl Drop for Rootfs {
+    fn drop(&mut self) {
+        let _ = unmount(&self.path, UnmountFlags::DETACH);
+    }
+}
+
+/// Reads a text file below `root`, whatever links lie on the way to it.
+pub(crate) fn read_in(root: &Path, file: &str) -> std::io::Result<String> {
+    let directory = std::fs::File::open(root)?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let opened = std::fs::File::from(openat2(&directory, file, flags, Mode::empty(), resolve)?);
+    if !opened.metadata()?.is_file() {
+        return Err(std::io::ErrorKind::InvalidInput.into());
+    }
+    let mut text = Vec::new();
+    opened.take(MAX_FILE).read_to_end(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// From here on, what we mount is seen by nobody else; what the host mounts is still seen by us.
+fn leave_mount_namespace() -> rustix::io::Result<()> {
+    // SAFETY: only the mount namespace is left; no descriptor and no memory is shared or unshared.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?;
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+}
+
+/// By the newer mount calls: each layer is a parameter of its own, so that no number of layers
+/// exceeds a page of options. Kernels before 6.8 know only the joined form.
+fn overlay(layers: &[PathBuf], upper: &Path, work: &Path, at: &Path) -> rustix::io::Result<()> {
+    let mount = |joined: bool| {
+        let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        if joined {
+            let top_first: Vec<String> = layers.iter().rev().map(|layer| escaped(layer)).collect();
+            fsconfig_set_string(&context, "lowerdir", top_first.join(":"))?;
+        } else {
+            for layer in layers.iter().rev() {
+                fsconfig_set_string(&context, "lowerdir+", layer)?;
+            }
+        }
+        fsconfig_set_string(&context, "upperdir", upper)?;
+        fsconfig_set_string(&context, "workdir", work)?;
+        fsconfig_create(&context)?;
+        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+    };
+    let mounted = match mount(false) {
+        Err(rustix::io::Errno::INVAL) => mount(true)?,
+        mounted => mounted?,
+    };
+    move_mount(&mounted, "", rustix::fs::CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+/// A colon would end the path, a backslash escape what follows (overlayfs, "Multiple lower layers").
+fn escaped(path: &Path) -> String {
+    path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn links_of_an_image_do_not_lead_out_of_it() {
+        let root = tempfile::tempdir().unwrap();
+        let outside = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(outside.path(), "secret").unwrap();
+        std::fs::create_dir(root.path().join("etc")).unwrap();
+        symlink(outside.path(), root.path().join("etc/passwd")).unwrap();
+        symlink("../../../../real", root.path().join("etc/group")).unwrap();
+        std::fs::write(root.path().join("real"), "inside").unwrap();
+        assert!(read_in(root.path(), "/etc/passwd").is_err());
+        assert_eq!(read_in(root.path(), "/etc/group").unwrap(), "inside");
+    }
+
+    #[test]
+    fn a_fifo_does_not_block() {
+        let root = tempfile::tempdir().unwrap();
+        let path = std::ffi::CString::new(format!("{}/passwd", root.path().display())).unwrap();
+        // SAFETY: `path` is a valid string that lives through the call.
+        assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+        assert!(read_in(root.path(), "passwd").is_err());
+    }
+}

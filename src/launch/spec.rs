@@ -1,0 +1,260 @@
+//! The runtime's specification of a container (OCI runtime-spec). Pure: from what was asked for and
+//! what the image says to what the runtime is told.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use oci_spec::OciSpecError;
+use oci_spec::runtime::{
+    Capabilities as CapabilitySet, Capability, LinuxBuilder, LinuxCapabilitiesBuilder,
+    LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResourcesBuilder, Mount,
+    MountBuilder, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+};
+
+use super::args::Network;
+use super::capability::Capabilities;
+use super::user::User;
+use super::volume::Volume;
+
+/// What the kernel shows there is the host's (as runc and crun mask it).
+const MASKED: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+const READ_ONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// Capabilities that loading a system call filter needs; dropped before the program starts.
+pub(crate) const FOR_FILTER: [&str; 2] = ["SYS_ADMIN", "SETPCAP"];
+
+/// All that a specification is made from.
+#[derive(Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) rootfs: &'a Path,
+    pub(crate) read_only: bool,
+    pub(crate) hostname: &'a str,
+    pub(crate) network: Network,
+    /// The cgroup, from the root of the hierarchy.
+    pub(crate) cgroup: &'a str,
+    pub(crate) volumes: &'a [Volume],
+    /// Files of ours bound into the container: source, target.
+    pub(crate) files: &'a [(PathBuf, &'static str)],
+    pub(crate) process: Program<'a>,
+}
+
+/// One program in a container: its first, or one of `exec`.
+#[derive(Debug)]
+pub(crate) struct Program<'a> {
+    pub(crate) user: &'a User,
+    pub(crate) arguments: Vec<String>,
+    /// `NAME=VALUE`.
+    pub(crate) environment: Vec<String>,
+    pub(crate) directory: &'a str,
+    pub(crate) capabilities: &'a Capabilities,
+}
+
+/// The specification of a whole container.
+pub(crate) fn spec(wanted: Wanted<'_>) -> Result<Spec, OciSpecError> {
+    let mut mounts = standard_mounts(wanted.read_only)?;
+    for (source, target) in wanted.files {
+        mounts.push(mount(target, "bind", source, &["bind", "rprivate", "nosuid", "nodev"])?);
+    }
+    for volume in wanted.volumes {
+        mounts.push(volume_mount(volume)?);
+    }
+    let text = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+    let linux = LinuxBuilder::default()
+        .namespaces(namespaces(wanted.network)?)
+        .cgroups_path(wanted.cgroup)
+        // No device rules: they would need a program of our own in the cgroup. The container can
+        // make no device nodes (no MKNOD), and its file systems are mounted nodev.
+        .resources(LinuxResourcesBuilder::default().devices(vec![]).build()?)
+        .masked_paths(text(&MASKED))
+        .readonly_paths(text(&READ_ONLY))
+        .build()?;
+    let root = RootBuilder::default().path(wanted.rootfs).readonly(wanted.read_only).build()?;
+    let mut spec = SpecBuilder::default()
+        .version("1.0.2")
+        .root(root)
+        .process(process(wanted.process)?)
+        .hostname(wanted.hostname)
+        .mounts(mounts)
+        .linux(linux)
+        .build()?;
+    spec.set_hooks(None);
+    Ok(spec)
+}
+
+/// The specification of one program. It keeps what the filter needs until that is loaded.
+pub(crate) fn process(program: Program<'_>) -> Result<Process, OciSpecError> {
+    let with_filter = |names: &std::collections::BTreeSet<String>| {
+        set(names.iter().map(String::as_str).chain(FOR_FILTER))
+    };
+    let plain = |names: &std::collections::BTreeSet<String>| set(names.iter().map(String::as_str));
+    let capabilities = LinuxCapabilitiesBuilder::default()
+        .bounding(with_filter(&program.capabilities.bounding))
+        .effective(with_filter(&program.capabilities.effective))
+        .permitted(with_filter(&program.capabilities.effective))
+        .inheritable(plain(&program.capabilities.ambient))
+        .ambient(plain(&program.capabilities.ambient))
+        .build()?;
+    let user = UserBuilder::default()
+        .uid(program.user.uid)
+        .gid(program.user.gid)
+        .additional_gids(program.user.groups.clone())
+        .build()?;
+    let mut process = ProcessBuilder::default()
+        .terminal(false)
+        .user(user)
+        .args(program.arguments)
+        .env(program.environment)
+        .cwd(program.directory)
+        .capabilities(capabilities)
+        .rlimits(vec![])
+        .build()?;
+    // The runtime takes `false` for "set", and the filter could not be loaded then.
+    process.set_no_new_privileges(None);
+    Ok(process)
+}
+
+fn set<'a>(names: impl Iterator<Item = &'a str>) -> CapabilitySet {
+    names.filter_map(|name| Capability::from_str(name).ok()).collect::<HashSet<_>>()
+}
+
+fn namespaces(network: Network) -> Result<Vec<LinuxNamespace>, OciSpecError> {
+    let mut types = vec![
+        LinuxNamespaceType::Mount,
+        LinuxNamespaceType::Pid,
+        LinuxNamespaceType::Ipc,
+        LinuxNamespaceType::Uts,
+        LinuxNamespaceType::Cgroup,
+    ];
+    if network == Network::None {
+        types.push(LinuxNamespaceType::Network);
+    }
+    types.into_iter().map(|typ| LinuxNamespaceBuilder::default().typ(typ).build()).collect()
+}
+
+fn standard_mounts(read_only: bool) -> Result<Vec<Mount>, OciSpecError> {
+    let safe = ["nosuid", "noexec", "nodev"];
+    let with = |more: &[&'static str]| [&safe[..], more].concat();
+    let mut mounts = vec![
+        mount("/proc", "proc", "proc", &safe)?,
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        )?,
+        mount("/dev/shm", "tmpfs", "shm", &with(&["mode=1777", "size=64000k"]))?,
+        mount("/dev/mqueue", "mqueue", "mqueue", &safe)?,
+        mount("/sys", "sysfs", "sysfs", &with(&["ro"]))?,
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", &with(&["relatime", "ro"]))?,
+    ];
+    if read_only {
+        for directory in ["/run", "/tmp", "/var/tmp"] {
+            let mode = if directory == "/run" { "mode=755" } else { "mode=1777" };
+            mounts.push(mount(directory, "tmpfs", "tmpfs", &["nosuid", "nodev", mode])?);
+        }
+    }
+    Ok(mounts)
+}
+
+fn volume_mount(volume: &Volume) -> Result<Mount, OciSpecError> {
+    let options: Vec<&str> = volume.options.iter().map(String::as_str).collect();
+    match &volume.source {
+        Some(source) => mount(&volume.target, "bind", source, &options),
+        None => mount(&volume.target, "tmpfs", "tmpfs", &options),
+    }
+}
+
+fn mount(
+    target: impl AsRef<Path>,
+    typ: &str,
+    source: impl AsRef<Path>,
+    options: &[&str],
+) -> Result<Mount, OciSpecError> {
+    MountBuilder::default()
+        .destination(target.as_ref())
+        .typ(typ)
+        .source(source.as_ref())
+        .options(options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>())
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(uid: u32) -> User {
+        User { uid, gid: 0, groups: vec![], home: None }
+    }
+
+    fn spec_of(uid: u32, network: Network, read_only: bool) -> Spec {
+        spec(Wanted {
+            rootfs: Path::new("/r"),
+            read_only,
+            hostname: "h",
+            network,
+            cgroup: "/a.service/payload",
+            volumes: &[],
+            files: &[],
+            process: Program {
+                user: &user(uid),
+                arguments: vec!["sh".into()],
+                environment: vec![],
+                directory: "/",
+                capabilities: &Capabilities::new(&[], &[], uid).unwrap(),
+            },
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn no_new_privileges_is_not_mentioned() {
+        let text = serde_json::to_string(&spec_of(0, Network::Host, false)).unwrap();
+        assert!(!text.contains("noNewPrivileges"), "{text}");
+    }
+
+    #[test]
+    fn the_network_namespace_is_as_asked_for() {
+        let has_network = |network| {
+            let spec = spec_of(0, network, false);
+            let linux = spec.linux().as_ref().unwrap();
+            let namespaces = linux.namespaces().as_ref().unwrap();
+            namespaces.iter().any(|namespace| namespace.typ() == LinuxNamespaceType::Network)
+        };
+        assert!(!has_network(Network::Host));
+        assert!(has_network(Network::None));
+    }
+
+    #[test]
+    fn a_read_only_root_has_places_to_write() {
+        let targets = |read_only| {
+            let spec = spec_of(0, Network::None, read_only);
+            let mounts = spec.mounts().as_ref().unwrap();
+            mounts.iter().any(|mount| mount.destination() == Path::new("/var/tmp"))
+        };
+        assert!(targets(true) && !targets(false));
+    }
+
+    #[test]
+    fn a_user_has_no_capability_in_effect_but_for_the_filter() {
+        let spec = spec_of(1000, Network::None, false);
+        let process = spec.process().as_ref().unwrap();
+        let effective = process.capabilities().as_ref().unwrap().effective().as_ref().unwrap();
+        assert_eq!(effective.len(), FOR_FILTER.len());
+    }
+}
