@@ -125,7 +125,7 @@ pub(crate) struct Run {
     /// Who tells systemd that the service is ready
     #[arg(long, value_name = "WHO", default_value = "conmon")]
     pub(crate) sdnotify: SdNotify,
-    /// The container's cgroup; by default one of its own where the unit has Delegate=yes
+    /// The container's cgroup: by default one of its own below the unit's
     #[arg(long, value_name = "MODE")]
     pub(crate) cgroups: Option<Mode>,
     /// Seconds between the stop signal and SIGKILL

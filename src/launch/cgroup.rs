@@ -18,7 +18,7 @@ pub(crate) enum Mode {
     Split,
     /// No cgroup of its own: the launcher's.
     Disabled,
-    /// A cgroup of its own where the unit is delegated to us, else the launcher's.
+    /// As split, but without asking for Delegate=yes: what Podman's generated units have.
     NoConmon,
 }
 
@@ -96,21 +96,11 @@ impl Own {
         })
     }
 
-    /// Makes the container's cgroup ready. `None` for the mode is the default: `no-conmon`.
+    /// Makes a cgroup for the container, below the unit's. libcontainer needs one that is not
+    /// ours: where a start fails, it kills whatever is in it.
     pub(crate) fn prepare(&self, mode: Option<Mode>, id: &ContainerId) -> Result<Payload, Error> {
-        let alone = self.path == "/";
-        let wanted = mode.unwrap_or(Mode::NoConmon);
-        let own = match wanted {
-            Mode::Split if !alone && !self.is_delegated() => {
-                return Err(Error::NotDelegated(unit_directory(&self.path).to_owned()));
-            }
-            Mode::Split => true,
-            // libcontainer's clean-up would take the root cgroup for the container's.
-            Mode::Disabled => alone,
-            Mode::NoConmon => alone || self.is_delegated(),
-        };
-        if !own {
-            return Ok(Payload { path: self.path.clone(), own: false });
+        if mode == Some(Mode::Split) && self.path != "/" && !self.is_delegated() {
+            return Err(Error::NotDelegated(unit_directory(&self.path).to_owned()));
         }
         let parent = unit_directory(&self.path).trim_end_matches('/');
         let path = format!("{parent}/payload-{}", id.short());
@@ -119,7 +109,7 @@ impl Own {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 Err(Error::Io { what: "make", path: full, source: error })
             }
-            _ => Ok(Payload { path, own: true }),
+            _ => Ok(Payload { path, shared_with: self.path.clone(), mode }),
         }
     }
 }
@@ -129,26 +119,45 @@ fn directory(path: &str) -> PathBuf {
 }
 
 /// The container's cgroup.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone)]
 pub(crate) struct Payload {
     /// Below the cgroup root, with a leading slash.
     pub(crate) path: String,
-    /// Whether it is the container's alone; else it is the launcher's.
-    pub(crate) own: bool,
+    /// The launcher's own.
+    shared_with: String,
+    mode: Option<Mode>,
 }
 
 impl Payload {
-    /// The directory in the file system.
-    pub(crate) fn directory(&self) -> PathBuf {
-        directory(&self.path)
+    /// After the start: without a cgroup of its own (`disabled`), the container moves to ours.
+    pub(crate) fn settle(&self) -> Result<(), Error> {
+        if self.mode != Some(Mode::Disabled) {
+            return Ok(());
+        }
+        let (from, to) = (directory(&self.path), directory(&self.shared_with));
+        let failed = |what, path: &Path, source| Error::Io { what, path: path.to_owned(), source };
+        // What forks while it is moved is found in the next round.
+        for _ in 0..100 {
+            let processes = std::fs::read_to_string(from.join("cgroup.procs"))
+                .map_err(|source| failed("read", &from, source))?;
+            for pid in processes.lines() {
+                match std::fs::write(to.join("cgroup.procs"), pid) {
+                    Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
+                        return Err(failed("move processes to", &to, error));
+                    }
+                    _ => {}
+                }
+            }
+            if std::fs::remove_dir(&from).is_ok() {
+                break;
+            }
+        }
+        Ok(())
     }
 
-    /// Ends what is left in the cgroup and removes it, where it is the container's alone.
+    /// Ends what is left in the cgroup and removes it.
     pub(crate) fn remove(&self) {
-        if !self.own {
-            return;
-        }
-        let directory = self.directory();
+        let directory = directory(&self.path);
         let deadline = Instant::now() + Duration::from_secs(2);
         let mut killed = false;
         while let Err(error) = std::fs::remove_dir(&directory) {

@@ -234,6 +234,7 @@ fn start_and_wait(
     let signals = Signals::take()?;
     let (output, streams) = Output::open(flags.log_driver, record)?;
     let init = runtime::start(&record.id, &place.runtime(), &bundle, &capabilities, streams)?;
+    prepared.payload.settle()?;
     record.pid = Process::of(init).ok();
     record.started = Some(Timestamp::now());
     place.records().write(record)?;
