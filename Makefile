@@ -57,6 +57,11 @@ chmod 644 $(DESTDIR)$(2)
 
 endef
 
+define install-page
+install -D -m 644 $(1) $(DESTDIR)$(MANDIR)/man$(2)/$(notdir $(1))
+
+endef
+
 .PHONY: install
 install: $(PROGRAMS:%=$(BUILT)/%) ## Install below $(DESTDIR)$(PREFIX)
 	install -d $(addprefix $(DESTDIR),$(BINDIR) $(UNITDIR) $(USERUNITDIR) $(TMPFILESDIR) $(CATALOGDIR) \
@@ -68,12 +73,10 @@ install: $(PROGRAMS:%=$(BUILT)/%) ## Install below $(DESTDIR)$(PREFIX)
 	install -m 644 systemd/dbus/session-services/* $(DESTDIR)$(DBUSDIR)/services
 	install -m 644 systemd/dbus/policy/* $(DESTDIR)$(DBUSPOLICYDIR)
 	install -m 644 systemd/tmpfiles.d/* $(DESTDIR)$(TMPFILESDIR)
-	install -m 644 systemd/catalog/* $(DESTDIR)$(CATALOGDIR)
+	install -m 644 systemd/updaterd.catalog $(DESTDIR)$(CATALOGDIR)
 	test -e $(DESTDIR)$(SYSCONFDIR)/updaterd/updaterd.toml \
 		|| install -m 644 config/updaterd.toml $(DESTDIR)$(SYSCONFDIR)/updaterd
-	for page in docs/man/*.[1-8]; do \
-		install -D -m 644 "$$page" "$(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}" || exit; \
-	done
+	$(foreach page,$(wildcard docs/man/*.[1-8]),$(call install-page,$(page),$(subst .,,$(suffix $(page)))))
 
 .PHONY: help
 help: ## This text
