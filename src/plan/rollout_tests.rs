@@ -152,7 +152,7 @@ fn check_invariants(rollout: &Rollout, progress: &Progress) {
         assert!(!left, "one tag, one truth: {progress:?}");
     }
     if proves_image_bad(progress) {
-        assert!(progress.marks.iter().any(|m| *m == Mark::PutBack));
+        assert!(progress.marks.contains(&Mark::PutBack));
     }
 }
 

@@ -1,1 +1,28 @@
-//! registry
+//! The edge to registries: digests, manifests and blobs, read-only (OCI distribution-spec).
+//!
+//! Everything a registry sends has a limit and a deadline, and manifests are verified here. What
+//! must not live here: where images are stored, when to ask again, how many requests run at once.
+//!
+//! The configuration files are those of the `containers-*(5)` manual pages. registries.conf is
+//! read once, by [`Client::new`]; certs.d at the first request to a registry; credentials for
+//! every request.
+
+mod auth;
+mod blob;
+mod body;
+mod client;
+pub mod error;
+mod files;
+mod gate;
+mod host;
+pub mod manifest;
+mod options;
+mod registries_conf;
+mod request;
+mod transport;
+
+pub use blob::Blob;
+pub use client::Client;
+pub use error::Error;
+pub use manifest::RawManifest;
+pub use options::{Options, Paths, Timeouts};

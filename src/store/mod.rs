@@ -1,1 +1,72 @@
-//! store
+//! Images on disk: an OCI image layout, unpacked layers, bindings of units to images, and the
+//! records of containers. The choices behind it: `docs/decisions/0003-store.md`.
+//!
+//! What must not live here: requests to registries, choices of when to
+//! update, mounts.
+//!
+//! ```text
+//! ROOT/images/            OCI image layout (image-spec, `image-layout.md`), without layer blobs
+//! ROOT/layers/sha256/HEX/ one directory for each layer, named by diff ID, an overlay lowerdir
+//! ROOT/bindings/UNIT      JSON: reference -> manifest digest
+//! ROOT/tmp/               work of pulls that are running, or died
+//! ROOT/locks/             files for flock(2)
+//! ```
+//!
+//! Architecture invariants: a directory below `layers/` is complete and on disk from the moment
+//! it has its name; an image exists from the moment `index.json` names it; `index.json` and the
+//! bindings are replaced by rename(2) under a lock, so that reading them needs none.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+mod bindings;
+pub mod containers;
+mod error;
+mod file;
+mod image;
+mod layout;
+mod lock;
+
+pub use error::Error;
+pub use image::Image;
+pub use lock::Lock;
+
+use crate::model::Digest;
+
+/// An image store below one directory. Cheap to open; any number of processes may have it open.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// Opens the store at `root`; makes it, for its owner only, where it is not there yet.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        let root = std::path::absolute(root).map_err(|cause| Error::io("find", root, cause))?;
+        let store = Self { root };
+        for dir in ["", "images/blobs/sha256", "layers/sha256", "bindings", "tmp", "locks"] {
+            let path = store.root.join(dir);
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&path)
+                .map_err(|cause| Error::io("create", &path, cause))?;
+        }
+        store.create_layout()?;
+        Ok(store)
+    }
+
+    /// The store's directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn layer_path(&self, diff_id: &Digest) -> PathBuf {
+        self.root.join("layers/sha256").join(diff_id.hex())
+    }
+
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("images/blobs/sha256").join(digest.hex())
+    }
+}

@@ -64,7 +64,8 @@ impl<W: World> Updater<W> {
             {
                 return self.suspend(flight, cause);
             }
-            resumed = false;
+            // Until the first unit's restart is behind us: its binding may have to be done again.
+            resumed &= !restarts(&flight.progress.state);
             self.advance(flight, event);
         }
         self.conclude(flight)
@@ -94,7 +95,7 @@ impl<W: World> Updater<W> {
                 self.tell(flight, step, EventKind::Restarting, "");
                 self.try_restart(step, rollout, resumed).await
             }
-            Action::Restart { step } => self.restart_for_rollback(&step.unit).await,
+            Action::Restart { step } => self.start_again(&step.unit).await,
             Action::Verify { step, image } => {
                 if matches!(progress.state, State::Forward { .. }) {
                     self.tell(flight, step, EventKind::Verifying, "");
@@ -258,6 +259,14 @@ impl<W: World> Updater<W> {
         let elapsed = Duration::try_from(elapsed).unwrap_or_default();
         u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+fn restarts(state: &State) -> bool {
+    use rollout::Phase::Restarting;
+    matches!(
+        state,
+        State::Forward { phase: Restarting, .. } | State::Back { phase: Restarting, .. }
+    )
 }
 
 fn of(result: Result<(), Failure>) -> rollout::Event {

@@ -11,7 +11,7 @@ pub(super) const LAUNCHER_FAILED: i32 = 125;
 
 impl<W: World> Updater<W> {
     /// Restarts a unit that still runs. After a crash (`resumed`) the unit may run the new image
-    /// already, or may have failed with it: both are the verification's to judge.
+    /// already, or may have failed at boot: it ran when the rollout began, so it is started.
     pub(super) async fn try_restart(&self, step: &Step, rollout: &Rollout, resumed: bool) -> Event {
         let unit = &step.unit;
         let state = match self.world.manager().state(unit).await {
@@ -19,7 +19,7 @@ impl<W: World> Updater<W> {
             Err(failure) => return Event::Failed(Cause::Host { failure }),
         };
         match state.active.as_str() {
-            "failed" if resumed => return Event::Succeeded,
+            "failed" if resumed => return self.start_again(unit).await,
             "inactive" | "deactivating" | "failed" => return Event::FoundStopped,
             _ => {}
         }
@@ -35,8 +35,8 @@ impl<W: World> Updater<W> {
         matches!(running, Ok(Some(image)) if image.manifest == rollout.new.manifest)
     }
 
-    /// Restarts a unit with its old image, unless its operator stopped it meanwhile.
-    pub(super) async fn restart_for_rollback(&self, unit: &UnitName) -> Event {
+    /// Restarts a unit whether it runs or failed, unless its operator stopped it meanwhile.
+    pub(super) async fn start_again(&self, unit: &UnitName) -> Event {
         let manager = self.world.manager();
         if let Ok(state) = manager.state(unit).await
             && stopped_by_operator(&state)

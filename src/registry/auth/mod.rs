@@ -1,0 +1,6 @@
+//! Authentication: what a registry asks for, the credentials of this host, and tokens.
+
+pub(super) mod challenge;
+pub(super) mod credentials;
+pub(super) mod login;
+pub(super) mod token;

@@ -1,0 +1,275 @@
+//! Bearer tokens (distribution, "Token Authentication Specification" and "OAuth2 Token
+//! Authentication"): fetched from the realm, kept until they expire, shared by all who need the
+//! same.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode, Url};
+use serde::Deserialize;
+
+use super::challenge::Bearer;
+use super::credentials::{Credential, Fingerprint, Secret};
+use super::login::Login;
+use crate::registry::body;
+use crate::registry::error::{Denial, Problem};
+use crate::registry::gate::lock;
+use crate::registry::host::Host;
+use crate::registry::transport::{Ask, Transport, authority};
+
+/// The largest answer of a realm accepted, in bytes.
+const MAX_ANSWER: u64 = 64 * 1024;
+
+/// A token is not used in its last seconds: the request takes time, too.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// Beyond this many, expired tokens are dropped from the cache.
+const TIDY_AT: usize = 256;
+
+/// The tokens and logins of one client.
+#[derive(Debug, Default)]
+pub(crate) struct Tokens {
+    slots: Mutex<HashMap<Key, Slot>>,
+    logins: Mutex<HashMap<(String, Fingerprint), Arc<Login>>>,
+}
+
+type Slot = Arc<tokio::sync::Mutex<Option<Token>>>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    realm: String,
+    service: String,
+    scope: String,
+    credential: Option<Fingerprint>,
+}
+
+/// A token as a header.
+#[derive(Clone)]
+pub(crate) struct Token {
+    pub(crate) header: HeaderValue,
+    expires: Instant,
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token").field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
+/// What a token is wanted for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) host: &'a Host,
+    pub(crate) bearer: &'a Bearer,
+    pub(crate) scope: &'a str,
+    pub(crate) credential: Option<&'a Credential>,
+    /// A token that the registry has just refused.
+    pub(crate) not: Option<&'a HeaderValue>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    token: Option<String>,
+    #[serde(default)]
+    access_token: Option<String>,
+    #[serde(default)]
+    expires_in: Option<u64>,
+}
+
+impl Tokens {
+    /// A token, and whether it was just fetched. All who want the same wait for one request.
+    pub(crate) async fn get(
+        &self,
+        transport: &Transport,
+        wanted: Wanted<'_>,
+        time: Duration,
+    ) -> Result<(HeaderValue, bool), Problem> {
+        let slot = self.slot(&wanted);
+        let mut slot = slot.lock().await;
+        let kept = slot.as_ref().filter(|token| token.expires > Instant::now());
+        if let Some(token) = kept.filter(|token| Some(&token.header) != wanted.not) {
+            return Ok((token.header.clone(), false));
+        }
+        *slot = None;
+        let request = fetch(transport, wanted, time);
+        let token = match wanted.credential {
+            Some(credential) => {
+                let login = self.login(&wanted.bearer.realm, credential);
+                login.attempt(&wanted.host.registry, request).await?
+            }
+            None => request.await?,
+        };
+        let header = token.header.clone();
+        *slot = Some(token);
+        Ok((header, true))
+    }
+
+    /// What is known of `credential` at `place`.
+    pub(crate) fn login(&self, place: &str, credential: &Credential) -> Arc<Login> {
+        let key = (place.to_owned(), credential.fingerprint());
+        Arc::clone(lock(&self.logins).entry(key).or_default())
+    }
+
+    fn slot(&self, wanted: &Wanted<'_>) -> Slot {
+        let key = Key {
+            realm: wanted.bearer.realm.clone(),
+            service: wanted.bearer.service.clone(),
+            scope: wanted.scope.to_owned(),
+            credential: wanted.credential.map(Credential::fingerprint),
+        };
+        let mut slots = lock(&self.slots);
+        if slots.len() >= TIDY_AT {
+            let now = Instant::now();
+            slots.retain(|_, slot| match slot.try_lock() {
+                Ok(token) => token.as_ref().is_some_and(|token| token.expires > now),
+                Err(_) => true,
+            });
+        }
+        Arc::clone(slots.entry(key).or_default())
+    }
+}
+
+async fn fetch(
+    transport: &Transport,
+    wanted: Wanted<'_>,
+    time: Duration,
+) -> Result<Token, Problem> {
+    let ask = ask(&wanted, time)?;
+    let peer = ask.peer.clone();
+    let response = transport.send(&ask).await?;
+    match response.status() {
+        StatusCode::OK => {}
+        StatusCode::UNAUTHORIZED if wanted.credential.is_some() => {
+            let detail = body::error_text(response, &peer).await;
+            return Err(Problem::Unauthorized { peer, why: Denial::Rejected, detail });
+        }
+        _ => return Err(body::status_problem(response, &peer, "the request for a token").await),
+    }
+    let bytes = body::whole(response, &peer, "token", MAX_ANSWER).await?;
+    read(&peer, &bytes)
+}
+
+fn ask(wanted: &Wanted<'_>, time: Duration) -> Result<Ask, Problem> {
+    let Wanted { host, bearer, scope, credential, .. } = *wanted;
+    let malformed = || Problem::malformed(&host.registry, "realm", "it is no http(s) URL");
+    let mut url: Url = bearer.realm.parse().map_err(|_| malformed())?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(malformed());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Problem::malformed(&host.registry, "realm", "it holds a user name"));
+    }
+    if url.scheme() == "http" && !host.insecure {
+        return Err(Problem::InsecureRealm {
+            peer: host.registry.clone(),
+            realm: crate::registry::error::plain(&authority(&url)),
+        });
+    }
+    let mut headers = HeaderMap::new();
+    let (mut method, mut body, mut authorization) = (Method::GET, None, None);
+    if let Some(Credential { secret: Secret::IdentityToken(token), .. }) = credential {
+        method = Method::POST;
+        let form = "application/x-www-form-urlencoded";
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(form));
+        body = Some(refresh_form(url.clone(), bearer, scope, token));
+    } else {
+        let mut query = url.query_pairs_mut();
+        if !bearer.service.is_empty() {
+            query.append_pair("service", &bearer.service);
+        }
+        query.append_pair("scope", scope);
+        drop(query);
+        if let Some(credential) = credential {
+            authorization = Some(basic(&host.registry, credential)?);
+        }
+    }
+    let peer = authority(&url);
+    let insecure = host.insecure;
+    Ok(Ask { method, url, peer, headers, authorization, body, insecure, time })
+}
+
+/// The form of an OAuth2 refresh (RFC 6749, section 6).
+fn refresh_form(mut url: Url, bearer: &Bearer, scope: &str, token: &str) -> String {
+    url.set_query(None);
+    url.query_pairs_mut()
+        .append_pair("grant_type", "refresh_token")
+        .append_pair("service", &bearer.service)
+        .append_pair("client_id", "updaterd")
+        .append_pair("scope", scope)
+        .append_pair("refresh_token", token);
+    url.query().unwrap_or_default().to_owned()
+}
+
+/// The Basic header of `credential`.
+pub(crate) fn basic(registry: &str, credential: &Credential) -> Result<HeaderValue, Problem> {
+    let unsupported = || Problem::Unauthorized {
+        peer: registry.to_owned(),
+        why: Denial::UnsupportedScheme,
+        detail: None,
+    };
+    secret_header(&credential.basic().ok_or_else(unsupported)?).ok_or_else(unsupported)
+}
+
+fn read(peer: &str, bytes: &[u8]) -> Result<Token, Problem> {
+    let malformed = |why| Problem::malformed(peer, "token", why);
+    // serde_json's own message could quote the token.
+    let answer: Answer = serde_json::from_slice(bytes).map_err(|_| malformed("it is not JSON"))?;
+    let token = [answer.token, answer.access_token].into_iter().flatten().find(|t| !t.is_empty());
+    let token = token.ok_or_else(|| malformed("neither token nor access_token is there"))?;
+    let header = secret_header(&format!("Bearer {token}"));
+    let header = header.ok_or_else(|| malformed("it has characters a header cannot have"))?;
+    // 60 s is what a client may assume where nothing, or less, is said.
+    let lifetime = Duration::from_secs(answer.expires_in.unwrap_or(0).clamp(60, 24 * 3600));
+    Ok(Token { header, expires: Instant::now() + lifetime - MARGIN })
+}
+
+fn secret_header(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_either_name() {
+        for text in [
+            r#"{"token":"abc"}"#,
+            r#"{"access_token":"abc"}"#,
+            r#"{"token":"","access_token":"abc"}"#,
+        ] {
+            assert_eq!(read("r", text.as_bytes()).unwrap().header, "Bearer abc", "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_others_without_quoting_them() {
+        for text in ["", "{}", "hunter2", r#"{"token":"hunter2\n"}"#, r#"{"token":{"hunter2":1}}"#]
+        {
+            let problem = read("r", text.as_bytes()).unwrap_err();
+            assert!(!format!("{problem} {problem:?}").contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_never_printed() {
+        let token = read("r", br#"{"token":"hunter2"}"#).unwrap();
+        assert!(!format!("{token:?} {:?}", token.header).contains("hunter2"));
+    }
+
+    #[test]
+    fn a_lifetime_is_a_minute_at_least() {
+        for (text, seconds) in [("", 60), (r#","expires_in":1"#, 60), (r#","expires_in":300"#, 300)]
+        {
+            let token = read("r", format!(r#"{{"token":"t"{text}}}"#).as_bytes()).unwrap();
+            let left = token.expires.duration_since(Instant::now()) + MARGIN;
+            assert_eq!(left.as_secs_f64().round(), f64::from(seconds));
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The client: digests, manifests, blobs.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
+use reqwest::{Method, Response};
+
+use super::auth::credentials;
+use super::auth::token::Tokens;
+use super::blob::Blob;
+use super::body;
+use super::error::{ContentFault, Error, Problem};
+use super::gate::lock;
+use super::host::Host;
+use super::manifest::{ACCEPTED, MAX_MANIFEST, RawManifest};
+use super::options::Options;
+use super::registries_conf::Registries;
+use super::request::{Query, Repository};
+use super::transport::Transport;
+use crate::model::{Digest, Failure, ImageIdentity, ImageSource, Platform, Reference};
+
+/// Where the registry says which manifest it means (distribution-spec, "Pulling manifests").
+const CONTENT_DIGEST: &str = "docker-content-digest";
+
+/// A client for all registries. It keeps connections, challenges and tokens: one for a process.
+#[derive(Debug)]
+pub struct Client {
+    options: Arc<Options>,
+    registries: Registries,
+    transport: Transport,
+    tokens: Tokens,
+    hosts: Mutex<HashMap<(String, bool), Arc<Host>>>,
+}
+
+impl Client {
+    /// Reads registries.conf, which is the only thing that can fail.
+    pub fn new(options: &Options) -> Result<Self, Error> {
+        let options = Arc::new(options.clone());
+        Ok(Self {
+            registries: Registries::load(&options.paths)?,
+            transport: Transport::new(Arc::clone(&options)),
+            options,
+            tokens: Tokens::default(),
+            hosts: Mutex::default(),
+        })
+    }
+
+    /// The digest that the reference points at now: by one HEAD, or, where the registry sends no
+    /// digest with it, by a GET whose bytes are hashed. A reference with a digest points at that:
+    /// nobody is asked.
+    pub async fn target(&self, source: &ImageSource) -> Result<Digest, Error> {
+        let reference = &source.reference;
+        if let Some(digest) = reference.digest() {
+            return Ok(digest.clone());
+        }
+        self.ask_target(source, reference.tag().unwrap_or("latest"))
+            .await
+            .map_err(|problem| Error::new(reference, problem))
+    }
+
+    /// The manifest or index with this digest, from the repository of `source`.
+    pub async fn manifest(
+        &self,
+        source: &ImageSource,
+        digest: &Digest,
+    ) -> Result<RawManifest, Error> {
+        let manifest = async {
+            let repository = self.repository(source)?;
+            let manifest = self.get_manifest(&repository, &digest.to_string()).await?;
+            if manifest.digest != *digest {
+                let (expected, got) = (digest.clone(), manifest.digest);
+                let fault = ContentFault::Mismatch { expected, got };
+                return Err(Problem::Content { peer: repository.host.registry.clone(), fault });
+            }
+            Ok(manifest)
+        };
+        manifest.await.map_err(|problem| Error::new(shown(&source.reference, digest), problem))
+    }
+
+    /// The image for `platform` behind `target`. Where `target` is no index, that is `target`
+    /// itself, whatever the platform: its manifest does not say what it is for.
+    pub async fn identify(
+        &self,
+        source: &ImageSource,
+        target: &Digest,
+        platform: &Platform,
+    ) -> Result<ImageIdentity, Error> {
+        let index = self.manifest(source, target).await?;
+        let manifest = index.for_platform(platform).map_err(|fault| {
+            let peer = source.reference.registry().to_owned();
+            Error::new(shown(&source.reference, target), Problem::Content { peer, fault })
+        })?;
+        Ok(ImageIdentity { target: target.clone(), manifest, platform: platform.clone() })
+    }
+
+    /// The bytes of a blob of `size` bytes, from `offset` on. Not verified against `digest`: see
+    /// [`Blob`]. An offset beyond the size is an error of kind `InvalidContent`.
+    pub async fn blob(
+        &self,
+        source: &ImageSource,
+        digest: &Digest,
+        size: u64,
+        offset: u64,
+    ) -> Result<Blob, Error> {
+        let image = shown(&source.reference, digest);
+        let blob = async {
+            let repository = self.repository(source)?;
+            let peer = repository.host.registry.clone();
+            if offset > size {
+                return Err(Problem::malformed(&peer, "blob", "the offset is beyond its end"));
+            }
+            if offset == size {
+                return Ok(Blob::empty(image.clone(), &peer, size));
+            }
+            let response = self.get_blob(&repository, digest, size - offset, offset).await?;
+            Blob::new(response, image.clone(), &peer, size, offset)
+        };
+        blob.await.map_err(|problem| Error::new(&image, problem))
+    }
+
+    async fn ask_target(&self, source: &ImageSource, tag: &str) -> Result<Digest, Problem> {
+        let repository = self.repository(source)?;
+        let query = self.manifest_query(Method::HEAD, tag, "HEAD of the manifest");
+        let answered = match repository.send(&query).await {
+            // Some registries have no HEAD for manifests.
+            Err(Problem::Status { status, .. }) if matches!(status.as_u16(), 405 | 501) => None,
+            response => response?.headers().get(CONTENT_DIGEST).cloned(),
+        };
+        let digest = answered.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        match digest {
+            Some(digest) => Ok(digest),
+            None => Ok(self.get_manifest(&repository, tag).await?.digest),
+        }
+    }
+
+    async fn get_manifest(
+        &self,
+        repository: &Repository<'_>,
+        reference: &str,
+    ) -> Result<RawManifest, Problem> {
+        let query = self.manifest_query(Method::GET, reference, "GET of the manifest");
+        let response = repository.send(&query).await?;
+        let content_type = response.headers().get(CONTENT_TYPE).cloned();
+        let peer = &repository.host.registry;
+        let bytes = body::whole(response, peer, "manifest", MAX_MANIFEST).await?;
+        let content_type = content_type.as_ref().and_then(|value| value.to_str().ok());
+        RawManifest::new(bytes, content_type)
+            .map_err(|fault| Problem::Content { peer: peer.clone(), fault })
+    }
+
+    async fn get_blob(
+        &self,
+        repository: &Repository<'_>,
+        digest: &Digest,
+        left: u64,
+        offset: u64,
+    ) -> Result<Response, Problem> {
+        let mut headers = HeaderMap::new();
+        if offset > 0 {
+            let range = HeaderValue::from_str(&format!("bytes={offset}-"));
+            headers.extend(range.map(|range| (RANGE, range)).ok());
+        }
+        let timeouts = &self.options.timeouts;
+        let query = Query {
+            method: Method::GET,
+            path: format!("blobs/{digest}"),
+            headers,
+            // From the offset, and from the start where the registry knows no ranges.
+            time: timeouts.total + Duration::from_secs((left + offset) / timeouts.slowest.max(1)),
+            name: "GET of the blob",
+        };
+        repository.send(&query).await
+    }
+
+    fn manifest_query(&self, method: Method, reference: &str, name: &'static str) -> Query {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
+        let path = format!("manifests/{reference}");
+        Query { method, path, headers, time: self.options.timeouts.total, name }
+    }
+
+    fn repository(&self, source: &ImageSource) -> Result<Repository<'_>, Problem> {
+        let location = self.registries.locate(&source.reference, self.options.tls_verify)?;
+        let authfile = source.authfile.as_deref();
+        let credential = credentials::find(&location.name(), authfile, &self.options.paths)?;
+        let key = (location.registry.clone(), location.insecure);
+        let host = lock(&self.hosts)
+            .entry(key)
+            .or_insert_with(|| {
+                let host = Host::new(&location.registry, location.authority(), location.insecure);
+                Arc::new(host)
+            })
+            .clone();
+        Ok(Repository {
+            transport: &self.transport,
+            tokens: &self.tokens,
+            host,
+            path: location.repository,
+            credential,
+            time: self.options.timeouts.total,
+        })
+    }
+}
+
+impl crate::update::port::Registry for Client {
+    async fn target(&self, source: &ImageSource) -> Result<Digest, Failure> {
+        Ok(Self::target(self, source).await?)
+    }
+
+    async fn identify(
+        &self,
+        source: &ImageSource,
+        target: &Digest,
+        platform: &Platform,
+    ) -> Result<ImageIdentity, Failure> {
+        Ok(Self::identify(self, source, target, platform).await?)
+    }
+}
+
+/// The image with a digest, in messages.
+fn shown(reference: &Reference, digest: &Digest) -> String {
+    match reference.digest() {
+        Some(own) if own == digest => reference.to_string(),
+        _ => format!("{reference} ({digest})"),
+    }
+}

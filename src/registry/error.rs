@@ -1,0 +1,245 @@
+//! What can go wrong at a registry, and what kind of failure each is.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{Digest, Failure, FailureKind, Platform};
+
+/// A request to a registry that failed: the image asked for, and the problem.
+///
+/// Clones share their causes, so that one failed connection can be told to all who waited for it.
+#[derive(Debug, Clone)]
+pub struct Error {
+    image: Option<String>,
+    problem: Box<Problem>,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Problem {
+    #[error("registries configuration {}", path.display())]
+    RegistriesConf { path: PathBuf, source: FileFault },
+    #[error("credentials file {}", path.display())]
+    Credentials { path: PathBuf, source: FileFault },
+    #[error("certificates of {registry} in {}", path.display())]
+    Certificates { registry: String, path: PathBuf, source: FileFault },
+    #[error("registries configuration blocks {prefix}")]
+    Blocked { prefix: String },
+    #[error("registries configuration makes {location:?} of it, which is no image name")]
+    InvalidLocation { location: String },
+    #[error("TLS for {registry} cannot be set up")]
+    Tls { registry: String, source: Arc<reqwest::Error> },
+    #[error("{peer} cannot be reached")]
+    Unreachable { peer: String, source: Arc<reqwest::Error> },
+    #[error("{peer} broke off its answer")]
+    BrokenOff { peer: String, source: Arc<reqwest::Error> },
+    #[error("{peer} answered {request} with {status}{}", Detail(.detail))]
+    Status {
+        peer: String,
+        request: &'static str,
+        status: reqwest::StatusCode,
+        /// What the registry itself said, without control characters, 300 characters at most.
+        detail: Option<String>,
+        retry_after: Option<Duration>,
+    },
+    #[error("{peer} refuses access{}: {why}", Detail(.detail))]
+    Unauthorized { peer: String, why: Denial, detail: Option<String> },
+    #[error(
+        "{peer} wants credentials sent over plain HTTP to {realm}; not done, because the registry is not declared insecure"
+    )]
+    InsecureRealm { peer: String, realm: String },
+    #[error("{peer}: {fault}")]
+    Content { peer: String, fault: ContentFault },
+}
+
+/// Why access was refused although the request was well formed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Denial {
+    #[error("no credentials for it were found (log in, or name a credentials file)")]
+    NoCredentials,
+    #[error("the credentials were rejected")]
+    Rejected,
+    #[error("the credentials were rejected a short while ago, and are not tried again yet")]
+    RejectedBefore,
+    #[error("the credentials give no access to this image")]
+    NoAccess,
+    #[error("it asks for a kind of authentication that is not supported")]
+    UnsupportedScheme,
+}
+
+/// What is wrong with a file of this host's configuration.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum FileFault {
+    #[error("cannot be read")]
+    Io(#[source] Arc<std::io::Error>),
+    #[error("is larger than {0} bytes")]
+    TooLarge(u64),
+    #[error("line {line}: {what}")]
+    Syntax { line: usize, what: String },
+    #[error("the credentials of {0:?} are not base64 of NAME:PASSWORD")]
+    Entry(String),
+    #[error("names the credential helper {helper:?} for {key:?}, which is not supported")]
+    Helper { key: String, helper: String },
+    #[error("{0}")]
+    Certificate(String),
+}
+
+/// What is wrong with what the registry sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ContentFault {
+    #[error("the {what} is larger than {limit} bytes")]
+    TooLarge { what: &'static str, limit: u64 },
+    #[error("the {what} ended after {got} of {expected} bytes")]
+    Truncated { what: &'static str, got: u64, expected: u64 },
+    #[error("the manifest has the digest {got} where {expected} was asked for")]
+    Mismatch { expected: Digest, got: Digest },
+    #[error("the {what} is not what the specification says: {why}")]
+    Malformed { what: &'static str, why: String },
+    #[error("the manifest is of the media type {0:?}, which is not supported")]
+    MediaType(String),
+    #[error("the image is not offered for {wanted} (offered: {offered})")]
+    NoPlatform { wanted: Platform, offered: String },
+    #[error("the redirection to {0} is not followed")]
+    Redirection(String),
+}
+
+struct Detail<'a>(&'a Option<String>);
+
+impl fmt::Display for Detail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(detail) => write!(f, " ({detail})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error {
+    pub(super) fn new(image: impl fmt::Display, problem: Problem) -> Self {
+        Self { image: Some(image.to_string()), problem: Box::new(problem) }
+    }
+
+    pub fn problem(&self) -> &Problem {
+        &self.problem
+    }
+
+    /// The kind of failure, which decides about the next attempt.
+    pub fn kind(&self) -> FailureKind {
+        self.problem.kind()
+    }
+}
+
+impl Problem {
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::RegistriesConf { .. }
+            | Self::Certificates { .. }
+            | Self::Blocked { .. }
+            | Self::InvalidLocation { .. }
+            | Self::InsecureRealm { .. }
+            | Self::Tls { .. } => FailureKind::Configuration,
+            Self::Credentials { .. } | Self::Unauthorized { .. } => FailureKind::Unauthorized,
+            Self::Unreachable { .. } | Self::BrokenOff { .. } => FailureKind::Unreachable,
+            Self::Status { status, retry_after, .. } => match status.as_u16() {
+                401 | 403 => FailureKind::Unauthorized,
+                404 | 410 => FailureKind::NotFound,
+                429 => FailureKind::RateLimited(*retry_after),
+                500.. => FailureKind::ServerError,
+                _ => FailureKind::InvalidContent,
+            },
+            Self::Content { .. } => FailureKind::InvalidContent,
+        }
+    }
+
+    pub(super) fn unreachable(peer: &str, cause: reqwest::Error) -> Self {
+        let source = Arc::new(cause.without_url());
+        Self::Unreachable { peer: peer.to_owned(), source }
+    }
+
+    pub(super) fn malformed(peer: &str, what: &'static str, why: impl fmt::Display) -> Self {
+        let why = plain(&why.to_string());
+        Self::Content { peer: peer.to_owned(), fault: ContentFault::Malformed { what, why } }
+    }
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self { image: None, problem: Box::new(problem) }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.image {
+            Some(image) => write!(f, "{image}: {}", self.problem),
+            None => write!(f, "{}", self.problem),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&*self.problem)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::from_error(error.kind(), &error)
+    }
+}
+
+/// `text` from outside, fit for a terminal and a log: no control characters, no invisible ones
+/// that reorder text, 300 characters at most.
+pub(super) fn plain(text: &str) -> String {
+    let reorders = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    text.chars().take(300).map(|c| if c.is_control() || reorders(c) { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(code: u16) -> Problem {
+        Problem::Status {
+            peer: "quay.io".into(),
+            request: "HEAD of the manifest",
+            status: reqwest::StatusCode::from_u16(code).unwrap(),
+            detail: Some("manifest unknown".into()),
+            retry_after: Some(Duration::from_secs(7)),
+        }
+    }
+
+    #[test]
+    fn names_image_registry_and_status() {
+        let error = Error::new("quay.io/app:1", status(404));
+        assert_eq!(
+            error.to_string(),
+            "quay.io/app:1: quay.io answered HEAD of the manifest with 404 Not Found (manifest unknown)"
+        );
+        assert_eq!(Failure::from(error).kind, FailureKind::NotFound);
+    }
+
+    #[test]
+    fn kinds_follow_the_status() {
+        for (code, kind) in [
+            (401, FailureKind::Unauthorized),
+            (403, FailureKind::Unauthorized),
+            (404, FailureKind::NotFound),
+            (429, FailureKind::RateLimited(Some(Duration::from_secs(7)))),
+            (500, FailureKind::ServerError),
+            (503, FailureKind::ServerError),
+            (418, FailureKind::InvalidContent),
+        ] {
+            assert_eq!(status(code).kind(), kind);
+        }
+    }
+
+    #[test]
+    fn text_from_outside_is_made_plain() {
+        assert_eq!(plain("a\x1b[31m\nb\u{202e}c"), "a [31m b c");
+        assert_eq!(plain(&"x".repeat(1000)).len(), 300);
+    }
+}

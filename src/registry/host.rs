@@ -1,0 +1,94 @@
+//! What is known of one registry host: plain HTTP or TLS, and how it wants to be authenticated to.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::auth::challenge::{Bearer, Challenge};
+use super::error::Problem;
+use super::gate::{Gate, Pass, lock};
+
+/// How long an unused connection is kept, and therefore how long after its last answer a host may
+/// be asked by many at once without each of them opening a connection.
+pub(super) const WARM: Duration = Duration::from_secs(60);
+
+/// A registry's host, as all requests of one client share it.
+#[derive(Debug)]
+pub(super) struct Host {
+    /// `HOST` or `HOST:PORT` as connected to.
+    pub(super) authority: String,
+    /// The registry as images name it, which is also the name of its certificates.
+    pub(super) registry: String,
+    pub(super) insecure: bool,
+    gate: Gate,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    plain_http: bool,
+    answered: Option<Instant>,
+    challenge: Option<Challenge>,
+    /// Scopes that the host asked for where the usual one was not enough, by repository.
+    scopes: HashMap<String, String>,
+}
+
+impl Host {
+    pub(super) fn new(registry: &str, authority: &str, insecure: bool) -> Self {
+        Self {
+            authority: authority.to_owned(),
+            registry: registry.to_owned(),
+            insecure,
+            gate: Gate::default(),
+            known: Mutex::default(),
+        }
+    }
+
+    /// The first request to a host that was not heard of lately goes alone; see [`Gate::enter`].
+    pub(super) async fn enter(&self) -> Result<Option<Pass<'_>>, Problem> {
+        self.gate.enter(|| lock(&self.known).answered.is_some_and(|at| at.elapsed() < WARM)).await
+    }
+
+    /// Notes that the host answered.
+    pub(super) fn answered(&self) {
+        lock(&self.known).answered = Some(Instant::now());
+    }
+
+    /// Notes that the first request failed: those who wait for it fail with it.
+    pub(super) fn failed(&self, problem: &Problem) {
+        self.gate.fail(problem);
+    }
+
+    pub(super) fn scheme(&self) -> &'static str {
+        if lock(&self.known).plain_http { "http" } else { "https" }
+    }
+
+    /// From now on plain HTTP is spoken. Only for a registry declared insecure.
+    pub(super) fn use_plain_http(&self) {
+        lock(&self.known).plain_http = self.insecure;
+    }
+
+    pub(super) fn challenge(&self) -> Option<Challenge> {
+        lock(&self.known).challenge.clone()
+    }
+
+    pub(super) fn learn(&self, challenge: &Challenge) {
+        lock(&self.known).challenge = Some(challenge.clone());
+    }
+
+    /// The scope to ask a token for to pull from `repository`.
+    pub(super) fn scope(&self, repository: &str) -> String {
+        let known = lock(&self.known).scopes.get(repository).cloned();
+        known.unwrap_or_else(|| format!("repository:{repository}:pull"))
+    }
+
+    /// Notes the scope the host asks for; false where it is the one that was used already.
+    pub(super) fn learn_scope(&self, repository: &str, bearer: &Bearer) -> bool {
+        let Some(scope) = &bearer.scope else { return false };
+        if *scope == self.scope(repository) {
+            return false;
+        }
+        lock(&self.known).scopes.insert(repository.to_owned(), scope.clone());
+        true
+    }
+}

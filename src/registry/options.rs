@@ -1,0 +1,149 @@
+//! How a client is set up: timeouts, limits, and where its configuration files lie.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What a [`Client`](super::Client) is made with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The `User-Agent` header.
+    pub user_agent: String,
+    /// `Some(false)`: every registry counts as insecure, `Some(true)`: none does (`--tls-verify`).
+    /// `None`: as registries.conf says.
+    pub tls_verify: Option<bool>,
+    pub timeouts: Timeouts,
+    pub paths: Paths,
+}
+
+/// How long a registry is waited for.
+#[derive(Debug, Clone)]
+pub struct Timeouts {
+    /// Name resolution, connection and TLS handshake.
+    pub connect: Duration,
+    /// Between two reads.
+    pub idle: Duration,
+    /// A whole request, body included, redirections too. A blob gets more: see `slowest`.
+    pub total: Duration,
+    /// Bytes a second below which the download of a blob is given up, after `total` is over.
+    pub slowest: u64,
+}
+
+/// The files that containers-registries.conf(5), containers-auth.json(5) and containers-certs.d(5)
+/// name, in the order in which they are looked at. Files that do not exist are passed over, except
+/// `authfile`.
+#[derive(Debug, Clone, Default)]
+pub struct Paths {
+    /// The first that exists is read.
+    pub registries_conf: Vec<PathBuf>,
+    /// Directories whose `*.conf` are merged over it, all of them, in this order.
+    pub registries_conf_dirs: Vec<PathBuf>,
+    /// A credentials file named by a flag or by `REGISTRY_AUTH_FILE`: the only one read then. One
+    /// named by an `ImageSource` takes its place.
+    pub authfile: Option<PathBuf>,
+    /// Else the first of these with credentials for the image.
+    pub authfiles: Vec<PathBuf>,
+    /// The first with a directory for the registry is used.
+    pub certs_dirs: Vec<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            user_agent: concat!("updaterd/", env!("CARGO_PKG_VERSION")).to_owned(),
+            tls_verify: None,
+            timeouts: Timeouts::default(),
+            paths: Paths::from_environment(),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            idle: Duration::from_secs(30),
+            total: Duration::from_secs(60),
+            slowest: 8 * 1024,
+        }
+    }
+}
+
+impl Paths {
+    /// The usual places for the calling user, as the environment says.
+    pub fn from_environment() -> Self {
+        let uid = rustix::process::getuid().as_raw();
+        Self::from_variables(uid, |name| std::env::var_os(name).filter(|value| !value.is_empty()))
+    }
+
+    fn from_variables(uid: u32, variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Self {
+        let path = |name: &str| variable(name).map(PathBuf::from);
+        let home = path("HOME");
+        let below_home = |rest: &str| home.as_ref().map(|home| home.join(rest));
+        let user = path("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
+        let user = user.map(|config| config.join("containers"));
+        let of_user = |rest: &str| user.as_ref().map(|containers| containers.join(rest));
+        let system = Path::new("/etc/containers");
+        let runtime = path("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json"));
+        let docker = path("DOCKER_CONFIG").or_else(|| below_home(".docker"));
+        Self {
+            registries_conf: match path("CONTAINERS_REGISTRIES_CONF") {
+                Some(named) => vec![named],
+                None => of_user("registries.conf")
+                    .into_iter()
+                    .chain([system.join("registries.conf")])
+                    .collect(),
+            },
+            registries_conf_dirs: [system.join("registries.conf.d")]
+                .into_iter()
+                .chain(of_user("registries.conf.d"))
+                .collect(),
+            authfile: path("REGISTRY_AUTH_FILE"),
+            authfiles: runtime
+                .into_iter()
+                .chain([PathBuf::from(format!("/run/containers/{uid}/auth.json"))])
+                .chain(of_user("auth.json"))
+                .chain(docker.map(|dir| dir.join("config.json")))
+                .collect(),
+            certs_dirs: of_user("certs.d")
+                .into_iter()
+                .chain([system.join("certs.d"), PathBuf::from("/etc/docker/certs.d")])
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_of_root_without_environment() {
+        let paths = Paths::from_variables(0, |_| None);
+        assert_eq!(paths.registries_conf, [Path::new("/etc/containers/registries.conf")]);
+        assert_eq!(paths.authfiles, [Path::new("/run/containers/0/auth.json")]);
+        assert_eq!(paths.authfile, None);
+        assert_eq!(paths.certs_dirs.len(), 2);
+    }
+
+    #[test]
+    fn a_user_with_environment() {
+        let paths = Paths::from_variables(7, |name| match name {
+            "HOME" => Some("/home/u".into()),
+            "XDG_RUNTIME_DIR" => Some("/run/user/7".into()),
+            "XDG_CONFIG_HOME" => Some("/cfg".into()),
+            "REGISTRY_AUTH_FILE" => Some("/secret/auth.json".into()),
+            _ => None,
+        });
+        let authfiles: Vec<_> = paths.authfiles.iter().map(|path| path.to_str().unwrap()).collect();
+        let expected = [
+            "/run/user/7/containers/auth.json",
+            "/run/containers/7/auth.json",
+            "/cfg/containers/auth.json",
+            "/home/u/.docker/config.json",
+        ];
+        assert_eq!(authfiles, expected);
+        assert_eq!(paths.authfile.as_deref(), Some(Path::new("/secret/auth.json")));
+        assert_eq!(paths.registries_conf[0], Path::new("/cfg/containers/registries.conf"));
+        assert_eq!(paths.certs_dirs[0], Path::new("/cfg/containers/certs.d"));
+    }
+}

@@ -1,0 +1,203 @@
+//! One request for one image: authenticated, once more with a fresh token where a kept one is
+//! stale, and its refusals told apart.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::{Method, Response, StatusCode, Url};
+
+use super::auth::challenge::Challenge;
+use super::auth::credentials::Credential;
+use super::auth::token::{Tokens, Wanted, basic};
+use super::body;
+use super::error::{Denial, Problem};
+use super::host::Host;
+use super::transport::{Ask, Transport};
+
+/// An image's repository at its host, with the credentials for it.
+#[derive(Debug)]
+pub(super) struct Repository<'a> {
+    pub(super) transport: &'a Transport,
+    pub(super) tokens: &'a Tokens,
+    pub(super) host: Arc<Host>,
+    pub(super) path: String,
+    pub(super) credential: Option<Credential>,
+    /// For fetching a token.
+    pub(super) time: Duration,
+}
+
+/// What is asked of a repository.
+#[derive(Debug, Clone)]
+pub(super) struct Query {
+    pub(super) method: Method,
+    /// Below the repository: `manifests/1.2`.
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    pub(super) time: Duration,
+    /// In messages: "HEAD of the manifest".
+    pub(super) name: &'static str,
+}
+
+/// How a request was authenticated.
+enum Proof {
+    None,
+    Basic(HeaderValue),
+    Kept(HeaderValue),
+    Fresh(HeaderValue),
+}
+
+impl Repository<'_> {
+    /// Sends `query`; the answer has a status of success.
+    ///
+    /// At most four requests: one that learns how to authenticate, one with a token, one with a
+    /// fresh token, and one with a wider scope.
+    pub(super) async fn send(&self, query: &Query) -> Result<Response, Problem> {
+        let mut first = self.host.enter().await?;
+        let (mut learned, mut refreshed, mut rescoped) = (false, false, false);
+        let mut stale = None;
+        loop {
+            let challenge = self.host.challenge();
+            let proof = self.prove(challenge.as_ref(), stale.as_ref()).await;
+            let sent = match proof {
+                Ok(proof) => self.exchange(query, &proof).await.map(|response| (proof, response)),
+                Err(problem) => Err(problem),
+            };
+            match &sent {
+                Ok(_) => self.host.answered(),
+                Err(problem) if first.is_some() => self.host.failed(problem),
+                Err(_) => {}
+            }
+            drop(first.take());
+            let (proof, response) = sent?;
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return self.checked(query, response).await;
+            }
+            let offered = Challenge::from_headers(response.headers());
+            let Some(offered) = offered else {
+                return Err(self.denied(response, Denial::UnsupportedScheme).await);
+            };
+            self.host.learn(&offered);
+            let wider = match &offered {
+                Challenge::Bearer(bearer) => self.host.learn_scope(&self.path, bearer),
+                Challenge::Basic => false,
+            };
+            match proof {
+                Proof::None if !learned => learned = true,
+                Proof::Kept(header) if !refreshed => {
+                    refreshed = true;
+                    stale = Some(header);
+                }
+                Proof::Fresh(_) if wider && !rescoped => rescoped = true,
+                Proof::None => return Err(self.denied(response, Denial::NoCredentials).await),
+                _ => return Err(self.denied(response, Denial::NoAccess).await),
+            }
+        }
+    }
+
+    async fn prove(
+        &self,
+        challenge: Option<&Challenge>,
+        stale: Option<&HeaderValue>,
+    ) -> Result<Proof, Problem> {
+        match (challenge, &self.credential) {
+            (None, _) => Ok(Proof::None),
+            (Some(Challenge::Basic), Some(credential)) => {
+                Ok(Proof::Basic(basic(&self.host.registry, credential)?))
+            }
+            (Some(Challenge::Basic), None) => Ok(Proof::None),
+            (Some(Challenge::Bearer(bearer)), credential) => {
+                let scope = self.host.scope(&self.path);
+                let wanted = Wanted {
+                    host: &self.host,
+                    bearer,
+                    scope: &scope,
+                    credential: credential.as_ref(),
+                    not: stale,
+                };
+                let (header, fresh) = self.tokens.get(self.transport, wanted, self.time).await?;
+                Ok(if fresh { Proof::Fresh(header) } else { Proof::Kept(header) })
+            }
+        }
+    }
+
+    async fn exchange(&self, query: &Query, proof: &Proof) -> Result<Response, Problem> {
+        let (Proof::Basic(header), Some(credential)) = (proof, &self.credential) else {
+            let header = match proof {
+                Proof::Kept(header) | Proof::Fresh(header) => Some(header),
+                Proof::None | Proof::Basic(_) => None,
+            };
+            return self.connect(query, header).await;
+        };
+        let login = self.tokens.login(&self.host.authority, credential);
+        let request = async {
+            let response = self.connect(query, Some(header)).await?;
+            if response.status() == StatusCode::UNAUTHORIZED {
+                return Err(self.denied(response, Denial::Rejected).await);
+            }
+            Ok(response)
+        };
+        login.attempt(&self.host.registry, request).await
+    }
+
+    /// Sends by HTTPS; where a registry that is declared insecure does not speak it, by HTTP.
+    async fn connect(
+        &self,
+        query: &Query,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Response, Problem> {
+        let scheme = self.host.scheme();
+        let sent = self.transport.send(&self.ask(query, scheme, authorization)?).await;
+        match sent {
+            Err(Problem::Unreachable { source, .. })
+                if self.host.insecure && scheme == "https" && source.is_connect() =>
+            {
+                let sent = self.transport.send(&self.ask(query, "http", authorization)?).await;
+                if sent.is_ok() {
+                    self.host.use_plain_http();
+                }
+                sent
+            }
+            sent => sent,
+        }
+    }
+
+    fn ask(
+        &self,
+        query: &Query,
+        scheme: &str,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Ask, Problem> {
+        let url = format!("{scheme}://{}/v2/{}/{}", self.host.authority, self.path, query.path);
+        let url: Url = url
+            .parse()
+            .map_err(|error| Problem::malformed(&self.host.registry, "registry's name", error))?;
+        Ok(Ask {
+            method: query.method.clone(),
+            url,
+            peer: self.host.registry.clone(),
+            headers: query.headers.clone(),
+            authorization: authorization.cloned(),
+            body: None,
+            insecure: self.host.insecure,
+            time: query.time,
+        })
+    }
+
+    async fn checked(&self, query: &Query, response: Response) -> Result<Response, Problem> {
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(body::status_problem(response, &self.host.registry, query.name).await)
+    }
+
+    async fn denied(&self, response: Response, why: Denial) -> Problem {
+        let detail = body::error_text(response, &self.host.registry).await;
+        // With credentials, "none were found" would be a lie.
+        let why = match (why, &self.credential) {
+            (Denial::NoAccess, None) => Denial::NoCredentials,
+            (why, _) => why,
+        };
+        Problem::Unauthorized { peer: self.host.registry.clone(), why, detail }
+    }
+}

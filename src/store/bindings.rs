@@ -1,0 +1,79 @@
+//! Bindings: which image a unit gets for a reference while a rollout runs, whatever the tag says.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::{Error, Store, file};
+use crate::model::{Digest, Reference, UnitName};
+
+/// The largest file of bindings read, in bytes.
+const MAX_BINDINGS: u64 = 1024 * 1024;
+
+type Bindings = BTreeMap<Reference, Digest>;
+
+impl Store {
+    /// From now on `unit` gets the image `manifest` for `reference`. Durable on return.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`] where the image is not in the store.
+    pub fn bind(
+        &self,
+        unit: &UnitName,
+        reference: &Reference,
+        manifest: &Digest,
+    ) -> Result<(), Error> {
+        if self.read_index()?.find_manifest(manifest).is_none() {
+            return Err(Error::NoSuchImage(manifest.clone()));
+        }
+        self.change_bindings(unit, |bindings| {
+            bindings.insert(reference.clone(), manifest.clone()).as_ref() != Some(manifest)
+        })
+    }
+
+    /// Ends a binding; none is no error. Durable on return.
+    pub fn unbind(&self, unit: &UnitName, reference: &Reference) -> Result<(), Error> {
+        self.change_bindings(unit, |bindings| bindings.remove(reference).is_some())
+    }
+
+    /// The manifest that `unit` is bound to for `reference`.
+    pub fn binding(&self, unit: &UnitName, reference: &Reference) -> Result<Option<Digest>, Error> {
+        Ok(self.read_bindings(unit)?.remove(reference))
+    }
+
+    /// A unit's name is a file's name as it is: 255 bytes at most, without `/`, not a dot alone.
+    fn bindings_path(&self, unit: &UnitName) -> PathBuf {
+        self.root.join("bindings").join(unit.as_str())
+    }
+
+    fn read_bindings(&self, unit: &UnitName) -> Result<Bindings, Error> {
+        let path = self.bindings_path(unit);
+        match file::read(&path, MAX_BINDINGS)? {
+            Some(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|source| Error::Syntax { path, source })
+            }
+            None => Ok(Bindings::new()),
+        }
+    }
+
+    /// Writes the unit's bindings where `change` says that it changed them.
+    fn change_bindings(
+        &self,
+        unit: &UnitName,
+        change: impl FnOnce(&mut Bindings) -> bool,
+    ) -> Result<(), Error> {
+        let _lock = self.lock_bindings()?;
+        let mut bindings = self.read_bindings(unit)?;
+        if !change(&mut bindings) {
+            return Ok(());
+        }
+        let (dir, path) = (self.root.join("bindings"), self.bindings_path(unit));
+        if bindings.is_empty() {
+            return std::fs::remove_file(&path)
+                .and_then(|()| file::sync_directory(&dir))
+                .map_err(|cause| Error::io("remove", &path, cause));
+        }
+        let bytes =
+            serde_json::to_vec(&bindings).map_err(|source| Error::Syntax { path, source })?;
+        file::replace(&dir, unit.as_str(), &bytes)
+    }
+}

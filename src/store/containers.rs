@@ -1,0 +1,275 @@
+//! Records of containers: written by the launcher, read by the engine and by `updater-launch`.
+//!
+//! One directory for each container below the running state, `RUN/containers/ID/`, with
+//! `record.json` in it; it is gone after a reboot, as the containers are.
+
+use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::lock::{self, Lock};
+use super::{Error, file};
+use crate::model::{ContainerId, ImageIdentity, Reference, UnitName};
+
+/// The largest record read, in bytes: labels and a command can be long.
+const MAX_RECORD: u64 = 4 * 1024 * 1024;
+
+/// A process, told apart from a later one with the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Process {
+    pub pid: i32,
+    /// Clock ticks from boot to its start: field 22 of `/proc/PID/stat` (proc_pid_stat(5)).
+    pub start_time: u64,
+}
+
+/// What a container is and who runs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    pub id: ContainerId,
+    pub name: String,
+    /// The image reference as given, normalised.
+    pub reference: Reference,
+    /// The operator's credentials file (`--authfile`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authfile: Option<PathBuf>,
+    /// The image it was created from.
+    pub image: ImageIdentity,
+    /// Labels the operator gave.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Labels the image carries: not trusted (see `docs/architecture.md`).
+    #[serde(default)]
+    pub image_labels: BTreeMap<String, String>,
+    /// The unit that the launcher found itself in.
+    #[serde(default)]
+    pub unit: Option<UnitName>,
+    /// The launcher that waits for the container.
+    pub supervisor: Process,
+    /// The container's first process; `None` before it runs.
+    #[serde(default)]
+    pub pid: Option<Process>,
+    pub command: Vec<String>,
+    pub created: Timestamp,
+    #[serde(default)]
+    pub started: Option<Timestamp>,
+    /// Where the root file system is mounted, as the container's first process sees it from
+    /// outside: in the launcher's mount namespace.
+    pub rootfs: PathBuf,
+    /// The signal that stops it: `SIGTERM`.
+    pub stop_signal: String,
+    /// Seconds between the stop signal and SIGKILL.
+    pub stop_timeout: u32,
+    /// `journald`, `none`, `passthrough`, ….
+    pub log_driver: String,
+    /// Whether everything of it goes when it ends (`--rm`).
+    #[serde(default)]
+    pub remove: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cidfile: Option<PathBuf>,
+}
+
+/// The records of one host or user.
+#[derive(Debug, Clone)]
+pub struct Records {
+    dir: PathBuf,
+}
+
+/// What a look at all records gave: one that cannot be read does not hide the others.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// In the order of their creation.
+    pub records: Vec<Record>,
+    pub problems: Vec<Error>,
+}
+
+impl Process {
+    /// The process that has this number now.
+    ///
+    /// # Errors
+    /// `NotFound` where there is none.
+    pub fn of(pid: i32) -> io::Result<Self> {
+        let stat = std::fs::read(format!("/proc/{pid}/stat"))?;
+        let start_time = start_time(&stat).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Self { pid, start_time })
+    }
+
+    /// The calling process.
+    pub fn current() -> io::Result<Self> {
+        Self::of(rustix::process::getpid().as_raw_pid())
+    }
+
+    /// Whether it still runs (or is a zombie that nobody has waited for).
+    pub fn is_alive(&self) -> bool {
+        Self::of(self.pid).is_ok_and(|now| now == *self)
+    }
+}
+
+/// Field 22 of proc_pid_stat(5). The second field is a name in parentheses that may hold anything,
+/// parentheses and blanks too; none comes after its end.
+fn start_time(stat: &[u8]) -> Option<u64> {
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
+    fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+}
+
+impl Record {
+    /// Whether somebody still runs this container: a record whose supervisor is gone is stale.
+    pub fn is_running(&self) -> bool {
+        self.supervisor.is_alive()
+    }
+}
+
+impl Records {
+    /// The records below `run`, such as `/run/updaterd`; nothing is created yet.
+    pub fn open(run: &Path) -> Self {
+        Self { dir: run.join("containers") }
+    }
+
+    /// The container's directory, for the launcher's own files beside the record.
+    pub fn directory(&self, id: &ContainerId) -> PathBuf {
+        self.dir.join(id.as_str())
+    }
+
+    /// Keeps other launchers from taking a name at the same time. Waits for it.
+    pub fn lock(&self) -> Result<Lock, Error> {
+        self.create(&self.dir)?;
+        lock::wait(&self.dir.join("lock"), lock::Mode::Exclusive)
+    }
+
+    /// Writes the record, replacing an older one as a whole. Only the supervisor, or whoever holds
+    /// the lock, writes.
+    pub fn write(&self, record: &Record) -> Result<(), Error> {
+        let dir = self.directory(&record.id);
+        self.create(&dir)?;
+        let path = dir.join("record.json");
+        let new = dir.join(format!(".record.{}", rustix::process::getpid().as_raw_pid()));
+        let bytes = serde_json::to_vec(record)
+            .map_err(|source| Error::Syntax { path: path.clone(), source })?;
+        let write = || -> io::Result<()> {
+            let mut options = std::fs::OpenOptions::new();
+            options.create(true).truncate(true).write(true).mode(0o600);
+            options.open(&new)?.write_all(&bytes)?;
+            std::fs::rename(&new, &path)
+        };
+        write().map_err(|cause| {
+            let _ = std::fs::remove_file(&new);
+            Error::io("write", &path, cause)
+        })
+    }
+
+    /// The record of a container; `None` where there is none.
+    pub fn get(&self, id: &ContainerId) -> Result<Option<Record>, Error> {
+        let path = self.directory(id).join("record.json");
+        let Some(bytes) = file::read(&path, MAX_RECORD)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|source| Error::Syntax { path, source })
+    }
+
+    /// All records, stale ones too.
+    pub fn all(&self) -> Result<Found, Error> {
+        let unreadable = |cause| Error::io("list", &self.dir, cause);
+        let entries = match std::fs::read_dir(&self.dir) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Found::default()),
+            entries => entries.map_err(unreadable)?,
+        };
+        let mut found = Found::default();
+        for entry in entries {
+            let name = entry.map_err(unreadable)?.file_name();
+            let Some(id) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+            match self.get(&id) {
+                Ok(record) => found.records.extend(record),
+                Err(problem) => found.problems.push(problem),
+            }
+        }
+        found.records.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        Ok(found)
+    }
+
+    /// Removes the container's directory with all in it; none is no error.
+    pub fn remove(&self, id: &ContainerId) -> Result<(), Error> {
+        let dir = self.directory(id);
+        match std::fs::remove_dir_all(&dir) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("remove", &dir, cause))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn create(&self, dir: &Path) -> Result<(), Error> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|cause| Error::io("create", dir, cause))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Digest, Platform};
+
+    fn record(id: char) -> Record {
+        Record {
+            id: id.to_string().repeat(64).parse().unwrap(),
+            name: "web".into(),
+            reference: "quay.io/a/b:1".parse().unwrap(),
+            authfile: None,
+            image: ImageIdentity {
+                target: Digest::of(b"i"),
+                manifest: Digest::of(b"m"),
+                platform: Platform::host(),
+            },
+            labels: BTreeMap::new(),
+            image_labels: BTreeMap::new(),
+            unit: None,
+            supervisor: Process::current().unwrap(),
+            pid: None,
+            command: vec!["sleep".into(), "1".into()],
+            created: Timestamp::UNIX_EPOCH,
+            started: None,
+            rootfs: "/r".into(),
+            stop_signal: "SIGTERM".into(),
+            stop_timeout: 10,
+            log_driver: "journald".into(),
+            remove: false,
+            cidfile: None,
+        }
+    }
+
+    #[test]
+    fn reads_what_it_writes_and_removes_it() {
+        let run = tempfile::tempdir().unwrap();
+        let records = Records::open(run.path());
+        assert!(records.all().unwrap().records.is_empty());
+        let (a, b) = (record('a'), record('b'));
+        records.write(&a).unwrap();
+        records.write(&b).unwrap();
+        records.write(&b).unwrap();
+        assert_eq!(records.get(&a.id).unwrap().as_ref(), Some(&a));
+        assert_eq!(records.all().unwrap().records, [a.clone(), b.clone()]);
+        std::fs::write(records.directory(&b.id).join("record.json"), "{").unwrap();
+        let found = records.all().unwrap();
+        assert_eq!((found.records.len(), found.problems.len()), (1, 1));
+        records.remove(&a.id).unwrap();
+        records.remove(&a.id).unwrap();
+        assert_eq!(records.get(&a.id).unwrap(), None);
+    }
+
+    #[test]
+    fn a_record_outlives_its_supervisor_only_as_stale() {
+        let mut record = record('a');
+        assert!(record.is_running());
+        record.supervisor.start_time += 1;
+        assert!(!record.is_running());
+    }
+
+    #[test]
+    fn a_process_name_with_parentheses_does_not_shift_the_fields() {
+        let stat = b"7 (a) R 1 (b) S 1 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 4711 0";
+        assert_eq!(start_time(stat), Some(4711));
+        assert_eq!(start_time(b"7 (a"), None);
+    }
+}

@@ -1,0 +1,48 @@
+//! What can go wrong in the store, and what kind of failure each is.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::model::{Digest, Failure, FailureKind, Reference};
+
+/// An operation of the store that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot {action} {}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("{} is not valid", path.display())]
+    Syntax { path: PathBuf, source: serde_json::Error },
+    #[error("no image {0} in local storage")]
+    NoSuchImage(Digest),
+    #[error("{0} has no tag that could be moved")]
+    NoTag(Reference),
+}
+
+impl Error {
+    pub(super) fn io(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
+        Self::Io { action, path: path.to_owned(), source: source.into() }
+    }
+
+    /// The kind of failure, which decides about the next attempt.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Io { source, .. } => kind_of_io(source),
+            Self::Syntax { .. } => FailureKind::Local,
+            Self::NoSuchImage(_) => FailureKind::NotFound,
+            Self::NoTag(_) => FailureKind::Configuration,
+        }
+    }
+}
+
+pub(super) fn kind_of_io(cause: &io::Error) -> FailureKind {
+    match cause.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureKind::StorageFull,
+        _ => FailureKind::Local,
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::from_error(error.kind(), &error)
+    }
+}

@@ -1,0 +1,132 @@
+//! Images of the store, ready to be run.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use oci_spec::image::ImageConfiguration;
+use serde::Deserialize;
+
+use super::layout::{Descriptor, Index};
+use super::{Error, Store, file};
+use crate::model::{Digest, ImageIdentity, Platform, Reference};
+
+/// The largest manifest, index or configuration, in bytes (distribution-spec, "Pushing Manifests").
+pub(super) const MAX_DOCUMENT: u64 = 4 * 1024 * 1024;
+
+/// An image whose layers are all in place.
+#[derive(Debug, Clone)]
+pub struct Image {
+    pub identity: ImageIdentity,
+    /// The tags that name it, in no order.
+    pub references: Vec<Reference>,
+    pub config: ImageConfiguration,
+    /// The layers' directories, bottom first, none twice: overlayfs takes them as `lowerdir`
+    /// (reversed, top first). None for an image without layers.
+    pub layers: Vec<PathBuf>,
+    /// What a pull of everything transfers, in bytes: manifest, configuration, compressed layers.
+    pub size: u64,
+    /// When it was built, as its configuration says.
+    pub created: Option<Timestamp>,
+}
+
+/// As much of a manifest as the store needs (image-spec, `manifest.md`).
+#[derive(Debug, Deserialize)]
+pub(super) struct Manifest {
+    pub(super) config: Blob,
+    pub(super) layers: Vec<Blob>,
+}
+
+/// A descriptor in a manifest.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Blob {
+    pub(super) media_type: String,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+}
+
+impl Store {
+    /// The image that `reference` names: by digest if it has one (the manifest's or the index's),
+    /// else by tag. `None` where there is none, or where not all of its layers are here.
+    pub fn resolve(&self, reference: &Reference) -> Result<Option<Image>, Error> {
+        let index = self.read_index()?;
+        index.find(reference).map_or(Ok(None), |record| self.load(&index, record))
+    }
+
+    /// The image with this platform manifest; see [`Store::resolve`].
+    pub fn image(&self, manifest: &Digest) -> Result<Option<Image>, Error> {
+        let index = self.read_index()?;
+        index.find_manifest(manifest).map_or(Ok(None), |record| self.load(&index, record))
+    }
+
+    /// All images, each once, in the order in which they came.
+    pub fn images(&self) -> Result<Vec<Image>, Error> {
+        let index = self.read_index()?;
+        let mut seen = std::collections::HashSet::new();
+        let mut images = Vec::new();
+        for manifest in index.manifests().filter(|manifest| seen.insert(*manifest)) {
+            if let Some(record) = index.find_manifest(manifest) {
+                images.extend(self.load(&index, record)?);
+            }
+        }
+        Ok(images)
+    }
+
+    /// Reads the documents of a record. `None` for a record of another program that has brought
+    /// no layers, or whose manifest is none of an image.
+    fn load(&self, index: &Index, record: &Descriptor) -> Result<Option<Image>, Error> {
+        let Some(bytes) = self.read_blob(&record.digest)? else { return Ok(None) };
+        let Ok(manifest) = serde_json::from_slice::<Manifest>(&bytes) else { return Ok(None) };
+        let Some(config_bytes) = self.read_blob(&manifest.config.digest)? else { return Ok(None) };
+        let config: ImageConfiguration =
+            serde_json::from_slice(&config_bytes).map_err(|source| Error::Syntax {
+                path: self.blob_path(&manifest.config.digest),
+                source,
+            })?;
+        let Some(layers) = self.layers(&config) else { return Ok(None) };
+        if layers.iter().any(|layer| !layer.is_dir()) {
+            return Ok(None);
+        }
+        let identity = ImageIdentity {
+            target: record.target(),
+            manifest: record.digest.clone(),
+            platform: platform_of(&config),
+        };
+        let blobs: u64 = manifest.layers.iter().map(|layer| layer.size).sum();
+        Ok(Some(Image {
+            references: index.references(&identity.manifest),
+            identity,
+            layers,
+            size: blobs + (bytes.len() + config_bytes.len()) as u64,
+            created: config.created().as_deref().and_then(|text| text.parse().ok()),
+            config,
+        }))
+    }
+
+    pub(super) fn read_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
+        file::read(&self.blob_path(digest), MAX_DOCUMENT)
+    }
+
+    /// The directories of the layers, bottom first. Overlayfs takes no directory twice: of a layer
+    /// that comes again only the topmost place counts, since there it covers all of its own files.
+    fn layers(&self, config: &ImageConfiguration) -> Option<Vec<PathBuf>> {
+        let ids = config.rootfs().diff_ids();
+        let mut layers = Vec::with_capacity(ids.len());
+        for (at, id) in ids.iter().enumerate() {
+            let digest = id.parse().ok()?;
+            if !ids[at + 1..].contains(id) {
+                layers.push(self.layer_path(&digest));
+            }
+        }
+        Some(layers)
+    }
+}
+
+/// The platform an image's configuration says it is for.
+pub(super) fn platform_of(config: &ImageConfiguration) -> Platform {
+    Platform {
+        os: config.os().to_string(),
+        architecture: config.architecture().to_string(),
+        variant: config.variant().clone().filter(|variant| !variant.is_empty()),
+    }
+}

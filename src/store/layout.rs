@@ -1,0 +1,215 @@
+//! The OCI image layout: `oci-layout`, `index.json` and blobs (image-spec, `image-layout.md`).
+//!
+//! A descriptor in `index.json` is the record of an image: with the full reference as
+//! `org.opencontainers.image.ref.name` for each tag, and one without where no tag names it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Store, file};
+use crate::model::{Digest, ImageIdentity, Platform, Reference};
+
+/// The full reference, digest excluded: what `skopeo inspect oci:DIR:REFERENCE` looks for.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// The digest that the tag had in the registry, where an index led to the manifest.
+const TARGET: &str = "org.updaterd.target";
+/// The largest `index.json` read, in bytes: some hundred thousand images.
+const MAX_INDEX: u64 = 64 * 1024 * 1024;
+
+/// `index.json`, with whatever other programs have written into it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Index {
+    schema_version: u32,
+    #[serde(default)]
+    manifests: Vec<Descriptor>,
+    #[serde(flatten)]
+    other: BTreeMap<String, serde_json::Value>,
+}
+
+/// One entry of `index.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Descriptor {
+    media_type: String,
+    pub(super) digest: Digest,
+    size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    platform: Option<Platform>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, String>,
+    #[serde(flatten)]
+    other: BTreeMap<String, serde_json::Value>,
+}
+
+impl Descriptor {
+    /// The record of an image that no tag names.
+    pub(super) fn new(media_type: String, size: u64, identity: &ImageIdentity) -> Self {
+        let mut annotations = BTreeMap::new();
+        if identity.target != identity.manifest {
+            annotations.insert(TARGET.to_owned(), identity.target.to_string());
+        }
+        let platform = Some(identity.platform.clone());
+        let (digest, other) = (identity.manifest.clone(), BTreeMap::new());
+        Self { media_type, digest, size, platform, annotations, other }
+    }
+
+    /// The tag, as written; other programs write shorter names, which are no references.
+    fn name(&self) -> Option<&str> {
+        self.annotations.get(REF_NAME).map(String::as_str)
+    }
+
+    /// What the tag pointed at in the registry.
+    pub(super) fn target(&self) -> Digest {
+        let target = self.annotations.get(TARGET).and_then(|text| text.parse().ok());
+        target.unwrap_or_else(|| self.digest.clone())
+    }
+
+    fn same_image(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.target() == other.target()
+    }
+}
+
+impl Index {
+    /// The record that `reference` means: by digest, manifest's or index's, if it has one, else
+    /// by tag.
+    pub(super) fn find(&self, reference: &Reference) -> Option<&Descriptor> {
+        match reference.digest() {
+            Some(digest) => {
+                let means =
+                    |entry: &&Descriptor| entry.digest == *digest || entry.target() == *digest;
+                self.manifests.iter().rev().find(means)
+            }
+            None => {
+                let name = reference.to_string();
+                self.manifests.iter().find(|entry| entry.name() == Some(&name))
+            }
+        }
+    }
+
+    /// The newest record of the manifest.
+    pub(super) fn find_manifest(&self, manifest: &Digest) -> Option<&Descriptor> {
+        self.manifests.iter().rev().find(|entry| entry.digest == *manifest)
+    }
+
+    pub(super) fn manifests(&self) -> impl Iterator<Item = &Digest> {
+        self.manifests.iter().map(|entry| &entry.digest)
+    }
+
+    /// All tags of the manifest.
+    pub(super) fn references(&self, manifest: &Digest) -> Vec<Reference> {
+        let own = self.manifests.iter().filter(|entry| entry.digest == *manifest);
+        own.filter_map(|entry| entry.name()?.parse().ok()).collect()
+    }
+
+    /// Records an image under no tag. Whether that changed anything.
+    pub(super) fn add(&mut self, record: Descriptor) -> bool {
+        let known = self.manifests.iter().any(|entry| entry.same_image(&record));
+        if !known {
+            self.manifests.push(record);
+        }
+        !known
+    }
+
+    /// Moves the tag `name` to the newest record of `manifest`; `false` where there is none.
+    fn tag(&mut self, name: &str, manifest: &Digest) -> bool {
+        let Some(mut record) = self.find_manifest(manifest).cloned() else { return false };
+        self.untag(name);
+        record.annotations.insert(REF_NAME.to_owned(), name.to_owned());
+        self.manifests.retain(|entry| entry.name().is_some() || !entry.same_image(&record));
+        self.manifests.push(record);
+        true
+    }
+
+    /// Takes the tag `name` away; the image stays. Whether there was one.
+    fn untag(&mut self, name: &str) -> bool {
+        let Some(at) = self.manifests.iter().position(|entry| entry.name() == Some(name)) else {
+            return false;
+        };
+        let mut record = self.manifests.remove(at);
+        record.annotations.remove(REF_NAME);
+        self.add(record);
+        true
+    }
+}
+
+impl Store {
+    fn index_path(&self) -> PathBuf {
+        self.root.join("images/index.json")
+    }
+
+    /// Writes `oci-layout` and an empty `index.json` where they are not there.
+    pub(super) fn create_layout(&self) -> Result<(), Error> {
+        let images = self.root.join("images");
+        let layout = images.join("oci-layout");
+        if self.index_path().exists() && layout.exists() {
+            return Ok(());
+        }
+        let _lock = self.lock_index()?;
+        if !layout.exists() {
+            file::replace(&images, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        }
+        if !self.index_path().exists() {
+            self.write_index(&Index { schema_version: 2, ..Index::default() })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn read_index(&self) -> Result<Index, Error> {
+        let path = self.index_path();
+        let bytes = file::read(&path, MAX_INDEX)?;
+        let bytes = bytes.ok_or_else(|| {
+            Error::io("read", &path, std::io::Error::from(std::io::ErrorKind::NotFound))
+        })?;
+        serde_json::from_slice(&bytes).map_err(|source| Error::Syntax { path, source })
+    }
+
+    /// The caller holds the lock of the index.
+    fn write_index(&self, index: &Index) -> Result<(), Error> {
+        let path = self.index_path();
+        let bytes = serde_json::to_vec(index).map_err(|source| Error::Syntax { path, source })?;
+        file::replace(&self.root.join("images"), "index.json", &bytes)
+    }
+
+    /// Records an image under no tag: the commit point of a pull.
+    pub(super) fn record(&self, record: Descriptor) -> Result<(), Error> {
+        let _lock = self.lock_index()?;
+        let mut index = self.read_index()?;
+        if index.add(record) { self.write_index(&index) } else { Ok(()) }
+    }
+
+    /// Moves the tag of `reference` to the image `manifest`. Durable on return.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`]; [`Error::NoTag`] where the reference has a digest but no tag.
+    pub fn tag(&self, reference: &Reference, manifest: &Digest) -> Result<(), Error> {
+        let name = tag_name(reference)?;
+        let _lock = self.lock_index()?;
+        let mut index = self.read_index()?;
+        if index.find_manifest(manifest).is_none() {
+            return Err(Error::NoSuchImage(manifest.clone()));
+        }
+        index.tag(&name, manifest);
+        self.write_index(&index)
+    }
+
+    /// Takes the tag away; the image stays. Durable on return. Whether there was one.
+    pub fn untag(&self, reference: &Reference) -> Result<bool, Error> {
+        let name = tag_name(reference)?;
+        let _lock = self.lock_index()?;
+        let mut index = self.read_index()?;
+        let found = index.untag(&name);
+        if found {
+            self.write_index(&index)?;
+        }
+        Ok(found)
+    }
+}
+
+/// `registry/repository:tag`, whether or not a digest follows.
+fn tag_name(reference: &Reference) -> Result<String, Error> {
+    let tag = reference.tag().ok_or_else(|| Error::NoTag(reference.clone()))?;
+    Ok(format!("{}:{tag}", reference.name()))
+}

@@ -1,0 +1,411 @@
+//! A host in memory, behind the same ports: units, one store, one registry, a clock of its own.
+//! Each image behaves as [`Behaviour`] says, whichever unit runs it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::model::{
+    Container, Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Platform,
+    Policy, Reference, UnitName,
+};
+use crate::plan::{Memory, Quarantine, Quarantined};
+use crate::update::port::*;
+use crate::update::{Entry, Event, EventKind};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Behaviour {
+    Good,
+    /// The start job fails.
+    NeverReady,
+    /// Starts, then dies and is restarted by systemd for ever.
+    CrashLoops,
+    /// Starts, then ends with this status and stays down.
+    Exits(i32),
+    /// Its operator stops the unit while it settles.
+    StoppedByOperator,
+    /// The restart is cancelled because the operator stopped the unit.
+    JobCanceled,
+    ShuttingDown,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Unit {
+    pub(super) active: &'static str,
+    pub(super) image: Option<ImageIdentity>,
+    restarts: u32,
+    main_status: i32,
+    on_request: bool,
+    invocation: u32,
+    started: Duration,
+}
+
+#[derive(Default)]
+pub(super) struct Host {
+    pub(super) units: RefCell<BTreeMap<UnitName, Unit>>,
+    pub(super) references: RefCell<BTreeMap<UnitName, Reference>>,
+    pub(super) tags: RefCell<BTreeMap<Reference, ImageIdentity>>,
+    pub(super) bindings: RefCell<BTreeMap<(UnitName, Reference), ImageIdentity>>,
+    pub(super) remote: RefCell<BTreeMap<Reference, Result<ImageIdentity, Failure>>>,
+    pub(super) behaviours: RefCell<BTreeMap<Digest, Behaviour>>,
+    pub(super) stage_failure: RefCell<Option<Failure>>,
+    pub(super) staged: RefCell<BTreeSet<Digest>>,
+    pub(super) quarantine: RefCell<Quarantine>,
+    pub(super) memory: RefCell<Memory>,
+    pub(super) flights: RefCell<Vec<InFlight>>,
+    pub(super) history: RefCell<Vec<Entry>>,
+    pub(super) events: RefCell<Vec<Event>>,
+    pub(super) heads: Cell<u32>,
+    pub(super) gets: Cell<u32>,
+    pub(super) restarts: Cell<u32>,
+    /// Counts down at each durable write; the process "dies" at zero.
+    pub(super) writes_left: Cell<Option<u32>>,
+    clock: Cell<Duration>,
+}
+
+pub(super) fn image(seed: &str) -> ImageIdentity {
+    let digest = Digest::of(seed.as_bytes());
+    ImageIdentity { target: digest.clone(), manifest: digest, platform: Platform::host() }
+}
+
+pub(super) fn reference(text: &str) -> Reference {
+    text.parse().unwrap()
+}
+
+impl Host {
+    /// Units that run `old` of one reference, with `new` behind its tag in the registry.
+    pub(super) fn with(units: &[&str], new: Behaviour) -> Self {
+        let host = Self::default();
+        let app = reference("quay.io/app:1");
+        host.tags.borrow_mut().insert(app.clone(), image("old"));
+        host.remote.borrow_mut().insert(app.clone(), Ok(image("new")));
+        host.behaviours.borrow_mut().insert(image("new").manifest, new);
+        for unit in units {
+            let unit: UnitName = unit.parse().unwrap();
+            host.references.borrow_mut().insert(unit.clone(), app.clone());
+            host.start(&unit);
+        }
+        host.restarts.set(0);
+        host
+    }
+
+    pub(super) fn image_of(&self, unit: &str) -> Option<Digest> {
+        let units = self.units.borrow();
+        units[&unit.parse().unwrap()].image.as_ref().map(|image| image.manifest.clone())
+    }
+
+    pub(super) fn active(&self, unit: &str) -> &'static str {
+        self.units.borrow()[&unit.parse().unwrap()].active
+    }
+
+    pub(super) fn kinds(&self) -> Vec<EventKind> {
+        self.events.borrow().iter().map(|event| event.kind).collect()
+    }
+
+    /// A power cut and the boot after it: every unit that ran comes up with what it is given.
+    pub(super) fn reboot(&self) {
+        self.writes_left.set(None);
+        let units: Vec<UnitName> = self.references.borrow().keys().cloned().collect();
+        for unit in units {
+            self.start(&unit);
+        }
+    }
+
+    fn behaviour(&self, image: &ImageIdentity) -> Behaviour {
+        self.behaviours.borrow().get(&image.manifest).copied().unwrap_or(Behaviour::Good)
+    }
+
+    fn start(&self, unit: &UnitName) -> JobResult {
+        self.restarts.set(self.restarts.get() + 1);
+        let reference = self.references.borrow()[unit].clone();
+        let bound = self.bindings.borrow().get(&(unit.clone(), reference.clone())).cloned();
+        let image = bound.unwrap_or_else(|| self.tags.borrow()[&reference].clone());
+        let behaviour = self.behaviour(&image);
+        let invocation = self.units.borrow().get(unit).map_or(0, |unit| unit.invocation) + 1;
+        let fails = behaviour == Behaviour::NeverReady;
+        let unit_state = Unit {
+            active: if fails { "failed" } else { "active" },
+            image: (!fails).then_some(image),
+            restarts: 0,
+            main_status: i32::from(fails),
+            on_request: false,
+            invocation,
+            started: self.clock.get(),
+        };
+        self.units.borrow_mut().insert(unit.clone(), unit_state);
+        if fails { JobResult::Failed } else { JobResult::Done }
+    }
+
+    /// Lets a unit's image do what it does a second after its start.
+    fn let_live(&self, unit: &mut Unit) {
+        let Some(image) = unit.image.clone() else { return };
+        if self.clock.get() < unit.started + Duration::from_secs(1) {
+            return;
+        }
+        match self.behaviour(&image) {
+            Behaviour::CrashLoops => {
+                unit.restarts += 1;
+                unit.invocation += 1;
+            }
+            Behaviour::Exits(status) => {
+                unit.active = if status == 0 { "inactive" } else { "failed" };
+                unit.main_status = status;
+                unit.image = None;
+            }
+            Behaviour::StoppedByOperator => {
+                unit.active = "inactive";
+                unit.on_request = true;
+                unit.image = None;
+            }
+            _ => {}
+        }
+    }
+
+    fn write(&self) -> Result<(), Failure> {
+        match self.writes_left.get() {
+            Some(0) => Err(Failure::new(FailureKind::Local, "power cut")),
+            Some(left) => {
+                self.writes_left.set(Some(left - 1));
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn dead(&self) -> bool {
+        self.writes_left.get() == Some(0)
+    }
+
+    fn job(&self, unit: &UnitName, coming: Behaviour) -> Result<JobResult, JobError> {
+        match coming {
+            Behaviour::ShuttingDown => Err(JobError::ShuttingDown("poweroff".into())),
+            Behaviour::JobCanceled => {
+                let mut units = self.units.borrow_mut();
+                let unit = units.get_mut(unit).unwrap();
+                (unit.active, unit.on_request, unit.image) = ("inactive", true, None);
+                Ok(JobResult::Canceled)
+            }
+            _ => Ok(self.start(unit)),
+        }
+    }
+
+    fn coming(&self, unit: &UnitName) -> Behaviour {
+        let reference = self.references.borrow()[unit].clone();
+        let bound = self.bindings.borrow().get(&(unit.clone(), reference)).cloned();
+        bound.map_or(Behaviour::Good, |image| self.behaviour(&image))
+    }
+}
+
+impl Registry for Host {
+    async fn target(&self, source: &ImageSource) -> Result<Digest, Failure> {
+        self.heads.set(self.heads.get() + 1);
+        self.remote.borrow()[&source.reference].clone().map(|image| image.target)
+    }
+
+    async fn identify(
+        &self,
+        source: &ImageSource,
+        _target: &Digest,
+        _platform: &Platform,
+    ) -> Result<ImageIdentity, Failure> {
+        self.gets.set(self.gets.get() + 1);
+        self.remote.borrow()[&source.reference].clone()
+    }
+}
+
+impl Engine for Host {
+    async fn inventory(&self) -> Result<Inventory, Failure> {
+        let mut containers = Vec::new();
+        for (number, (unit, state)) in self.units.borrow().iter().enumerate() {
+            let Some(image) = &state.image else { continue };
+            containers.push(Container {
+                id: format!("{number:064x}").parse().unwrap(),
+                name: unit.to_string(),
+                engine: EngineKind::Native,
+                unit: Some(unit.clone()),
+                policy: Ok(Policy::Registry),
+                source: ImageSource {
+                    reference: self.references.borrow()[unit].clone(),
+                    authfile: None,
+                },
+                image: image.clone(),
+            });
+        }
+        Ok(Inventory { containers, problems: vec![] })
+    }
+
+    async fn local(&self, reference: &Reference) -> Result<Option<ImageIdentity>, Failure> {
+        Ok(self.tags.borrow().get(reference).cloned())
+    }
+
+    async fn stage(&self, _source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure> {
+        if let Some(failure) = &*self.stage_failure.borrow() {
+            return Err(failure.clone());
+        }
+        self.staged.borrow_mut().insert(image.manifest.clone());
+        Ok(())
+    }
+
+    async fn bind(
+        &self,
+        unit: &UnitName,
+        reference: &Reference,
+        image: &ImageIdentity,
+    ) -> Result<(), Failure> {
+        self.write()?;
+        self.bindings.borrow_mut().insert((unit.clone(), reference.clone()), image.clone());
+        Ok(())
+    }
+
+    async fn tag(&self, reference: &Reference, image: &ImageIdentity) -> Result<(), Failure> {
+        self.write()?;
+        self.tags.borrow_mut().insert(reference.clone(), image.clone());
+        Ok(())
+    }
+
+    async fn unbind(&self, unit: &UnitName, reference: &Reference) -> Result<(), Failure> {
+        self.write()?;
+        self.bindings.borrow_mut().remove(&(unit.clone(), reference.clone()));
+        Ok(())
+    }
+
+    async fn running(
+        &self,
+        unit: &UnitName,
+        _reference: &Reference,
+    ) -> Result<Option<ImageIdentity>, Failure> {
+        Ok(self.units.borrow()[unit].image.clone())
+    }
+}
+
+impl Manager for Host {
+    async fn state(&self, unit: &UnitName) -> Result<UnitState, Failure> {
+        let mut units = self.units.borrow_mut();
+        let unit = units.get_mut(unit).unwrap();
+        self.let_live(unit);
+        Ok(UnitState {
+            active: unit.active.into(),
+            sub: if unit.active == "active" { "running" } else { "dead" }.into(),
+            result: if unit.main_status == 0 { "success" } else { "exit-code" }.into(),
+            main_status: unit.main_status,
+            stopped_on_request: unit.on_request,
+            restarts: unit.restarts,
+            invocation: unit.invocation.to_string(),
+        })
+    }
+
+    async fn try_restart(&self, unit: &UnitName) -> Result<JobResult, JobError> {
+        if self.dead() {
+            return Err(JobError::ShuttingDown("power cut".into()));
+        }
+        self.job(unit, self.coming(unit))
+    }
+
+    async fn restart(&self, unit: &UnitName) -> Result<JobResult, JobError> {
+        self.try_restart(unit).await
+    }
+
+    async fn reset_failed(&self, _unit: &UnitName) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl Ledger for Host {
+    fn quarantine(&self) -> Result<Quarantine, Failure> {
+        Ok(self.quarantine.borrow().clone())
+    }
+
+    fn add_to_quarantine(&self, entry: Quarantined) -> Result<(), Failure> {
+        self.write()?;
+        self.quarantine.borrow_mut().add(entry);
+        Ok(())
+    }
+
+    fn memory(&self) -> Result<Memory, Failure> {
+        Ok(self.memory.borrow().clone())
+    }
+
+    fn save_memory(&self, memory: &Memory) -> Result<(), Failure> {
+        *self.memory.borrow_mut() = memory.clone();
+        Ok(())
+    }
+
+    fn in_flight(&self) -> Result<Vec<InFlight>, Failure> {
+        Ok(self.flights.borrow().clone())
+    }
+
+    fn save_rollout(&self, rollout: &InFlight) -> Result<(), Failure> {
+        self.write()?;
+        self.end(rollout);
+        self.flights.borrow_mut().push(rollout.clone());
+        Ok(())
+    }
+
+    fn end_rollout(&self, rollout: &InFlight) -> Result<(), Failure> {
+        self.write()?;
+        self.end(rollout);
+        Ok(())
+    }
+
+    fn append(&self, entry: &Entry) -> Result<(), Failure> {
+        self.write()?;
+        self.history.borrow_mut().push(entry.clone());
+        Ok(())
+    }
+}
+
+impl Host {
+    fn end(&self, flight: &InFlight) {
+        self.flights.borrow_mut().retain(|other| other.rollout.source != flight.rollout.source);
+    }
+}
+
+impl Clock for Host {
+    fn now(&self) -> Timestamp {
+        Timestamp::UNIX_EPOCH.saturating_add(self.clock.get()).unwrap()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.get()
+    }
+
+    async fn sleep(&self, time: Duration) {
+        self.clock.set(self.clock.get() + time.max(Duration::from_millis(1)));
+    }
+}
+
+impl Observer for Host {
+    fn event(&self, event: &Event) {
+        self.events.borrow_mut().push(event.clone());
+    }
+}
+
+impl World for &Host {
+    type Registry = Host;
+    type Engine = Host;
+    type Manager = Host;
+    type Ledger = Host;
+    type Clock = Host;
+    type Observer = Host;
+
+    fn registry(&self) -> &Host {
+        self
+    }
+    fn engine(&self) -> &Host {
+        self
+    }
+    fn manager(&self) -> &Host {
+        self
+    }
+    fn ledger(&self) -> &Host {
+        self
+    }
+    fn clock(&self) -> &Host {
+        self
+    }
+    fn observer(&self) -> &Host {
+        self
+    }
+}

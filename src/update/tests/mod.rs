@@ -1,0 +1,222 @@
+//! The pass against a host in memory. The same stories run against a real systemd in
+//! `tests/system`; here are those that need a fault at an exact point.
+
+mod fake;
+
+use std::time::Duration;
+
+use fake::{Behaviour, Host, image, reference};
+
+use super::*;
+use crate::model::{Failure, FailureKind, UnitName};
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(future)
+}
+
+fn updater(host: &Host) -> Updater<&Host> {
+    Updater::new(
+        host,
+        Options {
+            checks_in_flight: 16,
+            settle: Duration::from_secs(10),
+            rollback: true,
+            backoff_max: Duration::from_secs(3600),
+            units: Default::default(),
+        },
+    )
+}
+
+fn pass(host: &Host) -> Report {
+    run(updater(host).update(&[], Trigger::Schedule)).unwrap()
+}
+
+fn results(report: &Report) -> Vec<OutcomeKind> {
+    report.outcomes.iter().map(|outcome| outcome.result).collect()
+}
+
+fn unit(name: &str) -> UnitName {
+    name.parse().unwrap()
+}
+
+#[test]
+fn a_good_image_reaches_every_unit_and_then_the_tag() {
+    let host = Host::with(&["a.service", "b.service"], Behaviour::Good);
+    let report = pass(&host);
+    assert_eq!(results(&report), [OutcomeKind::Updated, OutcomeKind::Updated]);
+    assert_eq!(host.image_of("b.service"), Some(image("new").manifest));
+    assert_eq!(host.tags.borrow()[&reference("quay.io/app:1")], image("new"));
+    assert!(host.bindings.borrow().is_empty(), "bindings end with the rollout");
+    assert!(host.flights.borrow().is_empty());
+    assert_eq!(host.history.borrow().len(), 2);
+    assert_eq!(host.restarts.get(), 2);
+    assert_eq!((host.heads.get(), host.gets.get()), (1, 1));
+}
+
+#[test]
+fn nothing_to_do_costs_one_head() {
+    let host = Host::with(&["a.service", "b.service"], Behaviour::Good);
+    pass(&host);
+    let heads = host.heads.get();
+    let report = pass(&host);
+    assert!(report.outcomes.is_empty());
+    assert_eq!(host.heads.get(), heads + 1);
+    assert_eq!((host.gets.get(), host.restarts.get()), (1, 2));
+}
+
+#[test]
+fn a_failing_canary_is_put_back_and_quarantined_and_never_tried_again() {
+    for bad in
+        [Behaviour::CrashLoops, Behaviour::NeverReady, Behaviour::Exits(1), Behaviour::Exits(0)]
+    {
+        let host = Host::with(&["a.service", "b.service"], bad);
+        let report = pass(&host);
+        assert_eq!(results(&report), [OutcomeKind::RolledBack, OutcomeKind::NotReached], "{bad:?}");
+        assert_eq!(host.active("a.service"), "active");
+        assert_eq!(host.image_of("a.service"), Some(image("old").manifest));
+        assert_eq!(host.tags.borrow()[&reference("quay.io/app:1")], image("old"));
+        assert!(host.bindings.borrow().is_empty());
+        assert_eq!(host.quarantine.borrow().iter().count(), 1, "{bad:?}");
+        let restarts = host.restarts.get();
+        assert!(pass(&host).outcomes.is_empty());
+        assert_eq!(host.restarts.get(), restarts);
+    }
+}
+
+#[test]
+fn a_launcher_that_fails_proves_nothing_against_the_image() {
+    let host = Host::with(&["a.service"], Behaviour::Exits(125));
+    assert_eq!(results(&pass(&host)), [OutcomeKind::RolledBack]);
+    assert_eq!(host.quarantine.borrow().iter().count(), 0);
+}
+
+#[test]
+fn a_unit_its_operator_stops_is_not_started_again() {
+    for how in [Behaviour::StoppedByOperator, Behaviour::JobCanceled] {
+        let host = Host::with(&["a.service"], how);
+        assert_eq!(results(&pass(&host)), [OutcomeKind::Stopped], "{how:?}");
+        assert_eq!(host.active("a.service"), "inactive");
+        assert_eq!(host.tags.borrow()[&reference("quay.io/app:1")], image("old"));
+        assert!(host.bindings.borrow().is_empty(), "{how:?}");
+        assert_eq!(host.quarantine.borrow().iter().count(), 0);
+    }
+}
+
+#[test]
+fn a_shutdown_suspends_and_the_next_start_goes_on() {
+    let host = Host::with(&["a.service"], Behaviour::ShuttingDown);
+    assert_eq!(results(&pass(&host)), [OutcomeKind::Suspended]);
+    assert_eq!(host.flights.borrow().len(), 1);
+    host.behaviours.borrow_mut().clear();
+    host.reboot();
+    let report = run(updater(&host).recover()).unwrap();
+    assert_eq!(results(&report), [OutcomeKind::Updated]);
+    assert!(host.kinds().contains(&EventKind::Resumed));
+    assert!(host.flights.borrow().is_empty());
+}
+
+#[test]
+fn one_source_that_fails_leaves_the_others_alone() {
+    let host = Host::with(&["a.service"], Behaviour::Good);
+    let other = reference("down.example/app:1");
+    host.references.borrow_mut().insert(unit("b.service"), other.clone());
+    host.tags.borrow_mut().insert(other.clone(), image("other"));
+    let down = Failure::new(FailureKind::Unreachable, "no route to host");
+    host.remote.borrow_mut().insert(other, Err(down));
+    host.reboot();
+    let report = pass(&host);
+    assert_eq!(results(&report), [OutcomeKind::Updated]);
+    assert!(report.skipped.iter().any(|skipped| skipped.reason.is_error()));
+    assert!(host.kinds().contains(&EventKind::CheckFailed));
+
+    let heads = host.heads.get();
+    pass(&host);
+    assert_eq!(host.heads.get(), heads + 1, "the dead one is backed off from");
+}
+
+#[test]
+fn a_full_disk_touches_nothing_and_is_backed_off_from() {
+    let host = Host::with(&["a.service"], Behaviour::Good);
+    let full = Failure::new(FailureKind::StorageFull, "no space left on device");
+    *host.stage_failure.borrow_mut() = Some(full);
+    assert_eq!(results(&pass(&host)), [OutcomeKind::Failed]);
+    assert_eq!(host.restarts.get(), 0);
+    assert!(pass(&host).outcomes.is_empty(), "backed off");
+    *host.stage_failure.borrow_mut() = None;
+    let report = run(updater(&host).update(&[], Trigger::Manual)).unwrap();
+    assert_eq!(results(&report), [OutcomeKind::Updated], "a person need not wait");
+}
+
+#[test]
+fn a_check_changes_nothing() {
+    let host = Host::with(&["a.service"], Behaviour::Good);
+    host.writes_left.set(Some(0));
+    let plan = run(updater(&host).check(&[])).unwrap();
+    assert_eq!(plan.rollouts.len(), 1);
+    assert_eq!(host.restarts.get(), 0);
+    assert!(host.staged.borrow().is_empty() && host.events.borrow().is_empty());
+}
+
+#[test]
+fn a_unit_that_is_not_ours_is_refused_by_name() {
+    let host = Host::with(&["a.service"], Behaviour::Good);
+    let failure = run(updater(&host).update(&[unit("x.service")], Trigger::Manual)).unwrap_err();
+    assert!(failure.message.contains("x.service"), "{failure}");
+    assert_eq!(host.restarts.get(), 0);
+}
+
+#[test]
+fn a_selected_unit_leaves_its_siblings_and_the_tag() {
+    let host = Host::with(&["a.service", "b.service"], Behaviour::Good);
+    let app = reference("quay.io/app:1");
+    run(updater(&host).update(&[unit("b.service")], Trigger::Manual)).unwrap();
+    assert_eq!(host.image_of("a.service"), Some(image("old").manifest));
+    assert_eq!(host.image_of("b.service"), Some(image("new").manifest));
+    assert_eq!(host.tags.borrow()[&app], image("old"));
+    assert_eq!(host.bindings.borrow().len(), 1);
+    pass(&host);
+    assert_eq!(host.tags.borrow()[&app], image("new"));
+    assert!(host.bindings.borrow().is_empty());
+}
+
+#[test]
+fn without_rollback_a_failure_stays_where_it_is() {
+    let host = Host::with(&["a.service"], Behaviour::CrashLoops);
+    let mut updater = updater(&host);
+    updater.options.rollback = false;
+    let report = run(updater.update(&[], Trigger::Schedule)).unwrap();
+    assert_eq!(results(&report), [OutcomeKind::Failed]);
+    assert_eq!(host.image_of("a.service"), Some(image("new").manifest));
+}
+
+/// The power is cut at each durable write in turn; after the boot, recovery must leave every unit
+/// running, on the new image everywhere or on the old one everywhere, with no rollout in flight.
+#[test]
+fn a_power_cut_anywhere_ends_committed_or_rolled_back() {
+    for behaviour in [Behaviour::Good, Behaviour::CrashLoops, Behaviour::NeverReady] {
+        for cut in 0..60 {
+            let host = Host::with(&["a.service", "b.service"], behaviour);
+            host.writes_left.set(Some(cut));
+            let survived = {
+                let report = pass(&host);
+                host.writes_left.get() != Some(0) && !report.has(OutcomeKind::Suspended)
+            };
+            host.reboot();
+            run(updater(&host).recover()).unwrap();
+            let (a, b) = (host.image_of("a.service"), host.image_of("b.service"));
+            let context = format!("{behaviour:?}, cut at write {cut}: {a:?} {b:?}");
+            assert_eq!(host.active("a.service"), "active", "{context}");
+            assert_eq!(host.active("b.service"), "active", "{context}");
+            assert!(host.flights.borrow().is_empty(), "{context}");
+            assert_eq!(a, b, "one tag, one truth: {context}");
+            let good = behaviour == Behaviour::Good;
+            if !good {
+                assert_eq!(a, Some(image("old").manifest), "{context}");
+            }
+            if survived {
+                assert_eq!(a == Some(image("new").manifest), good, "{context}");
+            }
+        }
+    }
+}
