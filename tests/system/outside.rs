@@ -79,7 +79,9 @@ fn run_one(name: &str) -> Result<(), String> {
 fn describe(output: &Output, journal: &Path) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
     let lines = fs::read(journal).map(|bytes| text(&bytes)).unwrap_or_default();
-    let all: Vec<&str> = lines.lines().collect();
+    // What was before the test began is the same each time.
+    let own = lines.split_once("The box is up.\n").map_or(lines.as_str(), |(_boot, own)| own);
+    let all: Vec<&str> = own.lines().collect();
     let tail = all[all.len().saturating_sub(JOURNAL_TAIL)..].join("\n");
     format!(
         "{}\n{}\n{}\n-- the end of its journal ({}) --\n{tail}",
