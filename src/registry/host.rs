@@ -63,9 +63,9 @@ impl Host {
         if lock(&self.known).plain_http { "http" } else { "https" }
     }
 
-    /// From now on plain HTTP is spoken. Only for a registry declared insecure.
-    pub(super) fn use_plain_http(&self) {
-        lock(&self.known).plain_http = self.insecure;
+    /// Whether plain HTTP is spoken from now on. Only to a registry declared insecure.
+    pub(super) fn use_plain_http(&self, plain: bool) {
+        lock(&self.known).plain_http = plain && self.insecure;
     }
 
     pub(super) fn challenge(&self) -> Option<Challenge> {

@@ -26,3 +26,6 @@ pub use client::Client;
 pub use error::Error;
 pub use manifest::RawManifest;
 pub use options::{Options, Paths, Timeouts};
+
+#[cfg(test)]
+mod tests;

@@ -154,8 +154,8 @@ impl Registries {
     }
 }
 
-/// What follows `prefix` in `name`; `None` where it does not match. A prefix ends at a component's
-/// end, at the tag or at the digest.
+/// What follows `prefix` in `name`; `None` where it does not match. A prefix ends where a
+/// component does: `r.io` does not match `r.io:5000`, which is another registry.
 fn rest<'a>(name: &'a str, reference: &Reference, prefix: &str) -> Option<&'a str> {
     if let Some(domain) = prefix.strip_prefix('*') {
         let (domain, path) = domain.split_once('/').unwrap_or((domain, ""));
@@ -187,7 +187,7 @@ fn rest<'a>(name: &'a str, reference: &Reference, prefix: &str) -> Option<&'a st
 }
 
 fn at_boundary(rest: &str) -> bool {
-    rest.is_empty() || rest.starts_with(['/', ':', '@'])
+    rest.is_empty() || rest.starts_with('/')
 }
 
 fn line_of(bytes: &[u8], at: usize) -> usize {
@@ -196,4 +196,161 @@ fn line_of(bytes: &[u8], at: usize) -> usize {
 
 fn first_line_with(text: &str, what: &str) -> usize {
     text.lines().position(|line| line.trim_start().starts_with(what)).map_or(1, |line| line + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn registries(text: &str) -> Registries {
+        let mut registries = Registries::default();
+        registries.merge(text.as_bytes()).unwrap();
+        registries
+    }
+
+    fn locate(registries: &Registries, reference: &str) -> Result<Location, Problem> {
+        registries.locate(&reference.parse().unwrap(), None)
+    }
+
+    #[track_caller]
+    fn leads_to(text: &str, reference: &str, name: &str, insecure: bool) {
+        let location = locate(&registries(text), reference).unwrap();
+        assert_eq!((location.name().as_str(), location.insecure), (name, insecure), "{reference}");
+    }
+
+    #[test]
+    fn the_longest_prefix_wins() {
+        let text = r#"
+            unqualified-search-registries = ["docker.io"]
+            [[registry]]
+            location = "r.io"
+            insecure = true
+            [[registry]]
+            prefix = "r.io/team"
+            location = "inside:5000/mirror"
+            [[registry]]
+            prefix = "r.io/team/bad"
+            blocked = true
+        "#;
+        leads_to(text, "r.io/app:1", "r.io/app", true);
+        leads_to(text, "r.io/team/app:1", "inside:5000/mirror/app", false);
+        leads_to(text, "r.io/teams/app:1", "r.io/teams/app", true);
+        leads_to(text, "r.io:5000/app", "r.io:5000/app", false);
+        leads_to(text, "other.io/app", "other.io/app", false);
+        let blocked = locate(&registries(text), "r.io/team/bad/app");
+        assert!(matches!(blocked, Err(Problem::Blocked { prefix }) if prefix == "r.io/team/bad"));
+    }
+
+    #[test]
+    fn a_prefix_may_name_one_tag() {
+        let text = "[[registry]]\nprefix = \"r.io/app:old\"\nblocked = true";
+        assert!(locate(&registries(text), "r.io/app:old").is_err());
+        leads_to(text, "r.io/app:new", "r.io/app", false);
+    }
+
+    #[test]
+    fn wildcards_match_subdomains_only() {
+        let text = r#"
+            [[registry]]
+            prefix = "*.corp.example"
+            insecure = true
+            [[registry]]
+            prefix = "*.moved.example"
+            location = "new.example/old"
+        "#;
+        leads_to(text, "a.corp.example/x", "a.corp.example/x", true);
+        leads_to(text, "a.b.corp.example:5000/x", "a.b.corp.example:5000/x", true);
+        leads_to(text, "corp.example/x", "corp.example/x", false);
+        leads_to(text, "acorp.example/x", "acorp.example/x", false);
+        leads_to(text, "a.moved.example/x/y", "new.example/old/x/y", false);
+    }
+
+    #[test]
+    fn docker_hub_is_served_by_another_host() {
+        let location = locate(&Registries::default(), "docker.io/nginx").unwrap();
+        assert_eq!(location.authority(), "registry-1.docker.io");
+        assert_eq!(location.name(), "docker.io/library/nginx");
+    }
+
+    #[test]
+    fn a_mirror_is_not_taken_for_the_primary() {
+        let text = "[[registry]]\nprefix = \"r.io\"\n[[registry.mirror]]\nlocation = \"m.io\"\ninsecure = true";
+        leads_to(text, "r.io/app", "r.io/app", false);
+    }
+
+    #[test]
+    fn a_flag_overrides_insecure() {
+        let registries = registries("[[registry]]\nlocation = \"r.io\"\ninsecure = true");
+        let reference = "r.io/app".parse().unwrap();
+        for (flag, insecure) in [(None, true), (Some(true), false), (Some(false), true)] {
+            assert_eq!(registries.locate(&reference, flag).unwrap().insecure, insecure);
+        }
+    }
+
+    #[test]
+    fn errors_name_file_and_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("registries.conf");
+        let paths = Paths { registries_conf: vec![path.clone()], ..Paths::default() };
+        for (text, line) in [
+            ("\n[[registry]]\nlocation = 5\n", "line 3"),
+            ("a = 1\n[registries.search]\nregistries = []\n", "line 2"),
+            ("\n[[registry]]\ninsecure = true\n", "line 2"),
+            ("[[registry]]\nlocation = \"https://r.io\"\n", "line 1"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let problem = Registries::load(&paths).unwrap_err();
+            let message = crate::model::failure::chain(&problem);
+            assert!(message.contains("registries.conf") && message.contains(line), "{message}");
+        }
+    }
+
+    #[test]
+    fn drop_ins_are_merged_over_the_first_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let table = |name: &str, insecure: bool| {
+            format!("[[registry]]\nlocation = \"{name}\"\ninsecure = {insecure}\n")
+        };
+        let user = write("user.conf", &table("user.io", true));
+        let system = write("system.conf", &table("system.io", true));
+        write("d/10.conf", &format!("{}{}", table("a.io", true), table("b.io", true)));
+        write("d/20.conf", &table("b.io", false));
+        write("d/README", "not toml");
+        let paths = Paths {
+            registries_conf: vec![directory.path().join("none.conf"), user, system],
+            registries_conf_dirs: vec![directory.path().join("none.d"), directory.path().join("d")],
+            ..Paths::default()
+        };
+        let registries = Registries::load(&paths).unwrap();
+        for (registry, insecure) in
+            [("user.io", true), ("system.io", false), ("a.io", true), ("b.io", false)]
+        {
+            let location = locate(&registries, &format!("{registry}/x")).unwrap();
+            assert_eq!(location.insecure, insecure, "{registry}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "\\PC{0,200}") {
+            let _ = Registries::default().merge(text.as_bytes());
+        }
+
+        #[test]
+        fn any_prefix_leads_to_a_name_or_an_error(prefix in "[*]?[a-z.:/]{1,12}", location in "[a-z.:/]{0,12}") {
+            let mut registries = Registries::default();
+            let text = format!("[[registry]]\nprefix = \"{prefix}\"\nlocation = \"{location}\"");
+            if registries.merge(text.as_bytes()).is_ok() {
+                let _ = locate(&registries, "a.b.c/x/y:1");
+            }
+        }
+    }
 }

@@ -148,17 +148,24 @@ impl Repository<'_> {
     ) -> Result<Response, Problem> {
         let scheme = self.host.scheme();
         let sent = self.transport.send(&self.ask(query, scheme, authorization)?).await;
-        match sent {
-            Err(Problem::Unreachable { source, .. })
-                if self.host.insecure && scheme == "https" && source.is_connect() =>
-            {
-                let sent = self.transport.send(&self.ask(query, "http", authorization)?).await;
-                if sent.is_ok() {
-                    self.host.use_plain_http();
-                }
-                sent
+        let Err(Problem::Unreachable { source, .. }) = &sent else { return sent };
+        if scheme == "http" {
+            // It may have got TLS meanwhile: the next request tries that first again.
+            self.host.use_plain_http(false);
+            return sent;
+        }
+        if !self.host.insecure || !source.is_connect() {
+            return sent;
+        }
+        let plain = self.transport.send(&self.ask(query, "http", authorization)?).await;
+        match &plain {
+            // What TLS servers say to plain HTTP: then TLS was what failed.
+            Ok(response) if response.status() == StatusCode::BAD_REQUEST => sent,
+            Ok(_) => {
+                self.host.use_plain_http(true);
+                plain
             }
-            sent => sent,
+            Err(_) => plain,
         }
     }
 

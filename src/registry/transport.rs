@@ -31,6 +31,8 @@ pub(super) struct Transport {
 struct Peer {
     own: Option<String>,
     verify: bool,
+    /// This host itself, which no proxy can reach.
+    loopback: bool,
 }
 
 /// One request, with all that may be asked of it.
@@ -66,19 +68,27 @@ impl Transport {
             let same_host = url.host_str() == ask.url.host_str();
             let certificates =
                 if url.origin() == ask.url.origin() { ask.peer.clone() } else { authority(&url) };
-            let client = self.client(&certificates, !(ask.insecure && same_host))?;
-            let mut request = client
-                .request(ask.method.clone(), url.clone())
-                .headers(ask.headers.clone())
-                .timeout(ask.time.saturating_sub(start.elapsed()));
-            if let Some(value) = &authorization {
-                request = request.header(AUTHORIZATION, value.clone());
-            }
-            if let Some(body) = &ask.body {
-                request = request.body(body.clone());
-            }
-            let response =
-                request.send().await.map_err(|cause| Problem::unreachable(&ask.peer, cause))?;
+            let client =
+                self.client(&certificates, !(ask.insecure && same_host), is_loopback(&url))?;
+            let request = || {
+                let left = ask.time.saturating_sub(start.elapsed());
+                let request = client.request(ask.method.clone(), url.clone());
+                let mut request = request.headers(ask.headers.clone()).timeout(left);
+                if let Some(value) = &authorization {
+                    request = request.header(AUTHORIZATION, value.clone());
+                }
+                match &ask.body {
+                    Some(body) => request.body(body.clone()),
+                    None => request,
+                }
+            };
+            let response = match request().send().await {
+                // A kept connection that the other side was just closing: everything asked here
+                // may be asked twice.
+                Err(cause) if !cause.is_connect() && !cause.is_timeout() => request().send().await,
+                sent => sent,
+            };
+            let response = response.map_err(|cause| Problem::unreachable(&ask.peer, cause))?;
             if !is_redirection(response.status()) {
                 return Ok(response);
             }
@@ -90,9 +100,9 @@ impl Transport {
         Err(refused(ask, &url))
     }
 
-    fn client(&self, registry: &str, verify: bool) -> Result<Client, Problem> {
-        let own = Peer { own: Some(registry.to_owned()), verify };
-        let shared = Peer { own: None, verify };
+    fn client(&self, registry: &str, verify: bool, loopback: bool) -> Result<Client, Problem> {
+        let own = Peer { own: Some(registry.to_owned()), verify, loopback };
+        let shared = Peer { own: None, verify, loopback };
         let mut clients = lock(&self.clients);
         if let Some(client) = clients.get(&own) {
             return Ok(client.clone());
@@ -100,7 +110,7 @@ impl Transport {
         let certificates = Certificates::load(registry, &self.options.paths.certs_dirs)?;
         let client = match (&certificates, clients.get(&shared)) {
             (None, Some(client)) => client.clone(),
-            _ => self.build(registry, verify, certificates.as_ref())?,
+            _ => self.build(&own, registry, certificates.as_ref())?,
         };
         if certificates.is_none() {
             clients.insert(shared, client.clone());
@@ -111,8 +121,8 @@ impl Transport {
 
     fn build(
         &self,
+        peer: &Peer,
         registry: &str,
-        verify: bool,
         certificates: Option<&Certificates>,
     ) -> Result<Client, Problem> {
         let Options { user_agent, timeouts, .. } = &*self.options;
@@ -124,11 +134,14 @@ impl Transport {
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .tcp_nodelay(true);
-        if !verify {
+        if peer.loopback {
+            builder = builder.no_proxy();
+        }
+        if !peer.verify {
             builder = builder.tls_danger_accept_invalid_certs(true);
         }
         if let Some(certificates) = certificates {
-            if verify {
+            if peer.verify {
                 builder = builder.tls_certs_merge(certificates.authorities.clone());
             }
             if let Some(identity) = &certificates.identity {
@@ -161,6 +174,12 @@ fn refused(ask: &Ask, url: &Url) -> Problem {
     // Path and query are left out: signed URLs are as good as a password.
     let shown = plain(&format!("{}://{}", url.scheme(), authority(url)));
     Problem::Content { peer: ask.peer.clone(), fault: ContentFault::Redirection(shown) }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    address.map_or(host == "localhost", |address| address.is_loopback())
 }
 
 /// `HOST:PORT` as certs.d names it: the port only where it is written.

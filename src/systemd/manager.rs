@@ -57,8 +57,7 @@ impl Manager {
             .build()
             .await
             .map_err(failed)?;
-        let interface =
-            InterfaceName::from_static_str(interface).map_err(|error| failed(error.into()))?;
+        let interface = InterfaceName::from_static_str(interface).map_err(failed)?;
         properties.get_all(interface).await.map_err(|error| failed(error.into()))
     }
 

@@ -1,0 +1,615 @@
+//! The client against registries that behave well and badly, on loopback.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::{StreamExt, future};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use wiremock::matchers::{body_string_contains, header, headers, method, path, query_param};
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+use super::error::{ContentFault, Denial, Problem};
+use super::manifest::{OCI_INDEX, OCI_MANIFEST};
+use super::{Client, Options, Paths, Timeouts};
+use crate::model::{Digest, FailureKind, ImageSource, Platform};
+
+fn options() -> Options {
+    Options {
+        user_agent: "test".to_owned(),
+        tls_verify: Some(false),
+        timeouts: Timeouts {
+            connect: Duration::from_secs(5),
+            idle: Duration::from_millis(500),
+            total: Duration::from_secs(5),
+            slowest: 8 * 1024,
+        },
+        paths: Paths::default(),
+    }
+}
+
+fn client() -> Client {
+    Client::new(&options()).unwrap()
+}
+
+fn source(server: &MockServer, image: &str) -> ImageSource {
+    let reference = format!("{}/{image}", server.address()).parse().unwrap();
+    ImageSource { reference, authfile: None }
+}
+
+fn with_credentials(
+    server: &MockServer,
+    image: &str,
+    directory: &Path,
+    entry: &serde_json::Value,
+) -> ImageSource {
+    let authfile = directory.join("auth.json");
+    let text = json!({"auths": {server.address().to_string(): entry}}).to_string();
+    std::fs::write(&authfile, text).unwrap();
+    ImageSource { authfile: Some(authfile), ..source(server, image) }
+}
+
+/// `user:hunter2`
+fn password() -> serde_json::Value {
+    json!({"auth": "dXNlcjpodW50ZXIy"})
+}
+
+fn manifest() -> Vec<u8> {
+    json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {}, "layers": []})
+        .to_string()
+        .into_bytes()
+}
+
+fn head_answer(digest: &Digest) -> ResponseTemplate {
+    ResponseTemplate::new(200).insert_header("docker-content-digest", digest.to_string())
+}
+
+fn document(bytes: Vec<u8>) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_raw(bytes, OCI_MANIFEST)
+}
+
+async fn requests(server: &MockServer, verb: &str) -> usize {
+    let all = server.received_requests().await.unwrap();
+    all.iter().filter(|request| request.method.as_str() == verb).count()
+}
+
+/// A registry that wants tokens from `/token`, and says `digest` for everything.
+async fn token_registry(digest: &Digest) -> MockServer {
+    let server = MockServer::start().await;
+    let (digest, realm) = (digest.clone(), format!("{}/token", server.uri()));
+    Mock::given(method("HEAD"))
+        .respond_with(move |request: &Request| {
+            let authorization = request.headers.get("authorization");
+            if authorization.is_some_and(|value| value == "Bearer good") {
+                return head_answer(&digest);
+            }
+            let challenge = format!(r#"Bearer realm="{realm}",service="reg""#);
+            ResponseTemplate::new(401).insert_header("www-authenticate", challenge)
+        })
+        .mount(&server)
+        .await;
+    server
+}
+
+async fn token(server: &MockServer, token: &str) {
+    Mock::given(path("/token"))
+        .and(query_param("service", "reg"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({"token": token})))
+        .mount(server)
+        .await;
+}
+
+/// A server that reads one request after another, answers each with the same bytes, and closes.
+async fn scripted(answer: Vec<u8>) -> ImageSource {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = vec![0; 4096];
+            let read = stream.read(&mut request).await.unwrap_or(0);
+            if request[..read].starts_with(b"GET") || request[..read].starts_with(b"HEAD") {
+                let _ = stream.write_all(&answer).await;
+            }
+        }
+    });
+    ImageSource { reference: format!("{address}/app:1").parse().unwrap(), authfile: None }
+}
+
+#[tokio::test]
+async fn one_head_says_the_digest() {
+    let server = MockServer::start().await;
+    let digest = Digest::of(b"x");
+    Mock::given(method("HEAD"))
+        .and(path("/v2/team/app/manifests/1"))
+        .and(headers("accept", super::manifest::ACCEPTED.split(", ").collect()))
+        .respond_with(head_answer(&digest))
+        .mount(&server)
+        .await;
+    assert_eq!(client().target(&source(&server, "team/app:1")).await.unwrap(), digest);
+    assert_eq!(server.received_requests().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn without_a_digest_header_the_manifest_is_hashed() {
+    for answer in [
+        ResponseTemplate::new(200),
+        ResponseTemplate::new(200).insert_header("docker-content-digest", "sha256:nonsense"),
+        ResponseTemplate::new(405),
+    ] {
+        let server = MockServer::start().await;
+        Mock::given(method("HEAD")).respond_with(answer).mount(&server).await;
+        // What a GET says of its digest counts for nothing.
+        let lie = document(manifest())
+            .insert_header("docker-content-digest", Digest::of(b"lie").to_string());
+        Mock::given(method("GET")).respond_with(lie).mount(&server).await;
+        let target = client().target(&source(&server, "app:1")).await.unwrap();
+        assert_eq!(target, Digest::of(&manifest()));
+    }
+}
+
+#[tokio::test]
+async fn a_reference_with_a_digest_asks_nobody() {
+    let server = MockServer::start().await;
+    let digest = Digest::of(b"x");
+    let target = client().target(&source(&server, &format!("app@{digest}"))).await.unwrap();
+    assert_eq!(target, digest);
+    assert!(server.received_requests().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn refusals_have_their_kind_and_text() {
+    let body = json!({"errors": [{"code": "X", "message": "no\u{1b}[31m way"}]});
+    for (status, kind) in [
+        (403, FailureKind::Unauthorized),
+        (404, FailureKind::NotFound),
+        (429, FailureKind::RateLimited(Some(Duration::from_secs(30)))),
+        (500, FailureKind::ServerError),
+        (503, FailureKind::ServerError),
+        (406, FailureKind::InvalidContent),
+    ] {
+        let server = MockServer::start().await;
+        let answer =
+            ResponseTemplate::new(status).insert_header("retry-after", "30").set_body_json(&body);
+        Mock::given(method("GET")).respond_with(answer).mount(&server).await;
+        let source = source(&server, "app:1");
+        let error = client().manifest(&source, &Digest::of(b"x")).await.unwrap_err();
+        assert_eq!(error.kind(), kind);
+        let text = error.to_string();
+        assert!(text.contains(&source.reference.to_string()), "{text}");
+        assert!(text.contains(&status.to_string()) && text.contains("no [31m way"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_must_match_its_digest() {
+    let server = MockServer::start().await;
+    Mock::given(method("GET")).respond_with(document(manifest())).mount(&server).await;
+    let (client, source) = (client(), source(&server, "app:1"));
+    let raw = client.manifest(&source, &Digest::of(&manifest())).await.unwrap();
+    assert_eq!((&raw.bytes[..], raw.media_type.as_str()), (&manifest()[..], OCI_MANIFEST));
+    let error = client.manifest(&source, &Digest::of(b"other")).await.unwrap_err();
+    assert!(matches!(
+        error.problem(),
+        Problem::Content { fault: ContentFault::Mismatch { .. }, .. }
+    ));
+    assert_eq!(error.kind(), FailureKind::InvalidContent);
+}
+
+#[tokio::test]
+async fn an_index_leads_to_the_platforms_manifest() {
+    let server = MockServer::start().await;
+    let wanted = Digest::of(b"wanted");
+    let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [
+        {"mediaType": OCI_MANIFEST, "digest": Digest::of(b"a"), "size": 1, "platform": {"os": "unknown", "architecture": "unknown"}},
+        {"mediaType": OCI_MANIFEST, "digest": wanted, "size": 1, "platform": {"os": "linux", "architecture": "arm64", "variant": "v8"}},
+    ]})
+    .to_string()
+    .into_bytes();
+    let target = Digest::of(&index);
+    Mock::given(method("GET")).respond_with(document(index)).mount(&server).await;
+    let platform = |architecture: &str| Platform {
+        os: "linux".into(),
+        architecture: architecture.into(),
+        variant: None,
+    };
+    let (client, source) = (client(), source(&server, "app:1"));
+    let found = client.identify(&source, &target, &platform("arm64")).await.unwrap();
+    assert_eq!((found.target, found.manifest), (target.clone(), wanted));
+    let error = client.identify(&source, &target, &platform("riscv64")).await.unwrap_err();
+    assert_eq!(error.kind(), FailureKind::InvalidContent);
+    assert!(error.to_string().contains("linux/arm64/v8"), "{error}");
+}
+
+#[tokio::test]
+async fn oversized_and_truncated_manifests_are_refused() {
+    let huge = b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n{".to_vec();
+    let mut chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for _ in 0..5 {
+        chunked.extend(format!("{:x}\r\n{}\r\n", 1 << 20, "x".repeat(1 << 20)).into_bytes());
+    }
+    for answer in [huge, chunked] {
+        let source = scripted(answer).await;
+        let error = client().manifest(&source, &Digest::of(b"x")).await.unwrap_err();
+        let fault = ContentFault::TooLarge { what: "manifest", limit: 4 << 20 };
+        assert!(
+            matches!(error.problem(), Problem::Content { fault: found, .. } if *found == fault),
+            "{error}"
+        );
+    }
+    let short = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{".to_vec();
+    let error = client().manifest(&scripted(short).await, &Digest::of(b"x")).await.unwrap_err();
+    assert!(matches!(error.problem(), Problem::BrokenOff { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_registry_that_is_down_is_waited_for_once() {
+    // Accepts, and never answers: each request alone would take the idle timeout.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut options = options();
+    options.tls_verify = Some(true);
+    options.timeouts.connect = Duration::from_millis(300);
+    let client = Client::new(&options).unwrap();
+    let start = std::time::Instant::now();
+    let sources: Vec<_> = (0..20)
+        .map(|n| ImageSource {
+            reference: format!("{address}/app{n}:1").parse().unwrap(),
+            authfile: None,
+        })
+        .collect();
+    let results = future::join_all(sources.iter().map(|source| client.target(source))).await;
+    for (source, result) in sources.iter().zip(results) {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), FailureKind::Unreachable, "{error}");
+        assert!(error.to_string().contains(&source.reference.to_string()), "{error}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    drop(listener);
+}
+
+#[tokio::test]
+async fn plain_http_only_where_declared() {
+    let server = MockServer::start().await;
+    Mock::given(method("HEAD")).respond_with(head_answer(&Digest::of(b"x"))).mount(&server).await;
+    let strict = Client::new(&Options { tls_verify: None, ..options() }).unwrap();
+    let error = strict.target(&source(&server, "app:1")).await.unwrap_err();
+    assert_eq!(error.kind(), FailureKind::Unreachable);
+    let directory = tempfile::tempdir().unwrap();
+    let conf = directory.path().join("registries.conf");
+    std::fs::write(
+        &conf,
+        format!("[[registry]]\nlocation = \"{}\"\ninsecure = true\n", server.address()),
+    )
+    .unwrap();
+    let paths = Paths { registries_conf: vec![conf], ..Paths::default() };
+    let declared = Client::new(&Options { tls_verify: None, paths, ..options() }).unwrap();
+    assert!(declared.target(&source(&server, "app:1")).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_connection_closed_while_idle_is_no_failure() {
+    // Promises to keep the connection, and closes it at the next request.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = vec![0; 4096];
+                let read = stream.read(&mut request).await.unwrap_or(0);
+                if request[..read].starts_with(b"HEAD") {
+                    let digest = Digest::of(b"x");
+                    let answer =
+                        format!("HTTP/1.1 200 OK\r\nDocker-Content-Digest: {digest}\r\n\r\n");
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                    let _ = stream.read(&mut request).await;
+                }
+            });
+        }
+    });
+    let reference = format!("{address}/app:1").parse().unwrap();
+    let source = ImageSource { reference, authfile: None };
+    let client = client();
+    for _ in 0..5 {
+        assert_eq!(client.target(&source).await.unwrap(), Digest::of(b"x"));
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_images_on_warm_tokens_are_a_hundred_heads() {
+    let server = token_registry(&Digest::of(b"x")).await;
+    token(&server, "good").await;
+    let client = client();
+    let sources: Vec<_> = (0..100).map(|n| source(&server, &format!("app{n}:1"))).collect();
+    for expected in [201, 100] {
+        let before = server.received_requests().await.unwrap().len();
+        let checks = futures_util::stream::iter(&sources).map(|source| client.target(source));
+        let results: Vec<_> = checks.buffer_unordered(16).collect().await;
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+        // Cold: one learns the challenge, then a token and a HEAD for each repository.
+        assert_eq!(server.received_requests().await.unwrap().len() - before, expected);
+    }
+}
+
+#[tokio::test]
+async fn images_of_one_repository_share_a_token() {
+    let server = token_registry(&Digest::of(b"x")).await;
+    token(&server, "good").await;
+    let client = client();
+    let sources: Vec<_> = (0..10).map(|n| source(&server, &format!("app:{n}"))).collect();
+    let results = future::join_all(sources.iter().map(|source| client.target(source))).await;
+    assert!(results.iter().all(Result::is_ok));
+    assert_eq!(requests(&server, "GET").await, 1);
+}
+
+#[tokio::test]
+async fn a_stale_token_is_refreshed_once() {
+    let server = token_registry(&Digest::of(b"x")).await;
+    Mock::given(path("/token"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({"access_token": "good"})))
+        .up_to_n_times(1)
+        .mount(&server)
+        .await;
+    let client = client();
+    client.target(&source(&server, "app:1")).await.unwrap();
+    server.reset().await;
+    // The registry has forgotten the token, and accepts another one only.
+    let realm = format!("{}/token", server.uri());
+    let challenge = format!(r#"Bearer realm="{realm}",service="reg""#);
+    Mock::given(method("HEAD"))
+        .and(header("authorization", "Bearer newer"))
+        .respond_with(head_answer(&Digest::of(b"y")))
+        .mount(&server)
+        .await;
+    Mock::given(method("HEAD"))
+        .respond_with(ResponseTemplate::new(401).insert_header("www-authenticate", challenge))
+        .mount(&server)
+        .await;
+    token(&server, "newer").await;
+    assert_eq!(client.target(&source(&server, "app:1")).await.unwrap(), Digest::of(b"y"));
+    assert_eq!((requests(&server, "HEAD").await, requests(&server, "GET").await), (2, 1));
+}
+
+#[tokio::test]
+async fn a_token_that_never_suits_ends_in_an_error() {
+    let server = token_registry(&Digest::of(b"x")).await;
+    token(&server, "bad").await;
+    let error = client().target(&source(&server, "app:1")).await.unwrap_err();
+    assert!(
+        matches!(error.problem(), Problem::Unauthorized { why: Denial::NoCredentials, .. }),
+        "{error}"
+    );
+    assert_eq!((requests(&server, "HEAD").await, requests(&server, "GET").await), (2, 1));
+}
+
+#[tokio::test]
+async fn a_wider_scope_is_asked_for_once_and_remembered() {
+    let server = MockServer::start().await;
+    let challenge = format!(
+        r#"Bearer realm="{}/token",service="reg",scope="aws",error="insufficient_scope""#,
+        server.uri()
+    );
+    Mock::given(header("authorization", "Bearer wide"))
+        .respond_with(head_answer(&Digest::of(b"x")))
+        .mount(&server)
+        .await;
+    Mock::given(path("/token"))
+        .and(query_param("scope", "aws"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({"token": "wide"})))
+        .mount(&server)
+        .await;
+    Mock::given(method("HEAD"))
+        .respond_with(ResponseTemplate::new(401).insert_header("www-authenticate", challenge))
+        .mount(&server)
+        .await;
+    let client = client();
+    for expected in [3, 4] {
+        client.target(&source(&server, "app:1")).await.unwrap();
+        assert_eq!(server.received_requests().await.unwrap().len(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_bad_password_is_tried_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = token_registry(&Digest::of(b"x")).await;
+    Mock::given(path("/token")).respond_with(ResponseTemplate::new(401)).mount(&server).await;
+    let client = client();
+    let sources: Vec<_> = (0..20)
+        .map(|n| with_credentials(&server, &format!("app{n}:1"), directory.path(), &password()))
+        .collect();
+    let results = future::join_all(sources.iter().map(|source| client.target(source))).await;
+    for result in results {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), FailureKind::Unauthorized);
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
+    assert_eq!(requests(&server, "GET").await, 1);
+}
+
+#[tokio::test]
+async fn basic_authentication_and_its_bad_password() {
+    let directory = tempfile::tempdir().unwrap();
+    for (entry, accepted) in [(password(), true), (json!({"auth": "dXNlcjp3cm9uZw=="}), false)] {
+        let server = MockServer::start().await;
+        Mock::given(header("authorization", "Basic dXNlcjpodW50ZXIy"))
+            .respond_with(head_answer(&Digest::of(b"x")))
+            .mount(&server)
+            .await;
+        Mock::given(method("HEAD"))
+            .respond_with(
+                ResponseTemplate::new(401).insert_header("www-authenticate", "Basic realm=\"r\""),
+            )
+            .mount(&server)
+            .await;
+        let client = client();
+        let sources: Vec<_> = (0..10)
+            .map(|n| with_credentials(&server, &format!("app{n}:1"), directory.path(), &entry))
+            .collect();
+        let results = future::join_all(sources.iter().map(|source| client.target(source))).await;
+        assert!(results.iter().all(|result| result.is_ok() == accepted));
+        assert_eq!(requests(&server, "HEAD").await, if accepted { 11 } else { 2 });
+    }
+}
+
+#[tokio::test]
+async fn an_identity_token_is_posted() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = token_registry(&Digest::of(b"x")).await;
+    Mock::given(method("POST"))
+        .and(path("/token"))
+        .and(body_string_contains("grant_type=refresh_token"))
+        .and(body_string_contains("refresh_token=s%2Fcret"))
+        .and(body_string_contains("scope=repository%3Aapp%3Apull"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({"access_token": "good"})))
+        .mount(&server)
+        .await;
+    let entry = json!({"identitytoken": "s/cret"});
+    let source = with_credentials(&server, "app:1", directory.path(), &entry);
+    client().target(&source).await.unwrap();
+}
+
+#[tokio::test]
+async fn realms_that_are_no_http_urls_are_refused() {
+    for realm in ["file:///etc/passwd", "nonsense", "http://user:pw@127.0.0.1/t"] {
+        let server = MockServer::start().await;
+        let challenge = format!("Bearer realm=\"{realm}\"");
+        Mock::given(method("HEAD"))
+            .respond_with(ResponseTemplate::new(401).insert_header("www-authenticate", challenge))
+            .mount(&server)
+            .await;
+        let error = client().target(&source(&server, "app:1")).await.unwrap_err();
+        assert_eq!(error.kind(), FailureKind::InvalidContent, "{error}");
+    }
+}
+
+async fn read(
+    client: &Client,
+    source: &ImageSource,
+    size: u64,
+    offset: u64,
+) -> Result<Vec<u8>, super::Error> {
+    let mut blob = client.blob(source, &Digest::of(b"blob"), size, offset).await?;
+    let mut all = Vec::new();
+    while let Some(chunk) = blob.next().await {
+        all.extend(chunk?);
+    }
+    assert!(blob.next().await.is_none());
+    Ok(all)
+}
+
+#[tokio::test]
+async fn a_blob_is_read_from_its_offset() {
+    let server = MockServer::start().await;
+    let part = ResponseTemplate::new(206)
+        .insert_header("content-range", "bytes 4-9/10")
+        .set_body_string("456789");
+    Mock::given(header("range", "bytes=4-")).respond_with(part).mount(&server).await;
+    let wrong = ResponseTemplate::new(206)
+        .insert_header("content-range", "bytes 0-4/10")
+        .set_body_string("01234");
+    Mock::given(header("range", "bytes=5-")).respond_with(wrong).mount(&server).await;
+    Mock::given(method("GET"))
+        .respond_with(ResponseTemplate::new(200).set_body_string("0123456789"))
+        .mount(&server)
+        .await;
+    let (client, source) = (client(), source(&server, "app:1"));
+    assert_eq!(read(&client, &source, 10, 0).await.unwrap(), b"0123456789");
+    assert_eq!(read(&client, &source, 10, 4).await.unwrap(), b"456789");
+    // A registry that knows no ranges sends everything.
+    assert_eq!(read(&client, &source, 10, 7).await.unwrap(), b"789");
+    assert_eq!(read(&client, &source, 10, 10).await.unwrap(), b"");
+    for (size, offset) in [(10, 5), (10, 11), (9, 0), (11, 0)] {
+        let error = read(&client, &source, size, offset).await.unwrap_err();
+        assert_eq!(error.kind(), FailureKind::InvalidContent, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_chunked_blob_has_exactly_its_size() {
+    let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n01234\r\n5\r\n56789\r\n0\r\n\r\n";
+    let source = scripted(answer.to_vec()).await;
+    let client = client();
+    assert_eq!(read(&client, &source, 10, 0).await.unwrap(), b"0123456789");
+    for (size, fault) in [
+        (9, ContentFault::TooLarge { what: "blob", limit: 9 }),
+        (11, ContentFault::Truncated { what: "blob", got: 10, expected: 11 }),
+    ] {
+        let error = read(&client, &source, size, 0).await.unwrap_err();
+        assert!(
+            matches!(error.problem(), Problem::Content { fault: found, .. } if *found == fault),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_blob_that_stalls_or_breaks_off_is_an_error() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = vec![0; 4096];
+            let read = stream.read(&mut request).await.unwrap_or(0);
+            if request[..read].starts_with(b"GET") {
+                let _ =
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234").await;
+                kept.push(stream);
+            }
+        }
+    });
+    let stalls =
+        ImageSource { reference: format!("{address}/app:1").parse().unwrap(), authfile: None };
+    let breaks = scripted(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234".to_vec()).await;
+    for source in [stalls, breaks] {
+        let error = read(&client(), &source, 10, 0).await.unwrap_err();
+        assert_eq!(error.kind(), FailureKind::Unreachable, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn credentials_do_not_follow_a_redirection_to_another_host() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, storage) = (MockServer::start().await, MockServer::start().await);
+    Mock::given(header("authorization", "Basic dXNlcjpodW50ZXIy"))
+        .and(path(format!("/v2/app/blobs/{}", Digest::of(b"blob"))))
+        .respond_with(ResponseTemplate::new(307).insert_header("location", "/moved"))
+        .mount(&server)
+        .await;
+    Mock::given(header("authorization", "Basic dXNlcjpodW50ZXIy"))
+        .and(path("/moved"))
+        .respond_with(
+            ResponseTemplate::new(307)
+                .insert_header("location", format!("{}/blob?signed=1", storage.uri())),
+        )
+        .mount(&server)
+        .await;
+    Mock::given(method("GET"))
+        .respond_with(ResponseTemplate::new(401).insert_header("www-authenticate", "Basic"))
+        .mount(&server)
+        .await;
+    Mock::given(path("/blob"))
+        .respond_with(ResponseTemplate::new(200).set_body_string("0123456789"))
+        .mount(&storage)
+        .await;
+    let source = with_credentials(&server, "app:1", directory.path(), &password());
+    assert_eq!(read(&client(), &source, 10, 0).await.unwrap(), b"0123456789");
+    let asked = storage.received_requests().await.unwrap();
+    assert_eq!(asked.len(), 1);
+    assert!(!asked[0].headers.contains_key("authorization"));
+}
+
+#[tokio::test]
+async fn redirections_end_and_lead_to_http_only() {
+    for location in ["/v2/app/manifests/1", "file:///etc/passwd", "http://u:p@127.0.0.1/x"] {
+        let server = MockServer::start().await;
+        Mock::given(method("HEAD"))
+            .respond_with(ResponseTemplate::new(302).insert_header("location", location))
+            .mount(&server)
+            .await;
+        let error = client().target(&source(&server, "app:1")).await.unwrap_err();
+        let redirection =
+            matches!(error.problem(), Problem::Content { fault: ContentFault::Redirection(_), .. });
+        assert!(redirection && !error.to_string().contains("u:p"), "{error}");
+    }
+}
