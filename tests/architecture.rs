@@ -4,6 +4,8 @@
 //! It reads the source as text, which is enough because every path into another room is written
 //! `crate::room::…` (or `updaterd::room::…` in a program).
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

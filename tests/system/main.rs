@@ -7,6 +7,8 @@
 //!
 //! `cargo test --test system -- --help` says how to call it.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+
 mod cases;
 mod demo;
 mod host;

@@ -7,7 +7,8 @@ cases![units_verify, nothing_is_outside_destdir, manuals_are_there, an_old_confi
 fn units_verify(host: &Host) {
     let units =
         "updaterd.service updaterd-recover.service updaterd-check.service updaterd-check.timer";
-    let system = host.run(&format!("cd /usr/lib/systemd/system; systemd-analyze verify --man=no {units}"));
+    let system =
+        host.run(&format!("cd /usr/lib/systemd/system; systemd-analyze verify --man=no {units}"));
     assert!(system.status == 0 && system.said().is_empty(), "{}", system.describe());
     let user = host.run(
         "cd /usr/lib/systemd/user; systemd-analyze verify --user --man=no \
