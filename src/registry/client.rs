@@ -16,6 +16,7 @@ use super::gate::lock;
 use super::host::Host;
 use super::manifest::{ACCEPTED, MAX_MANIFEST, RawManifest};
 use super::options::Options;
+use super::recent::Recent;
 use super::registries_conf::Registries;
 use super::request::{Query, Repository};
 use super::transport::Transport;
@@ -31,6 +32,7 @@ pub struct Client {
     registries: Registries,
     transport: Transport,
     tokens: Tokens,
+    recent: Recent,
     hosts: Mutex<HashMap<(String, bool), Arc<Host>>>,
 }
 
@@ -43,6 +45,7 @@ impl Client {
             transport: Transport::new(Arc::clone(&options)),
             options,
             tokens: Tokens::default(),
+            recent: Recent::default(),
             hosts: Mutex::default(),
         })
     }
@@ -60,12 +63,16 @@ impl Client {
             .map_err(|problem| Error::new(reference, problem))
     }
 
-    /// The manifest or index with this digest, from the repository of `source`.
+    /// The manifest or index with this digest, from the repository of `source`: one GET, or none
+    /// where the same was read a moment ago.
     pub async fn manifest(
         &self,
         source: &ImageSource,
         digest: &Digest,
     ) -> Result<RawManifest, Error> {
+        if let Some(manifest) = self.recent.get(source, digest) {
+            return Ok(manifest);
+        }
         let manifest = async {
             let repository = self.repository(source)?;
             let manifest = self.get_manifest(&repository, &digest.to_string()).await?;
@@ -74,6 +81,7 @@ impl Client {
                 let fault = ContentFault::Mismatch { expected, got };
                 return Err(Problem::Content { peer: repository.host.registry.clone(), fault });
             }
+            self.recent.keep(source, &manifest);
             Ok(manifest)
         };
         manifest.await.map_err(|problem| Error::new(shown(&source.reference, digest), problem))

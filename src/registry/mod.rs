@@ -17,6 +17,7 @@ mod gate;
 mod host;
 pub mod manifest;
 mod options;
+mod recent;
 mod registries_conf;
 mod request;
 mod transport;

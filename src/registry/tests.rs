@@ -20,8 +20,8 @@ fn options() -> Options {
         tls_verify: Some(false),
         timeouts: Timeouts {
             connect: Duration::from_secs(5),
-            idle: Duration::from_millis(500),
-            total: Duration::from_secs(5),
+            idle: Duration::from_secs(2),
+            total: Duration::from_secs(20),
             slowest: 8 * 1024,
         },
         paths: Paths::default(),
@@ -221,6 +221,20 @@ async fn an_index_leads_to_the_platforms_manifest() {
 }
 
 #[tokio::test]
+async fn a_manifest_just_read_is_not_asked_for_again() {
+    let server = MockServer::start().await;
+    Mock::given(method("GET")).respond_with(document(manifest())).mount(&server).await;
+    let (client, digest) = (client(), Digest::of(&manifest()));
+    for _ in 0..3 {
+        client.manifest(&source(&server, "app:1"), &digest).await.unwrap();
+    }
+    assert_eq!(requests(&server, "GET").await, 1);
+    // Another repository's registry may not give it.
+    client.manifest(&source(&server, "other:1"), &digest).await.unwrap();
+    assert_eq!(requests(&server, "GET").await, 2);
+}
+
+#[tokio::test]
 async fn oversized_and_truncated_manifests_are_refused() {
     let huge = b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n{".to_vec();
     let mut chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
@@ -328,6 +342,43 @@ async fn a_hundred_images_on_warm_tokens_are_a_hundred_heads() {
         // Cold: one learns the challenge, then a token and a HEAD for each repository.
         assert_eq!(server.received_requests().await.unwrap().len() - before, expected);
     }
+}
+
+#[tokio::test]
+async fn once_a_host_has_answered_requests_go_together() {
+    // Answers the first request at once, the next four only when all four are there.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut waiting, mut wanted) = (Vec::new(), 1);
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = vec![0; 4096];
+            let read = stream.read(&mut request).await.unwrap_or(0);
+            if !request[..read].starts_with(b"HEAD") {
+                continue;
+            }
+            waiting.push(stream);
+            if waiting.len() == wanted {
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nConnection: close\r\nDocker-Content-Digest: {}\r\n\r\n",
+                    Digest::of(b"x")
+                );
+                for mut stream in waiting.drain(..) {
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+                wanted = 4;
+            }
+        }
+    });
+    let client = client();
+    let source = |n: usize| {
+        let reference = format!("{address}/app{n}:1").parse().unwrap();
+        ImageSource { reference, authfile: None }
+    };
+    client.target(&source(0)).await.unwrap();
+    let sources: Vec<_> = (1..5).map(source).collect();
+    let results = future::join_all(sources.iter().map(|source| client.target(source))).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
 }
 
 #[tokio::test]

@@ -19,6 +19,10 @@ use super::options::Options;
 
 const MAX_REDIRECTIONS: usize = 5;
 
+/// How many bytes of a blob may be on their way, or waiting to be stored: 50 MiB/s at a round trip
+/// of 20 ms, without megabytes of memory.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+
 /// The clients made so far. Certificates are read once for each registry.
 #[derive(Debug)]
 pub(super) struct Transport {
@@ -133,6 +137,8 @@ impl Transport {
             .pool_idle_timeout(super::host::WARM)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(2 * STREAM_WINDOW)
             .tcp_nodelay(true);
         if peer.loopback {
             builder = builder.no_proxy();
@@ -246,4 +252,78 @@ fn identity(path: &Path) -> Result<Identity, FileFault> {
     pem.extend(files::read(path)?.unwrap_or_default());
     let unusable = |_| fault("client certificate and key are not a pair of PEM files");
     Identity::from_pem(&pem).map_err(unusable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(url: &str, insecure: bool) -> Ask {
+        Ask {
+            method: Method::GET,
+            url: url.parse().unwrap(),
+            peer: "r.io".to_owned(),
+            headers: HeaderMap::new(),
+            authorization: None,
+            body: None,
+            insecure,
+            time: Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn https_leads_to_http_only_for_the_insecure() {
+        let mut headers = HeaderMap::new();
+        for (location, insecure, follows) in [
+            ("https://cdn.example/x?sig=hunter2", false, true),
+            ("/elsewhere", false, true),
+            ("http://cdn.example/x?sig=hunter2", false, false),
+            ("http://cdn.example/x?sig=hunter2", true, true),
+            ("https://u@cdn.example/", true, false),
+            ("ftp://cdn.example/", true, false),
+        ] {
+            headers.insert(LOCATION, HeaderValue::from_static(location));
+            let ask = ask("https://r.io/v2/a/blobs/x", insecure);
+            let next = redirection(&ask, &ask.url, &headers);
+            assert_eq!(next.is_ok(), follows, "{location}");
+            let text = next.err().map(|problem| problem.to_string()).unwrap_or_default();
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+        assert!(
+            redirection(
+                &ask("https://r.io/", true),
+                &ask("https://r.io/", true).url,
+                &HeaderMap::new()
+            )
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn knows_this_host() {
+        for (url, loopback) in [
+            ("http://localhost:5000/", true),
+            ("http://127.0.0.1/", true),
+            ("http://[::1]:5000/", true),
+            ("http://10.0.0.1/", false),
+            ("http://localhost.example/", false),
+        ] {
+            assert_eq!(is_loopback(&url.parse().unwrap()), loopback, "{url}");
+        }
+    }
+
+    #[test]
+    fn broken_certificates_name_their_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let own = directory.path().join("r.io:5000");
+        std::fs::create_dir(&own).unwrap();
+        let load = || Certificates::load("r.io:5000", &[directory.path().to_owned()]);
+        assert!(load().unwrap().unwrap().authorities.is_empty());
+        for name in ["lonely.key", "bad.crt", "lonely.cert"] {
+            std::fs::write(own.join(name), "nonsense").unwrap();
+            let problem = load().unwrap_err();
+            assert!(problem.to_string().contains(name), "{problem}");
+            std::fs::remove_file(own.join(name)).unwrap();
+        }
+    }
 }

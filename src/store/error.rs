@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::pull::LayerFault;
+use super::unpack;
 use crate::model::{Digest, Failure, FailureKind, Reference};
 
 /// An operation of the store that failed.
@@ -14,6 +16,17 @@ pub enum Error {
     Syntax { path: PathBuf, source: serde_json::Error },
     #[error("no image {0} in local storage")]
     NoSuchImage(Digest),
+    /// Why the registry did not give it; names the image.
+    #[error(transparent)]
+    Remote(Failure),
+    #[error("{image}: {why}")]
+    Refused { image: Reference, why: String },
+    #[error("{image}: layer {layer}")]
+    Layer { image: Reference, layer: Digest, source: LayerFault },
+    #[error("{image} does not fit on the disk")]
+    Space { image: Reference, source: unpack::Fault },
+    #[error("a thread of the pull of {0} died")]
+    Died(Reference),
     #[error("{0} has no tag that could be moved")]
     NoTag(Reference),
 }
@@ -28,6 +41,11 @@ impl Error {
         match self {
             Self::Io { source, .. } => kind_of_io(source),
             Self::Syntax { .. } => FailureKind::Local,
+            Self::Remote(failure) => failure.kind.clone(),
+            Self::Refused { .. } => FailureKind::InvalidContent,
+            Self::Layer { source, .. } => source.kind(),
+            Self::Space { source, .. } => source.kind(),
+            Self::Died(_) => FailureKind::Local,
             Self::NoSuchImage(_) => FailureKind::NotFound,
             Self::NoTag(_) => FailureKind::Configuration,
         }

@@ -1,7 +1,7 @@
 //! Images on disk: an OCI image layout, unpacked layers, bindings of units to images, and the
 //! records of containers. The choices behind it: `docs/decisions/0003-store.md`.
 //!
-//! What must not live here: requests to registries, choices of when to
+//! What must not live here: requests to registries (see [`pull::Remote`]), choices of when to
 //! update, mounts.
 //!
 //! ```text
@@ -27,6 +27,9 @@ mod file;
 mod image;
 mod layout;
 mod lock;
+pub mod pull;
+pub mod unpack;
+mod workspace;
 
 pub use error::Error;
 pub use image::Image;

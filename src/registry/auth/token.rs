@@ -258,6 +258,29 @@ mod tests {
     }
 
     #[test]
+    fn a_realm_in_plain_http_is_for_the_insecure_only() {
+        for (realm, insecure, asked) in [
+            ("https://auth.example/t", false, true),
+            ("http://auth.example/t", false, false),
+            ("http://auth.example/t", true, true),
+        ] {
+            let host = Host::new("r.io", "r.io", insecure);
+            let bearer = Bearer { realm: realm.into(), service: "s".into(), scope: None };
+            let wanted =
+                Wanted { host: &host, bearer: &bearer, scope: "x", credential: None, not: None };
+            match ask(&wanted, Duration::from_secs(1)) {
+                Ok(ask) => assert!(asked && ask.url.query() == Some("service=s&scope=x")),
+                Err(problem) => {
+                    assert!(
+                        !asked && matches!(problem, Problem::InsecureRealm { .. }),
+                        "{problem}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_token_is_never_printed() {
         let token = read("r", br#"{"token":"hunter2"}"#).unwrap();
         assert!(!format!("{token:?} {:?}", token.header).contains("hunter2"));

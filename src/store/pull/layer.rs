@@ -1,0 +1,347 @@
+//! One layer: downloaded on the runtime's thread, hashed and inflated on a second, hashed and
+//! unpacked on a third, with bounded channels in between.
+
+use std::io::{self, BufRead, Read};
+use std::sync::{Arc, mpsc};
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::oneshot;
+
+use super::{Missing, Progress, Remote, shown};
+use crate::model::{Digest, FailureKind, ImageSource};
+use crate::store::Error;
+use crate::store::unpack::{self, Fault, Limits};
+use crate::store::workspace::Workspace;
+
+/// Downloaded pieces that wait to be inflated.
+const PIECES: usize = 8;
+/// Inflated buffers on their way between two threads, and their size in bytes.
+const BUFFERS: usize = 4;
+const BUFFER: usize = 256 * 1024;
+/// The largest window of a zstd frame, as a power of two: 64 MiB, as other engines take. Memory is
+/// used only for what a frame asks for; `zstd -19` asks for 8 MiB.
+const ZSTD_WINDOW: u32 = 26;
+
+/// Why a layer is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerFault {
+    #[error("its blob has {got} bytes where the manifest says {expected}")]
+    Size { expected: u64, got: u64 },
+    #[error("its blob has the digest {got}")]
+    Blob { got: Digest },
+    #[error("it unpacks to the diff ID {got} where the image configuration says {expected}")]
+    DiffId { expected: Digest, got: Digest },
+    #[error("no thread for it")]
+    Thread(#[source] io::Error),
+    #[error("cannot be unpacked")]
+    Unpack(#[from] Fault),
+    /// The other thread of the pair has the reason.
+    #[error("its unpacking has ended")]
+    Stopped,
+}
+
+impl LayerFault {
+    /// The kind of failure, which decides about the next attempt.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Unpack(fault) => fault.kind(),
+            Self::Thread(_) | Self::Stopped => FailureKind::Local,
+            Self::Size { .. } | Self::Blob { .. } | Self::DiffId { .. } => {
+                FailureKind::InvalidContent
+            }
+        }
+    }
+}
+
+/// How a layer's archive is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+impl Format {
+    /// What the media type says (image-spec, `layer.md`; Docker's image manifest 2.2); `Err` is the
+    /// reason why such a layer is not taken.
+    pub(super) fn of(media_type: &str) -> Result<Self, String> {
+        let oci = media_type.strip_prefix("application/vnd.oci.image.layer.v1.tar");
+        let docker = media_type.strip_prefix("application/vnd.docker.image.rootfs.diff.tar");
+        match oci.or(docker) {
+            Some("") => Ok(Self::Plain),
+            Some("+gzip" | ".gzip") => Ok(Self::Gzip),
+            Some("+zstd" | ".zstd") => Ok(Self::Zstd),
+            _ if media_type.contains("foreign") || media_type.contains("nondistributable") => {
+                Err("a foreign layer, which the registry does not have".to_owned())
+            }
+            _ => Err(format!("a layer of the unknown type {:?}", shown(media_type))),
+        }
+    }
+}
+
+/// Fetches one layer into the workspace and verifies it: blob size, blob digest, diff ID.
+pub(super) async fn fetch(
+    remote: &impl Remote,
+    source: &ImageSource,
+    layer: &Missing,
+    workspace: &Arc<Workspace>,
+    working: tokio::sync::mpsc::Sender<()>,
+    progress: &dyn Progress,
+    limits: &Limits,
+) -> Result<(), Error> {
+    let digest = &layer.blob.digest;
+    let failed = |source_fault| Error::Layer {
+        image: source.reference.clone(),
+        layer: digest.clone(),
+        source: source_fault,
+    };
+    let mut stream =
+        remote.blob(source, digest, layer.blob.size, 0).await.map_err(Error::Remote)?;
+    progress.started(digest, layer.blob.size);
+    let threads = Threads::start(layer, workspace, working, limits)
+        .map_err(|cause| failed(LayerFault::Thread(cause)))?;
+    let mut broken = None;
+    while let Some(piece) = stream.next().await {
+        match piece {
+            Ok(piece) => {
+                let bytes = piece.len() as u64;
+                if threads.pieces.send(piece).await.is_err() {
+                    break;
+                }
+                progress.advanced(digest, bytes);
+            }
+            Err(failure) => {
+                broken = Some(failure);
+                break;
+            }
+        }
+    }
+    drop(stream);
+    let result = threads.join().await;
+    if let Some(failure) = broken {
+        return Err(Error::Remote(failure));
+    }
+    result.map_err(failed)?;
+    progress.done(digest);
+    Ok(())
+}
+
+/// The pair of threads, and the way to them.
+struct Threads {
+    pieces: tokio::sync::mpsc::Sender<Bytes>,
+    inflated: oneshot::Receiver<Result<(), LayerFault>>,
+    unpacked: oneshot::Receiver<Result<(), LayerFault>>,
+}
+
+impl Threads {
+    fn start(
+        layer: &Missing,
+        workspace: &Arc<Workspace>,
+        working: tokio::sync::mpsc::Sender<()>,
+        limits: &Limits,
+    ) -> io::Result<Self> {
+        let path = workspace.path().join(layer.diff_id.hex());
+        std::fs::create_dir(&path)?;
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        let root = unpack::open_root(&path)?;
+        let (pieces, incoming) = tokio::sync::mpsc::channel(PIECES);
+        let (full, filled) = mpsc::sync_channel(BUFFERS);
+        let (empty, emptied) = mpsc::channel();
+        let (inflate_done, inflated) = oneshot::channel();
+        let (unpack_done, unpacked) = oneshot::channel();
+        let (job, limits) = (layer.clone(), *limits);
+        // The directory stays until both threads are done with it.
+        let kept = (Arc::clone(workspace), working);
+        let kept_too = kept.clone();
+        std::thread::Builder::new().name("inflate".into()).spawn(move || {
+            let result = inflate(&job, Incoming::new(incoming), &full, &emptied, limits.bytes);
+            drop((full, kept));
+            let _ = inflate_done.send(result);
+        })?;
+        let expected = layer.diff_id.clone();
+        std::thread::Builder::new().name("unpack".into()).spawn(move || {
+            let result = unpack_verified(root, Inflated::new(filled, empty), &expected, &limits);
+            drop(kept_too);
+            let _ = unpack_done.send(result);
+        })?;
+        Ok(Self { pieces, inflated, unpacked })
+    }
+
+    /// Waits for both. Of two errors the cause counts: what the second thread says of a stream that
+    /// the first one broke off is none.
+    async fn join(self) -> Result<(), LayerFault> {
+        drop(self.pieces);
+        let died = |_| Err(LayerFault::Thread(io::Error::other("it died")));
+        let inflated = self.inflated.await.unwrap_or_else(died);
+        let unpacked = self.unpacked.await.unwrap_or_else(died);
+        match inflated {
+            Ok(()) | Err(LayerFault::Stopped) => unpacked,
+            cause => cause,
+        }
+    }
+}
+
+/// What is being downloaded, hashed as it is read.
+struct Incoming {
+    pieces: tokio::sync::mpsc::Receiver<Bytes>,
+    current: Bytes,
+    hash: Sha256,
+    size: u64,
+}
+
+impl Incoming {
+    fn new(pieces: tokio::sync::mpsc::Receiver<Bytes>) -> Self {
+        Self { pieces, current: Bytes::new(), hash: Sha256::new(), size: 0 }
+    }
+}
+
+impl BufRead for Incoming {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.current.is_empty() {
+            let Some(piece) = self.pieces.blocking_recv() else { break };
+            self.hash.update(&piece);
+            self.size += piece.len() as u64;
+            self.current = piece;
+        }
+        Ok(&self.current)
+    }
+
+    fn consume(&mut self, count: usize) {
+        bytes::Buf::advance(&mut self.current, count);
+    }
+}
+
+impl Read for Incoming {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        read_buffered(self, buffer)
+    }
+}
+
+fn read_buffered(reader: &mut impl BufRead, buffer: &mut [u8]) -> io::Result<usize> {
+    let piece = reader.fill_buf()?;
+    let count = piece.len().min(buffer.len());
+    buffer[..count].copy_from_slice(&piece[..count]);
+    reader.consume(count);
+    Ok(count)
+}
+
+/// The first thread: verifies the blob and inflates it.
+fn inflate(
+    layer: &Missing,
+    mut incoming: Incoming,
+    full: &mpsc::SyncSender<Vec<u8>>,
+    emptied: &mpsc::Receiver<Vec<u8>>,
+    limit: u64,
+) -> Result<(), LayerFault> {
+    let stream = |cause| LayerFault::Unpack(Fault::Stream(cause));
+    match layer.format {
+        Format::Plain => copy(&mut incoming, full, emptied, limit)?,
+        Format::Gzip => {
+            copy(flate2::bufread::MultiGzDecoder::new(&mut incoming), full, emptied, limit)?;
+        }
+        Format::Zstd => {
+            let mut decoder =
+                zstd::stream::read::Decoder::with_buffer(&mut incoming).map_err(stream)?;
+            decoder.window_log_max(ZSTD_WINDOW).map_err(stream)?;
+            copy(decoder, full, emptied, limit)?;
+        }
+    }
+    while !incoming.fill_buf().map_err(stream)?.is_empty() {
+        let count = incoming.current.len();
+        incoming.consume(count);
+    }
+    if incoming.size != layer.blob.size {
+        return Err(LayerFault::Size { expected: layer.blob.size, got: incoming.size });
+    }
+    let got = Digest::from_sha256(incoming.hash.finalize().into());
+    if got == layer.blob.digest { Ok(()) } else { Err(LayerFault::Blob { got }) }
+}
+
+/// Passes all that `reader` gives on, in full buffers that come back to be used again.
+fn copy(
+    mut reader: impl Read,
+    full: &mpsc::SyncSender<Vec<u8>>,
+    emptied: &mpsc::Receiver<Vec<u8>>,
+    limit: u64,
+) -> Result<(), LayerFault> {
+    let mut total = 0;
+    loop {
+        let mut buffer = emptied.try_recv().unwrap_or_default();
+        buffer.resize(BUFFER, 0);
+        let mut filled = 0;
+        while filled < BUFFER {
+            match reader.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(cause) => return Err(Fault::Stream(cause).into()),
+            }
+        }
+        if filled == 0 {
+            return Ok(());
+        }
+        total += filled as u64;
+        if total > limit {
+            return Err(Fault::TooLarge(limit).into());
+        }
+        buffer.truncate(filled);
+        full.send(buffer).map_err(|_| LayerFault::Stopped)?;
+    }
+}
+
+/// The archive, hashed as it is read.
+struct Inflated {
+    filled: mpsc::Receiver<Vec<u8>>,
+    empty: mpsc::Sender<Vec<u8>>,
+    current: Vec<u8>,
+    position: usize,
+    hash: Sha256,
+}
+
+impl Inflated {
+    fn new(filled: mpsc::Receiver<Vec<u8>>, empty: mpsc::Sender<Vec<u8>>) -> Self {
+        Self { filled, empty, current: Vec::new(), position: 0, hash: Sha256::new() }
+    }
+}
+
+impl BufRead for Inflated {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.position == self.current.len() {
+            let used = std::mem::take(&mut self.current);
+            self.position = 0;
+            if used.capacity() > 0 {
+                // Nobody takes it back once the stream has ended.
+                let _ = self.empty.send(used);
+            }
+            if let Ok(buffer) = self.filled.recv() {
+                self.hash.update(&buffer);
+                self.current = buffer;
+            }
+        }
+        Ok(&self.current[self.position..])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.position += count;
+    }
+}
+
+impl Read for Inflated {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        read_buffered(self, buffer)
+    }
+}
+
+/// The second thread: unpacks and verifies the diff ID.
+fn unpack_verified(
+    root: std::os::fd::OwnedFd,
+    mut inflated: Inflated,
+    expected: &Digest,
+    limits: &Limits,
+) -> Result<(), LayerFault> {
+    unpack::unpack(root, &mut inflated, limits)?;
+    let got = Digest::from_sha256(inflated.hash.finalize().into());
+    let expected = expected.clone();
+    if got == expected { Ok(()) } else { Err(LayerFault::DiffId { expected, got }) }
+}

@@ -1,0 +1,273 @@
+//! Brings an image into the store: documents first, then all missing layers, then one record.
+//!
+//! What must not live here: HTTP (see [`Remote`]), tags (a pull moves none).
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use oci_spec::image::ImageConfiguration;
+
+use super::image::{Blob, MAX_DOCUMENT, Manifest, platform_of};
+use super::lock::{self, Lock};
+use super::unpack::{self, Limits};
+use super::workspace::Workspace;
+use super::{Error, Image, Store};
+use crate::model::{Digest, ImageIdentity, ImageSource, Platform};
+
+mod commit;
+mod layer;
+mod remote;
+
+pub use layer::LayerFault;
+pub use remote::{Document, Documents, Remote};
+
+use layer::Format;
+
+/// Layers that are fetched at once: two keep two cores busy, more only cost memory.
+const AT_ONCE: usize = 2;
+/// Layers that overlayfs can stack (`OVL_MAX_STACK`).
+const MAX_LAYERS: usize = 500;
+/// How often a layer that another process fetches is looked after.
+const LOCK_POLL: Duration = Duration::from_millis(50);
+
+/// Which image is wanted.
+#[derive(Debug, Clone)]
+pub struct Want {
+    /// The index's or manifest's digest; `None`: what the reference points at now.
+    pub target: Option<Digest>,
+    pub platform: Platform,
+}
+
+/// Told how a pull advances, on the thread that polls it. Layers are named by their blob's digest.
+pub trait Progress {
+    /// A layer of `size` compressed bytes is being fetched.
+    fn started(&self, layer: &Digest, size: u64) {
+        let _ = (layer, size);
+    }
+    /// `bytes` more of it have come.
+    fn advanced(&self, layer: &Digest, bytes: u64) {
+        let _ = (layer, bytes);
+    }
+    /// It is unpacked and verified.
+    fn done(&self, layer: &Digest) {
+        let _ = layer;
+    }
+}
+
+/// Nobody watches.
+impl Progress for () {}
+
+/// A layer of the image that is not in the store yet.
+#[derive(Debug, Clone)]
+struct Missing {
+    diff_id: Digest,
+    blob: Blob,
+    format: Format,
+}
+
+/// The documents of an image, checked.
+#[derive(Debug)]
+struct Plan {
+    documents: Documents,
+    config: Bytes,
+    config_digest: Digest,
+    identity: ImageIdentity,
+    layers: Vec<Missing>,
+}
+
+/// Brings the image into the store, with [`Limits`] as they are by default; see [`pull_within`].
+pub async fn pull(
+    store: &Store,
+    remote: &impl Remote,
+    source: &ImageSource,
+    want: Want,
+    progress: &dyn Progress,
+) -> Result<Image, Error> {
+    pull_within(store, remote, source, want, progress, &Limits::default()).await
+}
+
+/// Brings the image into the store and moves no tag. An image that is there already costs nothing,
+/// a layer that is there, or that another process is fetching, is not fetched.
+///
+/// Dropped or killed, it leaves nothing that anybody sees, and work that the next pull removes.
+/// Needs a tokio runtime with time.
+///
+/// # Errors
+/// [`Error::kind`] says `StorageFull` for a full disk, `InvalidContent` for anything that is not
+/// what its digest or the specification says.
+pub async fn pull_within(
+    store: &Store,
+    remote: &impl Remote,
+    source: &ImageSource,
+    want: Want,
+    progress: &dyn Progress,
+    limits: &Limits,
+) -> Result<Image, Error> {
+    let target = match want.target.or_else(|| source.reference.digest().cloned()) {
+        Some(target) => target,
+        None => remote.target(source).await.map_err(Error::Remote)?,
+    };
+    let here = store.resolve(&source.reference.pinned(&target))?;
+    if let Some(image) = here.filter(|image| want.platform.accepts(&image.identity.platform)) {
+        return Ok(image);
+    }
+    let _kept = store.lock_shared()?;
+    let dead = store.clone();
+    blocking(source, move || dead.drop_dead_work()).await?;
+    let mut plan = plan(remote, source, target, &want.platform).await?;
+    plan.layers.retain(|layer| !store.layer_path(&layer.diff_id).is_dir());
+    let _fetching = claim(store, &mut plan.layers).await?;
+    let workspace = Arc::new(store.workspace()?);
+    if !plan.layers.is_empty() {
+        fetch(remote, source, &plan.layers, &workspace, progress, limits).await?;
+    }
+    let manifest = plan.identity.manifest.clone();
+    let committing = store.clone();
+    blocking(source, move || commit::commit(&committing, &workspace, &plan)).await??;
+    store.image(&manifest)?.ok_or(Error::NoSuchImage(manifest))
+}
+
+/// Runs what waits for the disk on a thread of its own.
+async fn blocking<T: Send + 'static>(
+    source: &ImageSource,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Error::Died(source.reference.clone()))
+}
+
+/// Fetches manifest and configuration and checks that they make an image.
+async fn plan(
+    remote: &impl Remote,
+    source: &ImageSource,
+    target: Digest,
+    platform: &Platform,
+) -> Result<Plan, Error> {
+    let refuse = |why: String| Error::Refused { image: source.reference.clone(), why };
+    let documents = remote.documents(source, &target, platform).await.map_err(Error::Remote)?;
+    let manifest: Manifest = serde_json::from_slice(&documents.manifest.bytes)
+        .map_err(|cause| refuse(format!("the manifest cannot be read: {cause}")))?;
+    if !is_image_config(&manifest.config.media_type) {
+        let kind = shown(&manifest.config.media_type);
+        return Err(refuse(format!("an artifact of the type {kind:?}, not a container image")));
+    }
+    let config = small_blob(remote, source, &manifest.config).await?;
+    let parsed: ImageConfiguration = serde_json::from_slice(&config)
+        .map_err(|cause| refuse(format!("the image configuration cannot be read: {cause}")))?;
+    let ids = parsed.rootfs().diff_ids();
+    if ids.len() != manifest.layers.len() || ids.len() > MAX_LAYERS {
+        let (layers, ids) = (manifest.layers.len(), ids.len());
+        return Err(refuse(format!(
+            "{layers} layers and {ids} diff IDs; they must be as many, and {MAX_LAYERS} at most"
+        )));
+    }
+    let mut seen = HashSet::new();
+    let mut layers = Vec::new();
+    for (blob, id) in manifest.layers.into_iter().zip(ids) {
+        let format = Format::of(&blob.media_type).map_err(&refuse)?;
+        let diff_id: Digest = id.parse().map_err(|_| refuse(format!("diff ID {:?}", shown(id))))?;
+        if seen.insert(diff_id.clone()) {
+            layers.push(Missing { diff_id, blob, format });
+        }
+    }
+    let manifest_digest = documents.manifest.digest.clone();
+    let identity =
+        ImageIdentity { target, manifest: manifest_digest, platform: platform_of(&parsed) };
+    let config_digest = manifest.config.digest;
+    Ok(Plan { documents, config, config_digest, identity, layers })
+}
+
+fn is_image_config(media_type: &str) -> bool {
+    matches!(
+        media_type,
+        "application/vnd.oci.image.config.v1+json"
+            | "application/vnd.docker.container.image.v1+json"
+    )
+}
+
+/// Text from outside, for a message.
+fn shown(text: &str) -> String {
+    text.chars().take(100).collect()
+}
+
+/// Fetches a blob that is kept in memory.
+async fn small_blob(
+    remote: &impl Remote,
+    source: &ImageSource,
+    blob: &Blob,
+) -> Result<Bytes, Error> {
+    let refuse = |why: String| Error::Refused { image: source.reference.clone(), why };
+    if blob.size > MAX_DOCUMENT {
+        return Err(refuse(format!("an image configuration of {} bytes", blob.size)));
+    }
+    let mut stream =
+        remote.blob(source, &blob.digest, blob.size, 0).await.map_err(Error::Remote)?;
+    let mut bytes = Vec::new();
+    while let Some(piece) = stream.next().await {
+        bytes.extend_from_slice(&piece.map_err(Error::Remote)?);
+        if bytes.len() as u64 > blob.size {
+            break;
+        }
+    }
+    if bytes.len() as u64 != blob.size || Digest::of(&bytes) != blob.digest {
+        return Err(refuse(format!("the image configuration is not {}", blob.digest)));
+    }
+    Ok(bytes.into())
+}
+
+/// Takes the locks of all missing layers, waiting for other pulls that fetch one of them; layers
+/// that these have brought are missing no more.
+///
+/// All locks at once, in one order for everybody, because they are held until the commit: no two
+/// pulls wait for each other.
+async fn claim(store: &Store, layers: &mut Vec<Missing>) -> Result<Vec<Lock>, Error> {
+    layers.sort_by(|a, b| a.diff_id.cmp(&b.diff_id));
+    let mut locks = Vec::with_capacity(layers.len());
+    let mut missing = Vec::with_capacity(layers.len());
+    for layer in layers.drain(..) {
+        let path = store.root().join("locks").join(layer.diff_id.hex());
+        let lock = loop {
+            match lock::try_exclusive(&path)? {
+                Some(lock) => break lock,
+                None => tokio::time::sleep(LOCK_POLL).await,
+            }
+        };
+        if !store.layer_path(&layer.diff_id).is_dir() {
+            locks.push(lock);
+            missing.push(layer);
+        }
+    }
+    *layers = missing;
+    Ok(locks)
+}
+
+/// Fetches and unpacks the layers into the workspace, the largest first. When it returns, whatever
+/// the result, no thread works there any more.
+async fn fetch(
+    remote: &impl Remote,
+    source: &ImageSource,
+    layers: &[Missing],
+    workspace: &Arc<Workspace>,
+    progress: &dyn Progress,
+    limits: &Limits,
+) -> Result<(), Error> {
+    let space = |fault| Error::Space { image: source.reference.clone(), source: fault };
+    let compressed = layers.iter().fold(0u64, |sum, layer| sum.saturating_add(layer.blob.size));
+    let root = unpack::open_root(workspace.path())
+        .map_err(|cause| Error::io("open", workspace.path(), cause))?;
+    unpack::check_fits(&root, compressed, limits).map_err(space)?;
+    let mut largest_first: Vec<_> = layers.iter().collect();
+    largest_first.sort_by_key(|layer| std::cmp::Reverse(layer.blob.size));
+    // Each thread holds a sender; the channel closes when the last is gone.
+    let (working, mut gone) = tokio::sync::mpsc::channel::<()>(1);
+    let fetching = stream::iter(largest_first).map(Ok).try_for_each_concurrent(AT_ONCE, |layer| {
+        layer::fetch(remote, source, layer, workspace, working.clone(), progress, limits)
+    });
+    let result = fetching.await;
+    drop(working);
+    gone.recv().await;
+    result
+}

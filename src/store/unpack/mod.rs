@@ -1,0 +1,154 @@
+//! Unpacks one layer into a directory that overlayfs takes as a `lowerdir` (image-spec,
+//! `layer.md`; the kernel's `filesystems/overlayfs`).
+//!
+//! Architecture invariant: nothing outside of the directory is touched, whatever the layer holds.
+//! Every path is resolved by the kernel with `openat2(RESOLVE_IN_ROOT)`, the last component is
+//! never followed, and files are only ever made anew (`O_EXCL`).
+//!
+//! What must not live here: downloads, decompression, digests.
+
+mod archive;
+mod confined;
+mod tree;
+
+use std::io::{self, BufRead};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+
+use self::archive::Archive;
+use crate::model::FailureKind;
+
+/// How much one layer may unpack to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the uncompressed archive of one layer.
+    pub bytes: u64,
+    /// Entries of one layer.
+    pub entries: u64,
+    /// Free space that an unpacking leaves on the disk, in bytes, and never less than that of
+    /// the disk's size in percent; the smaller of both counts.
+    pub reserve: u64,
+    pub reserve_percent: u64,
+}
+
+impl Default for Limits {
+    /// Far above any image in use (the largest, with models in them, have layers of some 20 GiB
+    /// and under a million entries), far below what would wear a disk out. The reserve is what
+    /// keeps a full disk away.
+    fn default() -> Self {
+        Self {
+            bytes: 64 * 1024 * 1024 * 1024,
+            entries: 5_000_000,
+            reserve: 256 * 1024 * 1024,
+            reserve_percent: 5,
+        }
+    }
+}
+
+/// Why a layer cannot be unpacked.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    #[error("the compressed data cannot be read")]
+    Stream(#[source] io::Error),
+    #[error("the archive ends in the middle of an entry")]
+    Truncated,
+    #[error("the archive is not valid: {0}")]
+    Malformed(String),
+    #[error("entry {path:?}: {why}")]
+    Entry { path: String, why: &'static str },
+    #[error("entry {path:?} cannot be unpacked")]
+    Io { path: String, source: io::Error },
+    #[error("the layer unpacks to more than {0} bytes")]
+    TooLarge(u64),
+    #[error("the layer has more than {0} entries")]
+    TooMany(u64),
+    #[error("the layer's directories have names of more than {0} bytes together")]
+    TooManyDirectories(usize),
+    #[error("only {free} bytes are free on the disk, and {reserve} are to stay so")]
+    NoSpace { free: u64, reserve: u64 },
+    #[error("the disk has only {free} free inodes, and {reserve} are to stay so")]
+    NoInodes { free: u64, reserve: u64 },
+    #[error("the free space of the disk cannot be read")]
+    Statfs(#[source] io::Error),
+}
+
+impl Fault {
+    fn malformed(cause: io::Error) -> Self {
+        Self::Malformed(cause.to_string())
+    }
+
+    /// The kind of failure, which decides about the next attempt.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Io { source, .. } => super::error::kind_of_io(source),
+            Self::NoSpace { .. } | Self::NoInodes { .. } => FailureKind::StorageFull,
+            Self::Statfs(_) => FailureKind::Local,
+            _ => FailureKind::InvalidContent,
+        }
+    }
+}
+
+/// Whose extended attributes overlayfs reads (`userxattr` mounts read `user.overlay.*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Privilege {
+    Root,
+    /// Owners are not set, modes of directories come last, attributes are those of `userxattr`.
+    User,
+}
+
+/// Unpacks the archive that `reader` gives into the empty directory `root`, and reads `reader` to
+/// its end.
+///
+/// Device nodes are left out: containers get their own `/dev`, and a node in an image is either
+/// useless or an attack. Attributes other than `security.capability` and `user.*` are dropped.
+pub(super) fn unpack(root: OwnedFd, reader: impl BufRead, limits: &Limits) -> Result<(), Fault> {
+    let privilege =
+        if rustix::process::geteuid().is_root() { Privilege::Root } else { Privilege::User };
+    let mut archive = Archive::new(reader);
+    let mut tree = tree::Tree::new(root, privilege, *limits)?;
+    let mut entries = 0;
+    while let Some(entry) = archive.next()? {
+        entries += 1;
+        if entries > limits.entries {
+            return Err(Fault::TooMany(limits.entries));
+        }
+        tree.add(entry, &mut archive)?;
+    }
+    tree.finish()?;
+    archive::drain(archive.into_inner()).map_err(Fault::Stream)
+}
+
+/// The errors of free space, before it is used up.
+fn check_space(disk: impl AsFd, limits: &Limits) -> Result<(), Fault> {
+    let stat = rustix::fs::fstatvfs(disk).map_err(|cause| Fault::Statfs(cause.into()))?;
+    let percent = |whole: u64| (whole / 100).saturating_mul(limits.reserve_percent);
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let reserve = limits.reserve.min(percent(stat.f_blocks.saturating_mul(stat.f_frsize)));
+    if free < reserve {
+        return Err(Fault::NoSpace { free, reserve });
+    }
+    // File systems without a fixed number of inodes say zero.
+    let (free, reserve) = (stat.f_favail, percent(stat.f_files).min(10_000));
+    if stat.f_files > 0 && free < reserve {
+        return Err(Fault::NoInodes { free, reserve });
+    }
+    Ok(())
+}
+
+/// Whether `bytes` more fit on the disk of `disk` beside the reserve.
+pub(super) fn check_fits(disk: impl AsFd, bytes: u64, limits: &Limits) -> Result<(), Fault> {
+    let stat = rustix::fs::fstatvfs(&disk).map_err(|cause| Fault::Statfs(cause.into()))?;
+    check_space(disk, limits)?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    if free < bytes { Err(Fault::NoSpace { free, reserve: bytes }) } else { Ok(()) }
+}
+
+/// Opens the directory that a layer is unpacked into.
+pub(super) fn open_root(path: &std::path::Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+#[cfg(test)]
+mod tests;
