@@ -1,1 +1,61 @@
-fn main() {}
+//! `updaterctl`, what operators and scripts call. See [`updaterd::ctl`].
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use jiff::Timestamp;
+use updaterd::ctl::access::Access;
+use updaterd::ctl::args::Arguments;
+use updaterd::ctl::command::{self, Output, Style};
+use updaterd::ctl::here::Here;
+use updaterd::ctl::remote::Remote;
+use updaterd::ctl::terminal::Terminal;
+use updaterd::ctl::{Error, exit};
+use updaterd::model::failure::chain;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Output)
+        .and_then(|runtime| runtime.block_on(run(&arguments)))
+        .and_then(|output| print(&output));
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("error: {}", chain(&error));
+            if let Some(hint) = error.hint() {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> Result<Output, Error> {
+    let scope = arguments.global.scope();
+    let style = Style {
+        terminal: Terminal::of_stdout(),
+        json: arguments.global.json,
+        now: Timestamp::now(),
+    };
+    // Without a bus there is no service to ask: this process does it.
+    let remote = match arguments.command.needs_service() {
+        true => Remote::connect(scope).await.ok(),
+        false => None,
+    };
+    let here = Here { scope, progress: io::stderr().is_terminal() };
+    command::run(arguments, &Access::new(remote, here), style).await
+}
+
+/// A reader that went away (`| head`) is no failure.
+fn print(output: &Output) -> Result<u8, Error> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(output.text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(exit::DONE),
+        Err(error) => Err(error.into()),
+        Ok(()) => Ok(output.code),
+    }
+}

@@ -20,15 +20,15 @@ pub enum Error {
     #[error(transparent)]
     Remote(Failure),
     #[error("{image}: {why}")]
-    Refused { image: Reference, why: String },
+    Refused { image: Box<Reference>, why: String },
     #[error("{image}: layer {layer}")]
-    Layer { image: Reference, layer: Digest, source: LayerFault },
+    Layer { image: Box<Reference>, layer: Digest, source: LayerFault },
     #[error("{image} does not fit on the disk")]
-    Space { image: Reference, source: unpack::Fault },
+    Space { image: Box<Reference>, source: unpack::Fault },
     #[error("a thread of the pull of {0} died")]
-    Died(Reference),
+    Died(Box<Reference>),
     #[error("{0} has no tag that could be moved")]
-    NoTag(Reference),
+    NoTag(Box<Reference>),
 }
 
 impl Error {

@@ -210,6 +210,6 @@ impl Store {
 
 /// `registry/repository:tag`, whether or not a digest follows.
 fn tag_name(reference: &Reference) -> Result<String, Error> {
-    let tag = reference.tag().ok_or_else(|| Error::NoTag(reference.clone()))?;
+    let tag = reference.tag().ok_or_else(|| Error::NoTag(Box::new(reference.clone())))?;
     Ok(format!("{}:{tag}", reference.name()))
 }

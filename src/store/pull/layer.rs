@@ -93,7 +93,7 @@ pub(super) async fn fetch(
 ) -> Result<(), Error> {
     let digest = &layer.blob.digest;
     let failed = |source_fault| Error::Layer {
-        image: source.reference.clone(),
+        image: Box::new(source.reference.clone()),
         layer: digest.clone(),
         source: source_fault,
     };

@@ -136,7 +136,7 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| Error::Died(source.reference.clone()))
+    done.map_err(|_| Error::Died(Box::new(source.reference.clone())))
 }
 
 /// Fetches manifest and configuration and checks that they make an image.
@@ -146,7 +146,7 @@ async fn plan(
     target: Digest,
     platform: &Platform,
 ) -> Result<Plan, Error> {
-    let refuse = |why: String| Error::Refused { image: source.reference.clone(), why };
+    let refuse = |why: String| Error::Refused { image: Box::new(source.reference.clone()), why };
     let documents = remote.documents(source, &target, platform).await.map_err(Error::Remote)?;
     let manifest: Manifest = serde_json::from_slice(&documents.manifest.bytes)
         .map_err(|cause| refuse(format!("the manifest cannot be read: {cause}")))?;
@@ -199,7 +199,7 @@ async fn small_blob(
     source: &ImageSource,
     blob: &Blob,
 ) -> Result<Bytes, Error> {
-    let refuse = |why: String| Error::Refused { image: source.reference.clone(), why };
+    let refuse = |why: String| Error::Refused { image: Box::new(source.reference.clone()), why };
     if blob.size > MAX_DOCUMENT {
         return Err(refuse(format!("an image configuration of {} bytes", blob.size)));
     }
@@ -254,7 +254,7 @@ async fn fetch(
     progress: &dyn Progress,
     limits: &Limits,
 ) -> Result<(), Error> {
-    let space = |fault| Error::Space { image: source.reference.clone(), source: fault };
+    let space = |fault| Error::Space { image: Box::new(source.reference.clone()), source: fault };
     let compressed = layers.iter().fold(0u64, |sum, layer| sum.saturating_add(layer.blob.size));
     let root = unpack::open_root(workspace.path())
         .map_err(|cause| Error::io("open", workspace.path(), cause))?;
@@ -271,3 +271,6 @@ async fn fetch(
     gone.recv().await;
     result
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,10 @@
 //! Where images come from.
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 
-use crate::model::{Digest, Failure, ImageSource, Platform};
+use crate::model::{Digest, Failure, FailureKind, ImageSource, Platform};
+use crate::registry::{self, RawManifest};
 
 /// A manifest or index, its bytes verified against its digest, 4 MiB at most.
 #[derive(Debug, Clone)]
@@ -44,4 +45,49 @@ pub trait Remote {
         size: u64,
         offset: u64,
     ) -> Result<impl Stream<Item = Result<Bytes, Failure>> + Unpin, Failure>;
+}
+
+impl From<RawManifest> for Document {
+    fn from(raw: RawManifest) -> Self {
+        Self { media_type: raw.media_type, bytes: raw.bytes, digest: raw.digest }
+    }
+}
+
+impl Remote for registry::Client {
+    async fn target(&self, source: &ImageSource) -> Result<Digest, Failure> {
+        Ok(Self::target(self, source).await?)
+    }
+
+    async fn documents(
+        &self,
+        source: &ImageSource,
+        target: &Digest,
+        platform: &Platform,
+    ) -> Result<Documents, Failure> {
+        let raw = self.manifest(source, target).await?;
+        if !raw.is_index() {
+            return Ok(Documents { index: None, manifest: raw.into() });
+        }
+        let digest = raw.for_platform(platform).map_err(|fault| {
+            let message = format!("{}: {fault}", source.reference);
+            Failure::new(FailureKind::InvalidContent, message)
+        })?;
+        let manifest = self.manifest(source, &digest).await?;
+        if manifest.is_index() {
+            let message = format!("{}: {digest} is an index within an index", source.reference);
+            return Err(Failure::new(FailureKind::InvalidContent, message));
+        }
+        Ok(Documents { index: Some(raw.into()), manifest: manifest.into() })
+    }
+
+    async fn blob(
+        &self,
+        source: &ImageSource,
+        digest: &Digest,
+        size: u64,
+        offset: u64,
+    ) -> Result<impl Stream<Item = Result<Bytes, Failure>> + Unpin, Failure> {
+        let blob = Self::blob(self, source, digest, size, offset).await?;
+        Ok(blob.map(|piece| piece.map_err(Failure::from)))
+    }
 }

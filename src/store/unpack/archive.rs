@@ -146,14 +146,19 @@ impl<R: BufRead> Archive<R> {
         if block.iter().all(|byte| *byte == 0) {
             return Ok(None);
         }
-        let header = Header::from_byte_slice(&block).clone();
-        let stated = header.cksum().map_err(Fault::malformed)?;
+        let stated = Header::from_byte_slice(&block).cksum().map_err(Fault::malformed)?;
         // The checksum counts its own field as blanks.
         let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
         if sum(&block[..148]) + 8 * 32 + sum(&block[156..]) != stated {
             return Err(Fault::Malformed("the checksum of a header is wrong".to_owned()));
         }
-        Ok(Some(header))
+        // Mode, owner, group, size and time that a writer left out count as zero.
+        for field in [100..108, 108..116, 116..124, 124..136, 136..148] {
+            if block[field.clone()].iter().all(|byte| matches!(byte, 0 | b' ')) {
+                block[field.start] = b'0';
+            }
+        }
+        Ok(Some(Header::from_byte_slice(&block).clone()))
     }
 
     fn extended(&mut self, size: u64) -> Result<Vec<u8>, Fault> {

@@ -219,7 +219,7 @@ impl Tree {
         let dir = self.confined.directory(parent).map_err(failed)?;
         let target_dir = self.confined.directory(target_parent).map_err(failed)?;
         self.link((&*target_dir, target_name), (&*dir, name))
-            .and_then(|()| self.dress_linked(&*dir, name, entry))
+            .and_then(|()| self.dress_linked(&dir, name, entry))
             .map_err(failed)
     }
 

@@ -1,0 +1,92 @@
+//! One file as it is written.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{Error, value};
+use crate::model::UnitName;
+
+/// What one file says; `None` where it says nothing. The keys are in updaterd.toml(5).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Fragment {
+    pub(super) schedule: Option<ScheduleWord>,
+    #[serde(deserialize_with = "value::pause")]
+    pub(super) interval: Option<Duration>,
+    #[serde(deserialize_with = "value::time")]
+    pub(super) jitter: Option<Duration>,
+    #[serde(deserialize_with = "value::time")]
+    pub(super) settle: Option<Duration>,
+    #[serde(deserialize_with = "value::count")]
+    pub(super) checks_in_flight: Option<usize>,
+    #[serde(deserialize_with = "value::pause")]
+    pub(super) restart_timeout: Option<Duration>,
+    pub(super) rollback: Option<bool>,
+    #[serde(deserialize_with = "value::pause")]
+    pub(super) backoff_max: Option<Duration>,
+    pub(super) paths: PathsFragment,
+    pub(super) unit: BTreeMap<UnitName, UnitFragment>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum ScheduleWord {
+    Interval,
+    Timer,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct PathsFragment {
+    #[serde(deserialize_with = "value::path")]
+    pub(super) state: Option<PathBuf>,
+    #[serde(deserialize_with = "value::path")]
+    pub(super) run: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct UnitFragment {
+    #[serde(deserialize_with = "value::time")]
+    pub(super) settle: Option<Duration>,
+    pub(super) rollback: Option<bool>,
+}
+
+impl Fragment {
+    pub(super) fn parse(path: &Path, text: &str) -> Result<Self, Error> {
+        toml::from_str(text).map_err(|error| Error::from_toml(path.to_owned(), text, &error))
+    }
+
+    /// This fragment where it says something, `other` where it does not.
+    pub(super) fn over(self, other: Self) -> Self {
+        let mut unit = other.unit;
+        for (name, own) in self.unit {
+            let less = unit.remove(&name).unwrap_or_default();
+            unit.insert(name, own.over(less));
+        }
+        Self {
+            schedule: self.schedule.or(other.schedule),
+            interval: self.interval.or(other.interval),
+            jitter: self.jitter.or(other.jitter),
+            settle: self.settle.or(other.settle),
+            checks_in_flight: self.checks_in_flight.or(other.checks_in_flight),
+            restart_timeout: self.restart_timeout.or(other.restart_timeout),
+            rollback: self.rollback.or(other.rollback),
+            backoff_max: self.backoff_max.or(other.backoff_max),
+            paths: PathsFragment {
+                state: self.paths.state.or(other.paths.state),
+                run: self.paths.run.or(other.paths.run),
+            },
+            unit,
+        }
+    }
+}
+
+impl UnitFragment {
+    fn over(self, other: Self) -> Self {
+        Self { settle: self.settle.or(other.settle), rollback: self.rollback.or(other.rollback) }
+    }
+}

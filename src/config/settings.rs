@@ -1,0 +1,73 @@
+//! Settings: whole and valid.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Paths;
+use super::fragment::{Fragment, ScheduleWord};
+use crate::model::UnitName;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// What every program of the project works with. Defaults and meanings: updaterd.toml(5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub paths: Paths,
+    pub schedule: Schedule,
+    /// How long a unit is watched after its restart.
+    pub settle: Duration,
+    /// Registry questions under way at once.
+    pub checks_in_flight: usize,
+    /// How long a unit's restart may take before it counts as stuck.
+    pub restart_timeout: Duration,
+    /// Whether a failed update goes back to the old image.
+    pub rollback: bool,
+    /// The longest wait before a registry that fails is asked again.
+    pub backoff_max: Duration,
+    pub units: BTreeMap<UnitName, UnitSettings>,
+}
+
+/// Who decides when a pass is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Schedule {
+    /// The service itself: `every` so often, plus up to `jitter`.
+    Interval { every: Duration, jitter: Duration },
+    /// `updaterd-check.timer`; the service goes when it is idle.
+    Timer,
+}
+
+/// What one unit has of its own; `None` is the host's value.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnitSettings {
+    pub settle: Option<Duration>,
+    pub rollback: Option<bool>,
+}
+
+impl Settings {
+    /// Fills in what nobody wrote; `paths` are those of the scope.
+    pub(super) fn new(written: Fragment, paths: Paths) -> Self {
+        let every = written.interval.unwrap_or(6 * HOUR);
+        let jitter = written.jitter.unwrap_or(10 * MINUTE);
+        let own = |unit: super::fragment::UnitFragment| UnitSettings {
+            settle: unit.settle,
+            rollback: unit.rollback,
+        };
+        Self {
+            paths: Paths {
+                state: written.paths.state.unwrap_or(paths.state),
+                run: written.paths.run.unwrap_or(paths.run),
+            },
+            schedule: match written.schedule.unwrap_or(ScheduleWord::Interval) {
+                ScheduleWord::Interval => Schedule::Interval { every, jitter },
+                ScheduleWord::Timer => Schedule::Timer,
+            },
+            settle: written.settle.unwrap_or(Duration::from_secs(10)),
+            checks_in_flight: written.checks_in_flight.unwrap_or(16),
+            restart_timeout: written.restart_timeout.unwrap_or(15 * MINUTE),
+            rollback: written.rollback.unwrap_or(true),
+            backoff_max: written.backoff_max.unwrap_or(24 * HOUR),
+            units: written.unit.into_iter().map(|(name, unit)| (name, own(unit))).collect(),
+        }
+    }
+}

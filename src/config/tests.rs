@@ -1,0 +1,156 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+struct Roots(tempfile::TempDir);
+
+impl Roots {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn write(&self, path: &str, text: &str) -> &Self {
+        let path = self.0.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    fn load(&self) -> Result<Settings, Error> {
+        let dirs = ["etc", "run", "lib"].map(|dir| self.0.path().join(dir));
+        load_from(&dirs, paths())
+    }
+}
+
+fn paths() -> Paths {
+    Paths::of(Scope::System).unwrap()
+}
+
+fn defaults() -> Settings {
+    Settings::new(Fragment::default(), paths())
+}
+
+/// The shipped file with its keys uncommented; the example of a unit's table included.
+fn shipped() -> String {
+    let text = include_str!("../../config/updaterd.toml");
+    let key = |line: &str| {
+        let line = line.strip_prefix('#')?;
+        let is_key = line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+        (is_key || line.starts_with('[')).then(|| line.to_owned())
+    };
+    text.lines().map(|line| key(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
+}
+
+#[test]
+fn the_shipped_file_says_the_defaults() {
+    let plain = include_str!("../../config/updaterd.toml");
+    assert_eq!(Roots::new().write("etc/updaterd.toml", plain).load().unwrap(), defaults());
+    let mut uncommented = Roots::new().write("etc/updaterd.toml", &shipped()).load().unwrap();
+    assert_eq!(uncommented.units.len(), 1);
+    uncommented.units.clear();
+    assert_eq!(uncommented, defaults());
+}
+
+#[test]
+fn the_shipped_file_and_the_man_page_name_every_key() {
+    // serde names every key it knows when it meets one that it does not.
+    for (table, unknown) in
+        [("", "x = 1"), ("paths", "[paths]\nx = 1"), ("unit", "[unit.\"a.service\"]\nx = 1")]
+    {
+        let Err(Error::Invalid { message, .. }) =
+            Roots::new().write("etc/updaterd.toml", unknown).load()
+        else {
+            panic!("{unknown} was accepted");
+        };
+        let keys: Vec<String> =
+            message.split('`').skip(1).step_by(2).skip(1).map(str::to_owned).collect();
+        assert!(!keys.is_empty(), "{message}");
+        for key in keys.iter().filter(|key| !matches!(key.as_str(), "paths" | "unit")) {
+            assert!(
+                shipped().contains(&format!("\n{key} = ")),
+                "{table}: {key} is not in config/updaterd.toml"
+            );
+        }
+    }
+}
+
+#[test]
+fn without_files_the_defaults_hold() {
+    assert_eq!(Roots::new().load().unwrap(), defaults());
+}
+
+#[test]
+fn etc_hides_run_hides_lib() {
+    let roots = Roots::new();
+    roots.write("lib/updaterd.toml", "settle = \"1s\"\nrollback = false");
+    roots.write("etc/updaterd.toml", "settle = \"3s\"");
+    let settings = roots.load().unwrap();
+    assert_eq!((settings.settle, settings.rollback), (Duration::from_secs(3), true));
+}
+
+#[test]
+fn drop_ins_are_sorted_by_name_over_all_directories() {
+    let roots = Roots::new();
+    roots.write("etc/updaterd.toml", "settle = \"1s\"\n[unit.\"a.service\"]\nsettle = \"9s\"");
+    roots.write("etc/updaterd.d/10-a.toml", "settle = \"2s\"");
+    roots.write(
+        "lib/updaterd.d/20-b.toml",
+        "settle = \"3s\"\n[unit.\"a.service\"]\nrollback = false",
+    );
+    roots.write("lib/updaterd.d/10-a.toml", "settle = \"never read\"");
+    roots.write("etc/updaterd.d/30-not-a-fragment.conf", "?");
+    let settings = roots.load().unwrap();
+    assert_eq!(settings.settle, Duration::from_secs(3));
+    let unit = &settings.units[&"a.service".parse().unwrap()];
+    assert_eq!((unit.settle, unit.rollback), (Some(Duration::from_secs(9)), Some(false)));
+}
+
+#[test]
+fn a_link_to_dev_null_masks() {
+    let roots = Roots::new();
+    roots
+        .write("lib/updaterd.toml", "settle = \"1s\"")
+        .write("lib/updaterd.d/a.toml", "rollback = false");
+    fs::create_dir_all(roots.0.path().join("etc/updaterd.d")).unwrap();
+    symlink("/dev/null", roots.0.path().join("etc/updaterd.toml")).unwrap();
+    symlink("/dev/null", roots.0.path().join("etc/updaterd.d/a.toml")).unwrap();
+    assert_eq!(roots.load().unwrap(), defaults());
+}
+
+#[test]
+fn errors_say_where_and_what_was_expected() {
+    for (text, place, expected) in [
+        ("settle = \"1s\"\nsetle = \"2s\"", ":2:1: ", "did you mean `settle`?"),
+        ("interval = 5", ":1:12: ", "expected a string"),
+        ("interval = \"5 parsecs\"", ":1:12: ", "\"6h 30m\""),
+        ("interval = \"10ms\"", ":1:12: ", "at least \"1s\""),
+        ("schedule = \"timr\"", ":1:12: ", "did you mean `timer`?"),
+        ("checks_in_flight = 0", ":1:20: ", "from 1 to 256"),
+        ("[paths]\nstate = \"var\"", ":2:9: ", "from the root"),
+        ("[unit.app]\nsettle = \"1s\"", ":1:", "not the name of a service unit"),
+        ("[unit.\"a.service\"]\nsettel = \"1s\"", ":2:1: ", "did you mean `settle`?"),
+        ("rollback = \n", ":1:", ""),
+    ] {
+        let error = Roots::new().write("etc/updaterd.toml", text).load().unwrap_err().to_string();
+        assert!(error.contains(&format!("etc/updaterd.toml{place}")), "{text}: {error}");
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_file_without_end_is_refused() {
+    let roots = Roots::new();
+    roots.write("etc/updaterd.toml", &"#".repeat((1 << 20) + 1));
+    assert!(matches!(roots.load(), Err(Error::TooLarge { .. })));
+}
+
+proptest! {
+    #[test]
+    fn never_panics(text in "(\\PC|\n|=|\"){0,120}") {
+        let _ = Fragment::parse(Path::new("x"), &text);
+    }
+}

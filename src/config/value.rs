@@ -1,0 +1,44 @@
+//! Values as they are written: each is checked where it stands, so that an error has its place.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, Unexpected};
+
+/// A time such as `"90s"`, `"6h 30m"`, `"1week"`.
+pub(super) fn time<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(value)?;
+    humantime::parse_duration(&text).map(Some).map_err(|error| {
+        D::Error::custom(format!("{text:?} is not a time such as \"90s\" or \"6h 30m\": {error}"))
+    })
+}
+
+/// A time of at least a second.
+pub(super) fn pause<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
+    match time(value)? {
+        Some(time) if time < Duration::from_secs(1) => {
+            Err(D::Error::custom("must be at least \"1s\""))
+        }
+        time => Ok(time),
+    }
+}
+
+/// A number from 1 to 256.
+pub(super) fn count<'de, D: Deserializer<'de>>(value: D) -> Result<Option<usize>, D::Error> {
+    let number = i64::deserialize(value)?;
+    match usize::try_from(number) {
+        Ok(count @ 1..=256) => Ok(Some(count)),
+        _ => Err(D::Error::invalid_value(Unexpected::Signed(number), &"a number from 1 to 256")),
+    }
+}
+
+/// A path from the root.
+pub(super) fn path<'de, D: Deserializer<'de>>(value: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = PathBuf::deserialize(value)?;
+    if path.is_absolute() {
+        Ok(Some(path))
+    } else {
+        Err(D::Error::custom(format!("{path:?} is not a path from the root")))
+    }
+}

@@ -1,0 +1,88 @@
+//! `updaterctl check`
+
+use std::fmt::Write as _;
+
+use super::{Output, Style, count, json, problems};
+use crate::ctl::Error;
+use crate::ctl::access::{Access, Embedded};
+use crate::ctl::exit;
+use crate::ctl::table::{Cell, Column, render};
+use crate::ctl::terminal::Tone;
+use crate::plan::decide::Skipped;
+use crate::plan::{Plan, Reason};
+
+const COLUMNS: [Column; 5] = [
+    Column::flexible("UNIT", 12),
+    Column::flexible_start("IMAGE", 16),
+    Column::fixed("RUNNING"),
+    Column::fixed("AVAILABLE"),
+    Column::flexible("STATE", 16),
+];
+
+pub(super) async fn run<E: Embedded>(access: &Access<E>, style: Style) -> Result<Output, Error> {
+    let plan = access.check().await?;
+    let code = exit::of_plan(&plan);
+    if style.json { json(&plan, code) } else { Ok(Output { text: table(&plan, style), code }) }
+}
+
+pub(super) fn table(plan: &Plan, style: Style) -> String {
+    let mut rows = Vec::new();
+    for rollout in &plan.rollouts {
+        for step in &rollout.steps {
+            rows.push(vec![
+                Cell::new(step.unit.as_str()),
+                Cell::new(rollout.reference().to_string()),
+                Cell::new(step.old.manifest.short()),
+                Cell::new(rollout.new.manifest.short()),
+                Cell::new("update available").tone(Tone::Notice),
+            ]);
+        }
+    }
+    let updates = rows.len();
+    rows.extend(plan.skipped.iter().map(skipped));
+    if rows.is_empty() {
+        let mut text = String::from(
+            "No running container has the label io.containers.autoupdate: nothing to keep up to date.\n",
+        );
+        problems(&mut text, &plan.problems);
+        return text;
+    }
+    let mut text = render(&COLUMNS, &rows, style.terminal);
+    let failed = plan.skipped.iter().filter(|skipped| skipped.reason.is_error()).count();
+    let current = plan.skipped.iter().filter(|skipped| skipped.reason == Reason::UpToDate).count();
+    let _ = write!(text, "\n{} available, {current} up to date", count(updates, "update"));
+    if failed > 0 {
+        let _ = write!(text, ", {failed} could not be checked");
+    }
+    text.push_str(".\n");
+    if updates > 0 {
+        text.push_str("\"updaterctl update\" does it now.\n");
+    }
+    problems(&mut text, &plan.problems);
+    text
+}
+
+/// The row of a container that is left as it is.
+pub(super) fn skipped(skipped: &Skipped) -> Vec<Cell> {
+    let tone = match &skipped.reason {
+        Reason::UpToDate => Tone::Good,
+        Reason::Disabled | Reason::Pinned => Tone::Faint,
+        reason if reason.is_error() => Tone::Bad,
+        _ => Tone::Notice,
+    };
+    let available = match &skipped.reason {
+        Reason::Quarantined { manifest, .. } => manifest.short(),
+        _ => String::new(),
+    };
+    let unit = match &skipped.unit {
+        Some(unit) => unit.to_string(),
+        None => format!("({})", skipped.container),
+    };
+    vec![
+        Cell::new(unit),
+        Cell::new(skipped.reference.to_string()),
+        Cell::new(skipped.image.manifest.short()),
+        Cell::new(available),
+        Cell::new(skipped.reason.to_string()).tone(tone),
+    ]
+}

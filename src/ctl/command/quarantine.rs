@@ -1,0 +1,74 @@
+//! `updaterctl quarantine`
+
+use std::fmt::Write as _;
+
+use super::{Output, Style, count, json};
+use crate::ctl::Error;
+use crate::ctl::access::{Access, Embedded};
+use crate::ctl::args;
+use crate::ctl::exit;
+use crate::ctl::table::{Cell, Column, render};
+use crate::plan::Quarantined;
+
+const COLUMNS: [Column; 5] = [
+    Column::flexible("REPOSITORY", 16),
+    Column::fixed("DIGEST"),
+    Column::fixed("SINCE"),
+    Column::flexible("UNIT", 12),
+    Column::flexible("WHY", 12),
+];
+
+pub(super) async fn run<E: Embedded>(
+    command: &args::Quarantine,
+    access: &Access<E>,
+    style: Style,
+) -> Result<Output, Error> {
+    match command {
+        args::Quarantine::List => {
+            let held = access.quarantine().await?;
+            if style.json {
+                return json(&held, exit::DONE);
+            }
+            Ok(Output { text: list(&held, style), code: exit::DONE })
+        }
+        args::Quarantine::Clear(clear) => {
+            let cleared = access.clear_quarantine(clear.image.as_deref()).await?;
+            // To clear what is not there is most likely a slip of the finger.
+            let missed = cleared.is_empty() && clear.image.is_some();
+            let code = if missed { exit::FAILED } else { exit::DONE };
+            if style.json {
+                return json(&cleared, code);
+            }
+            let mut text = String::new();
+            for held in &cleared {
+                let _ = writeln!(text, "{}@{}", held.repository, held.manifest);
+            }
+            match &clear.image {
+                Some(image) if missed => {
+                    let _ = writeln!(text, "Nothing quarantined is named {image:?}.");
+                }
+                _ => {
+                    let _ = writeln!(text, "{} cleared.", count(cleared.len(), "image"));
+                }
+            }
+            Ok(Output { text, code })
+        }
+    }
+}
+
+pub(super) fn list(held: &[Quarantined], style: Style) -> String {
+    if held.is_empty() {
+        return "Nothing is quarantined.\n".into();
+    }
+    let row = |held: &Quarantined| {
+        vec![
+            Cell::new(held.repository.as_str()),
+            Cell::new(held.manifest.short()),
+            Cell::new(format!("{:.0}", held.since)),
+            Cell::new(held.unit.as_str()),
+            Cell::new(held.cause.as_str()),
+        ]
+    };
+    let rows: Vec<_> = held.iter().map(row).collect();
+    render(&COLUMNS, &rows, style.terminal)
+}

@@ -1,0 +1,217 @@
+use super::*;
+use crate::ctl::exit;
+use crate::ctl::remote::Properties;
+use crate::daemon::api::{Standing, UnitStatus};
+use crate::model::{
+    Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Platform, Policy,
+};
+use crate::plan::decide::Skipped;
+use crate::plan::{Plan, Quarantined, Reason, Rollout, Step};
+use crate::update::{Entry, Outcome, OutcomeKind, Report};
+
+fn style(width: usize) -> Style {
+    Style {
+        terminal: Terminal { width: Some(width), colour: false },
+        json: false,
+        now: Timestamp::from_second(1_800_000_000).unwrap(),
+    }
+}
+
+fn image(name: &str) -> ImageIdentity {
+    ImageIdentity {
+        target: Digest::of(name.as_bytes()),
+        manifest: Digest::of(name.as_bytes()),
+        platform: Platform { os: "linux".into(), architecture: "amd64".into(), variant: None },
+    }
+}
+
+fn source() -> ImageSource {
+    ImageSource {
+        reference: "registry.example:5000/team/app:stable".parse().unwrap(),
+        authfile: None,
+    }
+}
+
+fn skipped(unit: Option<&str>, reason: Reason) -> Skipped {
+    Skipped {
+        unit: unit.map(|unit| unit.parse().unwrap()),
+        container: "systemd-db".into(),
+        reference: "registry.example:5000/db:16".parse().unwrap(),
+        image: image("db"),
+        reason,
+    }
+}
+
+fn plan() -> Plan {
+    Plan {
+        made_at: Timestamp::UNIX_EPOCH,
+        rollouts: vec![Rollout {
+            source: source(),
+            engine: EngineKind::Native,
+            policy: Policy::Registry,
+            new: image("v2"),
+            moves_tag: true,
+            settled: vec![],
+            steps: vec![Step {
+                unit: "app.service".parse().unwrap(),
+                containers: vec!["app".into()],
+                old: image("v1"),
+            }],
+        }],
+        skipped: vec![
+            skipped(Some("db.service"), Reason::UpToDate),
+            skipped(
+                Some("web.service"),
+                Reason::Quarantined {
+                    manifest: Digest::of(b"v3"),
+                    since: Timestamp::UNIX_EPOCH,
+                    cause: "the service died and systemd restarted it (3 times)".into(),
+                },
+            ),
+            skipped(None, Reason::NoUnit),
+        ],
+        problems: vec![],
+    }
+}
+
+fn outcome(result: OutcomeKind, detail: &str) -> Outcome {
+    Outcome {
+        unit: "app.service".parse().unwrap(),
+        reference: source().reference,
+        old: Digest::of(b"v1"),
+        new: Digest::of(b"v2"),
+        result,
+        detail: detail.into(),
+        elapsed_ms: 75_300,
+    }
+}
+
+fn report(outcomes: Vec<Outcome>) -> Report {
+    Report {
+        outcomes,
+        skipped: vec![skipped(Some("db.service"), Reason::UpToDate)],
+        problems: vec![],
+    }
+}
+
+fn entry(result: OutcomeKind, detail: &str, ended: i64) -> Entry {
+    Entry {
+        ended: Timestamp::from_second(ended).unwrap(),
+        trigger: "schedule".into(),
+        outcome: outcome(result, detail),
+    }
+}
+
+#[test]
+fn a_check_on_a_narrow_and_a_wide_terminal() {
+    insta::assert_snapshot!("check-80", check::table(&plan(), style(80)));
+    insta::assert_snapshot!("check-140", check::table(&plan(), style(140)));
+}
+
+#[test]
+fn a_report_says_what_happened_and_why() {
+    let report = report(vec![
+        outcome(OutcomeKind::Updated, ""),
+        outcome(OutcomeKind::RolledBack, "the unit is failed (failed), result exit-code"),
+    ]);
+    insta::assert_snapshot!("update", update::text(&report, style(100)));
+}
+
+#[test]
+fn a_status_has_the_service_and_the_units() {
+    let status = |unit: &str, standing, detail: &str, last| UnitStatus {
+        unit: Some(unit.parse().unwrap()),
+        container: "app".into(),
+        engine: EngineKind::Native,
+        policy: "registry".into(),
+        reference: source().reference,
+        image: Digest::of(b"v1"),
+        standing,
+        detail: detail.into(),
+        last,
+    };
+    let units = [
+        status(
+            "app.service",
+            Standing::Followed,
+            "",
+            Some(entry(OutcomeKind::Updated, "", 1_800_000_000 - 7260)),
+        ),
+        status("db.service", Standing::CheckFailing, "registry.example:5000: timed out", None),
+    ];
+    let properties = Properties {
+        version: "0.1.0".into(),
+        state: "idle".into(),
+        last_check: "2027-01-15T08:00:00Z".into(),
+        next_check: "2027-01-15T09:00:00Z".into(),
+    };
+    insta::assert_snapshot!("status", status::text(Some(&properties), &units, style(100)));
+    insta::assert_snapshot!("status-stopped", status::text(None, &[], style(100)));
+}
+
+#[test]
+fn a_history_is_newest_first_as_it_came() {
+    let entries = [
+        entry(OutcomeKind::RolledBack, "the unit is failed", 1_799_999_000),
+        entry(OutcomeKind::Updated, "", 1_799_990_000),
+    ];
+    insta::assert_snapshot!("history", history::table(&entries, style(140)));
+}
+
+#[test]
+fn a_quarantine_names_its_cause() {
+    let held = Quarantined {
+        repository: "registry.example/app".into(),
+        manifest: Digest::of(b"v3"),
+        since: Timestamp::UNIX_EPOCH,
+        unit: "app.service".parse().unwrap(),
+        cause: "the service died".into(),
+    };
+    insta::assert_snapshot!("quarantine", quarantine::list(&[held], style(100)));
+}
+
+#[test]
+fn ages_and_durations_read_well() {
+    let now = Timestamp::from_second(1_000_000).unwrap();
+    let ago = |seconds: i64| age(Timestamp::from_second(1_000_000 - seconds).unwrap(), now);
+    assert_eq!([ago(-5), ago(1), ago(59)], ["0 seconds ago", "1 second ago", "59 seconds ago"]);
+    assert_eq!([ago(60), ago(7199), ago(86_400 * 3)], ["1 minute ago", "1 hour ago", "3 days ago"]);
+    assert_eq!([took(0), took(12_345), took(75_300)], ["0.0s", "12.3s", "1m 15s"]);
+}
+
+#[test]
+fn the_gravest_result_is_the_exit_code() {
+    let of = |kinds: &[OutcomeKind]| {
+        exit::of_report(&report(kinds.iter().map(|kind| outcome(*kind, "")).collect()))
+    };
+    use OutcomeKind::{Failed, NeedsOperator, RolledBack, Stopped, Updated};
+    assert_eq!(of(&[]), exit::DONE);
+    assert_eq!(of(&[Updated, Stopped]), exit::DONE);
+    assert_eq!(of(&[Updated, Failed]), exit::PARTLY);
+    assert_eq!(of(&[RolledBack, Failed]), exit::ROLLED_BACK);
+    assert_eq!(of(&[RolledBack, NeedsOperator]), exit::NEEDS_OPERATOR);
+    let failure = Failure::new(FailureKind::Unreachable, "no route");
+    let unchecked = Report {
+        outcomes: vec![],
+        skipped: vec![skipped(Some("a.service"), Reason::CheckFailed { failure })],
+        problems: vec![],
+    };
+    assert_eq!(exit::of_report(&unchecked), exit::PARTLY);
+    assert_eq!(exit::of_plan(&plan()), exit::PARTLY, "a container has no unit");
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish]
+    {
+        assert!(completions::shell(shell).text.contains("quarantine"), "{shell}");
+    }
+}
+
+#[test]
+fn the_manual_page_is_the_one_in_the_tree() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/man/updaterctl.1");
+    let written = std::fs::read_to_string(path).unwrap();
+    let made = completions::manual().unwrap().text;
+    assert_eq!(made, written, "make it anew: updaterctl man > docs/man/updaterctl.1");
+}

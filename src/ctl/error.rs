@@ -1,0 +1,37 @@
+//! What a command that failed says: one line, and a hint on what to do next.
+
+use crate::daemon::api;
+
+/// Why a command could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Service(#[from] api::Error),
+    /// The service is there but does not answer as it should.
+    #[error("{message}")]
+    Bus { message: String, hint: &'static str },
+    #[error("cannot write to standard output")]
+    Output(#[from] std::io::Error),
+    #[error("cannot write JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Error {
+    /// What to do next, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Service(api::Error::Busy(_)) => {
+                Some("wait until it has ended; \"updaterctl status\" shows what is being updated")
+            }
+            Self::Bus { hint, .. } => Some(hint),
+            Self::Service(_) | Self::Output(_) | Self::Json(_) => None,
+        }
+    }
+
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Service(error) => super::exit::of_error(error),
+            _ => super::exit::FAILED,
+        }
+    }
+}

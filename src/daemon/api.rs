@@ -1,0 +1,94 @@
+//! What the service offers, whoever does it: the daemon for its callers, the D-Bus client for
+//! `updaterctl`, or this very process where there is no service ([`super::pass::Pass`]).
+#![allow(async_fn_in_trait, reason = "used generically on one thread only")]
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Digest, EngineKind, Failure, Reference, UnitName};
+use crate::plan::{Plan, Quarantined};
+use crate::update::{Entry, Report, Trigger};
+
+/// Why an operation of the service could not be done at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Another process holds the pass lock.
+    #[error("{0}")]
+    Busy(String),
+    /// The arguments make no sense to the service.
+    #[error("{0}")]
+    InvalidArguments(String),
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure.message)
+    }
+}
+
+/// The operations of the service.
+pub trait Api {
+    /// What an update of everything would do, and for everything else why not. Changes nothing.
+    async fn check(&self) -> Result<Plan, Error>;
+
+    /// Brings `units` (empty: all) up to date.
+    async fn update(&self, units: &[UnitName], trigger: Trigger) -> Result<Report, Error>;
+
+    /// The containers with the update label, as they are now. Asks no registry.
+    async fn units(&self) -> Result<Vec<UnitStatus>, Error>;
+
+    /// At most `limit` ends of updates, newest first; of one unit where one is named.
+    async fn history(&self, unit: Option<&UnitName>, limit: usize) -> Result<Vec<Entry>, Error>;
+
+    /// The images that are not tried again on this host.
+    async fn quarantine(&self) -> Result<Vec<Quarantined>, Error>;
+
+    /// Ends quarantines: those of a digest (or its beginning, 12 digits at least) or of a
+    /// repository, or all for `None`. Returns what was ended.
+    async fn clear_quarantine(&self, what: Option<&str>) -> Result<Vec<Quarantined>, Error>;
+}
+
+/// How a container stands, as far as it is known without asking a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// It is checked at each pass.
+    Followed,
+    /// A rollout is under way.
+    Updating,
+    /// The registry's answer to the last check was a failure.
+    CheckFailing,
+    /// Its last update was taken back.
+    RolledBack,
+    /// Its last update needs an operator.
+    NeedsOperator,
+    /// Its policy is `disabled`.
+    Disabled,
+    /// Its reference names a digest.
+    Pinned,
+    /// Its label's value names no policy.
+    InvalidPolicy,
+    /// No systemd unit owns it.
+    NoUnit,
+}
+
+/// One container that carries the update label.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitStatus {
+    pub unit: Option<UnitName>,
+    pub container: String,
+    pub engine: EngineKind,
+    /// The policy, or what the label says where that is none.
+    pub policy: String,
+    pub reference: Reference,
+    /// The platform manifest it runs.
+    pub image: Digest,
+    pub standing: Standing,
+    /// Why, where there is a why.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// The unit's last update.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Entry>,
+}

@@ -1,0 +1,178 @@
+//! The real edges of this host, put together for a pass.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use zbus::Connection;
+
+use super::flight::{Braked, Connect, Flight};
+use super::observe::Observers;
+use super::pass::Pass;
+use super::schedule::Interval;
+use crate::config::{Schedule, Scope, Settings};
+use crate::engine::native::Native;
+use crate::ledger::Ledger;
+use crate::model::Failure;
+use crate::registry;
+use crate::store::{Store, containers::Records};
+use crate::systemd;
+use crate::update::Options;
+use crate::update::port::{Clock, World};
+
+/// The ports of this host, or of one user on it.
+pub struct Host {
+    registry: registry::Client,
+    engine: Native<registry::Client>,
+    manager: Braked<Bus>,
+    ledger: Ledger,
+    clock: SystemClock,
+    observers: Observers,
+}
+
+impl World for Host {
+    type Registry = registry::Client;
+    type Engine = Native<registry::Client>;
+    type Manager = Braked<Bus>;
+    type Ledger = Ledger;
+    type Clock = SystemClock;
+    type Observer = Observers;
+
+    fn registry(&self) -> &Self::Registry {
+        &self.registry
+    }
+
+    fn engine(&self) -> &Self::Engine {
+        &self.engine
+    }
+
+    fn manager(&self) -> &Self::Manager {
+        &self.manager
+    }
+
+    fn ledger(&self) -> &Self::Ledger {
+        &self.ledger
+    }
+
+    fn clock(&self) -> &Self::Clock {
+        &self.clock
+    }
+
+    fn observer(&self) -> &Self::Observer {
+        &self.observers
+    }
+}
+
+/// Where systemd's manager is asked.
+#[derive(Debug)]
+pub struct Bus {
+    scope: Scope,
+    /// A connection that is there already; else one is made when it is needed.
+    connection: Option<Connection>,
+    restart_timeout: Duration,
+}
+
+impl Connect for Bus {
+    type Manager = systemd::Manager;
+
+    async fn connect(&self) -> Result<systemd::Manager, Failure> {
+        let connection = match &self.connection {
+            Some(connection) => connection.clone(),
+            None => connect(self.scope).await?,
+        };
+        Ok(systemd::Manager::new(&connection, self.restart_timeout).await?)
+    }
+}
+
+/// Connects to the bus that the scope's manager is on.
+///
+/// # Errors
+/// Where there is none.
+pub async fn connect(scope: Scope) -> Result<Connection, systemd::Error> {
+    let (bus, result) = match scope {
+        Scope::System => ("system", Connection::system().await),
+        Scope::User => ("session", Connection::session().await),
+    };
+    result.map_err(|source| systemd::Error::Connect { bus, source })
+}
+
+/// The time as it is.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// Puts a pass together. `connection` is the bus that the caller is on already; `observers` hear
+/// of everything; `program` is what others are told while this process holds the pass lock.
+///
+/// # Errors
+/// Where registries.conf or the store cannot be read.
+pub fn open(
+    scope: Scope,
+    settings: &Settings,
+    connection: Option<Connection>,
+    observers: Observers,
+    program: &'static str,
+) -> Result<Pass<Host>, Failure> {
+    let client = || {
+        let options = registry::Options::default();
+        registry::Client::new(&options).map_err(Failure::from)
+    };
+    let store = Store::open(&settings.paths.state)?;
+    let records = Records::open(&settings.paths.run);
+    let flight = Flight::default();
+    let bus = Bus { scope, connection, restart_timeout: settings.restart_timeout };
+    let host = Host {
+        registry: client()?,
+        engine: Native::new(store, records, client()?),
+        manager: Braked::new(bus, flight.clone()),
+        ledger: Ledger::new(&settings.paths.state.join("ledger")),
+        clock: SystemClock::default(),
+        observers: observers.with(flight.clone()),
+    };
+    Ok(Pass::new(host, options(settings), settings.paths.run.clone(), program, flight))
+}
+
+fn options(settings: &Settings) -> Options {
+    let mut options = Options {
+        checks_in_flight: settings.checks_in_flight,
+        settle: settings.settle,
+        rollback: settings.rollback,
+        backoff_max: settings.backoff_max,
+        units: BTreeMap::new(),
+    };
+    for (unit, own) in &settings.units {
+        let unit = options.units.entry(unit.clone()).or_default();
+        unit.settle = own.settle;
+        unit.rollback = own.rollback;
+    }
+    options
+}
+
+/// When the daemon makes passes by itself; `None` where a timer unit decides.
+pub fn interval(settings: &Settings) -> Option<Interval> {
+    match settings.schedule {
+        Schedule::Interval { every, jitter } => Some(Interval { every, jitter }),
+        Schedule::Timer => None,
+    }
+}

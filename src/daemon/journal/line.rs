@@ -1,0 +1,62 @@
+//! One event as one line for people.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::update::{Event, EventKind};
+
+/// `app.service: updated registry.example/app:1 from 0123456789ab to ba9876543210 in 12s`.
+pub fn line(event: &Event) -> String {
+    let mut text = String::new();
+    if let Some(unit) = &event.unit {
+        let _ = write!(text, "{unit}: ");
+    }
+    text.push_str(phrase(event.kind));
+    if let Some(reference) = &event.reference {
+        let _ = write!(text, " {reference}");
+    }
+    match (&event.old, &event.new) {
+        (Some(old), Some(new)) => {
+            let _ = write!(text, " from {} to {}", old.short(), new.short());
+        }
+        (None, Some(digest)) | (Some(digest), None) => {
+            let _ = write!(text, " ({})", digest.short());
+        }
+        (None, None) => {}
+    }
+    if let Some(elapsed) = event.elapsed_ms {
+        let _ = write!(text, " after {}", humantime::format_duration(rounded(elapsed)));
+    }
+    if !event.detail.is_empty() {
+        let _ = write!(text, ": {}", event.detail);
+    }
+    text
+}
+
+/// Tenths of a second below ten, whole seconds above.
+fn rounded(milliseconds: u64) -> Duration {
+    let step = if milliseconds < 10_000 { 100 } else { 1000 };
+    Duration::from_millis(milliseconds / step * step)
+}
+
+fn phrase(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::CheckFailed => "could not check",
+        EventKind::Misconfigured => "cannot be updated:",
+        EventKind::Problem => "problem",
+        EventKind::UpdateAvailable => "update available for",
+        EventKind::Staging => "pulling",
+        EventKind::Staged => "pulled",
+        EventKind::Restarting => "restarting for",
+        EventKind::Verifying => "waiting until it has settled on",
+        EventKind::Updated => "updated",
+        EventKind::RollingBack => "update failed, putting the old image back:",
+        EventKind::RolledBack => "rolled back",
+        EventKind::UpdateFailed => "update failed:",
+        EventKind::StoppedMeanwhile => "stopped meanwhile, left alone:",
+        EventKind::NeedsOperator => "needs an operator:",
+        EventKind::Quarantined => "quarantined",
+        EventKind::Suspended => "suspended until the next start:",
+        EventKind::Resumed => "taking up the interrupted update of",
+    }
+}

@@ -1,0 +1,138 @@
+//! Who hears of a pass's events: the journal, the bus, systemd's status line.
+
+use tokio::sync::mpsc;
+
+use super::bus::{Change, Signal};
+use super::journal;
+use crate::config::Scope;
+use crate::systemd::notify;
+use crate::update::port::Observer;
+use crate::update::{Event, EventKind};
+
+/// Tells each event to several observers, in order.
+#[derive(Default)]
+pub struct Observers(Vec<Box<dyn Observer>>);
+
+impl Observers {
+    /// These and one more.
+    #[must_use]
+    pub fn with(mut self, observer: impl Observer + 'static) -> Self {
+        self.0.push(Box::new(observer));
+        self
+    }
+}
+
+impl Observer for Observers {
+    fn event(&self, event: &Event) {
+        for observer in &self.0 {
+            observer.event(event);
+        }
+    }
+}
+
+/// Writes every event into the journal.
+#[derive(Debug, Clone, Copy)]
+pub struct Journal(pub Scope);
+
+impl Observer for Journal {
+    fn event(&self, event: &Event) {
+        journal::record(self.0, event);
+    }
+}
+
+/// Shows what is being done in `systemctl status`.
+#[derive(Debug, Clone, Copy)]
+pub struct StatusLine;
+
+impl Observer for StatusLine {
+    fn event(&self, event: &Event) {
+        let shown = matches!(
+            event.kind,
+            EventKind::Staging
+                | EventKind::Restarting
+                | EventKind::Verifying
+                | EventKind::RollingBack
+                | EventKind::Resumed
+        );
+        if shown {
+            notify::status(&journal::line(event));
+        }
+    }
+}
+
+/// Makes D-Bus signals of events.
+#[derive(Debug, Clone)]
+pub struct Signals(pub mpsc::UnboundedSender<Signal>);
+
+impl Observer for Signals {
+    fn event(&self, event: &Event) {
+        for signal in signals(event) {
+            // The receiver is gone only when the process is about to end.
+            let _ = self.0.send(signal);
+        }
+    }
+}
+
+fn signals(event: &Event) -> Vec<Signal> {
+    let text = |value: Option<String>| value.unwrap_or_default();
+    let change = || Change {
+        unit: text(event.unit.as_ref().map(ToString::to_string)),
+        reference: text(event.reference.as_ref().map(ToString::to_string)),
+        old: text(event.old.as_ref().map(ToString::to_string)),
+        new: text(event.new.as_ref().map(ToString::to_string)),
+    };
+    let finished = || {
+        journal::outcome(event.kind).map(|outcome| Signal::UpdateFinished {
+            change: change(),
+            outcome: outcome.to_owned(),
+            detail: event.detail.clone(),
+        })
+    };
+    match event.kind {
+        EventKind::UpdateAvailable => vec![Signal::UpdateAvailable(change())],
+        EventKind::Restarting => vec![Signal::UpdateStarted(change())],
+        EventKind::RolledBack => {
+            let back = Signal::RolledBack { change: change(), cause: event.detail.clone() };
+            [Some(back), finished()].into_iter().flatten().collect()
+        }
+        EventKind::Updated
+        | EventKind::UpdateFailed
+        | EventKind::StoppedMeanwhile
+        | EventKind::NeedsOperator
+        | EventKind::Suspended => finished().into_iter().collect(),
+        EventKind::CheckFailed
+        | EventKind::Misconfigured
+        | EventKind::Problem
+        | EventKind::Staging
+        | EventKind::Staged
+        | EventKind::Verifying
+        | EventKind::RollingBack
+        | EventKind::Quarantined
+        | EventKind::Resumed => vec![],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(kind: EventKind) -> Vec<Signal> {
+        signals(&Event { unit: Some("app.service".parse().unwrap()), ..Event::new(kind) })
+    }
+
+    #[test]
+    fn a_rollback_is_two_signals() {
+        let [Signal::RolledBack { .. }, Signal::UpdateFinished { change, outcome, .. }] =
+            &of(EventKind::RolledBack)[..]
+        else {
+            panic!("{:?}", of(EventKind::RolledBack));
+        };
+        assert_eq!((change.unit.as_str(), outcome.as_str()), ("app.service", "rolled-back"));
+    }
+
+    #[test]
+    fn steps_between_are_none() {
+        assert_eq!(of(EventKind::Verifying), []);
+        assert!(matches!(of(EventKind::Restarting)[..], [Signal::UpdateStarted(_)]));
+    }
+}

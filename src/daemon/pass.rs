@@ -1,0 +1,133 @@
+//! The operations of the service over the ports of one host: what the daemon does for its
+//! callers, and what `updaterctl` does by itself where there is no service.
+
+use std::path::PathBuf;
+
+use super::api::{Api, Error, UnitStatus};
+use super::flight::Flight;
+use super::run::Work;
+use super::units::{Known, statuses};
+use crate::ledger::{Ledger, PassLock, lock::LockError};
+use crate::model::UnitName;
+use crate::plan::{Plan, Quarantined};
+use crate::update::port::{Engine, Ledger as _, World};
+use crate::update::{Entry, Options, Report, Trigger, Updater};
+
+/// How far back a status looks for a unit's last update.
+const STATUS_HISTORY: usize = 2_000;
+
+/// The fewest hexadecimal digits that name a quarantined digest: as many as tables show.
+const DIGITS: usize = 12;
+
+/// Passes over one host's ports.
+pub struct Pass<W> {
+    updater: Updater<W>,
+    /// Where the pass lock lies.
+    run: PathBuf,
+    /// Who takes the lock, as others are told.
+    program: &'static str,
+    flight: Flight,
+}
+
+impl<W: World<Ledger = Ledger>> Pass<W> {
+    pub fn new(
+        world: W,
+        options: Options,
+        run: PathBuf,
+        program: &'static str,
+        flight: Flight,
+    ) -> Self {
+        Self { updater: Updater::new(world, options), run, program, flight }
+    }
+
+    fn lock(&self) -> Result<PassLock, Error> {
+        PassLock::try_acquire(&self.run, self.program).map_err(|error| match error {
+            LockError::Held(_) | LockError::HeldByUnknown => Error::Busy(error.to_string()),
+            LockError::Io { .. } => Error::Failed(crate::model::failure::chain(&error)),
+        })
+    }
+
+    fn ledger(&self) -> &Ledger {
+        self.updater.world().ledger()
+    }
+
+    /// Newest first.
+    fn entries(&self, limit: usize) -> Result<Vec<Entry>, Error> {
+        let mut entries = self.ledger().history(limit).map_err(failed)?;
+        entries.reverse();
+        Ok(entries)
+    }
+}
+
+fn failed(error: crate::ledger::Error) -> Error {
+    crate::model::Failure::from(error).into()
+}
+
+impl<W: World<Ledger = Ledger>> Api for Pass<W> {
+    async fn check(&self) -> Result<Plan, Error> {
+        Ok(self.updater.check(&[]).await?)
+    }
+
+    async fn update(&self, units: &[UnitName], trigger: Trigger) -> Result<Report, Error> {
+        let _lock = self.lock()?;
+        Ok(self.updater.update(units, trigger).await?)
+    }
+
+    async fn units(&self) -> Result<Vec<UnitStatus>, Error> {
+        let inventory = self.updater.world().engine().inventory().await?;
+        let known = Known {
+            memory: &self.ledger().memory()?,
+            in_flight: &self.ledger().in_flight().map_err(failed)?,
+            history: &self.entries(STATUS_HISTORY)?,
+        };
+        Ok(statuses(&inventory.containers, &known))
+    }
+
+    async fn history(&self, unit: Option<&UnitName>, limit: usize) -> Result<Vec<Entry>, Error> {
+        let Some(unit) = unit else { return self.entries(limit) };
+        let mut entries = self.entries(usize::MAX)?;
+        entries.retain(|entry| &entry.outcome.unit == unit);
+        entries.truncate(limit);
+        Ok(entries)
+    }
+
+    async fn quarantine(&self) -> Result<Vec<Quarantined>, Error> {
+        Ok(self.ledger().quarantine().map_err(failed)?.iter().cloned().collect())
+    }
+
+    async fn clear_quarantine(&self, what: Option<&str>) -> Result<Vec<Quarantined>, Error> {
+        let _lock = self.lock()?;
+        self.ledger()
+            .clear_quarantine(|held| what.is_none_or(|what| names(what, held)))
+            .map_err(failed)
+    }
+}
+
+/// Whether `what`, as a person wrote it, names the quarantined image: by its repository, its
+/// digest, or the beginning of that.
+fn names(what: &str, held: &Quarantined) -> bool {
+    let digits = what.strip_prefix("sha256:").unwrap_or(what);
+    held.repository == what || (digits.len() >= DIGITS && held.manifest.hex().starts_with(digits))
+}
+
+impl<W: World<Ledger = Ledger>> Work for Pass<W> {
+    async fn recover(&self) -> Result<Report, Error> {
+        // Without anything in flight there is nothing to lock for.
+        if self.ledger().in_flight().map_err(failed)?.is_empty() {
+            return Ok(Report { outcomes: vec![], skipped: vec![], problems: vec![] });
+        }
+        let _lock = self.lock()?;
+        Ok(self.updater.recover().await?)
+    }
+
+    fn wind_down(&self) {
+        self.flight.wind_down();
+    }
+
+    fn in_flight(&self) -> bool {
+        self.flight.in_flight()
+    }
+}
+
+#[cfg(test)]
+mod tests;

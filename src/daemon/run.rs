@@ -1,0 +1,427 @@
+//! The main loop: wake, make an idempotent pass, sleep; answer calls; reload; stop.
+//!
+//! What must not live here: signals of the operating system, the bus, disks, what a pass does.
+//! All are arguments, so that tests run the very same loop.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::{FutureExt, LocalBoxFuture};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use jiff::Timestamp;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::api::{Api, Error};
+use super::bus::{Activity, Properties, Signal};
+use super::journal::{self, message};
+use super::request::{Call, Request};
+use super::schedule::{self, Interval, Wake};
+use crate::systemd::notify;
+use crate::update::port::Clock;
+use crate::update::{Report, Trigger};
+
+/// How long a rollout in flight may go on after a request to stop. The unit's `TimeoutStopSec=`
+/// must be longer; what is not finished then is taken up at the next start.
+pub const STOP_GRACE: Duration = Duration::from_secs(45);
+
+/// How long a daemon without a schedule of its own waits for another call before it leaves.
+pub const IDLE: Duration = Duration::from_secs(30);
+
+/// What the loop asks of a pass beyond what callers can.
+#[expect(async_fn_in_trait, reason = "used generically on one thread only")]
+pub trait Work: Api {
+    /// Finishes or takes back what an earlier process left in flight.
+    async fn recover(&self) -> Result<Report, Error>;
+
+    /// From now on no rollout begins; one whose unit was restarted goes on.
+    fn wind_down(&self);
+
+    /// Whether a unit was restarted and its rollout has not ended.
+    fn in_flight(&self) -> bool;
+}
+
+/// What one reading of the configuration gives.
+#[derive(Debug)]
+pub struct Loaded<W> {
+    pub work: Rc<W>,
+    /// `None` where a timer unit decides.
+    pub interval: Option<Interval>,
+}
+
+/// Where the loop gets its orders from.
+#[derive(Debug)]
+pub struct Orders {
+    pub requests: mpsc::Receiver<Request>,
+    /// SIGHUP.
+    pub reload: mpsc::Receiver<()>,
+    /// SIGTERM or SIGINT.
+    pub stop: oneshot::Receiver<()>,
+}
+
+/// Why the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to, and nothing is in flight.
+    Stopped,
+    /// It was asked to; a rollout in flight is left for the next start.
+    StoppedInFlight,
+    /// Nothing to do, and no schedule of its own.
+    Idle,
+}
+
+/// The loop's surroundings.
+pub struct Daemon<'a, W, C> {
+    /// Reads the configuration again; an error is one line that says where it is bad.
+    pub reload: &'a dyn Fn() -> Result<Loaded<W>, String>,
+    pub clock: &'a C,
+    /// How often systemd hears that the loop turns; `None` where it does not ask.
+    pub watchdog: Option<Duration>,
+    /// Signals and properties for the bus.
+    pub signals: mpsc::UnboundedSender<Signal>,
+    /// In `0.0..1.0`.
+    pub random: &'a dyn Fn() -> f64,
+}
+
+/// What a finished job was.
+enum Done {
+    Pass { scheduled: bool, asked: bool },
+    Check { asked: bool },
+    Other,
+}
+
+type Jobs<'a> = FuturesUnordered<LocalBoxFuture<'a, Done>>;
+
+struct State<'d, W, C> {
+    daemon: &'d Daemon<'d, W, C>,
+    loaded: Loaded<W>,
+    /// Passes take turns, in the order in which they were asked for.
+    turn: Rc<Mutex<()>>,
+    passes: usize,
+    checks: usize,
+    recovering: Rc<Cell<bool>>,
+    scheduled: bool,
+    wake: Wake,
+    last_check: Option<Timestamp>,
+    /// Why the newest configuration is not in force.
+    rejected: Option<String>,
+}
+
+impl<W: Work, C: Clock> Daemon<'_, W, C> {
+    /// Runs until it is asked to stop, or has nothing to do. `release` gives the bus name back
+    /// and returns when all calls routed here before are in `orders.requests`.
+    pub async fn run<R: Future<Output = ()>>(
+        &self,
+        first: Loaded<W>,
+        mut orders: Orders,
+        release: impl FnOnce() -> R,
+    ) -> Ended {
+        let mut jobs: Jobs<'_> = FuturesUnordered::new();
+        let mut state = State::new(self, first);
+        jobs.push(state.recovery());
+        state.publish();
+        notify::ready();
+        let mut watchdog = Watchdog::new(self.watchdog);
+        loop {
+            let wake = state.next_wake();
+            tokio::select! {
+                biased;
+                _ = &mut orders.stop => {
+                    return state.stop(&mut jobs).await;
+                }
+                Some(()) = orders.reload.recv() => {
+                    notify::reloading();
+                    // The reason is in the status line and the journal.
+                    let _ = state.reload();
+                    notify::ready();
+                }
+                Some(done) = jobs.next(), if !jobs.is_empty() => state.done(&done),
+                Some(request) = orders.requests.recv() => jobs.push(state.accept(request)),
+                () = at(self.clock, wake.map(Wake::time)) => match wake {
+                    Some(Wake::PassAt(_)) => jobs.push(state.scheduled_pass()),
+                    _ => break,
+                },
+                () = watchdog.due() => notify::watchdog(),
+            }
+        }
+        notify::stopping();
+        notify::status("idle: leaving until the next call");
+        state.publish_as(Activity::Stopping);
+        release().await;
+        orders.requests.close();
+        while let Some(request) = orders.requests.recv().await {
+            jobs.push(state.accept(request));
+        }
+        while jobs.next().await.is_some() {}
+        Ended::Idle
+    }
+}
+
+/// Sleeps until `time`; for ever without one.
+async fn at<C: Clock>(clock: &C, time: Option<Timestamp>) {
+    match time {
+        Some(time) => clock.sleep(schedule::sleep(clock.now(), time)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ticks while the loop turns; a loop that hangs is killed by systemd.
+struct Watchdog(Option<tokio::time::Interval>);
+
+impl Watchdog {
+    fn new(period: Option<Duration>) -> Self {
+        // A period of zero would panic; systemd never asks for one.
+        Self(period.filter(|period| !period.is_zero()).map(tokio::time::interval))
+    }
+
+    async fn due(&mut self) {
+        match &mut self.0 {
+            Some(interval) => {
+                interval.tick().await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl<'d, W: Work, C: Clock> State<'d, W, C> {
+    fn new(daemon: &'d Daemon<'d, W, C>, loaded: Loaded<W>) -> Self {
+        let now = daemon.clock.now();
+        let wake = match loaded.interval {
+            Some(interval) => Wake::PassAt(interval.first(now, (daemon.random)())),
+            None => Wake::ExitAt(schedule::idle_exit(now, IDLE)),
+        };
+        Self {
+            daemon,
+            loaded,
+            turn: Rc::default(),
+            passes: 0,
+            checks: 0,
+            recovering: Rc::default(),
+            scheduled: false,
+            wake,
+            last_check: None,
+            rejected: None,
+        }
+    }
+
+    /// A busy daemon does not leave, and has one scheduled pass at a time.
+    fn next_wake(&self) -> Option<Wake> {
+        match self.wake {
+            Wake::PassAt(_) => (!self.scheduled).then_some(self.wake),
+            Wake::ExitAt(_) => (self.passes + self.checks == 0).then_some(self.wake),
+        }
+    }
+
+    fn recovery(&mut self) -> LocalBoxFuture<'d, Done>
+    where
+        W: 'd,
+    {
+        self.passes += 1;
+        self.recovering.set(true);
+        let (work, turn) = (Rc::clone(&self.loaded.work), Rc::clone(&self.turn));
+        let recovering = Rc::clone(&self.recovering);
+        async move {
+            let _turn = turn.lock().await;
+            if let Err(error) = work.recover().await {
+                journal::note(&message::PASS_FAILED, true, &format!("recovery failed: {error}"));
+            }
+            recovering.set(false);
+            Done::Pass { scheduled: false, asked: false }
+        }
+        .boxed_local()
+    }
+
+    fn scheduled_pass(&mut self) -> LocalBoxFuture<'d, Done>
+    where
+        W: 'd,
+    {
+        self.passes += 1;
+        self.scheduled = true;
+        let now = self.daemon.clock.now();
+        if let Some(interval) = self.loaded.interval {
+            self.wake = Wake::PassAt(interval.next(now, now, (self.daemon.random)()));
+        }
+        self.publish();
+        let (work, turn) = (Rc::clone(&self.loaded.work), Rc::clone(&self.turn));
+        async move {
+            let _turn = turn.lock().await;
+            let result = work.update(&[], Trigger::Schedule).await;
+            if let Err(error) = &result {
+                journal::note(&message::PASS_FAILED, true, &format!("pass failed: {error}"));
+            }
+            Done::Pass { scheduled: true, asked: result.is_ok() }
+        }
+        .boxed_local()
+    }
+
+    /// Turns a request into a job. Whoever asked may be gone when it is done.
+    fn accept(&mut self, request: Request) -> LocalBoxFuture<'d, Done>
+    where
+        W: 'd,
+    {
+        let Request { call, reply } = request;
+        if call == Call::Reload {
+            let result = self.reload().map(|()| "null".to_owned()).map_err(Error::Failed);
+            let _ = reply.send(result);
+            return async { Done::Other }.boxed_local();
+        }
+        match call {
+            Call::Check => self.checks += 1,
+            Call::Update { .. } => self.passes += 1,
+            _ => {}
+        }
+        self.publish();
+        let (work, turn) = (Rc::clone(&self.loaded.work), Rc::clone(&self.turn));
+        async move {
+            let is_check = call == Call::Check;
+            let is_pass = matches!(call, Call::Update { .. });
+            let changes = is_pass || matches!(call, Call::ClearQuarantine { .. });
+            let turn = if changes { Some(turn.lock().await) } else { None };
+            let answer = answer(&*work, call).await;
+            drop(turn);
+            let asked = answer.is_ok();
+            let _ = reply.send(answer);
+            match (is_check, is_pass) {
+                (true, _) => Done::Check { asked },
+                (_, true) => Done::Pass { scheduled: false, asked },
+                _ => Done::Other,
+            }
+        }
+        .boxed_local()
+    }
+
+    fn done(&mut self, done: &Done) {
+        let asked = match done {
+            Done::Pass { scheduled, asked } => {
+                self.passes -= 1;
+                self.scheduled &= !scheduled;
+                *asked
+            }
+            Done::Check { asked } => {
+                self.checks -= 1;
+                *asked
+            }
+            Done::Other => false,
+        };
+        let now = self.daemon.clock.now();
+        if asked {
+            self.last_check = Some(now);
+        }
+        if let Wake::ExitAt(_) = self.wake {
+            self.wake = Wake::ExitAt(schedule::idle_exit(now, IDLE));
+        }
+        self.publish();
+    }
+
+    /// Takes the new settings, or keeps the old ones and says why.
+    fn reload(&mut self) -> Result<(), String> {
+        match (self.daemon.reload)() {
+            Ok(loaded) => {
+                self.rejected = None;
+                let now = self.daemon.clock.now();
+                if loaded.interval != self.loaded.interval {
+                    self.wake = match loaded.interval {
+                        Some(interval) => Wake::PassAt(interval.next(
+                            self.last_check.unwrap_or(now),
+                            now,
+                            (self.daemon.random)(),
+                        )),
+                        None => Wake::ExitAt(schedule::idle_exit(now, IDLE)),
+                    };
+                }
+                self.loaded = loaded;
+                journal::note(&message::CONFIGURATION_LOADED, false, "configuration reloaded");
+                self.publish();
+                Ok(())
+            }
+            Err(reason) => {
+                let text = format!("configuration rejected, the old settings stay: {reason}");
+                journal::note(&message::CONFIGURATION_REJECTED, true, &text);
+                self.rejected = Some(text.clone());
+                self.publish();
+                Err(text)
+            }
+        }
+    }
+
+    /// Lets a rollout whose unit was restarted come to its end, for a while. Everything else can
+    /// be dropped at any point: it is written down before it is done.
+    async fn stop(&mut self, jobs: &mut Jobs<'d>) -> Ended {
+        notify::stopping();
+        notify::status("stopping");
+        self.publish_as(Activity::Stopping);
+        self.loaded.work.wind_down();
+        let deadline = tokio::time::sleep(STOP_GRACE);
+        tokio::pin!(deadline);
+        while self.loaded.work.in_flight() {
+            tokio::select! {
+                () = &mut deadline => return Ended::StoppedInFlight,
+                done = jobs.next() => if done.is_none() { break },
+            }
+        }
+        Ended::Stopped
+    }
+
+    fn activity(&self) -> Activity {
+        match (self.passes, self.checks) {
+            (0, 0) => Activity::Idle,
+            (0, _) => Activity::Checking,
+            _ if self.recovering.get() => Activity::Recovering,
+            _ => Activity::Updating,
+        }
+    }
+
+    fn publish(&self) {
+        self.publish_as(self.activity());
+        notify::status(&self.line());
+    }
+
+    fn publish_as(&self, activity: Activity) {
+        let next_check = match self.wake {
+            Wake::PassAt(time) => Some(time),
+            Wake::ExitAt(_) => None,
+        };
+        let properties = Properties { activity, last_check: self.last_check, next_check };
+        // The receiver is gone only when the process is about to end.
+        let _ = self.daemon.signals.send(Signal::Properties(properties));
+    }
+
+    /// The line for `systemctl status`.
+    fn line(&self) -> String {
+        let mut line = self.activity().as_str().to_owned();
+        if let Some(last) = self.last_check {
+            line.push_str(&format!("; last check {last:.0}"));
+        }
+        match self.wake {
+            Wake::PassAt(next) => line.push_str(&format!("; next check {next:.0}")),
+            Wake::ExitAt(_) => line.push_str("; checks are started by a timer"),
+        }
+        if let Some(rejected) = &self.rejected {
+            line.push_str("; ");
+            line.push_str(rejected);
+        }
+        line
+    }
+}
+
+/// Does what was asked; the answer is a JSON document.
+async fn answer<W: Work>(work: &W, call: Call) -> Result<String, Error> {
+    match call {
+        Call::Check => json(&work.check().await?),
+        Call::Update { units, trigger } => json(&work.update(&units, trigger).await?),
+        Call::ListUnits => json(&work.units().await?),
+        Call::History { unit, limit } => json(&work.history(unit.as_ref(), limit).await?),
+        Call::Quarantine => json(&work.quarantine().await?),
+        Call::ClearQuarantine { what } => json(&work.clear_quarantine(what.as_deref()).await?),
+        Call::Reload => Ok("null".into()),
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::Failed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! The program `updaterd`: signals of the operating system, configuration, bus; then the loop.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use super::args::Arguments;
+use super::bus::{NAME, Service, Signal};
+use super::host::{self, Host, SystemClock};
+use super::journal::{self, message};
+use super::observe::{Journal, Observers, Signals, StatusLine};
+use super::pass::Pass;
+use super::run::{Daemon, Ended, Loaded, Orders, Work as _};
+use crate::config::{self, Scope, Settings};
+use crate::model::Failure;
+use crate::model::failure::chain;
+use crate::systemd::notify;
+use crate::update::OutcomeKind;
+
+/// Calls that wait for the main loop; more wait in the bus.
+const QUEUE: usize = 64;
+
+/// Why the service could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("bad configuration")]
+    Configuration(#[source] config::Error),
+    #[error("cannot set the service up")]
+    Setup(#[source] Failure),
+    #[error("cannot connect to the bus")]
+    Bus(#[source] crate::systemd::Error),
+    #[error("cannot offer the service on the bus")]
+    Serve(#[source] zbus::Error),
+    #[error("cannot take the name {NAME}: does another updaterd run?")]
+    Name(#[source] zbus::Error),
+    #[error("the bus went away")]
+    BusLost,
+    #[error("cannot listen for signals")]
+    Signals(#[source] std::io::Error),
+    #[error("recovery failed")]
+    Recovery(#[source] super::api::Error),
+    #[error("some interrupted update could not be brought to an end; see \"updaterctl history\"")]
+    NotRecovered,
+}
+
+/// Does what the command line says, until it is done or asked to stop.
+///
+/// # Errors
+/// Where it could not start, or lost the bus.
+pub async fn start(arguments: Arguments) -> Result<(), Error> {
+    let scope = arguments.scope();
+    let settings = config::load(scope).map_err(Error::Configuration)?;
+    if arguments.check_config {
+        return Ok(());
+    }
+    if arguments.recover_only {
+        recover(scope, &settings).await
+    } else {
+        serve(scope, &settings).await
+    }
+}
+
+/// `updaterd --recover-only`
+async fn recover(scope: Scope, settings: &Settings) -> Result<(), Error> {
+    let observers = Observers::default().with(Journal(scope));
+    let pass = host::open(scope, settings, None, observers, "updaterd --recover-only")
+        .map_err(Error::Setup)?;
+    let report = pass.recover().await.map_err(Error::Recovery)?;
+    let unfinished = report.has(OutcomeKind::NeedsOperator) || report.has(OutcomeKind::Suspended);
+    if unfinished { Err(Error::NotRecovered) } else { Ok(()) }
+}
+
+async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
+    let (stop, reload) = (listen_for_stop()?, listen_for_reload()?);
+    let connection = host::connect(scope).await.map_err(Error::Bus)?;
+    let (request_sender, requests) = mpsc::channel(QUEUE);
+    let (signal_sender, signals) = mpsc::unbounded_channel();
+    let opened = |settings: &Settings| -> Result<Loaded<Pass<Host>>, Failure> {
+        let observers = Observers::default()
+            .with(Journal(scope))
+            .with(StatusLine)
+            .with(Signals(signal_sender.clone()));
+        let connection = Some(connection.clone());
+        let pass = host::open(scope, settings, connection, observers, "updaterd")?;
+        Ok(Loaded { work: Rc::new(pass), interval: host::interval(settings) })
+    };
+    let reloaded = || {
+        let settings = config::load(scope).map_err(|error| chain(&error))?;
+        opened(&settings).map_err(|failure| failure.message)
+    };
+    let first = opened(settings).map_err(Error::Setup)?;
+    let service = Service::serve(connection.clone(), request_sender).await.map_err(Error::Serve)?;
+    let service = Arc::new(service);
+    service.take_name().await.map_err(Error::Name)?;
+    let emitter = tokio::spawn(emit(Arc::clone(&service), signals));
+    let daemon = Daemon {
+        reload: &reloaded,
+        clock: &SystemClock::default(),
+        watchdog: notify::watchdog_interval(),
+        signals: signal_sender.clone(),
+        random: &fastrand::f64,
+    };
+    let orders = Orders { requests, reload, stop };
+    let release = || async {
+        if let Err(error) = service.release_name().await {
+            tracing::warn!(target: "updaterd", "cannot release {NAME}, ignoring: {error}");
+        }
+    };
+    let ended = tokio::select! {
+        ended = daemon.run(first, orders, release) => Ok(ended),
+        () = connection.closed() => Err(Error::BusLost),
+    };
+    emitter.abort();
+    if ended? == Ended::StoppedInFlight {
+        let text = "stopped while an update was in flight: it is taken up at the next start";
+        journal::note(&message::SUSPENDED, true, text);
+    }
+    Ok(())
+}
+
+/// Sends what the loop and the pass tell, in order.
+async fn emit(service: Arc<Service>, mut signals: mpsc::UnboundedReceiver<Signal>) {
+    while let Some(signal) = signals.recv().await {
+        if let Err(error) = service.emit(&signal).await {
+            tracing::warn!(target: "updaterd", "cannot send a signal on the bus, ignoring: {error}");
+        }
+    }
+}
+
+/// SIGTERM and SIGINT.
+fn listen_for_stop() -> Result<oneshot::Receiver<()>, Error> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    let (sender, stop) = oneshot::channel();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        let _ = sender.send(());
+    });
+    Ok(stop)
+}
+
+/// SIGHUP; several while one is served are one.
+fn listen_for_reload() -> Result<mpsc::Receiver<()>, Error> {
+    let mut hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
+    let (sender, reload) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            let _ = sender.try_send(());
+        }
+    });
+    Ok(reload)
+}

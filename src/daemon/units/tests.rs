@@ -1,0 +1,103 @@
+use jiff::Timestamp;
+
+use super::*;
+use crate::model::{
+    Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Platform,
+};
+use crate::plan::Backoff;
+use crate::update::Outcome;
+
+fn image(name: &[u8]) -> ImageIdentity {
+    ImageIdentity {
+        target: Digest::of(name),
+        manifest: Digest::of(name),
+        platform: Platform::host(),
+    }
+}
+
+fn container(unit: Option<&str>, label: &str, reference: &str) -> Container {
+    Container {
+        id: "a".repeat(64).parse().unwrap(),
+        name: unit.unwrap_or("stray").trim_end_matches(".service").into(),
+        engine: EngineKind::Native,
+        unit: unit.map(|unit| unit.parse().unwrap()),
+        policy: Policy::from_label(label),
+        source: ImageSource { reference: reference.parse().unwrap(), authfile: None },
+        image: image(b"v1"),
+    }
+}
+
+fn ended(result: OutcomeKind) -> Entry {
+    Entry {
+        ended: Timestamp::UNIX_EPOCH,
+        trigger: "schedule".into(),
+        outcome: Outcome {
+            unit: "app.service".parse().unwrap(),
+            reference: "registry.example/app:1".parse().unwrap(),
+            old: image(b"v1").manifest,
+            new: image(b"v2").manifest,
+            result,
+            detail: "it crashed".into(),
+            elapsed_ms: 1,
+        },
+    }
+}
+
+fn of(containers: &[Container], history: &[Entry], memory: &Memory) -> Vec<Standing> {
+    let known = Known { memory, in_flight: &[], history };
+    statuses(containers, &known).iter().map(|status| status.standing).collect()
+}
+
+fn app() -> Container {
+    container(Some("app.service"), "registry", "registry.example/app:1")
+}
+
+#[test]
+fn the_label_and_the_unit_come_first() {
+    let pinned = format!("registry.example/db@{}", Digest::of(b"db"));
+    let containers = [
+        container(None, "registry", "registry.example/x:1"),
+        container(Some("d.service"), "disabled", "registry.example/x:1"),
+        container(Some("c.service"), "always", "registry.example/x:1"),
+        container(Some("b.service"), "registry", &pinned),
+        container(Some("a.service"), "local", "registry.example/x:1"),
+    ];
+    let found = of(&containers, &[], &Memory::default());
+    assert_eq!(
+        found,
+        [
+            Standing::Followed,
+            Standing::Pinned,
+            Standing::InvalidPolicy,
+            Standing::Disabled,
+            Standing::NoUnit,
+        ]
+    );
+}
+
+#[test]
+fn a_rollback_counts_while_the_old_image_runs() {
+    let history = [ended(OutcomeKind::RolledBack)];
+    assert_eq!(of(&[app()], &history, &Memory::default()), [Standing::RolledBack]);
+    let moved_on = Container { image: image(b"v3"), ..app() };
+    assert_eq!(of(&[moved_on], &history, &Memory::default()), [Standing::Followed]);
+}
+
+#[test]
+fn only_the_newest_end_counts() {
+    let history = [ended(OutcomeKind::Updated), ended(OutcomeKind::NeedsOperator)];
+    assert_eq!(of(&[app()], &history, &Memory::default()), [Standing::Followed]);
+    assert_eq!(of(&[app()], &history[1..], &Memory::default()), [Standing::NeedsOperator]);
+}
+
+#[test]
+fn a_failing_check_says_why() {
+    let mut memory = Memory::default();
+    let failure = Failure::new(FailureKind::Unreachable, "no route to host");
+    let backoff = Backoff::after(None, failure, Timestamp::UNIX_EPOCH, std::time::Duration::MAX);
+    memory.failed(&app().source, backoff);
+    let known = Known { memory: &memory, in_flight: &[], history: &[] };
+    let found = statuses(&[app()], &known);
+    assert_eq!(found[0].standing, Standing::CheckFailing);
+    assert_eq!(found[0].detail, "no route to host");
+}

@@ -1,0 +1,185 @@
+//! The project's own engine: records that `updater-launch` writes, and the project's own store.
+//!
+//! Labels are not believed further than `docs/architecture.md` allows: an image steers neither
+//! which file credentials come from nor which unit is restarted.
+
+use std::path::PathBuf;
+
+use crate::model::{
+    Container, Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Policy,
+    Reference, UnitName, label,
+};
+use crate::store::containers::{Record, Records};
+use crate::store::pull::{Remote, Want, pull};
+use crate::store::{Error, Store};
+use crate::update::port::{Engine, Inventory};
+
+/// The engine over one store, its containers' records, and the registries it pulls from.
+#[derive(Debug, Clone)]
+pub struct Native<R> {
+    store: Store,
+    records: Records,
+    remote: R,
+}
+
+impl<R: Remote> Native<R> {
+    pub fn new(store: Store, records: Records, remote: R) -> Self {
+        Self { store, records, remote }
+    }
+
+    /// The records of containers that run now, and what cannot be read.
+    fn running_records(&self) -> Result<(Vec<Record>, Vec<Failure>), Failure> {
+        let found = self.records.all()?;
+        let running = found.records.into_iter().filter(Record::is_running).collect();
+        Ok((running, found.problems.into_iter().map(Failure::from).collect()))
+    }
+}
+
+impl<R: Remote> Engine for Native<R> {
+    async fn inventory(&self) -> Result<Inventory, Failure> {
+        let (records, mut problems) = self.running_records()?;
+        let mut containers = Vec::new();
+        for record in records {
+            match container(&record, unit_of) {
+                Ok(container) => containers.extend(container),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        Ok(Inventory { containers, problems })
+    }
+
+    async fn local(&self, reference: &Reference) -> Result<Option<ImageIdentity>, Failure> {
+        Ok(self.store.resolve(reference)?.map(|image| image.identity))
+    }
+
+    async fn stage(&self, source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure> {
+        let want = Want { target: Some(image.target.clone()), platform: image.platform.clone() };
+        let staged = pull(&self.store, &self.remote, source, want, &()).await?;
+        if staged.identity.manifest != image.manifest {
+            let (reference, got) = (&source.reference, staged.identity.manifest);
+            return Err(Failure::new(
+                FailureKind::InvalidContent,
+                format!(
+                    "{reference}: {} leads to {got} where {} was expected",
+                    image.target, image.manifest
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    async fn bind(
+        &self,
+        unit: &UnitName,
+        reference: &Reference,
+        image: &ImageIdentity,
+    ) -> Result<(), Failure> {
+        self.complete(&image.manifest)?;
+        Ok(self.store.bind(unit, reference, &image.manifest)?)
+    }
+
+    async fn tag(&self, reference: &Reference, image: &ImageIdentity) -> Result<(), Failure> {
+        self.complete(&image.manifest)?;
+        Ok(self.store.tag(reference, &image.manifest)?)
+    }
+
+    async fn unbind(&self, unit: &UnitName, reference: &Reference) -> Result<(), Failure> {
+        Ok(self.store.unbind(unit, reference)?)
+    }
+
+    async fn running(
+        &self,
+        unit: &UnitName,
+        reference: &Reference,
+    ) -> Result<Option<ImageIdentity>, Failure> {
+        let (records, _) = self.running_records()?;
+        for record in records.into_iter().filter(|record| record.reference == *reference) {
+            if unit_of(&record)?.as_ref() == Some(unit) {
+                return Ok(Some(record.image));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl<R> Native<R> {
+    /// A unit must never be pointed at an image whose layers are not all there.
+    fn complete(&self, manifest: &Digest) -> Result<(), Failure> {
+        match self.store.image(manifest)? {
+            Some(_) => Ok(()),
+            None => Err(Error::NoSuchImage(manifest.clone()).into()),
+        }
+    }
+}
+
+/// The container of a record, where it carries the update label.
+fn container(
+    record: &Record,
+    unit_of: impl Fn(&Record) -> Result<Option<UnitName>, Failure>,
+) -> Result<Option<Container>, Failure> {
+    let policy = record.labels.get(label::AUTOUPDATE);
+    let Some(policy) = policy.or_else(|| record.image_labels.get(label::AUTOUPDATE)) else {
+        return Ok(None);
+    };
+    let source = ImageSource { reference: record.reference.clone(), authfile: authfile(record) };
+    Ok(Some(Container {
+        id: record.id.clone(),
+        name: record.name.clone(),
+        engine: EngineKind::Native,
+        unit: unit_of(record)?,
+        policy: Policy::from_label(policy),
+        source,
+        image: record.image.clone(),
+    }))
+}
+
+/// The operator's label, then the launcher's flag. A label that the image carries too may be the
+/// image's doing.
+fn authfile(record: &Record) -> Option<PathBuf> {
+    let of_image = record.image_labels.contains_key(label::AUTHFILE);
+    let own = record.labels.get(label::AUTHFILE).filter(|path| !of_image && !path.is_empty());
+    own.map(PathBuf::from).or_else(|| record.authfile.clone())
+}
+
+/// The unit whose cgroup really holds the launcher, whatever the record says. A launcher that has
+/// ended meanwhile is in none.
+fn unit_of(record: &Record) -> Result<Option<UnitName>, Failure> {
+    let path = format!("/proc/{}/cgroup", record.supervisor.pid);
+    let text = match std::fs::read_to_string(&path) {
+        Err(cause) if !record.is_running() => {
+            tracing::debug!(container = %record.name, %cause, "ended while it was looked at, ignoring");
+            return Ok(None);
+        }
+        text => text.map_err(|cause| {
+            let message = format!("container {}: cannot read {path}: {cause}", record.name);
+            Failure::new(FailureKind::Local, message)
+        })?,
+    };
+    // The number may have gone to another process between the two looks.
+    if !record.is_running() {
+        return Ok(None);
+    }
+    let system = rustix::process::geteuid().is_root();
+    Ok(unit_from_cgroup(&text, system))
+}
+
+/// The innermost service of the cgroup path in the text of `/proc/PID/cgroup` (cgroups(7)): of the
+/// system manager, or of a user's, which is below `user@UID.service`. A process in a scope, such
+/// as a login session, belongs to no service.
+fn unit_from_cgroup(text: &str, system: bool) -> Option<UnitName> {
+    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let mut parts = path.split('/').collect::<Vec<_>>();
+    let manager =
+        parts.iter().rposition(|part| part.starts_with("user@") && part.ends_with(".service"));
+    match manager {
+        // What runs below a user's manager is that user's.
+        Some(_) if system => return None,
+        Some(at) => drop(parts.drain(..=at)),
+        None => {}
+    }
+    let innermost = |part: &&&str| part.ends_with(".service") || part.ends_with(".scope");
+    parts.iter().rev().find(innermost)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use jiff::Timestamp;
+
+use super::*;
+use crate::model::Platform;
+use crate::store::containers::Process;
+use crate::store::pull::Documents;
+
+/// No registry at all.
+struct Nowhere;
+
+fn gone() -> Failure {
+    Failure::new(FailureKind::Unreachable, "nowhere")
+}
+
+impl Remote for Nowhere {
+    async fn target(&self, _: &ImageSource) -> Result<Digest, Failure> {
+        Err(gone())
+    }
+    async fn documents(
+        &self,
+        _: &ImageSource,
+        _: &Digest,
+        _: &Platform,
+    ) -> Result<Documents, Failure> {
+        Err(gone())
+    }
+    async fn blob(
+        &self,
+        _: &ImageSource,
+        _: &Digest,
+        _: u64,
+        _: u64,
+    ) -> Result<impl Stream<Item = Result<Bytes, Failure>> + Unpin, Failure> {
+        Ok(stream::iter([Err(gone())]))
+    }
+}
+
+fn record(id: char, labels: &[(&str, &str)], image_labels: &[(&str, &str)]) -> Record {
+    let map = |labels: &[(&str, &str)]| -> BTreeMap<String, String> {
+        labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
+    };
+    Record {
+        id: id.to_string().repeat(64).parse().unwrap(),
+        name: "web".into(),
+        reference: "quay.io/a/b:1".parse().unwrap(),
+        authfile: Some("/flag.json".into()),
+        image: ImageIdentity {
+            target: Digest::of(b"i"),
+            manifest: Digest::of(b"m"),
+            platform: Platform::host(),
+        },
+        labels: map(labels),
+        image_labels: map(image_labels),
+        unit: Some("lie.service".parse().unwrap()),
+        supervisor: Process::current().unwrap(),
+        pid: None,
+        command: Vec::new(),
+        created: Timestamp::UNIX_EPOCH,
+        started: None,
+        rootfs: "/r".into(),
+        stop_signal: "SIGTERM".into(),
+        stop_timeout: 10,
+        log_driver: "none".into(),
+        remove: true,
+        cidfile: None,
+    }
+}
+
+fn read(record: &Record) -> Option<Container> {
+    container(record, |_| Ok(Some("true.service".parse().unwrap()))).unwrap()
+}
+
+#[test]
+fn the_label_decides_and_the_operators_wins() {
+    let (own, of_image) = ([(label::AUTOUPDATE, "local")], [(label::AUTOUPDATE, "registry")]);
+    assert_eq!(read(&record('a', &[], &[])), None);
+    assert_eq!(read(&record('a', &[], &of_image)).unwrap().policy, Ok(Policy::Registry));
+    let container = read(&record('a', &own, &of_image)).unwrap();
+    assert_eq!(container.policy, Ok(Policy::Local));
+    assert_eq!(container.unit.unwrap().as_str(), "true.service");
+    assert!(read(&record('a', &[(label::AUTOUPDATE, "x")], &[])).unwrap().policy.is_err());
+}
+
+#[test]
+fn an_image_names_no_credentials_file() {
+    let file = |labels: &[(&str, &str)], image_labels: &[(&str, &str)]| {
+        authfile(&record('a', labels, image_labels)).unwrap()
+    };
+    let own = [(label::AUTHFILE, "/own.json")];
+    let theirs = [(label::AUTHFILE, "/theirs.json")];
+    assert_eq!(file(&own, &[]), PathBuf::from("/own.json"));
+    assert_eq!(file(&[], &theirs), PathBuf::from("/flag.json"));
+    assert_eq!(file(&theirs, &theirs), PathBuf::from("/flag.json"));
+}
+
+#[test]
+fn the_cgroup_names_the_unit() {
+    let unit = |path: &str, system| {
+        unit_from_cgroup(&format!("0::{path}\n"), system).map(|unit| unit.to_string())
+    };
+    let app = Some("app.service".to_owned());
+    assert_eq!(unit("/system.slice/app.service", true), app);
+    assert_eq!(unit("/system.slice/outer.service/x/app.service/container", true), app);
+    let user = "/user.slice/user-7.slice/user@7.service";
+    assert_eq!(unit(&format!("{user}/app.slice/app.service/s"), false), app);
+    assert_eq!(unit(&format!("{user}/app.slice/app.service"), true), None);
+    assert_eq!(unit(&format!("{user}/init.scope"), false), None);
+    assert_eq!(unit("/user.slice/user-0.slice/session-3.scope", true), None);
+    assert_eq!(unit("/", true), None);
+    assert_eq!(unit_from_cgroup("", true), None);
+}
+
+fn native(dir: &std::path::Path) -> Native<Nowhere> {
+    let store = Store::open(&dir.join("state")).unwrap();
+    Native::new(store, Records::open(&dir.join("run")), Nowhere)
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn only_living_containers_are_in_the_inventory() {
+    let dir = tempfile::tempdir().unwrap();
+    let native = native(dir.path());
+    let alive = record('a', &[(label::AUTOUPDATE, "registry")], &[]);
+    let mut dead = record('b', &[(label::AUTOUPDATE, "registry")], &[]);
+    dead.supervisor.start_time += 1;
+    native.records.write(&alive).unwrap();
+    native.records.write(&dead).unwrap();
+    let broken = native.records.directory(&"c".repeat(64).parse().unwrap());
+    std::fs::create_dir(&broken).unwrap();
+    std::fs::write(broken.join("record.json"), "{").unwrap();
+    let inventory = native.inventory().await.unwrap();
+    assert_eq!(inventory.containers.len(), 1);
+    assert_eq!(inventory.containers[0].id, alive.id);
+    assert_ne!(inventory.containers[0].unit, alive.unit, "the record's unit is not believed");
+    assert_eq!(inventory.problems.len(), 1);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn no_unit_is_pointed_at_an_image_that_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let native = native(dir.path());
+    let record = record('a', &[], &[]);
+    let unit = "app.service".parse().unwrap();
+    let bound = native.bind(&unit, &record.reference, &record.image).await;
+    assert_eq!(bound.unwrap_err().kind, FailureKind::NotFound);
+    let tagged = native.tag(&record.reference, &record.image).await;
+    assert_eq!(tagged.unwrap_err().kind, FailureKind::NotFound);
+    let source = ImageSource { reference: record.reference.clone(), authfile: None };
+    let staged = native.stage(&source, &record.image).await;
+    assert_eq!(staged.unwrap_err().kind, FailureKind::Unreachable);
+    native.unbind(&unit, &record.reference).await.unwrap();
+    assert_eq!(native.local(&record.reference).await, Ok(None));
+}

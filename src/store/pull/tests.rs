@@ -1,0 +1,545 @@
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use futures_util::Stream;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::model::{Failure, FailureKind, Reference};
+
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+const PLAIN: &str = "application/vnd.docker.image.rootfs.diff.tar";
+
+/// A registry in memory that counts what it is asked for.
+#[derive(Default)]
+struct Fake {
+    blobs: HashMap<Digest, Bytes>,
+    index: Option<Digest>,
+    manifest: Option<Digest>,
+    media_type: &'static str,
+    fetched: RefCell<HashMap<Digest, usize>>,
+    /// A blob that stops coming after its first piece.
+    stuck: Option<Digest>,
+}
+
+/// A layer as it is pushed: its blob, and what manifest and configuration say of it.
+#[derive(Clone)]
+struct Layer {
+    blob: Vec<u8>,
+    digest: Digest,
+    diff_id: Digest,
+    size: u64,
+    media_type: &'static str,
+}
+
+fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, data) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(data.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, name, *data).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+fn layer_of(archive: &[u8], media_type: &'static str) -> Layer {
+    let blob = match media_type {
+        GZIP => {
+            let fast = flate2::Compression::fast();
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), fast);
+            encoder.write_all(archive).unwrap();
+            encoder.finish().unwrap()
+        }
+        ZSTD => zstd::encode_all(archive, 1).unwrap(),
+        _ => archive.to_vec(),
+    };
+    let (digest, size) = (Digest::of(&blob), blob.len() as u64);
+    Layer { blob, digest, diff_id: Digest::of(archive), size, media_type }
+}
+
+fn layer(name: &str, data: &str) -> Layer {
+    layer_of(&archive(&[(name, data.as_bytes())]), GZIP)
+}
+
+impl Fake {
+    fn add(&mut self, bytes: Vec<u8>) -> Digest {
+        let digest = Digest::of(&bytes);
+        self.blobs.insert(digest.clone(), bytes.into());
+        digest
+    }
+
+    fn of(layers: &[Layer]) -> Self {
+        Self::with(layers, OCI_CONFIG)
+    }
+
+    fn with(layers: &[Layer], config_type: &str) -> Self {
+        let mut fake = Self { media_type: OCI_MANIFEST, ..Self::default() };
+        let platform = Platform::host();
+        let ids: Vec<_> = layers.iter().map(|layer| &layer.diff_id).collect();
+        let config = json!({
+            "architecture": platform.architecture, "os": "linux",
+            "created": "2026-01-02T03:04:05Z",
+            "config": {"Cmd": ["sleep", "1"], "Labels": {"a": "b"}},
+            "rootfs": {"type": "layers", "diff_ids": ids},
+        });
+        let config = config.to_string().into_bytes();
+        let size = config.len();
+        let config = fake.add(config);
+        let blobs: Vec<_> = layers
+            .iter()
+            .map(|layer| {
+                fake.blobs.insert(layer.digest.clone(), layer.blob.clone().into());
+                json!({"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size})
+            })
+            .collect();
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST,
+            "config": {"mediaType": config_type, "digest": config, "size": size},
+            "layers": blobs,
+        });
+        let manifest = fake.add(manifest.to_string().into_bytes());
+        let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [
+            {"mediaType": OCI_MANIFEST, "digest": manifest, "size": 1, "platform": platform},
+        ]});
+        fake.index = Some(fake.add(index.to_string().into_bytes()));
+        fake.manifest = Some(manifest);
+        fake
+    }
+
+    fn document(&self, digest: &Digest, media_type: &str) -> Document {
+        let (media_type, digest) = (media_type.to_owned(), digest.clone());
+        Document { media_type, bytes: self.blobs[&digest].clone(), digest }
+    }
+
+    fn fetched(&self, layer: &Layer) -> usize {
+        self.fetched.borrow().get(&layer.digest).copied().unwrap_or(0)
+    }
+}
+
+impl Remote for Fake {
+    async fn target(&self, _: &ImageSource) -> Result<Digest, Failure> {
+        Ok(self.index.clone().unwrap())
+    }
+
+    async fn documents(
+        &self,
+        _: &ImageSource,
+        target: &Digest,
+        _: &Platform,
+    ) -> Result<Documents, Failure> {
+        let index = self.index.as_ref().filter(|index| *index == target);
+        Ok(Documents {
+            index: index.map(|index| self.document(index, OCI_INDEX)),
+            manifest: self.document(self.manifest.as_ref().unwrap(), self.media_type),
+        })
+    }
+
+    async fn blob(
+        &self,
+        _: &ImageSource,
+        digest: &Digest,
+        _: u64,
+        _: u64,
+    ) -> Result<impl Stream<Item = Result<Bytes, Failure>> + Unpin, Failure> {
+        *self.fetched.borrow_mut().entry(digest.clone()).or_default() += 1;
+        let bytes = self.blobs[digest].clone();
+        let stuck = self.stuck.as_ref() == Some(digest);
+        let step = if stuck { bytes.len() / 2 } else { 1000 };
+        let pieces = bytes.chunks(step.max(1)).map(Bytes::copy_from_slice).collect::<Vec<_>>();
+        let pieces = stream::iter(pieces).then(move |piece| async move {
+            tokio::task::yield_now().await;
+            Ok(piece)
+        });
+        let count = if stuck { 1 } else { usize::MAX };
+        let silence =
+            if stuck { stream::pending().boxed_local() } else { stream::empty().boxed_local() };
+        Ok(pieces.take(count).boxed_local().chain(silence))
+    }
+}
+
+fn source() -> ImageSource {
+    ImageSource { reference: reference(), authfile: None }
+}
+
+fn reference() -> Reference {
+    "registry.example:5000/team/app:1".parse().unwrap()
+}
+
+fn want() -> Want {
+    Want { target: None, platform: Platform::host() }
+}
+
+fn store() -> (TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    (dir, store)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn run(store: &Store, fake: &Fake) -> Result<Image, Error> {
+    runtime().block_on(pull(store, fake, &source(), want(), &()))
+}
+
+fn entries(path: &Path) -> Vec<std::path::PathBuf> {
+    std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+/// Nothing is to be seen of an image, and nothing is left of the work.
+#[track_caller]
+fn assert_empty(store: &Store) {
+    for dir in ["layers/sha256", "tmp", "images/blobs/sha256"] {
+        assert_eq!(entries(&store.root().join(dir)), Vec::<std::path::PathBuf>::new());
+    }
+    assert!(store.images().unwrap().is_empty());
+}
+
+fn until(what: &str, done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn pulls_once_and_tags_when_told() {
+    let (_dir, store) = store();
+    let layers = [
+        layer("a", "1"),
+        layer_of(&archive(&[("b", b"2")]), ZSTD),
+        layer_of(&archive(&[("c", b"3")]), PLAIN),
+        layer("a", "1"),
+    ];
+    let fake = Fake::of(&layers);
+    let image = run(&store, &fake).unwrap();
+    assert_eq!(image.identity.target, fake.index.clone().unwrap());
+    assert_eq!(image.identity.manifest, fake.manifest.clone().unwrap());
+    assert_eq!(image.identity.platform.architecture, Platform::host().architecture);
+    let seen: Vec<_> = image
+        .layers
+        .iter()
+        .map(|layer| std::fs::read_to_string(&entries(layer)[0]).unwrap())
+        .collect();
+    assert_eq!(seen, ["2", "3", "1"], "bottom first, the layer that comes twice on top");
+    assert_eq!(image.created, Some("2026-01-02T03:04:05Z".parse().unwrap()));
+    assert!(image.references.is_empty(), "a pull moves no tag");
+    assert!(store.resolve(&reference()).unwrap().is_none());
+    assert!(entries(&store.root().join("tmp")).is_empty());
+
+    run(&store, &fake).unwrap();
+    assert_eq!(fake.fetched(&layers[0]), 1);
+
+    store.tag(&reference(), &image.identity.manifest).unwrap();
+    let tagged = store.resolve(&reference()).unwrap().unwrap();
+    assert_eq!((tagged.references.clone(), &tagged.identity), (vec![reference()], &image.identity));
+    for digest in [&image.identity.manifest, &image.identity.target] {
+        assert!(store.resolve(&reference().pinned(digest)).unwrap().is_some());
+    }
+    assert_eq!(store.images().unwrap().len(), 1);
+    assert!(store.untag(&reference()).unwrap() && !store.untag(&reference()).unwrap());
+    assert!(store.resolve(&reference()).unwrap().is_none());
+    assert!(store.image(&image.identity.manifest).unwrap().is_some());
+}
+
+#[test]
+fn a_tag_moves_and_the_old_image_stays() {
+    let (_dir, store) = store();
+    let old = run(&store, &Fake::of(&[layer("a", "old")])).unwrap();
+    store.tag(&reference(), &old.identity.manifest).unwrap();
+    let new = run(&store, &Fake::of(&[layer("a", "new")])).unwrap();
+    let now = |store: &Store| store.resolve(&reference()).unwrap().unwrap().identity;
+    assert_eq!(now(&store), old.identity);
+    store.tag(&reference(), &new.identity.manifest).unwrap();
+    assert_eq!(now(&store), new.identity);
+    assert_eq!(store.images().unwrap().len(), 2);
+    store.tag(&reference(), &old.identity.manifest).unwrap();
+    assert_eq!(now(&store), old.identity);
+}
+
+#[test]
+fn an_index_made_anew_around_the_same_manifest() {
+    let (_dir, store) = store();
+    let mut fake = Fake::of(&[layer("a", "1")]);
+    let old = run(&store, &fake).unwrap();
+    store.tag(&reference(), &old.identity.manifest).unwrap();
+    fake.index = Some(fake.add(br#"{"schemaVersion":2,"manifests":[]}"#.to_vec()));
+    let new = run(&store, &fake).unwrap();
+    assert_eq!(new.identity.manifest, old.identity.manifest);
+    assert_eq!(Some(&new.identity.target), fake.index.as_ref());
+    store.tag(&reference(), &new.identity.manifest).unwrap();
+    assert_eq!(store.resolve(&reference()).unwrap().unwrap().identity, new.identity);
+    assert!(store.resolve(&reference().pinned(&old.identity.target)).unwrap().is_some());
+    assert_eq!(store.images().unwrap().len(), 1);
+}
+
+#[test]
+fn bindings_are_kept_and_ended() {
+    let (_dir, store) = store();
+    let manifest = run(&store, &Fake::of(&[layer("a", "1")])).unwrap().identity.manifest;
+    let unit = "app@1.service".parse().unwrap();
+    assert_eq!(store.binding(&unit, &reference()).unwrap(), None);
+    store.bind(&unit, &reference(), &manifest).unwrap();
+    let again = Store::open(store.root()).unwrap();
+    assert_eq!(again.binding(&unit, &reference()).unwrap(), Some(manifest));
+    assert!(store.bind(&unit, &reference(), &Digest::of(b"unknown")).is_err());
+    store.unbind(&unit, &reference()).unwrap();
+    store.unbind(&unit, &reference()).unwrap();
+    assert_eq!(store.binding(&unit, &reference()).unwrap(), None);
+    assert!(entries(&store.root().join("bindings")).is_empty());
+}
+
+#[test]
+fn skopeo_reads_the_layout() {
+    let (_dir, store) = store();
+    let mut fake = Fake::of(&[layer("a", "1")]);
+    for media_type in [OCI_MANIFEST, "application/vnd.docker.distribution.manifest.v2+json"] {
+        fake.media_type = media_type;
+        let image = run(&store, &fake).unwrap();
+        store.tag(&reference(), &image.identity.manifest).unwrap();
+        let images = store.root().join("images");
+        let target = format!("oci:{}:{}", images.display(), reference());
+        let output = match Command::new("skopeo").args(["inspect", &target]).output() {
+            Err(cause) => {
+                eprintln!("skipped: skopeo cannot be run: {cause}");
+                return;
+            }
+            Ok(output) => output,
+        };
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{media_type}: {stderr}");
+        let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(found["Digest"], image.identity.manifest.to_string());
+        assert_eq!(found["Labels"]["a"], "b");
+        std::fs::remove_file(images.join("index.json")).unwrap();
+        Store::open(store.root()).unwrap();
+    }
+}
+
+#[test]
+fn whatever_does_not_match_is_refused_and_removed() {
+    let good = layer("a", &"text ".repeat(10_000));
+    let half = &good.blob[..good.blob.len() / 2];
+    let other = layer("a", "other");
+    let broken = [
+        (
+            "truncated gzip",
+            Layer {
+                blob: half.to_vec(),
+                size: half.len() as u64,
+                digest: Digest::of(half),
+                ..good.clone()
+            },
+        ),
+        ("diff ID", Layer { diff_id: Digest::of(b"other"), ..good.clone() }),
+        ("size", Layer { size: good.size + 1, ..good.clone() }),
+        (
+            "blob digest",
+            Layer { blob: other.blob, size: other.size, diff_id: other.diff_id, ..good.clone() },
+        ),
+        (
+            "no gzip",
+            Layer {
+                blob: b"plain".to_vec(),
+                digest: Digest::of(b"plain"),
+                size: 5,
+                ..good.clone()
+            },
+        ),
+        ("no zstd", Layer { media_type: ZSTD, ..good.clone() }),
+        (
+            "foreign",
+            Layer {
+                media_type: "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+                ..good.clone()
+            },
+        ),
+        ("unknown", Layer { media_type: "text/plain", ..good.clone() }),
+    ];
+    for (what, bad) in broken {
+        let (_dir, store) = store();
+        let error = run(&store, &Fake::of(&[layer("fine", "x"), bad])).unwrap_err();
+        assert_eq!(error.kind(), FailureKind::InvalidContent, "{what}: {error}");
+        assert_empty(&store);
+    }
+    let (_dir, store) = store();
+    let error = run(&store, &Fake::with(&[good], "application/vnd.example+json")).unwrap_err();
+    assert!(error.to_string().contains("artifact"), "{error}");
+    assert_empty(&store);
+}
+
+#[test]
+fn a_bomb_stops_at_its_limit() {
+    let (_dir, store) = store();
+    let fake = Fake::of(&[layer_of(&archive(&[("zeros", &vec![0; 4 << 20])]), GZIP)]);
+    let limits = Limits { bytes: 1 << 20, ..Limits::default() };
+    let pulled = runtime()
+        .block_on(pull_within(&store, &fake, &source(), want(), &(), &limits))
+        .map_err(|error| crate::model::failure::chain(&error));
+    assert!(pulled.unwrap_err().contains("more than 1048576 bytes"));
+    assert_empty(&store);
+}
+
+#[test]
+fn pulls_at_once_fetch_each_layer_once() {
+    let (_dir, store) = store();
+    let layers = [layer("a", &"1".repeat(100_000)), layer("b", "2"), layer("c", "3")];
+    let fake = Fake::of(&layers);
+    let (source, again) = (source(), Store::open(store.root()).unwrap());
+    let both = runtime().block_on(async {
+        let first = pull(&store, &fake, &source, want(), &());
+        futures_util::future::join(first, pull(&again, &fake, &source, want(), &())).await
+    });
+    assert_eq!(both.0.unwrap().identity, both.1.unwrap().identity);
+    for layer in &layers {
+        assert_eq!(fake.fetched(layer), 1);
+    }
+    // The same from threads with runtimes of their own, for images that share a layer.
+    let shared = layer("shared", "4");
+    let fetched: usize = std::thread::scope(|scope| {
+        let pulls = ["5", "6", "7"].map(|own| {
+            let (store, shared) = (&store, &shared);
+            scope.spawn(move || {
+                let fake = Fake::of(&[shared.clone(), layer("own", own)]);
+                run(store, &fake).unwrap();
+                fake.fetched(shared)
+            })
+        });
+        pulls.into_iter().map(|pull| pull.join().unwrap()).sum()
+    });
+    assert_eq!(fetched, 1);
+    assert_eq!(store.images().unwrap().len(), 4);
+}
+
+#[test]
+fn a_pull_that_is_dropped_leaves_nothing() {
+    let (_dir, store) = store();
+    let stuck = layer("big", &"x".repeat(300_000));
+    let mut fake = Fake::of(&[layer("a", "1"), stuck.clone()]);
+    fake.stuck = Some(stuck.digest.clone());
+    runtime().block_on(async {
+        let source = source();
+        let pulling = pull(&store, &fake, &source, want(), &());
+        tokio::select! {
+            _ = pulling => panic!("the blob never ends"),
+            () = tokio::time::sleep(Duration::from_millis(200)) => {}
+        }
+    });
+    assert_eq!(fake.fetched(&stuck), 1);
+    until("its threads end", || entries(&store.root().join("tmp")).is_empty());
+    assert_empty(&store);
+    fake.stuck = None;
+    run(&store, &fake).unwrap();
+}
+
+/// Runs itself as a process that gets stuck in a pull, and kills it.
+#[test]
+fn a_pull_that_is_killed_leaves_nothing_to_be_seen() {
+    const STATE: &str = "UPDATERD_TEST_KILLED_PULL";
+    let stuck = layer("big", &"x".repeat(300_000));
+    let mut fake = Fake::of(&[layer("a", "1"), stuck.clone()]);
+    if let Some(root) = std::env::var_os(STATE) {
+        fake.stuck = Some(stuck.digest.clone());
+        let _ = run(&Store::open(Path::new(&root)).unwrap(), &fake);
+        return;
+    }
+    let (_dir, store) = store();
+    let test = "store::pull::tests::a_pull_that_is_killed_leaves_nothing_to_be_seen";
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([test, "--exact"])
+        .env(STATE, store.root())
+        .spawn()
+        .unwrap();
+    let tmp = store.root().join("tmp");
+    until("it has begun to unpack", || {
+        entries(&tmp).iter().any(|work| work.join(stuck.diff_id.hex()).is_dir())
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!entries(&tmp).is_empty());
+    assert!(entries(&store.root().join("layers/sha256")).is_empty());
+    assert!(store.images().unwrap().is_empty());
+    run(&store, &fake).unwrap();
+    assert!(entries(&tmp).is_empty(), "the next pull drops the work of the dead one");
+}
+
+/// A small disk, mounted for a test.
+struct Disk(TempDir);
+
+impl Disk {
+    fn of(options: &std::ffi::CStr) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let flags = rustix::mount::MountFlags::NODEV;
+        match rustix::mount::mount("tmpfs", dir.path(), "tmpfs", flags, options) {
+            Ok(()) => Some(Self(dir)),
+            Err(cause) => {
+                eprintln!("skipped: no tmpfs can be mounted here: {cause}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_cleaned() {
+    let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(20 << 20).collect();
+    let raw = layer_of(&archive(&[("noise", &noise)]), PLAIN);
+    let zeros = layer_of(&archive(&[("zeros", &vec![0; 20 << 20])]), GZIP);
+    // Before the download, in the middle of it with a reserve, and by ENOSPC without one.
+    let none = Limits { reserve: 0, ..Limits::default() };
+    for (layer, limits) in
+        [(raw, Limits::default()), (zeros.clone(), Limits::default()), (zeros, none)]
+    {
+        let Some(disk) = Disk::of(c"size=12m") else { return };
+        let store = Store::open(disk.0.path()).unwrap();
+        let small = self::layer("small", "1");
+        let fake = Fake::of(&[small, layer]);
+        let pulled =
+            runtime().block_on(pull_within(&store, &fake, &source(), want(), &(), &limits));
+        let error = pulled.unwrap_err();
+        assert_eq!(error.kind(), FailureKind::StorageFull, "{error:?}");
+        assert_empty(&store);
+    }
+}
+
+#[test]
+fn progress_is_told() {
+    #[derive(Default)]
+    struct Sum(RefCell<(u64, u64, usize)>);
+    impl Progress for Sum {
+        fn started(&self, _: &Digest, size: u64) {
+            self.0.borrow_mut().0 += size;
+        }
+        fn advanced(&self, _: &Digest, bytes: u64) {
+            self.0.borrow_mut().1 += bytes;
+        }
+        fn done(&self, _: &Digest) {
+            self.0.borrow_mut().2 += 1;
+        }
+    }
+    let (_dir, store) = store();
+    let layers = [layer("a", &"1".repeat(100_000)), layer("b", "2")];
+    let sum = Sum::default();
+    let fake = Fake::of(&layers);
+    runtime().block_on(pull(&store, &fake, &source(), want(), &sum)).unwrap();
+    let size = layers.iter().map(|layer| layer.size).sum::<u64>();
+    assert_eq!(*sum.0.borrow(), (size, size, 2));
+}
