@@ -17,6 +17,8 @@ CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
 DBUSDIR ?= $(PREFIX)/share/dbus-1
 # The bus reads policies below /usr and /etc only.
 DBUSPOLICYDIR ?= $(if $(filter /usr,$(PREFIX)),/usr/share,$(SYSCONFDIR))/dbus-1/system.d
+# The defaults. In /etc, where an operator may have edited them, they are not installed over.
+CONFDIR ?= $(if $(filter /usr,$(PREFIX)),/usr/lib,$(SYSCONFDIR))/updaterd
 MANDIR ?= $(PREFIX)/share/man
 
 .PHONY: build
@@ -65,7 +67,7 @@ endef
 .PHONY: install
 install: $(PROGRAMS:%=$(BUILT)/%) ## Install below $(DESTDIR)$(PREFIX)
 	install -d $(addprefix $(DESTDIR),$(BINDIR) $(UNITDIR) $(USERUNITDIR) $(TMPFILESDIR) $(CATALOGDIR) \
-		$(DBUSPOLICYDIR) $(DBUSDIR)/system-services $(DBUSDIR)/services $(SYSCONFDIR)/updaterd)
+		$(DBUSPOLICYDIR) $(DBUSDIR)/system-services $(DBUSDIR)/services $(CONFDIR))
 	install -m 755 $(PROGRAMS:%=$(BUILT)/%) $(DESTDIR)$(BINDIR)
 	$(foreach unit,$(notdir $(wildcard systemd/system/*)),$(call install-unit,system/$(unit),$(UNITDIR)/$(unit)))
 	$(foreach unit,$(notdir $(wildcard systemd/user/*)),$(call install-unit,user/$(unit),$(USERUNITDIR)/$(unit)))
@@ -74,8 +76,8 @@ install: $(PROGRAMS:%=$(BUILT)/%) ## Install below $(DESTDIR)$(PREFIX)
 	install -m 644 systemd/dbus/policy/* $(DESTDIR)$(DBUSPOLICYDIR)
 	install -m 644 systemd/tmpfiles.d/* $(DESTDIR)$(TMPFILESDIR)
 	install -m 644 systemd/updaterd.catalog $(DESTDIR)$(CATALOGDIR)
-	test -e $(DESTDIR)$(SYSCONFDIR)/updaterd/updaterd.toml \
-		|| install -m 644 config/updaterd.toml $(DESTDIR)$(SYSCONFDIR)/updaterd
+	$(if $(filter /usr,$(PREFIX)),,test -e $(DESTDIR)$(CONFDIR)/updaterd.toml ||) \
+		install -m 644 config/updaterd.toml $(DESTDIR)$(CONFDIR)
 	$(foreach page,$(wildcard docs/man/*.[1-8]),$(call install-page,$(page),$(subst .,,$(suffix $(page)))))
 
 .PHONY: help

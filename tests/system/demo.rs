@@ -64,7 +64,7 @@ pub(crate) fn tell(host: &Host) -> ExitCode {
     assert_eq!(version(host, "app"), "v1");
 
     teller.chapter("updaterd.service starts; it checks every second here");
-    configure(host, "schedule = \"1s\"\njitter = \"0s\"\nsettle = \"3s\"\n");
+    configure(host, "interval = \"1s\"\njitter = \"0s\"\nsettle = \"3s\"\n");
     host.sh("systemctl start updaterd.service");
     teller.line(&host.property("updaterd.service", "StatusText"));
 

@@ -104,7 +104,7 @@ pub(crate) fn configure_quiet(host: &Host) {
 
 /// Configuration for tests of the daemon's own schedule.
 pub(crate) fn configure_every_second(host: &Host) {
-    configure(host, "schedule = \"1s\"\njitter = \"0s\"\nsettle = \"2s\"\n");
+    configure(host, "interval = \"1s\"\njitter = \"0s\"\nsettle = \"2s\"\n");
 }
 
 pub(crate) fn configure(host: &Host, text: &str) {

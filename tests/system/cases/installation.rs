@@ -2,7 +2,7 @@
 
 use crate::host::Host;
 
-cases![units_verify, nothing_is_outside_destdir, manuals_are_there, an_old_configuration_stays];
+cases![units_verify, nothing_is_outside_destdir, manuals_are_there, an_edited_configuration_stays];
 
 fn units_verify(host: &Host) {
     let units =
@@ -40,8 +40,15 @@ fn manuals_are_there(host: &Host) {
     }
 }
 
-fn an_old_configuration_stays(host: &Host) {
-    host.write("/etc/updaterd/updaterd.toml", "schedule = \"timer\"\n");
-    let installed = Host::install();
-    assert_eq!(installed.sh("cat /etc/updaterd/updaterd.toml"), "schedule = \"timer\"");
+fn an_edited_configuration_stays(host: &Host) {
+    let install = format!(
+        "make --silent --no-print-directory -C {} install DESTDIR=/tmp/stage BUILT={}",
+        env!("CARGO_MANIFEST_DIR"),
+        crate::host::programs().display(),
+    );
+    host.sh(&install);
+    host.sh("echo 'schedule = \"timer\"' > /tmp/stage/etc/updaterd/updaterd.toml");
+    host.sh(&install);
+    let kept = host.sh("cat /tmp/stage/etc/updaterd/updaterd.toml");
+    assert_eq!(kept, "schedule = \"timer\"");
 }
