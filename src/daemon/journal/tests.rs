@@ -35,8 +35,7 @@ fn entries(write: impl FnOnce()) -> Vec<Entry> {
     let kept = Kept::default();
     let subscriber = Registry::default().with(kept.clone());
     tracing::subscriber::with_default(subscriber, write);
-    let entries = kept.0.lock().unwrap().clone();
-    entries
+    std::mem::take(&mut *kept.0.lock().unwrap())
 }
 
 fn updated() -> Event {

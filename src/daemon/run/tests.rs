@@ -143,7 +143,7 @@ struct Handles {
     requests: mpsc::Sender<Request>,
     reload: mpsc::Sender<()>,
     stop: RefCell<Option<oneshot::Sender<()>>>,
-    properties: RefCell<mpsc::UnboundedReceiver<Signal>>,
+    properties: Mutex<mpsc::UnboundedReceiver<Signal>>,
     released: Rc<Cell<bool>>,
 }
 
@@ -160,7 +160,7 @@ impl Handles {
 
     /// Waits until the published properties satisfy `wanted`.
     async fn published(&self, wanted: impl Fn(&Properties) -> bool) -> Properties {
-        let mut properties = self.properties.borrow_mut();
+        let mut properties = self.properties.lock().await;
         loop {
             match properties.recv().await.unwrap() {
                 Signal::Properties(properties) if wanted(&properties) => return properties,
@@ -191,7 +191,7 @@ async fn beside<F: Future<Output = ()>>(
         requests: request_sender,
         reload: reload_sender,
         stop: RefCell::new(Some(stop_sender)),
-        properties: RefCell::new(properties),
+        properties: Mutex::new(properties),
         released: Rc::default(),
     });
     let work = Rc::clone(&handles.work);
