@@ -21,7 +21,7 @@ packages=(
   skopeo          # reads our store, to see that others can
   busybox-static  # the program in the test images
 )
-[ "${1:-}" != bench ] || packages+=(podman crun)
+[ "${1:-}" != bench ] || packages+=(podman runc)
 
 # Units that a package enables when it is installed, for which this machine's owner did not ask.
 declare -A enables=(

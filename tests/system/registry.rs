@@ -63,7 +63,7 @@ impl<'host> Registry<'host> {
     pub(crate) fn up(&self) {
         let port = self.port;
         self.host.sh(&format!(
-            "systemd-run --quiet --unit=registry-{port} docker-registry serve /etc/registry/{port}.yml"
+            "systemd-run --quiet --collect --unit=registry-{port} docker-registry serve /etc/registry/{port}.yml"
         ));
         let listening = format!("exec 3<> /dev/tcp/127.0.0.1/{port}");
         self.host.wait_for(&listening, seconds(20));
