@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -21,6 +22,9 @@ use crate::update::OutcomeKind;
 
 /// Calls that wait for the main loop; more wait in the bus.
 const QUEUE: usize = 64;
+
+/// How long the last signals may take to be sent.
+const LAST_SIGNALS: Duration = Duration::from_secs(1);
 
 /// Why the service could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +124,12 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
         ended = daemon.run(first, orders, release) => Ok(ended),
         () = connection.closed() => Err(Error::BusLost),
     };
-    emitter.abort();
+    // What was told last is still to be sent: with the last sender, the emitter ends.
+    drop(daemon);
+    drop(signal_sender);
+    if tokio::time::timeout(LAST_SIGNALS, emitter).await.is_err() {
+        tracing::warn!(target: "updaterd", "the bus does not take the last signals, ignoring");
+    }
     if ended? == Ended::StoppedInFlight {
         let text = "stopped while an update was in flight: it is taken up at the next start";
         journal::note(&message::SUSPENDED, true, text);

@@ -94,7 +94,7 @@ impl Process {
     /// `NotFound` where there is none.
     pub fn of(pid: i32) -> io::Result<Self> {
         let stat = std::fs::read(format!("/proc/{pid}/stat"))?;
-        let start_time = start_time(&stat).ok_or(io::ErrorKind::InvalidData)?;
+        let (_, start_time) = state_and_start(&stat).ok_or(io::ErrorKind::InvalidData)?;
         Ok(Self { pid, start_time })
     }
 
@@ -103,18 +103,21 @@ impl Process {
         Self::of(rustix::process::getpid().as_raw_pid())
     }
 
-    /// Whether it still runs (or is a zombie that nobody has waited for).
+    /// Whether it still runs; a zombie, which nobody has waited for yet, does not.
     pub fn is_alive(&self) -> bool {
-        Self::of(self.pid).is_ok_and(|now| now == *self)
+        let stat = std::fs::read(format!("/proc/{}/stat", self.pid));
+        let now = stat.ok().and_then(|stat| state_and_start(&stat));
+        now.is_some_and(|(state, start)| start == self.start_time && !matches!(state, 'Z' | 'X'))
     }
 }
 
-/// Field 22 of proc_pid_stat(5). The second field is a name in parentheses that may hold anything,
-/// parentheses and blanks too; none comes after its end.
-fn start_time(stat: &[u8]) -> Option<u64> {
+/// Fields 3 and 22 of proc_pid_stat(5). The second field is a name in parentheses that may hold
+/// anything, parentheses and blanks too; none comes after its end.
+fn state_and_start(stat: &[u8]) -> Option<(char, u64)> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
-    let fields = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
-    fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+    let mut fields = std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.nth(22 - 4)?.parse().ok()?))
 }
 
 impl Record {
@@ -267,9 +270,21 @@ mod tests {
     }
 
     #[test]
+    fn a_zombie_is_not_alive() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let process = Process::of(child.id().cast_signed()).unwrap();
+        let start = std::time::Instant::now();
+        while process.is_alive() {
+            assert!(start.elapsed() < std::time::Duration::from_secs(20));
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+    }
+
+    #[test]
     fn a_process_name_with_parentheses_does_not_shift_the_fields() {
         let stat = b"7 (a) R 1 (b) S 1 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 4711 0";
-        assert_eq!(start_time(stat), Some(4711));
-        assert_eq!(start_time(b"7 (a"), None);
+        assert_eq!(state_and_start(stat), Some(('S', 4711)));
+        assert_eq!(state_and_start(b"7 (a"), None);
     }
 }

@@ -214,6 +214,13 @@ async fn beside<F: Future<Output = ()>>(
     tokio::time::timeout(Duration::from_secs(20), both).await.expect("the loop hangs")
 }
 
+/// Lets the loop turn as often as it could need to do something wrong.
+async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn recovers_first_then_makes_passes_on_schedule() {
     let ended = beside(Some(HOURLY), vec![], async |on| {
@@ -261,11 +268,15 @@ async fn a_scheduled_pass_is_not_doubled_while_it_runs() {
         on.work.gate_closed.set(true);
         on.clock.advance(300);
         on.work.until("update schedule", 1).await;
-        on.clock.advance(10 * 3600);
-        on.ask(Call::Check).await.unwrap().unwrap();
+        for _ in 0..3 {
+            on.clock.advance(10 * 3600);
+            settle().await;
+        }
         on.work.open();
         on.work.until("update schedule", 2).await;
-        assert_eq!(on.work.most.get(), 1);
+        settle().await;
+        let passes = on.work.calls().iter().filter(|call| *call == "update schedule").count();
+        assert_eq!((passes, on.work.most.get()), (2, 1));
         on.stop();
     })
     .await;
@@ -344,7 +355,7 @@ async fn leaves_when_idle_but_answers_what_is_queued() {
         let late = on.ask(Call::Update { units: vec![], trigger: Trigger::Timer });
         on.work.until("update timer", 1).await;
         on.clock.advance(10 * seconds);
-        on.ask(Call::Check).await.unwrap().unwrap();
+        settle().await;
         assert!(!on.released.get(), "it left during a pass");
         on.work.open();
         late.await.unwrap().unwrap();

@@ -114,19 +114,24 @@ pub async fn pull_within(
     if let Some(image) = here.filter(|image| want.platform.accepts(&image.identity.platform)) {
         return Ok(image);
     }
-    let _kept = store.lock_shared()?;
+    let kept = store.lock_shared()?;
     let dead = store.clone();
     blocking(source, move || dead.drop_dead_work()).await?;
     let mut plan = plan(remote, source, target, &want.platform).await?;
     plan.layers.retain(|layer| !store.layer_path(&layer.diff_id).is_dir());
-    let _fetching = claim(store, &mut plan.layers).await?;
+    let fetching = claim(store, &mut plan.layers).await?;
     let workspace = Arc::new(store.workspace()?);
     if !plan.layers.is_empty() {
         fetch(remote, source, &plan.layers, &workspace, progress, limits).await?;
     }
     let manifest = plan.identity.manifest.clone();
     let committing = store.clone();
-    blocking(source, move || commit::commit(&committing, &workspace, &plan)).await??;
+    // A commit that has begun goes on to its end, and keeps its locks so long.
+    let commit = move || {
+        let _locks = (kept, fetching);
+        commit::commit(&committing, &workspace, &plan)
+    };
+    blocking(source, commit).await??;
     store.image(&manifest)?.ok_or(Error::NoSuchImage(manifest))
 }
 

@@ -8,15 +8,20 @@ use std::time::Instant;
 use futures_util::Stream;
 use serde_json::json;
 use tempfile::TempDir;
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::*;
 use crate::model::{Failure, FailureKind, Reference};
+use crate::registry::{Client, Options, Paths};
 
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+const DOCKER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 const PLAIN: &str = "application/vnd.docker.image.rootfs.diff.tar";
 
 /// A registry in memory that counts what it is asked for.
@@ -79,11 +84,11 @@ impl Fake {
     }
 
     fn of(layers: &[Layer]) -> Self {
-        Self::with(layers, OCI_CONFIG)
+        Self::with(layers, OCI_MANIFEST, OCI_CONFIG)
     }
 
-    fn with(layers: &[Layer], config_type: &str) -> Self {
-        let mut fake = Self { media_type: OCI_MANIFEST, ..Self::default() };
+    fn with(layers: &[Layer], media_type: &'static str, config_type: &str) -> Self {
+        let mut fake = Self { media_type, ..Self::default() };
         let platform = Platform::host();
         let ids: Vec<_> = layers.iter().map(|layer| &layer.diff_id).collect();
         let config = json!({
@@ -103,13 +108,13 @@ impl Fake {
             })
             .collect();
         let manifest = json!({
-            "schemaVersion": 2, "mediaType": OCI_MANIFEST,
+            "schemaVersion": 2, "mediaType": media_type,
             "config": {"mediaType": config_type, "digest": config, "size": size},
             "layers": blobs,
         });
         let manifest = fake.add(manifest.to_string().into_bytes());
         let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [
-            {"mediaType": OCI_MANIFEST, "digest": manifest, "size": 1, "platform": platform},
+            {"mediaType": media_type, "digest": manifest, "size": 1, "platform": platform},
         ]});
         fake.index = Some(fake.add(index.to_string().into_bytes()));
         fake.manifest = Some(manifest);
@@ -304,28 +309,33 @@ fn bindings_are_kept_and_ended() {
 #[test]
 fn skopeo_reads_the_layout() {
     let (_dir, store) = store();
-    let mut fake = Fake::of(&[layer("a", "1")]);
-    for media_type in [OCI_MANIFEST, "application/vnd.docker.distribution.manifest.v2+json"] {
-        fake.media_type = media_type;
-        let image = run(&store, &fake).unwrap();
-        store.tag(&reference(), &image.identity.manifest).unwrap();
-        let images = store.root().join("images");
-        let target = format!("oci:{}:{}", images.display(), reference());
-        let output = match Command::new("skopeo").args(["inspect", &target]).output() {
-            Err(cause) => {
-                eprintln!("skipped: skopeo cannot be run: {cause}");
-                return;
-            }
-            Ok(output) => output,
-        };
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{media_type}: {stderr}");
-        let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(found["Digest"], image.identity.manifest.to_string());
-        assert_eq!(found["Labels"]["a"], "b");
-        std::fs::remove_file(images.join("index.json")).unwrap();
-        Store::open(store.root()).unwrap();
-    }
+    let image = run(&store, &Fake::of(&[layer("a", "1")])).unwrap();
+    store.tag(&reference(), &image.identity.manifest).unwrap();
+    let images = store.root().join("images");
+    let target = format!("oci:{}:{}", images.display(), reference());
+    let output = match Command::new("skopeo").args(["inspect", &target]).output() {
+        Err(cause) => {
+            eprintln!("skipped: skopeo cannot be run: {cause}");
+            return;
+        }
+        Ok(output) => output,
+    };
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["Digest"], image.identity.manifest.to_string());
+    assert_eq!(found["Labels"]["a"], "b");
+}
+
+#[test]
+fn an_image_of_docker_keeps_its_manifest() {
+    let (_dir, store) = store();
+    let docker = Layer { media_type: DOCKER_GZIP, ..layer("a", "1") };
+    let fake = Fake::with(&[docker], DOCKER_MANIFEST, DOCKER_CONFIG);
+    let image = run(&store, &fake).unwrap();
+    assert_eq!(Some(&image.identity.manifest), fake.manifest.as_ref());
+    let index = std::fs::read_to_string(store.root().join("images/index.json")).unwrap();
+    assert!(index.contains(DOCKER_MANIFEST), "{index}");
 }
 
 #[test]
@@ -375,7 +385,8 @@ fn whatever_does_not_match_is_refused_and_removed() {
         assert_empty(&store);
     }
     let (_dir, store) = store();
-    let error = run(&store, &Fake::with(&[good], "application/vnd.example+json")).unwrap_err();
+    let error = run(&store, &Fake::with(&[good], OCI_MANIFEST, "application/vnd.example+json"))
+        .unwrap_err();
     assert!(error.to_string().contains("artifact"), "{error}");
     assert_empty(&store);
 }
@@ -542,4 +553,42 @@ fn progress_is_told() {
     runtime().block_on(pull(&store, &fake, &source(), want(), &sum)).unwrap();
     let size = layers.iter().map(|layer| layer.size).sum::<u64>();
     assert_eq!(*sum.0.borrow(), (size, size, 2));
+}
+
+/// Through the project's own registry client, over HTTP.
+#[tokio::test(flavor = "current_thread")]
+async fn pulls_over_http() {
+    let (_dir, store) = store();
+    let layers = [layer("a", &"1".repeat(300_000)), layer("b", "2")];
+    let fake = Fake::of(&layers);
+    let (blobs, index, manifest) =
+        (fake.blobs.clone(), fake.index.clone().unwrap(), fake.manifest.clone().unwrap());
+    let server = MockServer::start().await;
+    let answer = move |request: &Request| {
+        let name = request.url.path().rsplit('/').next().unwrap().to_owned();
+        let digest = if name == "1" { index.clone() } else { name.parse().unwrap() };
+        let kind = if digest == index {
+            OCI_INDEX
+        } else if digest == manifest {
+            OCI_MANIFEST
+        } else {
+            "application/octet-stream"
+        };
+        ResponseTemplate::new(200)
+            .set_body_raw(blobs[&digest].to_vec(), kind)
+            .insert_header("docker-content-digest", digest.to_string())
+    };
+    Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&server).await;
+    let options =
+        Options { tls_verify: Some(false), paths: Paths::default(), ..Options::default() };
+    let client = Client::new(&options).unwrap();
+    let reference = format!("{}/team/app:1", server.address()).parse().unwrap();
+    let source = ImageSource { reference, authfile: None };
+    let image = pull(&store, &client, &source, want(), &()).await.unwrap();
+    assert_eq!(Some(&image.identity.target), fake.index.as_ref());
+    assert_eq!(image.layers.len(), 2);
+    let requests = server.received_requests().await.unwrap().len();
+    assert_eq!(requests, 6, "HEAD, index, manifest, configuration, two layers");
+    pull(&store, &client, &source, want(), &()).await.unwrap();
+    assert_eq!(server.received_requests().await.unwrap().len(), 7, "a HEAD");
 }
