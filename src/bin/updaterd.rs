@@ -12,8 +12,10 @@ fn main() -> ExitCode {
     journal::install();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match &runtime {
-        Ok(runtime) => runtime.block_on(start::start(arguments)).map_err(|error| chain(&error)),
-        Err(error) => Err(chain(error)),
+        Ok(runtime) => runtime
+            .block_on(start::start(arguments))
+            .map_err(|error| (error.exit_code(), chain(&error))),
+        Err(error) => Err((1, chain(error))),
     };
     match result {
         Ok(()) if arguments.check_config => {
@@ -21,9 +23,9 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(()) => ExitCode::SUCCESS,
-        Err(text) => {
+        Err((code, text)) => {
             eprintln!("error: {text}");
-            ExitCode::FAILURE
+            ExitCode::from(code)
         }
     }
 }

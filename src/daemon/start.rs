@@ -49,6 +49,14 @@ pub enum Error {
     NotRecovered,
 }
 
+impl Error {
+    /// What the process exits with: 78 (`EX_CONFIG`, sysexits(3)) where nothing but another
+    /// configuration helps, so that systemd does not start it again; else 1.
+    pub fn exit_code(&self) -> u8 {
+        if matches!(self, Self::Configuration(_)) { 78 } else { 1 }
+    }
+}
+
 /// Does what the command line says, until it is done or asked to stop.
 ///
 /// # Errors

@@ -1,0 +1,108 @@
+//! A check of 100 units on 100 images, nothing changed, over TLS with a round trip of 20 ms.
+
+use std::time::Duration;
+
+use crate::host::{Host, seconds};
+use crate::image::Image;
+use crate::measure::{Bound, Goal, cost, median, row};
+use crate::registry::{Access, Registry};
+use crate::relay;
+use crate::units::{ContainerUnit, configure};
+
+const UNITS: usize = 100;
+const ROUND_TRIP: Duration = Duration::from_millis(20);
+const NEAR: u16 = 5001;
+const FAR: u16 = 5002;
+
+pub(crate) fn compare(host: &Host) -> Vec<Goal> {
+    let registry = Registry::start_with(host, Access::Tls, NEAR);
+    host.sh(&format!(
+        "cp -r /etc/containers/certs.d/localhost:{NEAR} /etc/containers/certs.d/localhost:{FAR}"
+    ));
+    relay::start(FAR, NEAR, ROUND_TRIP);
+    println!("(pushing {UNITS} images, starting {UNITS} units of each engine)");
+    for number in 0..UNITS {
+        registry.push(&format!("app{number}:latest"), &Image::app(&format!("v{number}")));
+    }
+    configure(host, "schedule = \"timer\"\n");
+    let pulls = |program: &str| {
+        let names = (0..UNITS).map(|number| format!("localhost:{FAR}/app{number}:latest"));
+        for name in names {
+            host.sh(&format!("{program} pull --quiet {name} > /dev/null"));
+        }
+    };
+    // One engine's containers at a time: neither check should see the other's load.
+    pulls("updater-launch");
+    for number in 0..UNITS {
+        ContainerUnit::new(&format!("app{number}"), &format!("localhost:{FAR}/app{number}:latest"))
+            .write(host);
+    }
+    host.sh(&format!("systemctl start app{{0..{}}}.service", UNITS - 1));
+    host.sh("systemctl start updaterd.service");
+    let before = registry.requests().len();
+    let cold = cost("updaterctl", &["check"]);
+    let requests = registry.requests().len() - before;
+    let runs: Vec<_> = (0..5).map(|_| cost("updaterctl", &["check"])).collect();
+    let warm = median(runs.iter().map(|run| run.wall).collect());
+    let memory = peak_memory(host, &host.property("updaterd.service", "MainPID"));
+    host.sh(&format!("systemctl stop updaterd.service app{{0..{}}}.service", UNITS - 1));
+
+    pulls("podman");
+    for number in 0..UNITS {
+        podman_unit(host, number);
+    }
+    host.sh("systemctl daemon-reload");
+    host.sh(&format!("systemctl start app{{0..{}}}.service", UNITS - 1));
+    let dry_run = || cost("podman", &["auto-update", "--dry-run"]);
+    let theirs = (0..3).map(|_| dry_run()).min_by_key(|cost| cost.wall).unwrap();
+    host.sh(&format!("systemctl stop app{{0..{}}}.service", UNITS - 1));
+
+    row("updaterctl check, first", cold);
+    row("updaterctl check, later", median_of(&runs, warm));
+    row("podman auto-update --dry-run", theirs);
+    println!("updaterd at its largest: {memory:.1} MiB; {requests} requests for {UNITS} images");
+    vec![
+        Goal {
+            what: "check, times faster than Podman",
+            measured: theirs.wall.as_secs_f64() / cold.wall.as_secs_f64(),
+            wanted: Bound::AtLeast(40.0),
+        },
+        Goal {
+            what: "memory of the daemon, MiB resident",
+            measured: memory,
+            wanted: Bound::AtMost(10.0),
+        },
+        Goal {
+            what: "requests for an image",
+            measured: requests as f64 / UNITS as f64,
+            wanted: Bound::AtMost(1.0),
+        },
+    ]
+}
+
+fn median_of(runs: &[crate::measure::Cost], wall: Duration) -> crate::measure::Cost {
+    *runs.iter().find(|run| run.wall == wall).unwrap()
+}
+
+/// The largest resident size of a running process so far, MiB (proc(5), `VmHWM`).
+fn peak_memory(host: &Host, pid: &str) -> f64 {
+    let text = host.sh(&format!("awk '/^VmHWM/ {{ print $2 }}' /proc/{pid}/status"));
+    text.parse::<f64>().unwrap() / 1024.0
+}
+
+/// A unit as `podman generate systemd --new` writes it.
+fn podman_unit(host: &Host, number: usize) {
+    host.write(
+        &format!("/etc/systemd/system/app{number}.service"),
+        &format!(
+            "[Service]\nType=notify\nNotifyAccess=all\nEnvironment=PODMAN_SYSTEMD_UNIT=%n\n\
+             TimeoutStartSec={}\nTimeoutStopSec=20\nKillMode=mixed\n\
+             ExecStart=/usr/bin/podman run --cidfile=%t/%n.ctr-id --cgroups=no-conmon --rm \
+             --sdnotify=conmon -d --replace --name app{number} --network host --stop-timeout 1 \
+             --label io.containers.autoupdate=registry localhost:{FAR}/app{number}:latest\n\
+             ExecStop=/usr/bin/podman stop --ignore -t 1 --cidfile=%t/%n.ctr-id\n\
+             ExecStopPost=/usr/bin/podman rm -f --ignore -t 1 --cidfile=%t/%n.ctr-id\n",
+            seconds(120).as_secs(),
+        ),
+    );
+}

@@ -1,0 +1,38 @@
+//! The tests, by what they are about.
+
+/// The tests of a module, by the names of its functions.
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        pub(super) const CASES: &[crate::Case] =
+            &[$(crate::Case { name: stringify!($name), run: $name }),*];
+    };
+}
+
+mod failure;
+mod installation;
+mod interruption;
+mod launcher;
+mod registry;
+mod rollback;
+mod service;
+mod update;
+
+use crate::Case;
+
+/// All tests, each with its full name: `module::function`.
+pub(crate) fn all() -> Vec<(String, Case)> {
+    let modules = [
+        ("failure", failure::CASES),
+        ("installation", installation::CASES),
+        ("interruption", interruption::CASES),
+        ("launcher", launcher::CASES),
+        ("registry", registry::CASES),
+        ("rollback", rollback::CASES),
+        ("service", service::CASES),
+        ("update", update::CASES),
+    ];
+    let named = |(module, cases): (&str, &[Case])| -> Vec<(String, Case)> {
+        cases.iter().map(|case| (format!("{module}::{}", case.name), *case)).collect()
+    };
+    modules.into_iter().flat_map(named).collect()
+}

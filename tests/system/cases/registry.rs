@@ -1,0 +1,73 @@
+//! Registries as they are: TLS, passwords, and that others read what we store.
+
+use crate::host::Host;
+use crate::image::Image;
+use crate::registry::{Access, PASSWORD, Registry, USER};
+use crate::units::{ContainerUnit, configure_quiet, version};
+
+cases![
+    over_tls_with_a_certificate_of_its_own,
+    an_authfile_label_counts,
+    plain_http_only_where_declared,
+    skopeo_reads_the_store,
+];
+
+fn over_tls_with_a_certificate_of_its_own(host: &Host) {
+    let registry = Registry::start_with(host, Access::Tls, 5001);
+    configure_quiet(host);
+    registry.push("app:latest", &Image::app("v1"));
+    ContainerUnit::new("app", &registry.reference("app:latest")).start(host);
+    registry.push("app:latest", &Image::app("v2"));
+    host.sh("updaterctl update");
+    assert_eq!(version(host, "app"), "v2");
+
+    // Without the certificate nobody is trusted, and it is said.
+    host.sh("rm -r /etc/containers/certs.d/localhost:5001");
+    registry.push("app:latest", &Image::app("v3"));
+    host.sh("systemctl stop updaterd.service");
+    let outcome = host.run("updaterctl update");
+    assert!(outcome.said().to_lowercase().contains("certificate"), "{}", outcome.describe());
+    assert_eq!(version(host, "app"), "v2");
+}
+
+fn an_authfile_label_counts(host: &Host) {
+    let registry = Registry::start_with(host, Access::Password, 5000);
+    configure_quiet(host);
+    let login = host.sh(&format!("printf %s {USER}:{PASSWORD} | base64"));
+    host.write(
+        "/etc/app.json",
+        &format!("{{\"auths\": {{\"localhost:5000\": {{\"auth\": \"{login}\"}}}}}}"),
+    );
+    registry.push("app:latest", &Image::app("v1"));
+    ContainerUnit::new("app", &registry.reference("app:latest"))
+        .flag("--authfile /etc/app.json")
+        .flag("--label io.containers.autoupdate.authfile=/etc/app.json")
+        .start(host);
+    registry.push("app:latest", &Image::app("v2"));
+    host.sh("updaterctl update");
+    assert_eq!(version(host, "app"), "v2");
+}
+
+fn plain_http_only_where_declared(host: &Host) {
+    let registry = Registry::start(host);
+    registry.push("app:latest", &Image::app("v1"));
+    host.sh("rm /etc/containers/registries.conf.d/5000.conf");
+    let requests = registry.requests().len();
+    let pull = format!("updater-launch pull {}", registry.reference("app:latest"));
+    let outcome = host.fails(125, &pull);
+    assert!(outcome.said().contains("localhost:5000"), "{}", outcome.describe());
+    assert_eq!(registry.requests().len(), requests, "nothing was sent in the clear");
+    host.sh(&format!("{pull} --tls-verify=false"));
+}
+
+fn skopeo_reads_the_store(host: &Host) {
+    let registry = Registry::start(host);
+    let digest = registry.push("app:latest", &Image::app("v1"));
+    let reference = registry.reference("app:latest");
+    host.sh(&format!("updater-launch pull {reference}"));
+    let found = host.json(&format!("skopeo inspect oci:/var/lib/updaterd/images:{reference}"));
+    assert_eq!(found["Digest"], digest.as_str());
+    host.sh(&format!(
+        "skopeo copy --quiet oci:/var/lib/updaterd/images:{reference} oci:/tmp/copy:app"
+    ));
+}

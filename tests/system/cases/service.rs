@@ -1,0 +1,164 @@
+//! The daemon as a service: configuration, readiness, the bus, the journal.
+
+use crate::host::{Host, seconds};
+use crate::image::Image;
+use crate::registry::Registry;
+use crate::units::{ContainerUnit, configure, configure_every_second, configure_quiet, version};
+
+cases![
+    a_configuration_typo_is_refused_with_its_place,
+    a_reload_with_a_typo_keeps_the_old_configuration,
+    drop_ins_count,
+    readiness_status_and_watchdog,
+    the_bus_starts_the_daemon,
+    only_root_may_call_it,
+    reading_starts_nothing,
+    the_journal_tells_each_outcome,
+    json_everywhere,
+    without_a_bus_name_the_work_is_done_in_process,
+    a_user_has_a_daemon_too,
+];
+
+fn a_configuration_typo_is_refused_with_its_place(host: &Host) {
+    configure(host, "schedule = \"timer\"\nsetle = \"2s\"\n");
+    host.fails(1, "systemctl start updaterd.service");
+    let log = host.journal("--unit=updaterd.service");
+    assert!(log.contains("/etc/updaterd/updaterd.toml:2:") && log.contains("setle"), "{log}");
+    // It is not started again and again.
+    assert_eq!(host.property("updaterd.service", "ActiveState"), "failed");
+    configure_quiet(host);
+    host.sh("systemctl start updaterd.service");
+}
+
+fn a_reload_with_a_typo_keeps_the_old_configuration(host: &Host) {
+    configure_quiet(host);
+    host.sh("systemctl start updaterd.service");
+    let pid = host.property("updaterd.service", "MainPID");
+    configure(host, "schedule = \"never ever\"\n");
+    host.sh("systemctl reload updaterd.service");
+    host.wait_for("journalctl -u updaterd.service | grep updaterd.toml", seconds(10));
+    host.sh("updaterctl check");
+    assert_eq!(host.property("updaterd.service", "MainPID"), pid);
+    assert_eq!(host.property("updaterd.service", "ActiveState"), "active");
+}
+
+fn drop_ins_count(host: &Host) {
+    configure_quiet(host);
+    host.write("/etc/updaterd/updaterd.d/50-site.toml", "settle = \"not a time\"\n");
+    host.fails(1, "systemctl start updaterd.service");
+    let log = host.journal("--unit=updaterd.service");
+    assert!(log.contains("/etc/updaterd/updaterd.d/50-site.toml:1:"), "{log}");
+}
+
+fn readiness_status_and_watchdog(host: &Host) {
+    configure_quiet(host);
+    host.write(
+        "/etc/systemd/system/updaterd.service.d/watchdog.conf",
+        "[Service]\nWatchdogSec=2\n",
+    );
+    host.sh("systemctl daemon-reload; systemctl start updaterd.service");
+    assert_ne!(host.property("updaterd.service", "StatusText"), "");
+    let started = std::time::Instant::now();
+    host.wait_until("it has outlived its watchdog twice", seconds(10), || {
+        started.elapsed() > seconds(5)
+    });
+    assert_eq!(host.property("updaterd.service", "NRestarts"), "0");
+    assert_eq!(host.property("updaterd.service", "ActiveState"), "active");
+    host.sh("systemctl stop updaterd.service");
+    assert_eq!(host.property("updaterd.service", "Result"), "success");
+}
+
+fn the_bus_starts_the_daemon(host: &Host) {
+    configure_quiet(host);
+    assert_eq!(host.property("updaterd.service", "ActiveState"), "inactive");
+    host.sh("updaterctl update");
+    assert!(!host.journal("--unit=updaterd.service").is_empty(), "an update starts the service");
+}
+
+fn only_root_may_call_it(host: &Host) {
+    configure_every_second(host);
+    host.sh("systemctl start updaterd.service");
+    let call = "busctl --system introspect org.updaterd.Updater1 /org/updaterd/Updater1";
+    host.sh(call);
+    let refused = host.run(&format!("setpriv --reuid=65534 --clear-groups {call}"));
+    assert_ne!(refused.status, 0);
+    assert!(refused.said().to_lowercase().contains("denied"), "{}", refused.describe());
+}
+
+fn reading_starts_nothing(host: &Host) {
+    configure_quiet(host);
+    for verb in ["status", "history"] {
+        host.sh(&format!("updaterctl {verb}"));
+    }
+    assert_eq!(host.property("updaterd.service", "ActiveState"), "inactive");
+    assert_eq!(host.property("updaterd.service", "InvocationID"), "");
+}
+
+fn the_journal_tells_each_outcome(host: &Host) {
+    let registry = Registry::start(host);
+    configure_quiet(host);
+    let old = registry.push("app:latest", &Image::app("v1"));
+    ContainerUnit::new("app", &registry.reference("app:latest")).start(host);
+    let new = registry.push("app:latest", &Image::app("v2"));
+    host.sh("updaterctl update");
+    let updated = entry(host, "bcab17d2d3a8428888aa816337cefbf4");
+    for (field, expected) in [
+        ("OBJECT_SYSTEMD_UNIT", "app.service"),
+        ("UNIT", "app.service"),
+        ("IMAGE", registry.reference("app:latest").as_str()),
+        ("OLD_DIGEST", old.as_str()),
+        ("NEW_DIGEST", new.as_str()),
+    ] {
+        assert_eq!(updated[field], expected, "{field} in {updated}");
+    }
+    assert!(updated["OUTCOME"].is_string(), "{updated}");
+    // Who looks at the unit sees what was done to it, beside what it logs itself.
+    let log = host.journal("--unit=app.service");
+    assert!(log.contains("updated") && log.contains("app v2 started"), "{log}");
+    let catalog = host.sh("journalctl --catalog MESSAGE_ID=bcab17d2d3a8428888aa816337cefbf4");
+    assert!(catalog.contains("app.service was updated"), "{catalog}");
+
+    registry.push("app:latest", &Image::crashing("v3"));
+    host.run("updaterctl update");
+    let rolled_back = entry(host, "95b6ed3598b842ccb1c1378eed8bc8d5");
+    assert_eq!(rolled_back["UNIT"], "app.service");
+}
+
+/// The one journal entry with this MESSAGE_ID.
+fn entry(host: &Host, message: &str) -> serde_json::Value {
+    host.json(&format!("journalctl --sync; journalctl --output=json MESSAGE_ID={message}"))
+}
+
+fn json_everywhere(host: &Host) {
+    let registry = Registry::start(host);
+    configure_quiet(host);
+    registry.push("app:latest", &Image::app("v1"));
+    ContainerUnit::new("app", &registry.reference("app:latest")).start(host);
+    for verb in ["check", "update", "status", "history"] {
+        host.json(&format!("updaterctl {verb} --json"));
+    }
+}
+
+fn without_a_bus_name_the_work_is_done_in_process(host: &Host) {
+    let registry = Registry::start(host);
+    configure_quiet(host);
+    host.sh("rm /usr/share/dbus-1/system-services/org.updaterd.Updater1.service
+         busctl call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus ReloadConfig");
+    registry.push("app:latest", &Image::app("v1"));
+    ContainerUnit::new("app", &registry.reference("app:latest")).start(host);
+    registry.push("app:latest", &Image::app("v2"));
+    host.sh("updaterctl update");
+    assert_eq!(version(host, "app"), "v2");
+    assert_eq!(host.property("updaterd.service", "InvocationID"), "");
+}
+
+fn a_user_has_a_daemon_too(host: &Host) {
+    host.sh("useradd --create-home --uid 4000 someone; loginctl enable-linger someone");
+    host.wait_for("systemctl is-active user@4000.service", seconds(20));
+    let user = "systemctl --user --machine=someone@";
+    host.wait_for(&format!("{user} is-active dbus.socket"), seconds(20));
+    host.sh(&format!("{user} start updaterd.service"));
+    host.sh(&format!("{user} is-active updaterd.service"));
+    host.sh(&format!("{user} stop updaterd.service"));
+    assert_eq!(host.sh(&format!("{user} show --value -p Result updaterd.service")), "success");
+}

@@ -1,0 +1,203 @@
+//! A registry on the host's loopback interface: Debian's `docker-registry`, as a unit.
+
+use std::time::Duration;
+
+use oci_distribution::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
+use oci_distribution::client::{Config, ImageLayer};
+use oci_distribution::manifest::{
+    IMAGE_CONFIG_MEDIA_TYPE, IMAGE_LAYER_GZIP_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE, OciImageIndex,
+};
+use oci_distribution::secrets::RegistryAuth;
+use oci_distribution::{Client, Reference};
+
+use crate::host::{Host, seconds};
+use crate::image::{Image, architecture};
+
+/// How clients reach a registry, and what it asks of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// HTTP, declared insecure in registries.conf(5).
+    Plain,
+    /// HTTP with a user name and a password.
+    Password,
+    /// HTTPS with a certificate that certs.d(5) trusts.
+    Tls,
+}
+
+pub(crate) const USER: &str = "alice";
+pub(crate) const PASSWORD: &str = "opensesame";
+/// [`PASSWORD`], as htpasswd(1) writes it with bcrypt.
+const HTPASSWD: &str = "alice:$2y$05$abcdefghijklmnopqrstuuQbLfdQZSxZ9gjhA5V9o8Tyc6aQRO0Qi";
+
+pub(crate) struct Registry<'host> {
+    host: &'host Host,
+    access: Access,
+    port: u16,
+}
+
+impl<'host> Registry<'host> {
+    /// Starts `localhost:5000` over plain HTTP.
+    pub(crate) fn start(host: &'host Host) -> Self {
+        Self::start_with(host, Access::Plain, 5000)
+    }
+
+    pub(crate) fn start_with(host: &'host Host, access: Access, port: u16) -> Self {
+        let registry = Self { host, access, port };
+        registry.configure();
+        registry.up();
+        registry
+    }
+
+    /// Goes on with the same images, asking for something else.
+    pub(crate) fn change_access(&mut self, access: Access) {
+        self.down();
+        self.access = access;
+        self.configure();
+        self.up();
+    }
+
+    pub(crate) fn down(&self) {
+        self.host.sh(&format!("systemctl stop registry-{}.service", self.port));
+    }
+
+    pub(crate) fn up(&self) {
+        let port = self.port;
+        self.host.sh(&format!(
+            "systemd-run --quiet --collect --unit=registry-{port} docker-registry serve /etc/registry/{port}.yml"
+        ));
+        let listening = format!("exec 3<> /dev/tcp/127.0.0.1/{port}");
+        self.host.wait_for(&listening, seconds(20));
+    }
+
+    fn configure(&self) {
+        let (host, port) = (self.host, self.port);
+        let directory = "/etc/registry";
+        let mut config = format!(
+            "version: 0.1\nlog: {{accesslog: {{disabled: false}}, level: warn}}\n\
+             storage: {{filesystem: {{rootdirectory: /tmp/registry/{port}}}, delete: {{enabled: true}}}}\n\
+             http:\n  addr: 127.0.0.1:{port}\n"
+        );
+        match self.access {
+            Access::Plain => {}
+            Access::Password => {
+                host.write(&format!("{directory}/htpasswd"), HTPASSWD);
+                config += "auth: {htpasswd: {realm: test, path: /etc/registry/htpasswd}}\n";
+            }
+            Access::Tls => {
+                host.sh(&format!(
+                    "mkdir -p {directory} /etc/containers/certs.d/localhost:{port}
+                     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
+                       -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+                       -keyout {directory}/key.pem -out {directory}/cert.pem 2> /dev/null
+                     cp {directory}/cert.pem /etc/containers/certs.d/localhost:{port}/ca.crt"
+                ));
+                config +=
+                    "  tls: {certificate: /etc/registry/cert.pem, key: /etc/registry/key.pem}\n";
+            }
+        }
+        host.write(&format!("{directory}/{port}.yml"), &config);
+        if self.access != Access::Tls {
+            host.write(
+                &format!("/etc/containers/registries.conf.d/{port}.conf"),
+                &format!("[[registry]]\nlocation = \"localhost:{port}\"\ninsecure = true\n"),
+            );
+        }
+    }
+
+    /// The full name of `image`, such as `app:v1`, at this registry.
+    pub(crate) fn reference(&self, image: &str) -> String {
+        format!("localhost:{}/{image}", self.port)
+    }
+
+    /// Pushes an image as `name`, such as `app:latest`, and gives its manifest's digest.
+    pub(crate) fn push(&self, name: &str, image: &Image) -> String {
+        let built = image.build();
+        let media_type = IMAGE_LAYER_GZIP_MEDIA_TYPE;
+        let layers: Vec<ImageLayer> = built
+            .layers
+            .into_iter()
+            .map(|layer| ImageLayer::new(layer, media_type.into(), None))
+            .collect();
+        let config = Config::new(built.config, IMAGE_CONFIG_MEDIA_TYPE.into(), None);
+        let reference: Reference = self.reference(name).parse().unwrap();
+        let client = self.client();
+        let auth = self.auth();
+        block_on(async {
+            client.push(&reference, &layers, config, &auth, None).await.unwrap();
+            client.fetch_manifest_digest(&reference, &auth).await.unwrap()
+        })
+    }
+
+    /// Pushes an index as `name` whose one image for this platform is `image`'s manifest. Each
+    /// `note` gives another index. Gives the index's digest.
+    pub(crate) fn push_index(&self, name: &str, image: &Image, note: &str) -> String {
+        let manifest = self.push(&format!("{}-image", name.replace(':', ":of-")), image);
+        let size: u64 = self
+            .host
+            .sh(&format!(
+                "stat -c %s /tmp/registry/{}/docker/registry/v2/blobs/sha256/{}/{}/data",
+                self.port,
+                &manifest["sha256:".len()..][..2],
+                &manifest["sha256:".len()..],
+            ))
+            .parse()
+            .unwrap();
+        let index: OciImageIndex = serde_json::from_value(serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_IMAGE_INDEX_MEDIA_TYPE,
+            "manifests": [{
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "digest": manifest,
+                "size": size,
+                "platform": { "os": "linux", "architecture": architecture() },
+            }],
+            "annotations": { "note": note },
+        }))
+        .unwrap();
+        let reference: Reference = self.reference(name).parse().unwrap();
+        let client = self.client();
+        let auth = self.auth();
+        block_on(async {
+            client.push_manifest_list(&reference, &auth, index).await.unwrap();
+            client.fetch_manifest_digest(&reference, &auth).await.unwrap()
+        })
+    }
+
+    /// Requests that this registry has answered, as `METHOD path status`, in their order.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        let log = self.host.journal(&format!("--unit=registry-{}", self.port));
+        let request = |line: &str| {
+            let (_, rest) = line.split_once('"')?;
+            let (request, rest) = rest.split_once("\" ")?;
+            let mut words = request.split(' ');
+            let (method, path) = (words.next()?, words.next()?);
+            let status = rest.split(' ').next()?;
+            path.starts_with("/v2/").then(|| format!("{method} {path} {status}"))
+        };
+        log.lines().filter_map(request).collect()
+    }
+
+    fn client(&self) -> Client {
+        let mut config = ClientConfig { protocol: ClientProtocol::Http, ..Default::default() };
+        if self.access == Access::Tls {
+            config.protocol = ClientProtocol::Https;
+            config.extra_root_certificates = vec![Certificate {
+                encoding: CertificateEncoding::Pem,
+                data: std::fs::read("/etc/registry/cert.pem").unwrap(),
+            }];
+        }
+        config.read_timeout = Some(Duration::from_secs(30));
+        Client::new(config)
+    }
+
+    fn auth(&self) -> RegistryAuth {
+        match self.access {
+            Access::Password => RegistryAuth::Basic(USER.into(), PASSWORD.into()),
+            Access::Plain | Access::Tls => RegistryAuth::Anonymous,
+        }
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}

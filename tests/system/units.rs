@@ -1,0 +1,112 @@
+//! Units that run a container, and the service under test: what most tests begin with.
+
+use crate::host::{Host, seconds};
+
+/// A unit that runs one container with `updater-launch`, as the README tells people to write it.
+pub(crate) struct ContainerUnit {
+    name: String,
+    image: String,
+    flags: Vec<String>,
+    service: Vec<String>,
+    command: String,
+}
+
+impl ContainerUnit {
+    /// `name.service`, with a container of the same name, updated from `image`'s registry.
+    pub(crate) fn new(name: &str, image: &str) -> Self {
+        Self {
+            name: name.into(),
+            image: image.into(),
+            flags: vec!["--label io.containers.autoupdate=registry".into()],
+            service: Vec::new(),
+            command: String::new(),
+        }
+    }
+
+    /// Another flag of `updater-launch run`.
+    pub(crate) fn flag(mut self, flag: &str) -> Self {
+        self.flags.push(flag.into());
+        self
+    }
+
+    /// Without the label that asks for updates.
+    pub(crate) fn unlabelled(mut self) -> Self {
+        self.flags.clear();
+        self
+    }
+
+    /// Another line of `[Service]`.
+    pub(crate) fn setting(mut self, line: &str) -> Self {
+        self.service.push(line.into());
+        self
+    }
+
+    /// What the container runs instead of its image's command.
+    pub(crate) fn command(mut self, command: &str) -> Self {
+        self.command = command.into();
+        self
+    }
+
+    /// READY comes from the program in the container (`Image::notifying`).
+    pub(crate) fn notified_by_program(self) -> Self {
+        self.flag("--sdnotify=container").flag("--volume /usr:/usr:ro")
+    }
+
+    /// Writes the unit and has systemd read it.
+    pub(crate) fn write(self, host: &Host) -> Self {
+        let flags = self.flags.join(" ");
+        let sdnotify = if flags.contains("--sdnotify") { "" } else { "--sdnotify=conmon " };
+        let text = format!(
+            "[Service]\nType=notify\nNotifyAccess=all\nDelegate=yes\nKillMode=mixed\n\
+             TimeoutStartSec=30\nTimeoutStopSec=15\n{}\n\
+             ExecStart=/usr/bin/updater-launch run --rm --replace --name %N {sdnotify}\
+             --network host {flags} {} {}\n",
+            self.service.join("\n"),
+            self.image,
+            self.command,
+        );
+        host.write(&format!("/etc/systemd/system/{}.service", self.name), &text);
+        host.sh("systemctl daemon-reload");
+        self
+    }
+
+    /// Writes the unit and starts it.
+    pub(crate) fn start(self, host: &Host) -> Self {
+        let unit = self.write(host);
+        host.sh(&format!("systemctl start {}.service", unit.name));
+        unit
+    }
+}
+
+/// What `/app/version` says in the running container `name`; empty where none runs.
+pub(crate) fn version(host: &Host, name: &str) -> String {
+    host.run(&format!("updater-launch exec {name} cat /app/version")).stdout.trim().to_owned()
+}
+
+/// Waits until the container `name` runs `expected` and its unit is active.
+#[track_caller]
+pub(crate) fn wait_for_version(host: &Host, name: &str, expected: &str) {
+    host.wait_until(&format!("{name} runs {expected}"), seconds(40), || {
+        version(host, name) == expected
+            && host.property(&format!("{name}.service"), "ActiveState") == "active"
+    });
+}
+
+/// The invocation of a unit: another one means that it was restarted.
+pub(crate) fn invocation(host: &Host, name: &str) -> String {
+    host.property(&format!("{name}.service"), "InvocationID")
+}
+
+/// Configuration for tests: nothing by itself, a short settle time.
+pub(crate) fn configure_quiet(host: &Host) {
+    configure(host, "schedule = \"timer\"\nsettle = \"2s\"\n");
+}
+
+/// Configuration for tests of the daemon's own schedule.
+pub(crate) fn configure_every_second(host: &Host) {
+    configure(host, "interval = \"1s\"\njitter = \"0s\"\nsettle = \"2s\"\n");
+}
+
+pub(crate) fn configure(host: &Host, text: &str) {
+    host.write("/etc/updaterd/updaterd.toml", text);
+}
