@@ -74,8 +74,8 @@ pub(crate) struct Own {
 impl Own {
     /// Reads `/proc/self/cgroup`.
     pub(crate) fn find() -> Result<Self, Error> {
-        let magic = rustix::fs::statfs(ROOT).map(|statfs| statfs.f_type as i64);
-        if magic != Ok(libc::CGROUP2_SUPER_MAGIC as i64) {
+        let magic = rustix::fs::statfs(ROOT).map(|statfs| statfs.f_type);
+        if magic != Ok(libc::CGROUP2_SUPER_MAGIC) {
             return Err(Error::NotVersion2);
         }
         let text = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
