@@ -23,7 +23,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ledger", &["model", "config", "plan", "update"]),
     (
         "daemon",
-        &["model", "config", "plan", "update", "registry", "store", "engine", "systemd", "ledger"],
+        &[
+            "model", "config", "plan", "update", "registry", "store", "engine", "systemd",
+            "ledger", "terminal",
+        ],
     ),
     ("terminal", &[]),
     ("ctl", &["model", "config", "plan", "update", "ledger", "daemon", "terminal"]),
