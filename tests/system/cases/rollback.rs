@@ -145,6 +145,8 @@ fn an_old_image_that_fails_too_needs_an_operator(host: &Host) {
     ContainerUnit::new("app", &registry.reference("app:latest"))
         .flag("--volume /srv:/srv")
         .start(host);
+    // It is ready as soon as it is executed; it must have looked before the file changes.
+    host.wait_for("updater-launch exec app ps | grep '[s]leep 1000'", seconds(10));
     host.write("/srv/works", "no\n");
     registry.push("app:latest", &script("v2"));
     let outcome = host.fails(NEEDS_OPERATOR, "updaterctl update");
