@@ -12,3 +12,6 @@ mod proxy;
 pub use cgroup::unit_of_cgroup;
 pub use error::Error;
 pub use manager::Manager;
+
+#[cfg(test)]
+mod tests;
