@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use zbus::OwnedObjectPath;
+use zbus::{DBusError, OwnedObjectPath};
 
 use super::Error;
 use super::proxy::{JobRemoved, SystemdProxy};
@@ -90,7 +90,7 @@ fn result(text: &str) -> JobResult {
 /// destructive.
 fn refused(unit: &UnitName, error: zbus::Error) -> JobError {
     let message = error.to_string();
-    match name(&error) {
+    match name(&error).as_deref() {
         Some(
             "org.freedesktop.systemd1.ShuttingDown"
             | "org.freedesktop.systemd1.TransactionIsDestructive",
@@ -104,9 +104,10 @@ fn refused(unit: &UnitName, error: zbus::Error) -> JobError {
 }
 
 /// The D-Bus name of an error, where it is one of a method's.
-pub(super) fn name(error: &zbus::Error) -> Option<&str> {
+pub(super) fn name(error: &zbus::Error) -> Option<String> {
     match error {
-        zbus::Error::MethodError(name, _, _) => Some(name.as_str()),
+        zbus::Error::MethodError(name, _, _) => Some(name.to_string()),
+        zbus::Error::FDO(error) => Some(error.name().to_string()),
         _ => None,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use zbus::connection::Builder;
 use zbus::object_server::{ResponseDispatchNotifier, SignalEmitter};
-use zbus::{Connection, DBusError, Guid, ObjectServer, OwnedObjectPath, interface};
+use zbus::{Connection, DBusError, Guid, OwnedObjectPath, fdo, interface};
 
 const MANAGER: &str = "/org/freedesktop/systemd1";
 const UNIT: &str = "/org/freedesktop/systemd1/unit/app_2eservice";
@@ -29,6 +29,8 @@ pub(super) struct Script {
     pub(super) hangs_up: bool,
     /// Whether the reply never comes.
     pub(super) silent: bool,
+    /// Errors that reading the unit gives first, last one first.
+    pub(super) unreadable: Vec<fdo::Error>,
     /// What `Subscribe` says.
     pub(super) subscription: Option<Refusal>,
 }
@@ -140,11 +142,16 @@ impl Manager {
         self.script.subscription.clone().map_or(Ok(()), Err)
     }
 
-    fn load_unit(&self, name: &str) -> Result<OwnedObjectPath, Refusal> {
-        if name != "app.service" {
-            return Err(Refusal::NoSuchUnit(format!("Unit {name} not found.")));
-        }
-        Ok(UNIT.try_into().unwrap())
+    fn ref_unit(&self, name: &str) {
+        self.heard(&format!("RefUnit {name}"));
+    }
+
+    fn unref_unit(&self, name: &str) {
+        self.heard(&format!("UnrefUnit {name}"));
+    }
+
+    fn load_unit(&mut self, _name: &str) -> fdo::Result<OwnedObjectPath> {
+        self.script.unreadable.pop().map_or_else(|| Ok(UNIT.try_into().unwrap()), Err)
     }
 
     async fn try_restart_unit(
@@ -169,11 +176,7 @@ impl Manager {
         self.queue(emitter, connection).await
     }
 
-    fn reset_failed_unit(
-        &self,
-        name: &str,
-        #[zbus(object_server)] _server: &ObjectServer,
-    ) -> Result<(), Refusal> {
+    fn reset_failed_unit(&self, name: &str) -> Result<(), Refusal> {
         self.heard(&format!("ResetFailedUnit {name}"));
         self.script.refusal.clone().map_or(Ok(()), Err)
     }

@@ -4,6 +4,8 @@ mod fake;
 
 use std::time::Duration;
 
+use zbus::fdo;
+
 use fake::{End, JOB, Refusal, Script, Systemd, systemd};
 
 use super::*;
@@ -137,7 +139,7 @@ async fn a_connection_lost_before_the_reply_ends_the_wait() {
     let (manager, systemd) = manager(Script { silent: true, ..Script::default() }, LONG).await;
     let unit = app();
     let hang_up = async {
-        while systemd.calls.lock().unwrap().len() < 2 {
+        while systemd.calls.lock().unwrap().len() < 3 {
             tokio::task::yield_now().await;
         }
         systemd.connection.close().await.unwrap();
@@ -156,6 +158,7 @@ async fn the_calls_are_the_documented_ones() {
     let calls = systemd.calls.lock().unwrap();
     let expected = [
         "Subscribe",
+        "RefUnit app.service",
         "TryRestartUnit app.service replace",
         "RestartUnit app.service replace",
         "ResetFailedUnit app.service",
@@ -214,11 +217,46 @@ async fn a_unit_is_read_anew_each_time() {
     assert_eq!(state.invocation, "");
 }
 
+/// systemd is off the bus for a moment when its package is upgraded: that fails no update.
 #[tokio::test]
-async fn an_unknown_unit_has_no_state() {
-    let (manager, _systemd) = manager(Script::default(), LONG).await;
-    let failure = manager.state(&"gone.service".parse().unwrap()).await.unwrap_err();
-    for part in ["GetAll", "gone.service", "not found"] {
+async fn a_systemd_that_executes_itself_anew_is_asked_again() {
+    let away = || fdo::Error::NoReply("it left".into());
+    let unreadable = vec![away(), fdo::Error::NameHasNoOwner("gone".into()), away()];
+    let (manager, _systemd) = manager(Script { unreadable, ..Script::default() }, LONG).await;
+    assert_eq!(manager.state(&app()).await.unwrap().active, "active");
+}
+
+#[tokio::test]
+async fn a_systemd_that_stays_away_is_a_failure() {
+    let unreadable = vec![fdo::Error::NoReply("it left".into()); 100_000];
+    let (manager, _systemd) = manager(Script { unreadable, ..Script::default() }, LONG).await;
+    let patience = Duration::from_millis(150);
+    let failure = manager.state_within(&app(), patience).await.unwrap_err();
+    assert!(failure.message.contains("it left"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_unit_that_cannot_be_read_is_named() {
+    let unreadable = vec![fdo::Error::AccessDenied("not for you".into())];
+    let (manager, _systemd) = manager(Script { unreadable, ..Script::default() }, LONG).await;
+    let failure = manager.state(&app()).await.unwrap_err();
+    for part in ["GetAll", "app.service", "not for you"] {
         assert!(failure.message.contains(part), "{failure}");
     }
+}
+
+/// Of a unit that is forgotten when it stops, nobody can say whether it was asked to.
+#[tokio::test]
+async fn only_the_unit_restarted_last_is_kept_loaded() {
+    let after = vec![(JOB, "app.service", "done")];
+    let (manager, systemd) = manager(Script { after, ..Script::default() }, LONG).await;
+    for unit in ["app.service", "app.service", "other.service"] {
+        manager.restart(&unit.parse().unwrap()).await.unwrap();
+    }
+    let calls = systemd.calls.lock().unwrap();
+    let references: Vec<_> = calls.iter().filter(|call| call.contains("efUnit")).collect();
+    assert_eq!(
+        references,
+        ["RefUnit app.service", "RefUnit other.service", "UnrefUnit app.service"]
+    );
 }
