@@ -4,6 +4,7 @@
 
 pub mod cgroup;
 mod error;
+pub mod inhibit;
 mod jobs;
 mod manager;
 pub mod notify;
