@@ -23,10 +23,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ledger", &["model", "config", "plan", "update"]),
     (
         "daemon",
-        &["model", "config", "plan", "update", "registry", "store", "engine", "systemd", "ledger"],
+        &[
+            "model", "config", "plan", "update", "registry", "store", "engine", "systemd",
+            "ledger", "terminal",
+        ],
     ),
-    ("ctl", &["model", "config", "plan", "update", "ledger", "daemon"]),
-    ("launch", &["model", "config", "store", "registry", "systemd"]),
+    ("terminal", &[]),
+    ("ctl", &["model", "config", "plan", "update", "ledger", "daemon", "terminal"]),
+    ("launch", &["model", "config", "store", "registry", "systemd", "terminal"]),
 ];
 
 /// Rooms that use another only through one door, told by how the path goes on: the room, whom it

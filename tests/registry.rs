@@ -68,11 +68,17 @@ fn start(tls: &str) -> Option<Registry> {
     Some(Registry { child, address, directory })
 }
 
+/// The independent client, over plain HTTP. Its TLS wants a process-wide provider, used or not.
+fn independent_client() -> oci_distribution::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let config = ClientConfig { protocol: ClientProtocol::Http, ..ClientConfig::default() };
+    oci_distribution::Client::new(config)
+}
+
 impl Registry {
     /// Pushes an image with one layer by the independent client; says its manifest's digest.
     async fn push(&self, image: &str, layer: &[u8]) -> String {
-        let config = ClientConfig { protocol: ClientProtocol::Http, ..ClientConfig::default() };
-        let client = oci_distribution::Client::new(config);
+        let client = independent_client();
         let reference = format!("{}/{image}", self.address).parse().unwrap();
         let layers = [ImageLayer::oci_v1(layer.to_vec(), None)];
         let config = Config::oci_v1(&br#"{"architecture":"amd64","os":"linux"}"#[..], None);
@@ -82,8 +88,7 @@ impl Registry {
     }
 
     async fn push_index(&self, image: &str, index: serde_json::Value) -> String {
-        let config = ClientConfig { protocol: ClientProtocol::Http, ..ClientConfig::default() };
-        let client = oci_distribution::Client::new(config);
+        let client = independent_client();
         let reference = format!("{}/{image}", self.address).parse().unwrap();
         let index = OciManifest::ImageIndex(serde_json::from_value(index).unwrap());
         client.push_manifest(&reference, &index).await.unwrap();

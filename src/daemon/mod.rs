@@ -13,6 +13,7 @@ pub mod bus;
 pub mod flight;
 pub mod host;
 pub mod journal;
+pub mod manual;
 pub mod observe;
 pub mod pass;
 pub mod request;

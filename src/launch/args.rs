@@ -105,7 +105,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "CAPABILITY")]
     pub(crate) cap_drop: Vec<String>,
     /// Network: the host's, or none. Required, because Podman's default (a bridge) is not there yet
-    #[arg(long, visible_alias = "net", value_name = "MODE")]
+    #[arg(long, visible_alias = "net", value_name = "MODE", overrides_with = "network")]
     pub(crate) network: Network,
     /// Write the container's ID to a file
     #[arg(long, value_name = "FILE")]
@@ -242,6 +242,9 @@ pub(crate) struct Ps {
     /// Print IDs only
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Do not shorten IDs
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
     #[arg(long, default_value = "table")]
     pub(crate) format: Format,
 }

@@ -103,6 +103,9 @@ impl Own {
             return Err(Error::NotDelegated(unit_directory(&self.path).to_owned()));
         }
         let parent = unit_directory(&self.path).trim_end_matches('/');
+        if mode == Some(Mode::Split) {
+            step_aside(&directory(parent).join("supervisor"))?;
+        }
         let path = format!("{parent}/payload-{}", id.short());
         let full = directory(&path);
         match std::fs::create_dir(&full) {
@@ -112,6 +115,19 @@ impl Own {
             _ => Ok(Payload { path, shared_with: self.path.clone(), mode }),
         }
     }
+}
+
+/// Moves this process to a cgroup beside the container's: a cgroup that has controllers for its
+/// children may hold no processes itself.
+fn step_aside(supervisor: &Path) -> Result<(), Error> {
+    let failed = |what, source| Error::Io { what, path: supervisor.to_owned(), source };
+    match std::fs::create_dir(supervisor) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(failed("make", error));
+        }
+        _ => {}
+    }
+    std::fs::write(supervisor.join("cgroup.procs"), "0").map_err(|error| failed("move to", error))
 }
 
 fn directory(path: &str) -> PathBuf {

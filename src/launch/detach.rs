@@ -70,8 +70,22 @@ impl Parent {
         }
     }
 
-    pub(crate) fn started(&self, id: &ContainerId) {
+    /// Lets the waiting process go. From here on, the supervisor's own streams are nobody's: who
+    /// reads the caller's output must see its end.
+    pub(crate) fn started(&self, id: &ContainerId) -> Result<(), Error> {
+        if let Role::Waiting(_) = self.0 {
+            let null = std::fs::OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open("/dev/null")
+                .map_err(|source| Error::file("open", "/dev/null", source))?;
+            rustix::stdio::dup2_stdin(&null)
+                .and_then(|()| rustix::stdio::dup2_stdout(&null))
+                .and_then(|()| rustix::stdio::dup2_stderr(&null))
+                .map_err(|error| Error::system("leave the caller's streams", error))?;
+        }
         self.tell(0, id.as_str());
+        Ok(())
     }
 
     pub(crate) fn failed(&self, error: &Error) {

@@ -10,6 +10,13 @@ const SOCKET: &str = "/run/systemd/journal/socket";
 const INFO: u8 = 6;
 const ERR: u8 = 3;
 
+/// Whether our standard output is the journal's stream (systemd.exec(5), `$JOURNAL_STREAM`).
+pub(crate) fn is_standard_output() -> bool {
+    let named = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    rustix::fs::fstat(rustix::stdio::stdout())
+        .is_ok_and(|stat| named == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
 /// The journal's socket and the fields that every line gets.
 #[derive(Debug)]
 pub(crate) struct Journal {

@@ -17,6 +17,7 @@ mod environment;
 mod error;
 mod files;
 mod journal;
+pub mod manual;
 mod name;
 mod notify;
 mod output;

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::Error;
 use super::args::LogDriver;
-use super::journal::Journal;
+use super::journal::{self, Journal};
 use super::runtime::Streams;
 use crate::store::containers::Record;
 
@@ -33,13 +33,15 @@ enum Sink {
 }
 
 impl Output {
-    /// The streams for the container, and our ends of them. By default a unit's container writes
-    /// to the journal, any other to our own output.
+    /// The streams for the container, and our ends of them. Where our own output is the journal's,
+    /// or nobody's (`detached`), the container by default writes to the journal; else to our own.
     pub(crate) fn open(
         driver: Option<LogDriver>,
+        detached: bool,
         record: &Record,
     ) -> Result<(Self, Streams), Error> {
-        let driver = driver.or(record.unit.as_ref().map(|_| LogDriver::Journald));
+        let to_journal = detached || journal::is_standard_output();
+        let driver = driver.or(to_journal.then_some(LogDriver::Journald));
         let journal = match driver {
             Some(LogDriver::Passthrough) => return Ok((Self::default(), Streams::default())),
             Some(LogDriver::None) => return Ok((Self::default(), Streams::nowhere()?)),

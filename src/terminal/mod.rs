@@ -1,6 +1,7 @@
 //! What people read on a terminal: its width, colour, and tables that fit ([`table`]). For the
 //! programs; the other rooms never print.
 
+pub mod manual;
 pub mod table;
 
 use std::io::IsTerminal;

@@ -8,6 +8,7 @@ use crate::ctl::access::{Access, Embedded};
 use crate::ctl::args;
 use crate::ctl::exit;
 use crate::plan::Reason;
+use crate::plan::decide::Skipped;
 use crate::terminal::Tone;
 use crate::terminal::table::{Cell, Column, render};
 use crate::update::{Outcome, OutcomeKind, Report};
@@ -41,7 +42,9 @@ pub(super) fn text(report: &Report, style: Style) -> String {
     for outcome in report.outcomes.iter().filter(|outcome| !outcome.detail.is_empty()) {
         let _ = writeln!(text, "{}: {}", outcome.unit, outcome.detail);
     }
-    for skipped in report.skipped.iter().filter(|skipped| skipped.reason.is_error()) {
+    let held = |reason: &Reason| matches!(reason, Reason::Quarantined { .. });
+    let told = |skipped: &&Skipped| skipped.reason.is_error() || held(&skipped.reason);
+    for skipped in report.skipped.iter().filter(told) {
         let who = skipped.unit.as_ref().map_or(&*skipped.container, |unit| unit.as_str());
         let _ = writeln!(text, "{who}: {}", skipped.reason);
     }

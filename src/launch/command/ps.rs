@@ -34,13 +34,13 @@ pub(crate) fn list(place: &Place, flags: &Ps) -> Result<u8, Error> {
     }
     found.records.retain(|record| flags.all || record.is_running());
     if flags.quiet {
-        found.records.iter().for_each(|record| println!("{}", record.id.short()));
+        found.records.iter().for_each(|record| println!("{}", id(record, flags)));
     } else if flags.format == Format::Json {
         let listed: Vec<_> =
             found.records.iter().map(|record| Listed { state: state(record), record }).collect();
         print_json(&listed)?;
     } else {
-        let rows: Vec<_> = found.records.iter().map(row).collect();
+        let rows: Vec<_> = found.records.iter().map(|record| row(record, flags)).collect();
         print!("{}", render(&COLUMNS, &rows, Terminal::of_stdout()));
     }
     Ok(0)
@@ -55,10 +55,14 @@ pub(crate) fn state(record: &Record) -> &'static str {
     }
 }
 
-fn row(record: &Record) -> Vec<Cell> {
+fn id<'a>(record: &'a Record, flags: &Ps) -> &'a str {
+    if flags.no_trunc { record.id.as_str() } else { record.id.short() }
+}
+
+fn row(record: &Record, flags: &Ps) -> Vec<Cell> {
     let unit = record.unit.as_ref().map(ToString::to_string).unwrap_or_default();
     vec![
-        Cell::new(record.id.short()),
+        Cell::new(id(record, flags)),
         Cell::new(record.reference.to_string()),
         Cell::new(record.command.join(" ")),
         Cell::new(state(record)),

@@ -232,14 +232,14 @@ fn start_and_wait(
     };
     let capabilities = describe(place, &prepared, record, &rootfs, inside)?;
     let signals = Signals::take()?;
-    let (output, streams) = Output::open(flags.log_driver, record)?;
+    let (output, streams) = Output::open(flags.log_driver, flags.detach, record)?;
     let init = runtime::start(&record.id, &place.runtime(), &bundle, &capabilities, streams)?;
     prepared.payload.settle()?;
     record.pid = Process::of(init).ok();
     record.started = Some(Timestamp::now());
     place.records().write(record)?;
     announce(flags, notifier, inside);
-    parent.started(&record.id);
+    parent.started(&record.id)?;
     let supervisor = Supervisor { init, stop, signals, output, notifier, proxy };
     supervisor.wait()
 }

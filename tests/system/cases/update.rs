@@ -32,7 +32,7 @@ fn the_daemon_notices_a_new_image(host: &Host) {
 
     let new = registry.push("app:latest", &Image::app("v2"));
     wait_for_version(host, "app", "v2");
-    host.wait_for("updaterctl history | grep updated", seconds(20));
+    host.wait_for("updaterctl history --json | grep '\"updated\"'", seconds(20));
     let history = host.sh("updaterctl history --json");
     assert!(history.contains(&old) && history.contains(&new), "{history}");
     assert!(host.sh("updaterctl status").contains("app.service"));
@@ -73,7 +73,7 @@ fn check_changes_nothing(host: &Host) {
     assert_eq!(invocation(host, "app"), before);
     assert_eq!(version(host, "app"), "v1");
     assert_eq!(host.sh("updater-launch images"), images);
-    assert!(!host.run("updaterctl history").stdout.contains("updated"));
+    assert!(!host.run("updaterctl history --json").stdout.contains("updated"));
 }
 
 /// One HEAD for an unchanged image, and nothing else, however often it is asked for.
