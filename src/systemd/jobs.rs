@@ -1,12 +1,13 @@
 //! Queueing a job and waiting for its end.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use zbus::OwnedObjectPath;
+use zbus::{DBusError, OwnedObjectPath};
 
 use super::Error;
-use super::proxy::{JobRemovedStream, SystemdProxy};
+use super::proxy::{JobRemoved, SystemdProxy};
 use crate::model::UnitName;
 use crate::update::port::{JobError, JobResult};
 
@@ -18,23 +19,15 @@ pub(super) enum Restart {
     Always,
 }
 
-/// Queues the job and waits at most `timeout` for it. The signal is subscribed to first: a job may
-/// end before the reply that names it has arrived.
+/// Queues the job and waits for its end; both together take at most `timeout`.
 pub(super) async fn restart(
     systemd: &SystemdProxy<'_>,
     unit: &UnitName,
     how: Restart,
     timeout: Duration,
 ) -> Result<JobResult, JobError> {
-    let removed = systemd.receive_job_removed().await.map_err(|error| refused(unit, error))?;
-    let job = match how {
-        Restart::Try => systemd.try_restart_unit(unit.as_str(), "replace").await,
-        Restart::Always => systemd.restart_unit(unit.as_str(), "replace").await,
-    };
-    let job = job.map_err(|error| refused(unit, error))?;
-    match tokio::time::timeout(timeout, end_of(removed, &job)).await {
-        Ok(Some(result)) => Ok(result),
-        Ok(None) => Err(JobError::Refused(Error::Lost { unit: unit.to_string() }.into())),
+    match tokio::time::timeout(timeout, queue_and_follow(systemd, unit, how)).await {
+        Ok(result) => result,
         Err(_) => {
             let stuck = Error::Stuck { unit: unit.to_string(), seconds: timeout.as_secs() };
             Err(JobError::Refused(stuck.into()))
@@ -42,16 +35,43 @@ pub(super) async fn restart(
     }
 }
 
-/// How the job ended; `None` where the connection ended first.
-async fn end_of(mut removed: JobRemovedStream, job: &OwnedObjectPath) -> Option<JobResult> {
+/// The signal is subscribed to first: a job may end before the reply that names it has arrived.
+async fn queue_and_follow(
+    systemd: &SystemdProxy<'_>,
+    unit: &UnitName,
+    how: Restart,
+) -> Result<JobResult, JobError> {
+    let mut removed = systemd.receive_job_removed().await.map_err(|error| refused(unit, error))?;
+    let mut call = pin!(async {
+        match how {
+            Restart::Try => systemd.try_restart_unit(unit.as_str(), "replace").await,
+            Restart::Always => systemd.restart_unit(unit.as_str(), "replace").await,
+        }
+    });
+    // Signals are taken while the reply is awaited: a connection whose listener leaves a full
+    // queue of them (64) unread does not read the reply behind them.
+    let mut ended = Vec::new();
+    let job = loop {
+        tokio::select! {
+            reply = &mut call => break reply.map_err(|error| refused(unit, error))?,
+            Some(signal) = removed.next() => ended.extend(end(&signal)),
+        }
+    };
+    if let Some((_, result)) = ended.into_iter().find(|(path, _)| *path == job) {
+        return Ok(result);
+    }
     while let Some(signal) = removed.next().await {
-        // A signal that is not as documented is none of ours.
-        let Ok(args) = signal.args() else { continue };
-        if args.job() == job {
-            return Some(result(args.result()));
+        if let Some((_, result)) = end(&signal).filter(|(path, _)| *path == job) {
+            return Ok(result);
         }
     }
-    None
+    Err(JobError::Refused(Error::Lost { unit: unit.to_string() }.into()))
+}
+
+/// Which job ended, and how. A signal that is not as documented is none of ours.
+fn end(signal: &JobRemoved) -> Option<(OwnedObjectPath, JobResult)> {
+    let args = signal.args().ok()?;
+    Some((args.job().clone(), result(args.result())))
 }
 
 fn result(text: &str) -> JobResult {
@@ -70,7 +90,7 @@ fn result(text: &str) -> JobResult {
 /// destructive.
 fn refused(unit: &UnitName, error: zbus::Error) -> JobError {
     let message = error.to_string();
-    match name(&error) {
+    match name(&error).as_deref() {
         Some(
             "org.freedesktop.systemd1.ShuttingDown"
             | "org.freedesktop.systemd1.TransactionIsDestructive",
@@ -84,9 +104,10 @@ fn refused(unit: &UnitName, error: zbus::Error) -> JobError {
 }
 
 /// The D-Bus name of an error, where it is one of a method's.
-pub(super) fn name(error: &zbus::Error) -> Option<&str> {
+pub(super) fn name(error: &zbus::Error) -> Option<String> {
     match error {
-        zbus::Error::MethodError(name, _, _) => Some(name.as_str()),
+        zbus::Error::MethodError(name, _, _) => Some(name.to_string()),
+        zbus::Error::FDO(error) => Some(error.name().to_string()),
         _ => None,
     }
 }

@@ -1,8 +1,10 @@
 //! systemd's manager, of the host or of a user.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use zbus::fdo::PropertiesProxy;
 use zbus::names::InterfaceName;
 use zbus::proxy::CacheProperties;
@@ -14,11 +16,20 @@ use super::proxy::SystemdProxy;
 use crate::model::{Failure, UnitName};
 use crate::update::port::{self, JobError, JobResult, UnitState};
 
+/// How long systemd may be away from the bus while it executes itself anew
+/// (`systemctl daemon-reexec`, at each upgrade of its package).
+const AWAY: Duration = Duration::from_secs(30);
+
+/// How soon it is asked again.
+const AGAIN: Duration = Duration::from_millis(100);
+
 /// A connection to one manager, subscribed to its signals.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Manager {
     systemd: SystemdProxy<'static>,
     timeout: Duration,
+    /// The unit that was restarted last, which systemd keeps loaded for us.
+    kept: RefCell<Option<UnitName>>,
 }
 
 impl Manager {
@@ -35,10 +46,51 @@ impl Manager {
             .map_err(failed)?;
         match systemd.subscribe().await {
             Ok(()) => {}
-            Err(error) if jobs::name(&error) == Some(ALREADY_SUBSCRIBED) => {}
+            Err(error) if jobs::name(&error).as_deref() == Some(ALREADY_SUBSCRIBED) => {}
             Err(error) => return Err(failed(error)),
         }
-        Ok(Self { systemd, timeout })
+        Ok(Self { systemd, timeout, kept: RefCell::default() })
+    }
+
+    /// Has systemd keep what it knows of `unit` until the next unit is restarted, or we leave the
+    /// bus. A unit that nothing refers to is forgotten as soon as it stops, and with it whether it
+    /// was asked to.
+    async fn keep(&self, unit: &UnitName) {
+        if self.kept.borrow().as_ref() == Some(unit) {
+            return;
+        }
+        match self.systemd.ref_unit(unit.as_str()).await {
+            Ok(()) => {}
+            // The restart says so, too.
+            Err(error) if jobs::name(&error).as_deref() == Some(NO_SUCH_UNIT) => return,
+            Err(error) => {
+                tracing::debug!(%unit, %error, "systemd does not keep the unit loaded, ignoring");
+                return;
+            }
+        }
+        let before = self.kept.replace(Some(unit.clone()));
+        if let Some(before) = before
+            && let Err(error) = self.systemd.unref_unit(before.as_str()).await
+        {
+            tracing::debug!(unit = %before, %error, "systemd keeps the unit loaded, ignoring");
+        }
+    }
+
+    /// Reads the unit; while systemd is away, for at most `patience`, again and again.
+    pub(super) async fn state_within(
+        &self,
+        unit: &UnitName,
+        patience: Duration,
+    ) -> Result<UnitState, Failure> {
+        let until = Instant::now() + patience;
+        loop {
+            match self.read(unit).await {
+                Err(error) if is_away(&error) && Instant::now() < until => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                state => return Ok(state?),
+            }
+        }
     }
 
     async fn properties(
@@ -80,6 +132,19 @@ impl Manager {
 }
 
 const ALREADY_SUBSCRIBED: &str = "org.freedesktop.systemd1.AlreadySubscribed";
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+
+/// Whether systemd was not on the bus, while the bus was there.
+fn is_away(error: &Error) -> bool {
+    let Error::Call { source, .. } = error else { return false };
+    let Some(name) = jobs::name(source) else { return false };
+    match name.strip_prefix("org.freedesktop.DBus.Error.") {
+        Some("NoReply" | "NameHasNoOwner" | "ServiceUnknown") => true,
+        // The bus tried to start it.
+        Some(name) => name.starts_with("Spawn."),
+        None => false,
+    }
+}
 
 fn property<T: TryFrom<OwnedVariant>>(
     properties: &HashMap<String, OwnedVariant>,
@@ -94,23 +159,23 @@ fn property<T: TryFrom<OwnedVariant>>(
 
 impl port::Manager for Manager {
     async fn state(&self, unit: &UnitName) -> Result<UnitState, Failure> {
-        Ok(self.read(unit).await?)
+        self.state_within(unit, AWAY).await
     }
 
     async fn try_restart(&self, unit: &UnitName) -> Result<JobResult, JobError> {
+        self.keep(unit).await;
         jobs::restart(&self.systemd, unit, Restart::Try, self.timeout).await
     }
 
     async fn restart(&self, unit: &UnitName) -> Result<JobResult, JobError> {
+        self.keep(unit).await;
         jobs::restart(&self.systemd, unit, Restart::Always, self.timeout).await
     }
 
     async fn reset_failed(&self, unit: &UnitName) -> Result<(), Failure> {
         match self.systemd.reset_failed_unit(unit.as_str()).await {
             Ok(()) => Ok(()),
-            Err(error) if jobs::name(&error) == Some("org.freedesktop.systemd1.NoSuchUnit") => {
-                Ok(())
-            }
+            Err(error) if jobs::name(&error).as_deref() == Some(NO_SUCH_UNIT) => Ok(()),
             Err(source) => {
                 let call = "ResetFailedUnit";
                 Err(Error::Call { call, unit: unit.to_string(), source }.into())

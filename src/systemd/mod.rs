@@ -4,6 +4,7 @@
 
 pub mod cgroup;
 mod error;
+pub mod inhibit;
 mod jobs;
 mod manager;
 pub mod notify;
@@ -12,3 +13,6 @@ mod proxy;
 pub use cgroup::unit_of_cgroup;
 pub use error::Error;
 pub use manager::Manager;
+
+#[cfg(test)]
+mod tests;

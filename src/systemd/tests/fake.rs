@@ -1,0 +1,242 @@
+//! A systemd of the tests: serves its manager and one unit over a socket pair, without a bus.
+
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+
+use zbus::connection::Builder;
+use zbus::object_server::{ResponseDispatchNotifier, SignalEmitter};
+use zbus::{Connection, DBusError, Guid, OwnedObjectPath, fdo, interface};
+
+const MANAGER: &str = "/org/freedesktop/systemd1";
+const UNIT: &str = "/org/freedesktop/systemd1/unit/app_2eservice";
+
+/// The job that every restart gets.
+pub(super) const JOB: u32 = 1000;
+
+/// An end of a job: its number, the unit, the result.
+pub(super) type End = (u32, &'static str, &'static str);
+
+/// What a call that queues a job does.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Script {
+    /// Jobs that end before the reply.
+    pub(super) before: Vec<End>,
+    /// Instead of a reply that names [`JOB`].
+    pub(super) refusal: Option<Refusal>,
+    /// Jobs that end after the reply.
+    pub(super) after: Vec<End>,
+    /// Whether the connection is closed after all that.
+    pub(super) hangs_up: bool,
+    /// Whether the reply never comes.
+    pub(super) silent: bool,
+    /// Errors that reading the unit gives first, last one first.
+    pub(super) unreadable: Vec<fdo::Error>,
+    /// What `Subscribe` says.
+    pub(super) subscription: Option<Refusal>,
+}
+
+/// Errors of org.freedesktop.systemd1(5).
+#[derive(Debug, Clone, DBusError)]
+#[zbus(prefix = "org.freedesktop.systemd1")]
+pub(super) enum Refusal {
+    #[zbus(error)]
+    ZBus(zbus::Error),
+    AlreadySubscribed(String),
+    NoSuchUnit(String),
+    ShuttingDown(String),
+    TransactionIsDestructive(String),
+    UnitMasked(String),
+}
+
+/// What the unit says of itself; tests change it between two calls.
+#[derive(Debug, Clone)]
+pub(super) struct Unit {
+    pub(super) active: &'static str,
+    pub(super) restarts: u32,
+    pub(super) invocation: Vec<u8>,
+    pub(super) left: u64,
+    pub(super) ended: u64,
+}
+
+impl Default for Unit {
+    fn default() -> Self {
+        let invocation = (0..16).collect();
+        Self { active: "active", restarts: 0, invocation, left: 0, ended: 0 }
+    }
+}
+
+/// The other end of the connection, and what it was asked.
+pub(super) struct Systemd {
+    pub(super) unit: Arc<Mutex<Unit>>,
+    pub(super) calls: Arc<Mutex<Vec<String>>>,
+    pub(super) connection: Connection,
+}
+
+/// A connection to a systemd that acts by `script`.
+pub(super) async fn systemd(script: Script) -> (Connection, Systemd) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let unit = Arc::new(Mutex::new(Unit::default()));
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let manager = Manager { script, calls: Arc::clone(&calls) };
+    let server = Builder::unix_stream(theirs)
+        .server(Guid::generate())
+        .p2p()
+        .serve_at(MANAGER, manager)
+        .serve_at(UNIT, General(Arc::clone(&unit)))
+        .serve_at(UNIT, Service(Arc::clone(&unit)));
+    let client = Builder::unix_stream(ours).p2p();
+    let (server, client) = tokio::join!(server.build(), client.build());
+    (client.unwrap(), Systemd { unit, calls, connection: server.unwrap() })
+}
+
+struct Manager {
+    script: Script,
+    calls: Arc<Mutex<Vec<String>>>,
+}
+
+fn path(job: u32) -> OwnedObjectPath {
+    format!("/org/freedesktop/systemd1/job/{job}").try_into().unwrap()
+}
+
+impl Manager {
+    fn heard(&self, call: &str) {
+        self.calls.lock().unwrap().push(call.to_owned());
+    }
+
+    async fn queue(
+        &self,
+        emitter: SignalEmitter<'_>,
+        connection: &Connection,
+    ) -> Result<ResponseDispatchNotifier<OwnedObjectPath>, Refusal> {
+        end(&emitter, &self.script.before).await;
+        if self.script.silent {
+            std::future::pending::<()>().await;
+        }
+        if let Some(refusal) = &self.script.refusal {
+            return Err(refusal.clone());
+        }
+        let (reply, replied) = ResponseDispatchNotifier::new(path(JOB));
+        let (emitter, connection) = (emitter.to_owned(), connection.clone());
+        let Script { after, hangs_up, .. } = self.script.clone();
+        tokio::spawn(async move {
+            replied.await;
+            end(&emitter, &after).await;
+            if hangs_up {
+                connection.close().await.unwrap();
+            }
+        });
+        Ok(reply)
+    }
+}
+
+async fn end(emitter: &SignalEmitter<'_>, jobs: &[End]) {
+    for (job, unit, result) in jobs {
+        Manager::job_removed(emitter, *job, path(*job), unit, result).await.unwrap();
+    }
+}
+
+#[interface(name = "org.freedesktop.systemd1.Manager")]
+impl Manager {
+    fn subscribe(&self) -> Result<(), Refusal> {
+        self.heard("Subscribe");
+        self.script.subscription.clone().map_or(Ok(()), Err)
+    }
+
+    fn ref_unit(&self, name: &str) {
+        self.heard(&format!("RefUnit {name}"));
+    }
+
+    fn unref_unit(&self, name: &str) {
+        self.heard(&format!("UnrefUnit {name}"));
+    }
+
+    fn load_unit(&mut self, _name: &str) -> fdo::Result<OwnedObjectPath> {
+        self.script.unreadable.pop().map_or_else(|| Ok(UNIT.try_into().unwrap()), Err)
+    }
+
+    async fn try_restart_unit(
+        &self,
+        name: &str,
+        mode: &str,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<ResponseDispatchNotifier<OwnedObjectPath>, Refusal> {
+        self.heard(&format!("TryRestartUnit {name} {mode}"));
+        self.queue(emitter, connection).await
+    }
+
+    async fn restart_unit(
+        &self,
+        name: &str,
+        mode: &str,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<ResponseDispatchNotifier<OwnedObjectPath>, Refusal> {
+        self.heard(&format!("RestartUnit {name} {mode}"));
+        self.queue(emitter, connection).await
+    }
+
+    fn reset_failed_unit(&self, name: &str) -> Result<(), Refusal> {
+        self.heard(&format!("ResetFailedUnit {name}"));
+        self.script.refusal.clone().map_or(Ok(()), Err)
+    }
+
+    #[zbus(signal)]
+    async fn job_removed(
+        emitter: &SignalEmitter<'_>,
+        id: u32,
+        job: OwnedObjectPath,
+        unit: &str,
+        result: &str,
+    ) -> zbus::Result<()>;
+}
+
+struct General(Arc<Mutex<Unit>>);
+
+#[interface(name = "org.freedesktop.systemd1.Unit")]
+impl General {
+    #[zbus(property)]
+    fn active_state(&self) -> String {
+        self.0.lock().unwrap().active.to_owned()
+    }
+
+    #[zbus(property)]
+    fn sub_state(&self) -> &str {
+        "running"
+    }
+
+    #[zbus(property, name = "InvocationID")]
+    fn invocation(&self) -> Vec<u8> {
+        self.0.lock().unwrap().invocation.clone()
+    }
+
+    #[zbus(property)]
+    fn active_exit_timestamp_monotonic(&self) -> u64 {
+        self.0.lock().unwrap().left
+    }
+}
+
+struct Service(Arc<Mutex<Unit>>);
+
+#[interface(name = "org.freedesktop.systemd1.Service")]
+impl Service {
+    #[zbus(property)]
+    fn result(&self) -> &str {
+        "success"
+    }
+
+    #[zbus(property)]
+    fn exec_main_status(&self) -> i32 {
+        0
+    }
+
+    #[zbus(property, name = "NRestarts")]
+    fn restarts(&self) -> u32 {
+        self.0.lock().unwrap().restarts
+    }
+
+    #[zbus(property)]
+    fn exec_main_exit_timestamp_monotonic(&self) -> u64 {
+        self.0.lock().unwrap().ended
+    }
+}
