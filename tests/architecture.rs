@@ -12,15 +12,16 @@ use std::path::{Path, PathBuf};
 /// Each room, and the other rooms it may use. A new arrow is a decision: take it here, with a
 /// reason in `docs/architecture.md`.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("disk", &[]),
     ("model", &[]),
     ("plan", &["model"]),
     ("update", &["model", "plan"]),
-    ("config", &["model"]),
+    ("config", &["disk", "model"]),
     ("registry", &["model", "config", "update"]),
-    ("store", &["model", "config", "update", "registry"]),
+    ("store", &["disk", "model", "config", "update", "registry"]),
     ("systemd", &["model", "config", "update"]),
     ("engine", &["model", "config", "update", "registry", "store", "systemd"]),
-    ("ledger", &["model", "config", "plan", "update"]),
+    ("ledger", &["disk", "model", "config", "plan", "update"]),
     (
         "daemon",
         &[
@@ -30,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("terminal", &[]),
     ("ctl", &["model", "config", "plan", "update", "ledger", "daemon", "terminal"]),
-    ("launch", &["model", "config", "store", "registry", "systemd", "terminal"]),
+    ("launch", &["disk", "model", "config", "store", "registry", "systemd", "terminal"]),
 ];
 
 /// Rooms that use another only through one door, told by how the path goes on: the room, whom it

@@ -8,8 +8,6 @@ use std::path::PathBuf;
 pub enum Error {
     #[error("cannot read {path}", path = path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{path} is larger than {max} bytes", path = path.display(), max = super::files::MAX)]
-    TooLarge { path: PathBuf },
     #[error("{path}:{line}:{column}: {message}", path = path.display())]
     Invalid { path: PathBuf, line: usize, column: usize, message: String },
     #[error(

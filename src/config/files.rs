@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Error;
+use crate::disk;
 
 /// The largest file that is read, in bytes.
-pub(super) const MAX: u64 = 1 << 20;
+const MAX: u64 = 1 << 20;
 
 /// A file that counts, and what it says.
 pub(super) struct Source {
@@ -60,15 +61,8 @@ fn drop_ins(dirs: &[impl AsRef<Path>]) -> Result<BTreeMap<OsString, PathBuf>, Er
 /// that says nothing.
 fn read(path: &Path) -> Result<Option<String>, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut text = String::new();
-    let read = file.take(MAX + 1).read_to_string(&mut text).map_err(failed)?;
-    if read as u64 > MAX {
-        return Err(Error::TooLarge { path: path.to_owned() });
-    }
+    let Some(bytes) = disk::read(path, MAX).map_err(failed)? else { return Ok(None) };
+    let text = String::from_utf8(bytes)
+        .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))?;
     Ok(Some(text))
 }

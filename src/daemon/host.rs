@@ -1,6 +1,7 @@
 //! The real edges of this host, put together for a pass.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -22,8 +23,8 @@ use crate::update::port::{Clock, World};
 
 /// The ports of this host, or of one user on it.
 pub struct Host {
-    registry: registry::Client,
-    engine: Native<registry::Client>,
+    registry: Rc<registry::Client>,
+    engine: Native<Rc<registry::Client>>,
     manager: Braked<Bus>,
     ledger: Ledger,
     clock: SystemClock,
@@ -32,7 +33,7 @@ pub struct Host {
 
 impl World for Host {
     type Registry = registry::Client;
-    type Engine = Native<registry::Client>;
+    type Engine = Native<Rc<registry::Client>>;
     type Manager = Braked<Bus>;
     type Ledger = Ledger;
     type Clock = SystemClock;
@@ -134,17 +135,14 @@ pub fn open(
     observers: Observers,
     program: &'static str,
 ) -> Result<Pass<Host>, Failure> {
-    let client = || {
-        let options = registry::Options::default();
-        registry::Client::new(&options).map_err(Failure::from)
-    };
+    let client = Rc::new(registry::Client::new(&registry::Options::default())?);
     let store = Store::open(&settings.paths.state)?;
     let records = Records::open(&settings.paths.run);
     let flight = Flight::default();
     let bus = Bus { scope, connection, restart_timeout: settings.restart_timeout };
     let host = Host {
-        registry: client()?,
-        engine: Native::new(store, records, client()?),
+        engine: Native::new(store, records, client.clone()),
+        registry: client,
         manager: Braked::new(bus, flight.clone()),
         ledger: Ledger::new(&settings.paths.state.join("ledger")),
         clock: SystemClock::default(),

@@ -1,13 +1,15 @@
 //! The pass lock: passes, whoever makes them, are exclusive on one host.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
+
+use crate::disk;
 
 /// Held until dropped; the kernel drops it with the process, however that ends.
 #[derive(Debug)]
@@ -45,7 +47,7 @@ impl PassLock {
     pub fn try_acquire(run_dir: &Path, program: &str) -> Result<Self, LockError> {
         let path = run_dir.join("pass.lock");
         let failed = |source| LockError::Io { path: path.clone(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(run_dir).map_err(failed)?;
+        disk::make_private(run_dir).map_err(failed)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = options.open(&path).map_err(failed)?;

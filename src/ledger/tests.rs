@@ -127,7 +127,7 @@ fn a_write_that_fails_leaves_the_old_file() {
     ledger.save_rollout(&flight("quay.io/a:1")).unwrap();
     // A directory in the place of the file that is written aside makes the write fail.
     let file = ledger.rollout_file(&flight("quay.io/a:1"));
-    fs::create_dir(file.with_extension("new")).unwrap();
+    fs::create_dir(file.with_file_name(".new")).unwrap();
     assert!(ledger.save_rollout(&flight("quay.io/a:1")).is_err());
     assert_eq!(ledger.in_flight().unwrap().len(), 1);
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Error, Store, file};
+use super::{Error, Store};
+use crate::disk;
 use crate::model::{Digest, Reference, UnitName};
 
 /// The largest file of bindings read, in bytes.
@@ -32,6 +33,9 @@ impl Store {
 
     /// Ends a binding; none is no error. Durable on return.
     pub fn unbind(&self, unit: &UnitName, reference: &Reference) -> Result<(), Error> {
+        if !self.bindings_path(unit).exists() {
+            return Ok(());
+        }
         self.change_bindings(unit, |bindings| bindings.remove(reference).is_some())
     }
 
@@ -47,7 +51,7 @@ impl Store {
 
     fn read_bindings(&self, unit: &UnitName) -> Result<Bindings, Error> {
         let path = self.bindings_path(unit);
-        match file::read(&path, MAX_BINDINGS)? {
+        match disk::read(&path, MAX_BINDINGS).map_err(|cause| Error::read(&path, cause))? {
             Some(bytes) => {
                 serde_json::from_slice(&bytes).map_err(|source| Error::Syntax { path, source })
             }
@@ -66,14 +70,12 @@ impl Store {
         if !change(&mut bindings) {
             return Ok(());
         }
-        let (dir, path) = (self.root.join("bindings"), self.bindings_path(unit));
+        let path = self.bindings_path(unit);
         if bindings.is_empty() {
-            return std::fs::remove_file(&path)
-                .and_then(|()| file::sync_directory(&dir))
-                .map_err(|cause| Error::io("remove", &path, cause));
+            return disk::remove(&path).map_err(|cause| Error::io("remove", &path, cause));
         }
-        let bytes =
-            serde_json::to_vec(&bindings).map_err(|source| Error::Syntax { path, source })?;
-        file::replace(&dir, unit.as_str(), &bytes)
+        let bytes = serde_json::to_vec(&bindings)
+            .map_err(|source| Error::Syntax { path: path.clone(), source })?;
+        disk::replace(&path, &bytes).map_err(|cause| Error::write(&path, cause))
     }
 }

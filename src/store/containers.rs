@@ -4,16 +4,15 @@
 //! `record.json` in it; it is gone after a reboot, as the containers are.
 
 use std::collections::BTreeMap;
-use std::fs::DirBuilder;
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Error;
 use super::lock::{self, Lock};
-use super::{Error, file};
+use crate::disk;
 use crate::model::{ContainerId, ImageIdentity, Reference, UnitName};
 
 /// The largest record read, in bytes: labels and a command can be long.
@@ -150,25 +149,16 @@ impl Records {
         let dir = self.directory(&record.id);
         self.create(&dir)?;
         let path = dir.join("record.json");
-        let new = dir.join(format!(".record.{}", rustix::process::getpid().as_raw_pid()));
         let bytes = serde_json::to_vec(record)
             .map_err(|source| Error::Syntax { path: path.clone(), source })?;
-        let write = || -> io::Result<()> {
-            let mut options = std::fs::OpenOptions::new();
-            options.create(true).truncate(true).write(true).mode(0o600);
-            options.open(&new)?.write_all(&bytes)?;
-            std::fs::rename(&new, &path)
-        };
-        write().map_err(|cause| {
-            let _ = std::fs::remove_file(&new);
-            Error::io("write", &path, cause)
-        })
+        disk::replace(&path, &bytes).map_err(|cause| Error::write(&path, cause))
     }
 
     /// The record of a container; `None` where there is none.
     pub fn get(&self, id: &ContainerId) -> Result<Option<Record>, Error> {
         let path = self.directory(id).join("record.json");
-        let Some(bytes) = file::read(&path, MAX_RECORD)? else { return Ok(None) };
+        let bytes = disk::read(&path, MAX_RECORD).map_err(|cause| Error::read(&path, cause))?;
+        let Some(bytes) = bytes else { return Ok(None) };
         serde_json::from_slice(&bytes).map(Some).map_err(|source| Error::Syntax { path, source })
     }
 
@@ -204,8 +194,7 @@ impl Records {
     }
 
     fn create(&self, dir: &Path) -> Result<(), Error> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(|cause| Error::io("create", dir, cause))
+        disk::make_private(dir).map_err(|cause| Error::io("create", dir, cause))
     }
 }
 

@@ -32,6 +32,14 @@ pub enum Error {
 }
 
 impl Error {
+    pub(super) fn read(path: &Path, source: io::Error) -> Self {
+        Self::io("read", path, source)
+    }
+
+    pub(super) fn write(path: &Path, source: io::Error) -> Self {
+        Self::io("write", path, source)
+    }
+
     pub(super) fn io(action: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
         Self::Io { action, path: path.to_owned(), source: source.into() }
     }

@@ -7,7 +7,8 @@ use oci_spec::image::ImageConfiguration;
 use serde::Deserialize;
 
 use super::layout::{Descriptor, Index};
-use super::{Error, Store, file};
+use super::{Error, Store};
+use crate::disk;
 use crate::model::{Digest, ImageIdentity, Platform, Reference};
 
 /// The largest manifest, index or configuration, in bytes (distribution-spec, "Pushing Manifests").
@@ -104,7 +105,8 @@ impl Store {
     }
 
     pub(super) fn read_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
-        file::read(&self.blob_path(digest), MAX_DOCUMENT)
+        let path = self.blob_path(digest);
+        disk::read(&path, MAX_DOCUMENT).map_err(|cause| Error::read(&path, cause))
     }
 
     /// The directories of the layers, bottom first. Overlayfs takes no directory twice: of a layer

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Store, file};
+use super::{Error, Store};
+use crate::disk;
 use crate::model::{Digest, ImageIdentity, Platform, Reference};
 
 /// The full reference, digest excluded: what `skopeo inspect oci:DIR:REFERENCE` looks for.
@@ -19,7 +20,7 @@ const TARGET: &str = "org.updaterd.target";
 const MAX_INDEX: u64 = 64 * 1024 * 1024;
 
 /// `index.json`, with whatever other programs have written into it.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Index {
     schema_version: u32,
@@ -69,6 +70,12 @@ impl Descriptor {
 
     fn same_image(&self, other: &Self) -> bool {
         self.digest == other.digest && self.target() == other.target()
+    }
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self { schema_version: 2, manifests: vec![], other: BTreeMap::new() }
     }
 }
 
@@ -123,15 +130,14 @@ impl Index {
         true
     }
 
-    /// Takes the tag `name` away; the image stays. Whether there was one.
-    fn untag(&mut self, name: &str) -> bool {
+    /// Takes the tag `name` away, if there is one; the image stays.
+    fn untag(&mut self, name: &str) {
         let Some(at) = self.manifests.iter().position(|entry| entry.name() == Some(name)) else {
-            return false;
+            return;
         };
         let mut record = self.manifests.remove(at);
         record.annotations.remove(REF_NAME);
         self.add(record);
-        true
     }
 }
 
@@ -142,35 +148,37 @@ impl Store {
 
     /// Writes `oci-layout` and an empty `index.json` where they are not there.
     pub(super) fn create_layout(&self) -> Result<(), Error> {
-        let images = self.root.join("images");
-        let layout = images.join("oci-layout");
+        let layout = self.root.join("images/oci-layout");
         if self.index_path().exists() && layout.exists() {
             return Ok(());
         }
         let _lock = self.lock_index()?;
         if !layout.exists() {
-            file::replace(&images, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+            disk::replace(&layout, br#"{"imageLayoutVersion":"1.0.0"}"#)
+                .map_err(|cause| Error::write(&layout, cause))?;
         }
         if !self.index_path().exists() {
-            self.write_index(&Index { schema_version: 2, ..Index::default() })?;
+            self.write_index(&Index::default())?;
         }
         Ok(())
     }
 
     pub(super) fn read_index(&self) -> Result<Index, Error> {
         let path = self.index_path();
-        let bytes = file::read(&path, MAX_INDEX)?;
-        let bytes = bytes.ok_or_else(|| {
-            Error::io("read", &path, std::io::Error::from(std::io::ErrorKind::NotFound))
-        })?;
-        serde_json::from_slice(&bytes).map_err(|source| Error::Syntax { path, source })
+        match disk::read(&path, MAX_INDEX).map_err(|cause| Error::read(&path, cause))? {
+            Some(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|source| Error::Syntax { path, source })
+            }
+            None => Ok(Index::default()),
+        }
     }
 
     /// The caller holds the lock of the index.
     fn write_index(&self, index: &Index) -> Result<(), Error> {
         let path = self.index_path();
-        let bytes = serde_json::to_vec(index).map_err(|source| Error::Syntax { path, source })?;
-        file::replace(&self.root.join("images"), "index.json", &bytes)
+        let bytes = serde_json::to_vec(index)
+            .map_err(|source| Error::Syntax { path: path.clone(), source })?;
+        disk::replace(&path, &bytes).map_err(|cause| Error::write(&path, cause))
     }
 
     /// Records an image under no tag: the commit point of a pull.
@@ -186,25 +194,15 @@ impl Store {
     /// [`Error::NoSuchImage`]; [`Error::NoTag`] where the reference has a digest but no tag.
     pub fn tag(&self, reference: &Reference, manifest: &Digest) -> Result<(), Error> {
         let name = tag_name(reference)?;
-        let _lock = self.lock_index()?;
-        let mut index = self.read_index()?;
-        if index.find_manifest(manifest).is_none() {
+        if self.read_index()?.find_manifest(manifest).is_none() {
             return Err(Error::NoSuchImage(manifest.clone()));
         }
-        index.tag(&name, manifest);
-        self.write_index(&index)
-    }
-
-    /// Takes the tag away; the image stays. Durable on return. Whether there was one.
-    pub fn untag(&self, reference: &Reference) -> Result<bool, Error> {
-        let name = tag_name(reference)?;
         let _lock = self.lock_index()?;
         let mut index = self.read_index()?;
-        let found = index.untag(&name);
-        if found {
-            self.write_index(&index)?;
+        if !index.tag(&name, manifest) {
+            return Err(Error::NoSuchImage(manifest.clone()));
         }
-        Ok(found)
+        self.write_index(&index)
     }
 }
 

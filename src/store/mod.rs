@@ -16,14 +16,11 @@
 //! it has its name; an image exists from the moment `index.json` names it; `index.json` and the
 //! bindings are replaced by rename(2) under a lock, so that reading them needs none.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 mod bindings;
 pub mod containers;
 mod error;
-mod file;
 mod image;
 mod layout;
 mod lock;
@@ -35,6 +32,7 @@ pub use error::Error;
 pub use image::Image;
 pub use lock::Lock;
 
+use crate::disk;
 use crate::model::Digest;
 
 /// An image store below one directory. Cheap to open; any number of processes may have it open.
@@ -44,20 +42,20 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store at `root`; makes it, for its owner only, where it is not there yet.
+    /// Opens the store at `root` without touching the disk: what is not there yet reads as empty,
+    /// and is made by the first pull.
     pub fn open(root: &Path) -> Result<Self, Error> {
         let root = std::path::absolute(root).map_err(|cause| Error::io("find", root, cause))?;
-        let store = Self { root };
+        Ok(Self { root })
+    }
+
+    /// Makes the store's directories, for their owner only, where they are not there.
+    fn create(&self) -> Result<(), Error> {
         for dir in ["", "images/blobs/sha256", "layers/sha256", "bindings", "tmp", "locks"] {
-            let path = store.root.join(dir);
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&path)
-                .map_err(|cause| Error::io("create", &path, cause))?;
+            let path = self.root.join(dir);
+            disk::make_private(&path).map_err(|cause| Error::io("create", &path, cause))?;
         }
-        store.create_layout()?;
-        Ok(store)
+        self.create_layout()
     }
 
     /// The store's directory.

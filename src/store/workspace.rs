@@ -87,6 +87,7 @@ mod tests {
     fn only_the_dead_lose_their_work() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
+        store.create().unwrap();
         let alive = store.workspace().unwrap();
         let dead = dir.path().join("tmp/0123");
         std::fs::create_dir_all(dead.join("below")).unwrap();

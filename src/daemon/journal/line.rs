@@ -15,15 +15,7 @@ pub fn line(event: &Event) -> String {
     if let Some(reference) = &event.reference {
         let _ = write!(text, " {reference}");
     }
-    match (&event.old, &event.new) {
-        (Some(old), Some(new)) => {
-            let _ = write!(text, " from {} to {}", old.short(), new.short());
-        }
-        (None, Some(digest)) | (Some(digest), None) => {
-            let _ = write!(text, " ({})", digest.short());
-        }
-        (None, None) => {}
-    }
+    text.push_str(&digests(event));
     if let Some(elapsed) = event.elapsed_ms {
         let _ = write!(text, " after {}", humantime::format_duration(rounded(elapsed)));
     }
@@ -31,6 +23,19 @@ pub fn line(event: &Event) -> String {
         let _ = write!(text, ": {}", event.detail);
     }
     text
+}
+
+/// Which images it is about, in the words of what happened.
+fn digests(event: &Event) -> String {
+    match (event.kind, &event.old, &event.new) {
+        (EventKind::RollingBack | EventKind::RolledBack, Some(old), Some(new)) => {
+            format!(" to {}, because {} failed", old.short(), new.short())
+        }
+        (EventKind::Quarantined, _, Some(new)) => format!(" ({})", new.short()),
+        (_, Some(old), Some(new)) => format!(" from {} to {}", old.short(), new.short()),
+        (_, None, Some(digest)) | (_, Some(digest), None) => format!(" ({})", digest.short()),
+        (_, None, None) => String::new(),
+    }
 }
 
 /// Tenths of a second below ten, whole seconds above.
@@ -50,7 +55,7 @@ fn phrase(kind: EventKind) -> &'static str {
         EventKind::Restarting => "restarting for",
         EventKind::Verifying => "waiting until it has settled on",
         EventKind::Updated => "updated",
-        EventKind::RollingBack => "update failed, putting the old image back:",
+        EventKind::RollingBack => "rolling back",
         EventKind::RolledBack => "rolled back",
         EventKind::UpdateFailed => "update failed:",
         EventKind::StoppedMeanwhile => "stopped meanwhile, left alone:",

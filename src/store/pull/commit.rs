@@ -5,8 +5,9 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use super::{Plan, Workspace};
+use crate::disk;
 use crate::store::layout::Descriptor;
-use crate::store::{Error, Store, file};
+use crate::store::{Error, Store};
 
 /// Commits what the workspace holds. A crash anywhere before the record leaves at most layers and
 /// blobs that are whole, and that the next pull uses.
@@ -36,7 +37,7 @@ pub(super) fn commit(store: &Store, workspace: &Workspace, plan: &Plan) -> Resul
     // Layers and blobs of another pull may be named but not flushed: their names count as well.
     for dir in ["layers/sha256", "images/blobs/sha256"] {
         let dir = store.root().join(dir);
-        file::sync_directory(&dir).map_err(|cause| Error::io("flush", &dir, cause))?;
+        disk::sync_directory(&dir).map_err(|cause| Error::io("flush", &dir, cause))?;
     }
     let size = manifest.bytes.len() as u64;
     store.record(Descriptor::new(manifest.media_type.clone(), size, &plan.identity))

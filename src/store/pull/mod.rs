@@ -114,6 +114,7 @@ pub async fn pull_within(
     if let Some(image) = here.filter(|image| want.platform.accepts(&image.identity.platform)) {
         return Ok(image);
     }
+    store.create()?;
     let kept = store.lock_shared()?;
     let dead = store.clone();
     blocking(source, move || dead.drop_dead_work()).await?;

@@ -1,5 +1,7 @@
 //! Where images come from.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 
@@ -53,9 +55,10 @@ impl From<RawManifest> for Document {
     }
 }
 
-impl Remote for registry::Client {
+/// Shared, so that a pull uses the connections and tokens that the check before it made.
+impl Remote for Rc<registry::Client> {
     async fn target(&self, source: &ImageSource) -> Result<Digest, Failure> {
-        Ok(Self::target(self, source).await?)
+        registry::Client::target(self, source).await.map_err(Failure::from)
     }
 
     async fn documents(
@@ -87,7 +90,7 @@ impl Remote for registry::Client {
         size: u64,
         offset: u64,
     ) -> Result<impl Stream<Item = Result<Bytes, Failure>> + Unpin, Failure> {
-        let blob = Self::blob(self, source, digest, size, offset).await?;
+        let blob = registry::Client::blob(self, source, digest, size, offset).await?;
         Ok(blob.map(|piece| piece.map_err(Failure::from)))
     }
 }

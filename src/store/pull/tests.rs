@@ -3,6 +3,7 @@ use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
+use std::rc::Rc;
 use std::time::Instant;
 
 use futures_util::Stream;
@@ -254,9 +255,6 @@ fn pulls_once_and_tags_when_told() {
         assert!(store.resolve(&reference().pinned(digest)).unwrap().is_some());
     }
     assert_eq!(store.images().unwrap().len(), 1);
-    assert!(store.untag(&reference()).unwrap() && !store.untag(&reference()).unwrap());
-    assert!(store.resolve(&reference()).unwrap().is_none());
-    assert!(store.image(&image.identity.manifest).unwrap().is_some());
 }
 
 #[test]
@@ -456,6 +454,16 @@ fn a_pull_that_is_dropped_leaves_nothing() {
 }
 
 /// Runs itself as a process that gets stuck in a pull, and kills it.
+/// A process that ends by SIGKILL, also where the test fails.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn a_pull_that_is_killed_leaves_nothing_to_be_seen() {
     const STATE: &str = "UPDATERD_TEST_KILLED_PULL";
@@ -467,18 +475,15 @@ fn a_pull_that_is_killed_leaves_nothing_to_be_seen() {
         return;
     }
     let (_dir, store) = store();
+    store.create().unwrap();
     let test = "store::pull::tests::a_pull_that_is_killed_leaves_nothing_to_be_seen";
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([test, "--exact"])
-        .env(STATE, store.root())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let child = Killed(command.args([test, "--exact"]).env(STATE, store.root()).spawn().unwrap());
     let tmp = store.root().join("tmp");
     until("it has begun to unpack", || {
         entries(&tmp).iter().any(|work| work.join(stuck.diff_id.hex()).is_dir())
     });
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(child);
     assert!(!entries(&tmp).is_empty());
     assert!(entries(&store.root().join("layers/sha256")).is_empty());
     assert!(store.images().unwrap().is_empty());
@@ -581,7 +586,7 @@ async fn pulls_over_http() {
     Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&server).await;
     let options =
         Options { tls_verify: Some(false), paths: Paths::default(), ..Options::default() };
-    let client = Client::new(&options).unwrap();
+    let client = Rc::new(Client::new(&options).unwrap());
     let reference = format!("{}/team/app:1", server.address()).parse().unwrap();
     let source = ImageSource { reference, authfile: None };
     let image = pull(&store, &client, &source, want(), &()).await.unwrap();

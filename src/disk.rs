@@ -1,0 +1,110 @@
+//! Small files that are replaced as a whole, and survive a power cut.
+//!
+//! What must not live here: what is in a file, and what an error of it means.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+/// Reads a file; `None` where there is none.
+///
+/// # Errors
+/// `FileTooLarge` for more than `limit` bytes; whatever open(2) and read(2) say.
+pub fn read(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        let text = format!("it is larger than {limit} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    Ok(Some(bytes))
+}
+
+/// Replaces a file, readable for its owner only: a reader, and the disk after a crash, has the
+/// old or the new one, whole. Durable on return. The caller holds the lock that lets one process
+/// at a time replace files in this directory.
+///
+/// # Errors
+/// Whatever the file system says; the old file is then as it was, and no part of the new is left.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // Not made from the name, which may be as long as names can be.
+    let aside = path.with_file_name(".new");
+    let written = write_flushed(&aside, bytes).and_then(|()| fs::rename(&aside, path));
+    if let Err(error) = written {
+        // A full disk must not keep the half of a file as well.
+        let _ = fs::remove_file(&aside);
+        return Err(error);
+    }
+    sync_parent(path)
+}
+
+/// Removes a file durably; none is no error.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.and_then(|()| sync_parent(path)),
+    }
+}
+
+/// Makes a directory and those above it, for their owner only, where they are not there.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn make_private(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+fn write_flushed(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes the names in a directory durable.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn sync_directory(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_reads_and_removes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.service");
+        assert_eq!(read(&path, 9).unwrap(), None);
+        replace(&path, b"old").unwrap();
+        replace(&path, b"new").unwrap();
+        assert_eq!(read(&path, 3).unwrap().unwrap(), b"new");
+        assert_eq!(read(&path, 2).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_replacement_that_fails_leaves_nothing_of_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("taken");
+        fs::create_dir(&path).unwrap();
+        replace(&path, b"new").unwrap_err();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}
