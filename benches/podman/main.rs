@@ -65,6 +65,10 @@ fn main() -> ExitCode {
 
 fn inside(wanted: &[String]) -> ExitCode {
     let host = Host::install();
+    if wanted == [pull::PUSH] {
+        pull::push(&host);
+        return ExitCode::SUCCESS;
+    }
     // As Podman runs anywhere: without a pids controller, and where crun may not raise its limits.
     host.write(
         "/etc/containers/containers.conf",
