@@ -39,6 +39,7 @@ impl Observer for Flight {
             | EventKind::RolledBack
             | EventKind::UpdateFailed
             | EventKind::StoppedMeanwhile
+            | EventKind::Deferred
             | EventKind::NeedsOperator
             | EventKind::Suspended => self.0.restarted.set(false),
             EventKind::CheckFailed
@@ -82,6 +83,20 @@ impl<C: Connect> Braked<C> {
 }
 
 impl<C: Connect> Manager for Braked<C> {
+    type Delay = Option<<C::Manager as Manager>::Delay>;
+
+    async fn delay_shutdown(&self, why: &str) -> Self::Delay {
+        // What cannot be connected to says so when it is asked for more.
+        Some(self.manager().await.ok()?.delay_shutdown(why).await)
+    }
+
+    async fn is_shutting_down(&self) -> bool {
+        match self.manager().await {
+            Ok(manager) => manager.is_shutting_down().await,
+            Err(_) => false,
+        }
+    }
+
     async fn state(&self, unit: &UnitName) -> Result<UnitState, Failure> {
         self.manager().await?.state(unit).await
     }

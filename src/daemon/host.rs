@@ -81,7 +81,13 @@ impl Connect for Bus {
             Some(connection) => connection.clone(),
             None => connect(self.scope).await?,
         };
-        Ok(systemd::Manager::new(&connection, self.restart_timeout).await?)
+        let system = match self.scope {
+            Scope::System => Some(connection.clone()),
+            // A user's rollout delays a shutdown as well; without a system bus nothing does.
+            Scope::User => connect(Scope::System).await.ok(),
+        };
+        let manager = systemd::Manager::new(&connection, self.restart_timeout).await?;
+        Ok(manager.with_logind(system))
     }
 }
 

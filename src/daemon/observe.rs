@@ -98,6 +98,7 @@ fn signals(event: &Event) -> Vec<Signal> {
         EventKind::Updated
         | EventKind::UpdateFailed
         | EventKind::StoppedMeanwhile
+        | EventKind::Deferred
         | EventKind::NeedsOperator
         | EventKind::Suspended => finished().into_iter().collect(),
         EventKind::CheckFailed

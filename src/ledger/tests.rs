@@ -33,7 +33,7 @@ fn flight(reference: &str) -> InFlight {
         rollout,
         started: Timestamp::UNIX_EPOCH,
         trigger: "manual".into(),
-        rollback: true,
+        rollback: vec![true],
     }
 }
 

@@ -50,6 +50,9 @@ pub struct Progress {
     pub marks: Vec<Mark>,
     /// Why the rollout goes back, where it does.
     pub cause: Option<Cause>,
+    /// The step that this cause comes from; `None` where it comes from no unit.
+    #[serde(default)]
+    pub failed: Option<usize>,
 }
 
 /// What the rollout does at the moment.
@@ -80,8 +83,12 @@ pub enum Mark {
     Untouched,
     /// Runs the new image, verified.
     Updated,
-    /// Its operator stopped it meanwhile: never started for the update's sake.
+    /// Runs to its end by itself, and gets the new image at its next start.
+    Deferred,
+    /// It was stopped meanwhile: never started for the update's sake.
     Stopped,
+    /// Nothing could be begun: it is as it was.
+    Unbegun,
     /// Runs the old image again, verified.
     PutBack,
     /// The update failed and rollback is switched off, or the image could not be staged.
@@ -117,8 +124,12 @@ pub enum Action<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     Succeeded,
-    /// An operator stopped the unit.
+    /// The unit was stopped, and not by us.
     FoundStopped,
+    /// The unit is at work that a restart would cut off, and ends by itself.
+    FoundTransient,
+    /// The unit is as it was: nothing was done to it.
+    NotBegun(Cause),
     Failed(Cause),
 }
 
@@ -126,7 +137,7 @@ impl Progress {
     /// The state before the first action.
     pub fn start(rollout: &Rollout) -> Self {
         let marks = vec![Mark::Untouched; rollout.steps.len()];
-        Self { state: State::Staging, marks, cause: None }
+        Self { state: State::Staging, marks, cause: None, failed: None }
     }
 }
 
@@ -154,11 +165,11 @@ pub fn action<'a>(rollout: &'a Rollout, progress: &Progress) -> Action<'a> {
 /// The progress after `event`. Total: an event that cannot happen in a state changes nothing that
 /// a person or a unit would notice.
 pub fn next(rollout: &Rollout, progress: Progress, event: Event, rollback: bool) -> Progress {
-    let Progress { state, mut marks, mut cause } = progress;
+    let Progress { state, mut marks, mut cause, mut failed } = progress;
     let last = rollout.steps.len();
     let state = match (state, event) {
         (State::Staging, Event::Succeeded) => forward(0, last, &marks),
-        (State::Staging, Event::Failed(why)) => {
+        (State::Staging, Event::Failed(why) | Event::NotBegun(why)) => {
             marks.fill(Mark::Failed);
             cause = Some(why);
             State::Ended
@@ -174,8 +185,17 @@ pub fn next(rollout: &Rollout, progress: Progress, event: Event, rollback: bool)
             mark(&mut marks, at, Mark::Stopped);
             forward(at + 1, last, &marks)
         }
+        (State::Forward { at, .. }, Event::FoundTransient) => {
+            mark(&mut marks, at, Mark::Deferred);
+            forward(at + 1, last, &marks)
+        }
+        (State::Forward { at, .. }, Event::NotBegun(why)) => {
+            (cause, failed) = (Some(why), Some(at));
+            mark(&mut marks, at, Mark::Unbegun);
+            if rollback { back_before(at, &mut marks) } else { State::Releasing }
+        }
         (State::Forward { at, .. }, Event::Failed(why)) => {
-            cause = Some(why);
+            (cause, failed) = (Some(why), Some(at));
             if rollback {
                 State::Back { at, phase: Phase::Binding }
             } else {
@@ -183,37 +203,38 @@ pub fn next(rollout: &Rollout, progress: Progress, event: Event, rollback: bool)
                 State::Releasing
             }
         }
-        (State::Committing, Event::Failed(why)) => {
-            cause = Some(why);
-            State::Ended
-        }
+        // Units run what is to be committed: the commit is tried until it succeeds.
+        (State::Committing, Event::Failed(_) | Event::NotBegun(_)) => State::Committing,
         (State::Committing, _) => State::Releasing,
         (State::Back { at, phase }, Event::Succeeded) => match following(phase) {
             Some(phase) => State::Back { at, phase },
             None => {
                 mark(&mut marks, at, Mark::PutBack);
-                back_before(at, &marks)
+                back_before(at, &mut marks)
             }
         },
-        (State::Back { at, .. }, Event::Failed(why)) => {
+        (State::Back { at, .. }, Event::Failed(why) | Event::NotBegun(why)) => {
             mark(&mut marks, at, Mark::Stuck { cause: why });
-            back_before(at, &marks)
+            back_before(at, &mut marks)
         }
-        (State::Back { at, .. }, Event::FoundStopped) => {
+        (State::Back { at, .. }, Event::FoundStopped | Event::FoundTransient) => {
             mark(&mut marks, at, Mark::Stopped);
-            back_before(at, &marks)
+            back_before(at, &mut marks)
         }
-        (State::Staging, Event::FoundStopped) => State::Staging,
+        (State::Staging, Event::FoundStopped | Event::FoundTransient) => State::Staging,
+        (State::Releasing, Event::Failed(_) | Event::NotBegun(_)) => State::Releasing,
         (State::Releasing | State::Ended, _) => State::Ended,
     };
-    Progress { state, marks, cause }
+    Progress { state, marks, cause, failed }
 }
 
 /// The image that a unit shall have at the end, whatever the tag says.
 pub fn destined<'a>(rollout: &'a Rollout, step: &'a Step, mark: &Mark) -> &'a ImageIdentity {
     match mark {
-        Mark::Updated | Mark::Failed => &rollout.new,
-        Mark::Untouched | Mark::Stopped | Mark::PutBack | Mark::Stuck { .. } => &step.old,
+        Mark::Updated | Mark::Deferred | Mark::Failed => &rollout.new,
+        Mark::Untouched | Mark::Unbegun | Mark::Stopped | Mark::PutBack | Mark::Stuck { .. } => {
+            &step.old
+        }
     }
 }
 
@@ -221,7 +242,8 @@ pub fn destined<'a>(rollout: &'a Rollout, step: &'a Step, mark: &Mark) -> &'a Im
 /// back into that unit, verified.
 pub fn proves_image_bad(progress: &Progress) -> bool {
     let to_blame = progress.cause.as_ref().is_some_and(Cause::blames_image);
-    let came_back = progress.marks.contains(&Mark::PutBack);
+    let failed = progress.failed.and_then(|at| progress.marks.get(at));
+    let came_back = failed == Some(&Mark::PutBack);
     let stuck = progress.marks.iter().any(|mark| matches!(mark, Mark::Stuck { .. }));
     to_blame && came_back && !stuck
 }
@@ -238,15 +260,19 @@ fn following(phase: Phase) -> Option<Phase> {
 fn forward(at: usize, last: usize, marks: &[Mark]) -> State {
     if at < last {
         State::Forward { at, phase: Phase::Binding }
-    } else if marks.contains(&Mark::Updated) {
+    } else if marks.iter().any(|mark| matches!(mark, Mark::Updated | Mark::Deferred)) {
         State::Committing
     } else {
         State::Releasing
     }
 }
 
-/// The unit updated last before `at` goes back next: one tag, one truth.
-fn back_before(at: usize, marks: &[Mark]) -> State {
+/// The unit updated last before `at` goes back next: one tag, one truth. A unit that would have got
+/// the new image at its next start gets the old one, and nothing is done to it.
+fn back_before(at: usize, marks: &mut [Mark]) -> State {
+    for mark in marks.iter_mut().filter(|mark| **mark == Mark::Deferred) {
+        *mark = Mark::Untouched;
+    }
     let moved = |index: &usize| marks.get(*index) == Some(&Mark::Updated);
     match (0..at).rev().find(moved) {
         Some(at) => State::Back { at, phase: Phase::Binding },

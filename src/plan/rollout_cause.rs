@@ -48,11 +48,17 @@ pub enum Cause {
     StartedAnew,
     /// The unit runs another image than it was given.
     WrongImage { expected: Digest, found: Option<Digest> },
+    /// systemd did not even start the service: a start limit, or no resources for it.
+    NotStarted { result: String },
+    /// The unit failed or ended before anything was done to it.
+    FailedBefore { active: String, result: String },
     /// The launcher itself failed (exit status 125): the image was not even started.
     Launcher,
     /// The host is shutting down.
     ShuttingDown { message: String },
-    /// Storage, registry, bus: whatever is not the image.
+    /// The bus, or systemd on it, went away: what became of the job is not known.
+    BusLost { message: String },
+    /// Storage, registry: whatever is not the image.
     Host { failure: Failure },
 }
 
@@ -67,15 +73,18 @@ impl Cause {
             Self::NotActive { .. } | Self::RestartedItself { .. } => true,
             Self::StartedAnew
             | Self::WrongImage { .. }
+            | Self::NotStarted { .. }
+            | Self::FailedBefore { .. }
             | Self::Launcher
             | Self::ShuttingDown { .. }
+            | Self::BusLost { .. }
             | Self::Host { .. } => false,
         }
     }
 
     /// Whether the rollout must stand still, to be taken up again when the host is back.
     pub fn suspends(&self) -> bool {
-        matches!(self, Self::ShuttingDown { .. })
+        matches!(self, Self::ShuttingDown { .. } | Self::BusLost { .. })
     }
 }
 
@@ -96,8 +105,13 @@ impl fmt::Display for Cause {
             Self::WrongImage { expected, found: None } => {
                 write!(f, "no container of the unit runs image {}", expected.short())
             }
+            Self::NotStarted { result } => write!(f, "systemd did not start the unit: {result}"),
+            Self::FailedBefore { active, result } => {
+                write!(f, "the unit was {active} (result {result}) before the update began")
+            }
             Self::Launcher => f.write_str("the launcher failed before the image was started (125)"),
             Self::ShuttingDown { message } => write!(f, "the host is shutting down: {message}"),
+            Self::BusLost { message } => write!(f, "the connection to systemd was lost: {message}"),
             Self::Host { failure } => failure.fmt(f),
         }
     }

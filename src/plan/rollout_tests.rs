@@ -32,6 +32,10 @@ fn crashed() -> Event {
     Event::Failed(Cause::RestartedItself { restarts: 1 })
 }
 
+fn not_begun() -> Event {
+    Event::NotBegun(Cause::NotStarted { result: "masked".to_owned() })
+}
+
 fn canceled() -> Event {
     Event::Failed(Cause::Job { result: JobResult::Canceled })
 }
@@ -93,6 +97,26 @@ fn an_old_image_that_fails_too_proves_nothing() {
 }
 
 #[test]
+fn only_the_unit_that_failed_proves_anything() {
+    let ok = Event::Succeeded;
+    let mut events = vec![ok.clone(); 1 + 3 + 2];
+    // The second fails, and is stopped while it goes back; the first goes back and verifies.
+    events.extend([crashed(), ok.clone(), Event::FoundStopped, ok.clone(), ok.clone(), ok]);
+    let progress = run(&rollout(2), &events);
+    assert_eq!(progress.marks, [Mark::PutBack, Mark::Stopped]);
+    assert!(!proves_image_bad(&progress));
+}
+
+#[test]
+fn what_was_not_begun_is_not_restarted_but_the_others_go_back() {
+    let mut events = vec![Event::Succeeded; 1 + 3];
+    events.push(not_begun());
+    let progress = run(&rollout(3), &events);
+    assert_eq!(progress.marks, [Mark::PutBack, Mark::Unbegun, Mark::Untouched]);
+    assert!(!proves_image_bad(&progress));
+}
+
+#[test]
 fn a_unit_stopped_meanwhile_commits_nothing_by_itself() {
     let progress = run(&rollout(1), &[Event::Succeeded, Event::Succeeded, Event::FoundStopped]);
     assert_eq!(progress.marks, [Mark::Stopped]);
@@ -130,7 +154,8 @@ fn exhaustively_every_state_has_an_action_and_an_end() {
                     continue;
                 }
                 check_invariants(&rollout, &progress);
-                for event in [Event::Succeeded, Event::FoundStopped, crashed(), canceled()] {
+                let others = [Event::FoundStopped, Event::FoundTransient, not_begun()];
+                for event in others.into_iter().chain([Event::Succeeded, crashed(), canceled()]) {
                     open.push(next(&rollout, progress.clone(), event, rollback));
                 }
             }
@@ -143,8 +168,9 @@ fn check_invariants(rollout: &Rollout, progress: &Progress) {
     let nothing = action(rollout, progress) == Action::Nothing;
     assert_eq!(nothing, progress.state == State::Ended, "{progress:?}");
     if let State::Committing = progress.state {
-        assert!(progress.marks.contains(&Mark::Updated));
-        assert!(progress.marks.iter().all(|m| matches!(m, Mark::Updated | Mark::Stopped)));
+        let moved = |m: &&Mark| matches!(m, Mark::Updated | Mark::Deferred);
+        assert!(progress.marks.iter().any(|mark| moved(&mark)));
+        assert!(progress.marks.iter().all(|mark| moved(&mark) || *mark == Mark::Stopped));
     }
     let went_back = |mark: &Mark| matches!(mark, Mark::PutBack | Mark::Stuck { .. });
     if progress.state == State::Ended && progress.marks.iter().any(went_back) {
@@ -152,19 +178,22 @@ fn check_invariants(rollout: &Rollout, progress: &Progress) {
         assert!(!left, "one tag, one truth: {progress:?}");
     }
     if proves_image_bad(progress) {
-        assert!(progress.marks.contains(&Mark::PutBack));
+        let failed = progress.failed.and_then(|at| progress.marks.get(at));
+        assert_eq!(failed, Some(&Mark::PutBack), "the unit that failed verified on the old image");
     }
 }
 
 proptest! {
     #[test]
-    fn any_sequence_ends(picks in proptest::collection::vec(0u8..4, 0..60), units in 1usize..6) {
+    fn any_sequence_ends(picks in proptest::collection::vec(0u8..8, 0..60), units in 1usize..6) {
         let events: Vec<Event> = picks
             .iter()
             .map(|pick| match pick {
                 0 => crashed(),
                 1 => Event::FoundStopped,
                 2 => canceled(),
+                3 => not_begun(),
+                4 => Event::FoundTransient,
                 _ => Event::Succeeded,
             })
             .collect();

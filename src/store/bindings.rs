@@ -1,7 +1,13 @@
 //! Bindings: which image a unit gets for a reference while a rollout runs, whatever the tag says.
+//!
+//! A binding holds against the tag as it was when the unit was bound. Where somebody moved the tag
+//! since, by a pull or by hand, the tag counts again: so nobody is held on an image that he has
+//! just replaced.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
 
 use super::{Error, Store};
 use crate::disk;
@@ -10,7 +16,15 @@ use crate::model::{Digest, Reference, UnitName};
 /// The largest file of bindings read, in bytes.
 const MAX_BINDINGS: u64 = 1024 * 1024;
 
-type Bindings = BTreeMap<Reference, Digest>;
+type Bindings = BTreeMap<Reference, Binding>;
+
+/// What a unit gets for one reference. Platform manifests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Binding {
+    manifest: Digest,
+    /// What the tag said.
+    tag: Option<Digest>,
+}
 
 impl Store {
     /// From now on `unit` gets the image `manifest` for `reference`. Durable on return.
@@ -23,11 +37,14 @@ impl Store {
         reference: &Reference,
         manifest: &Digest,
     ) -> Result<(), Error> {
-        if self.read_index()?.find_manifest(manifest).is_none() {
+        let index = self.read_index()?;
+        if index.find_manifest(manifest).is_none() {
             return Err(Error::NoSuchImage(manifest.clone()));
         }
+        let tag = index.find(reference).map(|record| record.digest.clone());
+        let binding = Binding { manifest: manifest.clone(), tag };
         self.change_bindings(unit, |bindings| {
-            bindings.insert(reference.clone(), manifest.clone()).as_ref() != Some(manifest)
+            bindings.insert(reference.clone(), binding.clone()).as_ref() != Some(&binding)
         })
     }
 
@@ -39,9 +56,12 @@ impl Store {
         self.change_bindings(unit, |bindings| bindings.remove(reference).is_some())
     }
 
-    /// The manifest that `unit` is bound to for `reference`.
+    /// The manifest that `unit` is bound to for `reference`; `None` where the tag counts.
     pub fn binding(&self, unit: &UnitName, reference: &Reference) -> Result<Option<Digest>, Error> {
-        Ok(self.read_bindings(unit)?.remove(reference))
+        let Some(binding) = self.read_bindings(unit)?.remove(reference) else { return Ok(None) };
+        let index = self.read_index()?;
+        let tag = index.find(reference).map(|record| &record.digest);
+        Ok((tag == binding.tag.as_ref()).then_some(binding.manifest))
     }
 
     /// A unit's name is a file's name as it is: 255 bytes at most, without `/`, not a dot alone.

@@ -13,8 +13,6 @@ pub enum Error {
     Property { property: &'static str, unit: String },
     #[error("the job of {unit} did not end within {seconds} s: see \"systemctl list-jobs\"")]
     Stuck { unit: String, seconds: u64 },
-    #[error("the connection to the bus ended while {unit} was being restarted")]
-    Lost { unit: String },
 }
 
 impl From<Error> for Failure {

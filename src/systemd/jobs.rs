@@ -30,7 +30,7 @@ pub(super) async fn restart(
         Ok(result) => result,
         Err(_) => {
             let stuck = Error::Stuck { unit: unit.to_string(), seconds: timeout.as_secs() };
-            Err(JobError::Refused(stuck.into()))
+            Err(JobError::Stuck(stuck.into()))
         }
     }
 }
@@ -65,7 +65,7 @@ async fn queue_and_follow(
             return Ok(result);
         }
     }
-    Err(JobError::Refused(Error::Lost { unit: unit.to_string() }.into()))
+    Err(JobError::Lost("the bus went away while a restart was waited for".to_owned()))
 }
 
 /// Which job ended, and how. A signal that is not as documented is none of ours.
@@ -89,17 +89,27 @@ fn result(text: &str) -> JobResult {
 /// What a refusal means. While a shutdown is queued, its irreversible stop jobs make every restart
 /// destructive.
 fn refused(unit: &UnitName, error: zbus::Error) -> JobError {
-    let message = error.to_string();
+    let message = description(&error);
     match name(&error).as_deref() {
         Some(
             "org.freedesktop.systemd1.ShuttingDown"
             | "org.freedesktop.systemd1.TransactionIsDestructive",
         ) => JobError::ShuttingDown(message),
         Some("org.freedesktop.systemd1.NoSuchUnit") => JobError::NoSuchUnit(message),
-        _ => {
+        // Not systemd's answer: the call may have reached it.
+        None => JobError::Lost(message),
+        Some(_) => {
             let unit = unit.to_string();
             JobError::Refused(Error::Call { call: "a restart", unit, source: error }.into())
         }
+    }
+}
+
+/// What an error says, without its D-Bus name.
+fn description(error: &zbus::Error) -> String {
+    match error {
+        zbus::Error::MethodError(_, Some(text), _) => text.clone(),
+        _ => error.to_string(),
     }
 }
 

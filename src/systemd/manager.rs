@@ -8,11 +8,12 @@ use tokio::time::Instant;
 use zbus::fdo::PropertiesProxy;
 use zbus::names::InterfaceName;
 use zbus::proxy::CacheProperties;
-use zbus::{Connection, OwnedVariant};
+use zbus::{Connection, OwnedObjectPath, OwnedVariant};
 
 use super::Error;
+use super::inhibit::{Inhibitor, delay_shutdown};
 use super::jobs::{self, Restart};
-use super::proxy::SystemdProxy;
+use super::proxy::{JobProxy, SystemdProxy};
 use crate::model::{Failure, UnitName};
 use crate::update::port::{self, JobError, JobResult, UnitState};
 
@@ -28,6 +29,8 @@ const AGAIN: Duration = Duration::from_millis(100);
 pub struct Manager {
     systemd: SystemdProxy<'static>,
     timeout: Duration,
+    /// Where logind is.
+    system: Option<Connection>,
     /// The unit that was restarted last, which systemd keeps loaded for us.
     kept: RefCell<Option<UnitName>>,
 }
@@ -49,7 +52,12 @@ impl Manager {
             Err(error) if jobs::name(&error).as_deref() == Some(ALREADY_SUBSCRIBED) => {}
             Err(error) => return Err(failed(error)),
         }
-        Ok(Self { systemd, timeout, kept: RefCell::default() })
+        Ok(Self { systemd, timeout, system: None, kept: RefCell::default() })
+    }
+
+    /// With the system bus, on which logind is asked to delay a shutdown.
+    pub fn with_logind(self, system: Option<Connection>) -> Self {
+        Self { system, ..self }
     }
 
     /// Has systemd keep what it knows of `unit` until the next unit is restarted, or we leave the
@@ -113,21 +121,65 @@ impl Manager {
         properties.get_all(interface).await.map_err(|error| failed(error.into()))
     }
 
+    /// The type of a unit's job; `None` where it has none, or where that has just ended.
+    async fn job(&self, (id, path): (u32, OwnedObjectPath)) -> Option<String> {
+        if id == 0 {
+            return None;
+        }
+        let connection = self.systemd.inner().connection();
+        let job = JobProxy::builder(connection).path(path).cache_properties(CacheProperties::No);
+        job.build().await.ok()?.job_type().await.ok()
+    }
+
     async fn read(&self, unit: &UnitName) -> Result<UnitState, Error> {
         let general = self.properties(unit, "org.freedesktop.systemd1.Unit").await?;
         let service = self.properties(unit, "org.freedesktop.systemd1.Service").await?;
-        let left: u64 = property(&general, unit, "ActiveExitTimestampMonotonic")?;
-        let ended: u64 = property(&service, unit, "ExecMainExitTimestampMonotonic")?;
+        let job = self.job(property(&general, unit, "Job")?).await;
+        let result: String = property(&service, unit, "Result")?;
+        let times = Times {
+            started: property(&service, unit, "ExecMainStartTimestampMonotonic")?,
+            left: property(&general, unit, "ActiveExitTimestampMonotonic")?,
+            ended: property(&service, unit, "ExecMainExitTimestampMonotonic")?,
+        };
+        let since_boot: u64 = property(&general, unit, "InactiveExitTimestampMonotonic")?;
+        let kind: String = property(&service, unit, "Type")?;
+        let triggers: Vec<String> = property(&general, unit, "TriggeredBy")?;
         let invocation: Vec<u8> = property(&general, unit, "InvocationID")?;
         Ok(UnitState {
             active: property(&general, unit, "ActiveState")?,
             sub: property(&general, unit, "SubState")?,
-            result: property(&service, unit, "Result")?,
             main_status: property(&service, unit, "ExecMainStatus")?,
-            stopped_on_request: left > 0 && left <= ended,
+            stopped_on_request: job.as_deref() == Some("stop") || times.show_a_stop(&result),
+            job,
+            result,
+            was_started: since_boot > 0,
+            transient: kind == "oneshot" || triggers.iter().any(|unit| unit.ends_with(".timer")),
             restarts: property(&service, unit, "NRestarts")?,
             invocation: invocation.iter().map(|byte| format!("{byte:02x}")).collect(),
         })
+    }
+}
+
+/// When a service came and went; microseconds of CLOCK_MONOTONIC, 0 for what has not happened.
+struct Times {
+    /// Its main process.
+    started: u64,
+    /// The unit, from its active state.
+    left: u64,
+    /// Its main process; 0 while it runs.
+    ended: u64,
+}
+
+impl Times {
+    /// Whether the unit left its active state while its main process still ran, and not because
+    /// systemd itself took against it.
+    fn show_a_stop(&self, result: &str) -> bool {
+        let taken_down = matches!(
+            result,
+            "watchdog" | "oom-kill" | "protocol" | "resources" | "start-limit-hit"
+        );
+        let was_running = self.started > 0 && self.left >= self.started;
+        was_running && (self.ended == 0 || self.left <= self.ended) && !taken_down
     }
 }
 
@@ -158,6 +210,17 @@ fn property<T: TryFrom<OwnedVariant>>(
 }
 
 impl port::Manager for Manager {
+    type Delay = Option<Inhibitor>;
+
+    async fn delay_shutdown(&self, why: &str) -> Option<Inhibitor> {
+        delay_shutdown(self.system.as_ref()?, why).await
+    }
+
+    async fn is_shutting_down(&self) -> bool {
+        // Where systemd does not answer nothing is known, and what was asked for fails by itself.
+        self.systemd.system_state().await.is_ok_and(|state| state == "stopping")
+    }
+
     async fn state(&self, unit: &UnitName) -> Result<UnitState, Failure> {
         self.state_within(unit, AWAY).await
     }

@@ -16,6 +16,9 @@ pub(super) trait Systemd {
     fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
 
+    #[zbus(property)]
+    fn system_state(&self) -> zbus::Result<String>;
+
     #[zbus(signal)]
     fn job_removed(
         &self,
@@ -24,4 +27,10 @@ pub(super) trait Systemd {
         unit: String,
         result: String,
     ) -> zbus::Result<()>;
+}
+
+#[proxy(interface = "org.freedesktop.systemd1.Job", default_service = "org.freedesktop.systemd1")]
+pub(super) trait Job {
+    #[zbus(property)]
+    fn job_type(&self) -> zbus::Result<String>;
 }

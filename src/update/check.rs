@@ -32,10 +32,19 @@ impl<W: World> Updater<W> {
             .iter()
             .filter(|c| selection.is_empty() || c.unit.iter().any(|unit| selection.contains(unit)))
             .collect();
-        let answers = self.ask(&chosen, asked_by_person, memory).await;
+        let before = memory.clone();
+        let mut answers = self.ask(&chosen, asked_by_person, memory).await;
         let mut available = BTreeMap::new();
         for container in chosen {
-            if let Some(found) = self.availability(container, &answers, memory).await {
+            let found = self.availability(container, &answers, memory).await;
+            if let Some(Available::Failed(failure)) = &found
+                && wants_check(container) == Some(Policy::Registry)
+            {
+                // Others on the same source are not to ask again, nor is the next pass at once.
+                self.remember_failure(memory, &before, &container.source, failure);
+                answers.insert(container.source.clone(), Answer::Failed(failure.clone()));
+            }
+            if let Some(found) = found {
                 available.insert(container.id.clone(), found);
             }
         }
@@ -83,10 +92,7 @@ impl<W: World> Updater<W> {
                     memory.answered(&source);
                     Answer::Target(target)
                 }
-                Err(failure) => {
-                    remember_failure(memory, &source, &failure, self, now);
-                    Answer::Failed(failure)
-                }
+                Err(failure) => Answer::Failed(failure),
             };
             answers.insert(source, answer);
         }
@@ -137,18 +143,18 @@ impl<W: World> Updater<W> {
         memory.learn(&source.reference, image.clone());
         Ok(image)
     }
-}
 
-fn remember_failure<W: World>(
-    memory: &mut Memory,
-    source: &ImageSource,
-    failure: &Failure,
-    updater: &Updater<W>,
-    now: jiff::Timestamp,
-) {
-    let Options { backoff_max, .. } = updater.options;
-    let next = Backoff::after(memory.backoff(source), failure.clone(), now, backoff_max);
-    memory.failed(source, next);
+    /// `before` has the failures in a row, which an answer to the first question has forgotten.
+    fn remember_failure(
+        &self,
+        memory: &mut Memory,
+        before: &Memory,
+        source: &ImageSource,
+        failure: &Failure,
+    ) {
+        let (now, max) = (self.world.clock().now(), self.options.backoff_max);
+        memory.failed(source, Backoff::after(before.backoff(source), failure.clone(), now, max));
+    }
 }
 
 /// The number of questions under way at once.

@@ -28,12 +28,14 @@ pub enum EventKind {
     RolledBack,
     /// The update failed before anything was restarted, or rollback is switched off.
     UpdateFailed,
-    /// The unit's operator stopped it meanwhile.
+    /// The unit was stopped meanwhile.
     StoppedMeanwhile,
+    /// The unit gets the new image at its next start.
+    Deferred,
     /// The way back failed as well.
     NeedsOperator,
     Quarantined,
-    /// The host shuts down: the rollout goes on at the next start.
+    /// The rollout goes on later: the host shuts down, or its end could not be written down.
     Suspended,
     /// A rollout that a crash or a shutdown interrupted is taken up again.
     Resumed,

@@ -1,23 +1,28 @@
 //! The executor of rollouts: persists the progress, carries out the one action that is due, feeds
-//! the event back. No choice is made here that the state machine can make.
+//! the event back. What to do next is the state machine's choice; the executor's own is only when
+//! to stand still: where the ledger cannot be written, where the host shuts down, and where the
+//! end of a rollout cannot be written down.
 
-use std::time::Duration;
-
-use super::port::{Clock, Engine, InFlight, Ledger, Observer, World};
-use super::report::{Entry, Outcome, OutcomeKind};
+use super::port::{Engine, InFlight, Ledger, Manager, World};
+use super::report::Outcome;
 use super::updater::Updater;
 use super::{Event, EventKind};
 use crate::model::Failure;
-use crate::plan::rollout::{
-    self, Action, Mark, Progress, Rollout, State, Step, action, destined, proves_image_bad,
-};
-use crate::plan::{Cause, Plan, Quarantined};
+use crate::plan::rollout::{self, Action, Mark, Progress, Rollout, State, action, destined, next};
+use crate::plan::{Cause, Plan};
 
 /// How a rollout ended, for now.
 pub(super) struct Ended {
     pub(super) outcomes: Vec<Outcome>,
-    /// The host shuts down: no further rollout is begun.
+    /// The host or the service stops: no further rollout is begun.
     pub(super) suspended: bool,
+}
+
+/// Whether this process began the action that is due, or an earlier one may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begin {
+    Fresh,
+    Resumed,
 }
 
 /// The updates that a plan has found.
@@ -45,36 +50,53 @@ impl<W: World> Updater<W> {
             Err(failure) => rollout::Event::Failed(Cause::Host { failure }),
         };
         self.advance(flight, event);
-        self.drive(flight, false).await
+        self.drive(flight, Begin::Fresh).await
     }
 
     /// Takes up a rollout that an earlier process left.
     pub(super) async fn resume(&self, flight: &mut InFlight) -> Ended {
-        self.drive(flight, true).await
+        self.drive(flight, Begin::Resumed).await
     }
 
-    async fn drive(&self, flight: &mut InFlight, mut resumed: bool) -> Ended {
+    async fn drive(&self, flight: &mut InFlight, mut begin: Begin) -> Ended {
+        let why = format!("updating {}", flight.rollout.reference());
+        let _delay = self.world.manager().delay_shutdown(&why).await;
         while flight.progress.state != State::Ended {
             if let Err(failure) = self.world.ledger().save_rollout(flight) {
                 return self.give_up(flight, failure);
             }
-            let event = self.perform(flight, resumed).await;
-            if let rollout::Event::Failed(cause) = &event
-                && cause.suspends()
-            {
-                return self.suspend(flight, cause);
+            let event = self.perform(flight, begin).await;
+            if let Some(ended) = self.stand_still(flight, &event) {
+                return ended;
             }
             // Until the first unit's restart is behind us: its binding may have to be done again.
-            resumed &= !restarts(&flight.progress.state);
+            if restarts(&flight.progress.state) {
+                begin = Begin::Fresh;
+            }
             self.advance(flight, event);
         }
         self.conclude(flight)
     }
 
+    /// A rollout that goes on later, in the state that it is in.
+    fn stand_still(&self, flight: &InFlight, event: &rollout::Event) -> Option<Ended> {
+        use rollout::Event::{Failed, NotBegun};
+        let (Failed(cause) | NotBegun(cause)) = event else { return None };
+        if cause.suspends() {
+            return Some(Ended { suspended: true, ..self.suspend(flight, cause) });
+        }
+        // The units have what they shall have; what is left is tried again at the next pass.
+        let last = matches!(flight.progress.state, State::Committing | State::Releasing);
+        last.then(|| self.suspend(flight, cause))
+    }
+
     fn advance(&self, flight: &mut InFlight, event: rollout::Event) {
         let went_forward = !matches!(flight.progress.state, State::Back { .. });
-        let progress = flight.progress.clone();
-        flight.progress = rollout::next(&flight.rollout, progress, event, flight.rollback);
+        let rollback = match flight.progress.state {
+            State::Forward { at, .. } => flight.rollback.get(at).copied().unwrap_or(true),
+            _ => true,
+        };
+        flight.progress = next(&flight.rollout, flight.progress.clone(), event, rollback);
         if let (State::Back { at, .. }, true) = (flight.progress.state, went_forward)
             && let Some(step) = flight.rollout.steps.get(at)
         {
@@ -84,28 +106,47 @@ impl<W: World> Updater<W> {
     }
 
     /// Carries out the action that is due and says what came of it.
-    async fn perform(&self, flight: &InFlight, resumed: bool) -> rollout::Event {
+    async fn perform(&self, flight: &InFlight, begin: Begin) -> rollout::Event {
         let InFlight { rollout, progress, .. } = flight;
         let reference = rollout.reference();
         let engine = self.world.engine();
-        match action(rollout, progress) {
-            Action::Stage => of(engine.stage(&rollout.source, &rollout.new).await),
-            Action::Bind { step, image } => of(engine.bind(&step.unit, reference, image).await),
+        let forward = matches!(progress.state, State::Forward { .. });
+        let event = match action(rollout, progress) {
+            Action::Stage => return of(engine.stage(&rollout.source, &rollout.new).await),
+            Action::Bind { step, image } if forward => {
+                let bound = engine.bind(&step.unit, reference, image).await;
+                return bound.map_or_else(not_begun, |()| rollout::Event::Succeeded);
+            }
+            Action::Bind { step, image } => {
+                return of(engine.bind(&step.unit, reference, image).await);
+            }
+            Action::Commit if rollout.moves_tag => {
+                return of(engine.tag(reference, &rollout.new).await);
+            }
+            Action::Commit | Action::Nothing => return rollout::Event::Succeeded,
+            Action::Release => return of(self.release(rollout, progress).await),
             Action::TryRestart { step } => {
                 self.tell(flight, step, EventKind::Restarting, "");
-                self.try_restart(step, rollout, resumed).await
+                self.try_restart(step, rollout, begin).await
             }
             Action::Restart { step } => self.start_again(&step.unit).await,
             Action::Verify { step, image } => {
-                if matches!(progress.state, State::Forward { .. }) {
+                if forward {
                     self.tell(flight, step, EventKind::Verifying, "");
                 }
-                self.verify(&step.unit, reference, image).await
+                self.verify(&step.unit, reference, image, begin).await
             }
-            Action::Commit if rollout.moves_tag => of(engine.tag(reference, &rollout.new).await),
-            Action::Commit | Action::Nothing => rollout::Event::Succeeded,
-            Action::Release => of(self.release(rollout, progress).await),
+        };
+        self.or_shutdown(event).await
+    }
+
+    /// While the host shuts down units stop, and that says nothing of the image or the operator.
+    async fn or_shutdown(&self, event: rollout::Event) -> rollout::Event {
+        if event != rollout::Event::Succeeded && self.world.manager().is_shutting_down().await {
+            let message = "systemd is stopping all units".to_owned();
+            return rollout::Event::Failed(Cause::ShuttingDown { message });
         }
+        event
     }
 
     /// Leaves every unit with what it is destined to have: by the tag where that says the same,
@@ -118,7 +159,7 @@ impl<W: World> Updater<W> {
             let image = destined(rollout, step, mark);
             if tagged.as_ref() == Some(&image.manifest) {
                 engine.unbind(&step.unit, reference).await?;
-            } else if *mark != Mark::Untouched {
+            } else if !matches!(mark, Mark::Untouched | Mark::Unbegun) {
                 engine.bind(&step.unit, reference, image).await?;
             }
         }
@@ -128,136 +169,6 @@ impl<W: World> Updater<W> {
             }
         }
         Ok(())
-    }
-
-    /// Records the end of a rollout: quarantine, history, events; then forgets it.
-    fn conclude(&self, flight: &InFlight) -> Ended {
-        let outcomes = self.outcomes(flight);
-        let mut failures = Vec::new();
-        failures.extend(self.quarantine(flight).err());
-        for outcome in &outcomes {
-            self.world.observer().event(&event_of(outcome));
-            let entry = Entry {
-                ended: self.world.clock().now(),
-                trigger: flight.trigger.clone(),
-                outcome: outcome.clone(),
-            };
-            failures.extend(self.world.ledger().append(&entry).err());
-        }
-        failures.extend(self.world.ledger().end_rollout(flight).err());
-        for failure in failures {
-            self.problem(&failure);
-        }
-        Ended { outcomes, suspended: false }
-    }
-
-    fn quarantine(&self, flight: &InFlight) -> Result<(), Failure> {
-        let Some(cause) = &flight.progress.cause else { return Ok(()) };
-        if !proves_image_bad(&flight.progress) {
-            return Ok(());
-        }
-        let failed = flight.progress.marks.iter().rposition(|mark| *mark == Mark::PutBack);
-        let Some(step) = failed.and_then(|at| flight.rollout.steps.get(at)) else { return Ok(()) };
-        self.world.ledger().add_to_quarantine(Quarantined {
-            repository: flight.rollout.reference().name(),
-            manifest: flight.rollout.new.manifest.clone(),
-            since: self.world.clock().now(),
-            unit: step.unit.clone(),
-            cause: cause.to_string(),
-        })?;
-        self.tell(flight, step, EventKind::Quarantined, &cause.to_string());
-        Ok(())
-    }
-
-    fn outcomes(&self, flight: &InFlight) -> Vec<Outcome> {
-        let cause = flight.progress.cause.as_ref().map(Cause::to_string).unwrap_or_default();
-        let steps = flight.rollout.steps.iter().zip(&flight.progress.marks);
-        steps.map(|(step, mark)| self.outcome(flight, step, mark, &cause)).collect()
-    }
-
-    fn outcome(&self, flight: &InFlight, step: &Step, mark: &Mark, cause: &str) -> Outcome {
-        let (result, detail) = match mark {
-            Mark::Untouched => (OutcomeKind::NotReached, cause.to_owned()),
-            // A commit that failed leaves the unit on the new image, by its binding.
-            Mark::Updated => (OutcomeKind::Updated, cause.to_owned()),
-            Mark::Stopped => (OutcomeKind::Stopped, "its operator stopped the unit".to_owned()),
-            Mark::PutBack => (OutcomeKind::RolledBack, cause.to_owned()),
-            Mark::Failed => (OutcomeKind::Failed, cause.to_owned()),
-            Mark::Stuck { cause: back } => {
-                (OutcomeKind::NeedsOperator, format!("{cause}; and on the way back: {back}"))
-            }
-        };
-        Outcome {
-            unit: step.unit.clone(),
-            reference: flight.rollout.reference().clone(),
-            old: step.old.manifest.clone(),
-            new: flight.rollout.new.manifest.clone(),
-            result,
-            detail,
-            elapsed_ms: self.elapsed_ms(flight),
-        }
-    }
-
-    fn suspend(&self, flight: &InFlight, cause: &Cause) -> Ended {
-        self.tell_about(flight, EventKind::Suspended, &cause.to_string());
-        let outcomes = flight.rollout.steps.iter().map(|step| Outcome {
-            result: OutcomeKind::Suspended,
-            detail: cause.to_string(),
-            ..self.outcome(flight, step, &Mark::Untouched, "")
-        });
-        Ended { outcomes: outcomes.collect(), suspended: true }
-    }
-
-    /// The ledger cannot be written: nothing more is touched, for nobody would remember it.
-    fn give_up(&self, flight: &InFlight, failure: Failure) -> Ended {
-        let result = match flight.progress.state {
-            State::Forward { at: 0, phase: rollout::Phase::Binding } => OutcomeKind::Failed,
-            _ => OutcomeKind::NeedsOperator,
-        };
-        let detail = format!("the rollout cannot be written down: {failure}");
-        let outcomes: Vec<Outcome> = flight
-            .rollout
-            .steps
-            .iter()
-            .map(|step| Outcome {
-                result,
-                detail: detail.clone(),
-                ..self.outcome(flight, step, &Mark::Untouched, "")
-            })
-            .collect();
-        for outcome in &outcomes {
-            self.world.observer().event(&event_of(outcome));
-        }
-        Ended { outcomes, suspended: false }
-    }
-
-    pub(super) fn tell_about(&self, flight: &InFlight, kind: EventKind, detail: &str) {
-        for step in &flight.rollout.steps {
-            self.tell(flight, step, kind, detail);
-        }
-    }
-
-    fn tell(&self, flight: &InFlight, step: &Step, kind: EventKind, detail: &str) {
-        self.world.observer().event(&Event {
-            kind,
-            unit: Some(step.unit.clone()),
-            reference: Some(flight.rollout.reference().clone()),
-            old: Some(step.old.manifest.clone()),
-            new: Some(flight.rollout.new.manifest.clone()),
-            detail: detail.to_owned(),
-            elapsed_ms: Some(self.elapsed_ms(flight)),
-        });
-    }
-
-    fn problem(&self, failure: &Failure) {
-        let detail = failure.to_string();
-        self.world.observer().event(&Event { detail, ..Event::new(EventKind::Problem) });
-    }
-
-    fn elapsed_ms(&self, flight: &InFlight) -> u64 {
-        let elapsed = self.world.clock().now().duration_since(flight.started);
-        let elapsed = Duration::try_from(elapsed).unwrap_or_default();
-        u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -269,29 +180,13 @@ fn restarts(state: &State) -> bool {
     )
 }
 
+fn not_begun(failure: Failure) -> rollout::Event {
+    rollout::Event::NotBegun(Cause::Host { failure })
+}
+
 fn of(result: Result<(), Failure>) -> rollout::Event {
     match result {
         Ok(()) => rollout::Event::Succeeded,
         Err(failure) => rollout::Event::Failed(Cause::Host { failure }),
-    }
-}
-
-fn event_of(outcome: &Outcome) -> Event {
-    let kind = match outcome.result {
-        OutcomeKind::Updated => EventKind::Updated,
-        OutcomeKind::RolledBack => EventKind::RolledBack,
-        OutcomeKind::Failed | OutcomeKind::NotReached => EventKind::UpdateFailed,
-        OutcomeKind::NeedsOperator => EventKind::NeedsOperator,
-        OutcomeKind::Stopped => EventKind::StoppedMeanwhile,
-        OutcomeKind::Suspended => EventKind::Suspended,
-    };
-    Event {
-        kind,
-        unit: Some(outcome.unit.clone()),
-        reference: Some(outcome.reference.clone()),
-        old: Some(outcome.old.clone()),
-        new: Some(outcome.new.clone()),
-        detail: outcome.detail.clone(),
-        elapsed_ms: Some(outcome.elapsed_ms),
     }
 }

@@ -5,6 +5,7 @@
 //! [`port`]; any choice that [`crate::plan`] can make.
 
 mod check;
+mod conclude;
 pub mod event;
 mod execute;
 pub mod port;

@@ -81,9 +81,15 @@ pub struct UnitState {
     pub result: String,
     /// The exit status of the main process; 0 while it runs (`ExecMainStatus`).
     pub main_status: i32,
-    /// Whether the unit left its active state before its main process ended: somebody asked it to
-    /// stop (`ActiveExitTimestampMonotonic` against `ExecMainExitTimestampMonotonic`).
+    /// The type of the job that is queued or runs for the unit: `start`, `stop`, `restart`, ….
+    pub job: Option<String>,
+    /// Whether somebody asked the unit to stop: it has a job that says so, or it left its active
+    /// state before its main process ended.
     pub stopped_on_request: bool,
+    /// Whether it was started since the host booted.
+    pub was_started: bool,
+    /// Whether it runs to an end of its own: `Type=oneshot`, or started by a timer.
+    pub transient: bool,
     /// Automatic restarts since the last explicit start.
     pub restarts: u32,
     /// 32 hexadecimal digits; changes at each start.
@@ -97,12 +103,23 @@ pub enum JobError {
     ShuttingDown(String),
     /// No such unit, or it cannot be loaded.
     NoSuchUnit(String),
-    /// The bus was lost or another refusal.
+    /// Refused for another reason: nothing was queued.
     Refused(Failure),
+    /// The bus, or systemd on it, went away: the job may have been queued.
+    Lost(String),
+    /// The job did not end in time.
+    Stuck(Failure),
 }
 
 /// systemd's manager.
 pub trait Manager {
+    /// Delays a shutdown of the host while it lives.
+    type Delay;
+
+    /// Asks for a shutdown to be delayed; `why` is for people. A host that cannot is not delayed.
+    async fn delay_shutdown(&self, why: &str) -> Self::Delay;
+    /// Whether the host, or the user's manager, is stopping everything.
+    async fn is_shutting_down(&self) -> bool;
     async fn state(&self, unit: &UnitName) -> Result<UnitState, Failure>;
     /// `TryRestartUnit(unit, "replace")`, waited for. A unit that is not running stays so.
     async fn try_restart(&self, unit: &UnitName) -> Result<JobResult, JobError>;
@@ -119,8 +136,8 @@ pub struct InFlight {
     pub progress: Progress,
     pub started: Timestamp,
     pub trigger: String,
-    /// Whether a failure goes back, as it was configured when the rollout began.
-    pub rollback: bool,
+    /// Whether a failure of each step goes back, as it was configured when the rollout began.
+    pub rollback: Vec<bool>,
 }
 
 /// What is remembered on disk. Every write is durable on return.

@@ -44,11 +44,13 @@ pub enum OutcomeKind {
     Failed,
     /// Neither the new nor the old image came back.
     NeedsOperator,
-    /// Its operator stopped it meanwhile.
+    /// It was stopped meanwhile.
     Stopped,
+    /// Gets the new image at its next start: it ends by itself, as a job does.
+    Deferred,
     /// Not reached: the rollout ended before.
     NotReached,
-    /// Goes on at the next start of the host or the service.
+    /// Goes on at the next pass, or the next start of the host or the service.
     Suspended,
 }
 
@@ -60,6 +62,7 @@ impl fmt::Display for OutcomeKind {
             Self::Failed => "failed",
             Self::NeedsOperator => "needs an operator",
             Self::Stopped => "stopped meanwhile",
+            Self::Deferred => "at its next start",
             Self::NotReached => "not reached",
             Self::Suspended => "suspended",
         })

@@ -1,5 +1,6 @@
 //! Restarting a unit, forward and back.
 
+use super::execute::Begin;
 use super::port::{Engine, JobError, Manager, UnitState, World};
 use super::updater::Updater;
 use crate::model::{Failure, FailureKind, UnitName};
@@ -10,24 +11,41 @@ use crate::plan::{Cause, JobResult};
 pub(super) const LAUNCHER_FAILED: i32 = 125;
 
 impl<W: World> Updater<W> {
-    /// Restarts a unit that still runs. After a crash (`resumed`) the unit may run the new image
+    /// Restarts a unit that still runs. After a crash (`Resumed`) the unit may run the new image
     /// already, or may have failed at boot: it ran when the rollout began, so it is started.
-    pub(super) async fn try_restart(&self, step: &Step, rollout: &Rollout, resumed: bool) -> Event {
+    pub(super) async fn try_restart(&self, step: &Step, rollout: &Rollout, begin: Begin) -> Event {
         let unit = &step.unit;
-        let state = match self.world.manager().state(unit).await {
+        let manager = self.world.manager();
+        let state = match manager.state(unit).await {
             Ok(state) => state,
-            Err(failure) => return Event::Failed(Cause::Host { failure }),
+            Err(failure) => return Event::NotBegun(Cause::Host { failure }),
         };
-        match state.active.as_str() {
-            "failed" if resumed => return self.start_again(unit).await,
-            "inactive" | "deactivating" | "failed" => return Event::FoundStopped,
-            _ => {}
+        if state.is_stopped_for_good() {
+            return Event::FoundStopped;
+        }
+        let resumed = begin == Begin::Resumed;
+        if state.is_starting() || (resumed && state.active == "failed") {
+            // A restart that is under way already, by somebody else or by us before a crash.
+            return self.start_again(unit).await;
+        }
+        if matches!(state.active.as_str(), "failed" | "inactive" | "deactivating") {
+            let UnitState { active, result, .. } = state;
+            return Event::NotBegun(Cause::FailedBefore { active, result });
+        }
+        if state.is_transient() {
+            return Event::FoundTransient;
         }
         if resumed && self.runs_new_image(step, rollout).await {
             return Event::Succeeded;
         }
-        let job = self.world.manager().try_restart(unit).await;
-        self.judge_job(unit, job).await
+        // A start limit must not refuse the restart, and automatic restarts count from here.
+        if let Err(failure) = manager.reset_failed(unit).await {
+            return Event::NotBegun(Cause::Host { failure });
+        }
+        match manager.try_restart(unit).await {
+            Ok(result) => self.judge_job(unit, result).await,
+            Err(error) => not_queued(error),
+        }
     }
 
     async fn runs_new_image(&self, step: &Step, rollout: &Rollout) -> bool {
@@ -35,48 +53,81 @@ impl<W: World> Updater<W> {
         matches!(running, Ok(Some(image)) if image.manifest == rollout.new.manifest)
     }
 
-    /// Restarts a unit whether it runs or failed, unless its operator stopped it meanwhile.
+    /// Restarts a unit whether it runs or failed, unless it was stopped meanwhile.
     pub(super) async fn start_again(&self, unit: &UnitName) -> Event {
         let manager = self.world.manager();
         if let Ok(state) = manager.state(unit).await
-            && stopped_by_operator(&state)
+            && state.is_stopped_for_good()
         {
             return Event::FoundStopped;
         }
         if let Err(failure) = manager.reset_failed(unit).await {
-            return Event::Failed(Cause::Host { failure });
+            return Event::NotBegun(Cause::Host { failure });
         }
-        let job = manager.restart(unit).await;
-        self.judge_job(unit, job).await
+        match manager.restart(unit).await {
+            Ok(result) => self.judge_job(unit, result).await,
+            Err(error) => not_queued(error),
+        }
     }
 
-    async fn judge_job(&self, unit: &UnitName, job: Result<JobResult, JobError>) -> Event {
-        let result = match job {
-            Ok(JobResult::Done) => return Event::Succeeded,
-            Ok(JobResult::Skipped) => return Event::FoundStopped,
-            Ok(result) => result,
-            Err(JobError::ShuttingDown(message)) => {
-                return Event::Failed(Cause::ShuttingDown { message });
-            }
-            Err(JobError::NoSuchUnit(message)) => {
-                let failure = Failure::new(FailureKind::Local, message);
-                return Event::Failed(Cause::Host { failure });
-            }
-            Err(JobError::Refused(failure)) => return Event::Failed(Cause::Host { failure }),
-        };
+    async fn judge_job(&self, unit: &UnitName, result: JobResult) -> Event {
+        match result {
+            JobResult::Done => return Event::Succeeded,
+            JobResult::Skipped => return Event::FoundStopped,
+            _ => {}
+        }
         match self.world.manager().state(unit).await {
-            Ok(state) if result == JobResult::Canceled && is_stopped(&state) => Event::FoundStopped,
+            Ok(state) if state.is_stopped_for_good() => Event::FoundStopped,
             Ok(state) if state.main_status == LAUNCHER_FAILED => Event::Failed(Cause::Launcher),
+            Ok(state) if matches!(state.result.as_str(), "start-limit-hit" | "resources") => {
+                Event::Failed(Cause::NotStarted { result: state.result })
+            }
             _ => Event::Failed(Cause::Job { result }),
         }
     }
 }
 
-fn is_stopped(state: &UnitState) -> bool {
-    matches!(state.active.as_str(), "inactive" | "deactivating")
+/// What a job that did not come to its end says of the unit.
+fn not_queued(error: JobError) -> Event {
+    match error {
+        JobError::ShuttingDown(message) => Event::Failed(Cause::ShuttingDown { message }),
+        JobError::Lost(message) => Event::Failed(Cause::BusLost { message }),
+        JobError::Stuck(failure) => Event::Failed(Cause::Host { failure }),
+        JobError::Refused(failure) => Event::NotBegun(Cause::Host { failure }),
+        JobError::NoSuchUnit(message) => {
+            let failure = Failure::new(FailureKind::Local, message);
+            Event::NotBegun(Cause::Host { failure })
+        }
+    }
 }
 
-/// Whether somebody asked the unit to stop, and it did.
-pub(super) fn stopped_by_operator(state: &UnitState) -> bool {
-    is_stopped(state) && state.stopped_on_request && state.result == "success"
+impl UnitState {
+    /// Whether it was stopped by somebody, or never started, and nobody is about to start it. One
+    /// that was stopped with an error, as a program that SIGTERM kills, was stopped all the same.
+    pub(super) fn is_stopped_for_good(&self) -> bool {
+        let down = match self.active.as_str() {
+            "inactive" => self.stopped_on_request || !self.was_started,
+            "deactivating" | "failed" => self.stopped_on_request,
+            _ => false,
+        };
+        down && !self.is_about_to_start()
+    }
+
+    /// Whether it is on its way up: starting, or waiting for its turn to.
+    pub(super) fn is_starting(&self) -> bool {
+        match self.active.as_str() {
+            "activating" => self.sub != "auto-restart" && !self.is_transient(),
+            "inactive" | "deactivating" | "failed" => self.is_about_to_start(),
+            _ => false,
+        }
+    }
+
+    fn is_about_to_start(&self) -> bool {
+        matches!(self.job.as_deref(), Some("start" | "restart" | "reload-or-start"))
+    }
+
+    /// Whether it is at work that ends by itself; `RemainAfterExit=` means that it has ended.
+    fn is_transient(&self) -> bool {
+        self.transient && self.sub != "exited"
+    }
 }

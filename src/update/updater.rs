@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
+
 use super::execute::{Ended, events_of};
 use super::port::{Clock, Engine, InFlight, Ledger, Observer, World};
 use super::report::{Report, Trigger};
@@ -10,6 +12,9 @@ use super::{Event, EventKind};
 use crate::model::{Failure, FailureKind, ImageIdentity, ImageSource, UnitName};
 use crate::plan::rollout::{Progress, Rollout};
 use crate::plan::{Backoff, Memory, Plan, Reason};
+
+/// So many images are pulled at the same time: one that is slow does not hold up the others.
+const STAGED_AT_ONCE: usize = 4;
 
 /// What the configuration says about passes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,10 +44,30 @@ impl Options {
         self.units.get(unit).and_then(|own| own.settle).unwrap_or(self.settle)
     }
 
-    /// A rollout goes back unless one of its units says otherwise.
-    fn rollback(&self, rollout: &Rollout) -> bool {
+    /// For each step of a rollout, whether its failure goes back.
+    fn rollback(&self, rollout: &Rollout) -> Vec<bool> {
         let of = |unit| self.units.get(unit).and_then(|own| own.rollback).unwrap_or(self.rollback);
-        rollout.steps.iter().all(|step| of(&step.unit))
+        rollout.steps.iter().map(|step| of(&step.unit)).collect()
+    }
+}
+
+/// What became of the rollouts in flight.
+struct Recovered {
+    report: Report,
+    /// Nothing else may be begun now.
+    suspended: bool,
+}
+
+/// Takes back, where pulls are given up in good order, that they took the process with them.
+struct InOrder<'a, L: Ledger> {
+    ledger: &'a L,
+    memory: Memory,
+}
+
+impl<L: Ledger> Drop for InOrder<'_, L> {
+    fn drop(&mut self) {
+        // What cannot be written costs a pause before the next pull.
+        let _ = self.ledger.save_memory(&self.memory);
     }
 }
 
@@ -83,17 +108,39 @@ impl<W: World> Updater<W> {
         selection: &[UnitName],
         trigger: Trigger,
     ) -> Result<Report, Failure> {
-        let recovered = self.recover().await?;
+        let Recovered { mut report, suspended } = self.take_up().await?;
+        if suspended {
+            return Ok(report);
+        }
+        match self.bring_up_to_date(selection, trigger, &mut report).await {
+            // What was brought to an end before is not to be lost with it.
+            Err(failure) if !report.outcomes.is_empty() => report.problems.push(failure),
+            done => done?,
+        }
+        Ok(report)
+    }
+
+    async fn bring_up_to_date(
+        &self,
+        selection: &[UnitName],
+        trigger: Trigger,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
         let before = self.world.ledger().memory()?;
         let mut memory = before.clone();
-        let plan = self.survey(selection, trigger == Trigger::Manual, &mut memory).await?;
+        let mut plan = self.survey(selection, trigger == Trigger::Manual, &mut memory).await?;
         self.world.ledger().save_memory(&memory)?;
         refuse_unknown(selection, &plan)?;
+        // What could not be brought to its end must not be begun anew over its record.
+        let flights = self.world.ledger().in_flight()?;
+        plan.rollouts.retain(|rollout| {
+            !flights.iter().any(|flight| flight.rollout.source == rollout.source)
+        });
         self.announce(&plan);
-        let staged = self.stage_all(&plan, &before, &mut memory).await;
+        let staged = self.stage_all(&plan, &before, &mut memory).await?;
         self.world.ledger().save_memory(&memory)?;
-        let mut report =
-            Report { outcomes: recovered.outcomes, skipped: plan.skipped, problems: plan.problems };
+        report.skipped = plan.skipped;
+        report.problems.extend(plan.problems);
         for (rollout, staged) in plan.rollouts.into_iter().zip(staged) {
             let rollback = self.options.rollback(&rollout);
             let mut flight = InFlight {
@@ -109,7 +156,7 @@ impl<W: World> Updater<W> {
                 break;
             }
         }
-        Ok(report)
+        Ok(())
     }
 
     /// Finishes or rolls back what an earlier process left in flight.
@@ -117,37 +164,58 @@ impl<W: World> Updater<W> {
     /// # Errors
     /// Where the ledger cannot be read.
     pub async fn recover(&self) -> Result<Report, Failure> {
+        Ok(self.take_up().await?.report)
+    }
+
+    async fn take_up(&self) -> Result<Recovered, Failure> {
         let mut report = Report { outcomes: vec![], skipped: vec![], problems: vec![] };
         for mut flight in self.world.ledger().in_flight()? {
             self.tell_about(&flight, EventKind::Resumed, "");
             let Ended { outcomes, suspended } = self.resume(&mut flight).await;
             report.outcomes.extend(outcomes);
             if suspended {
-                break;
+                return Ok(Recovered { report, suspended });
             }
         }
-        Ok(report)
+        Ok(Recovered { report, suspended: false })
     }
 
-    /// Brings all new images of the pass into storage before the first restart.
+    /// Brings all new images of the pass into storage before the first restart, a few at a time.
     /// A failed one is backed off from like a failed check; `before` has the failures in a row.
+    ///
+    /// # Errors
+    /// Where the ledger cannot be written.
     async fn stage_all(
         &self,
         plan: &Plan,
         before: &Memory,
         memory: &mut Memory,
-    ) -> Vec<Result<(), Failure>> {
-        let mut results = Vec::new();
-        for Rollout { source, new, .. } in &plan.rollouts {
-            let result = self.stage(source, new).await;
-            if let Err(failure) = &result {
-                let (now, max) = (self.world.clock().now(), self.options.backoff_max);
-                let next = Backoff::after(before.backoff(source), failure.clone(), now, max);
-                memory.failed(source, next);
-            }
-            results.push(result);
+    ) -> Result<Vec<Result<(), Failure>>, Failure> {
+        if plan.rollouts.is_empty() {
+            return Ok(vec![]);
         }
-        results
+        let (now, max) = (self.world.clock().now(), self.options.backoff_max);
+        let held_off = |source: &ImageSource, failure: &Failure| {
+            Backoff::after(before.backoff(source), failure.clone(), now, max)
+        };
+        // An image that takes this process down with it must not do so again at once.
+        let _in_order = InOrder { ledger: self.world.ledger(), memory: memory.clone() };
+        let killed = Failure::new(FailureKind::Local, "its pull ended with the process");
+        for Rollout { source, .. } in &plan.rollouts {
+            memory.failed(source, held_off(source, &killed));
+        }
+        self.world.ledger().save_memory(memory)?;
+        let pulls = plan.rollouts.iter().map(|rollout| self.stage(&rollout.source, &rollout.new));
+        let results: Vec<_> = stream::iter(pulls).buffered(STAGED_AT_ONCE).collect().await;
+        for (rollout, result) in plan.rollouts.iter().zip(&results) {
+            match result {
+                Ok(()) => memory.answered(&rollout.source),
+                Err(failure) => {
+                    memory.failed(&rollout.source, held_off(&rollout.source, failure));
+                }
+            }
+        }
+        Ok(results)
     }
 
     async fn stage(&self, source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure> {

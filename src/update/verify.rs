@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use super::execute::Begin;
 use super::port::{Clock, Engine, Manager, UnitState, World};
-use super::restart::{LAUNCHER_FAILED, stopped_by_operator};
+use super::restart::LAUNCHER_FAILED;
 use super::updater::Updater;
 use crate::model::{Digest, Failure, ImageIdentity, Reference, UnitName};
 use crate::plan::Cause;
@@ -14,6 +15,21 @@ use crate::plan::rollout::Event;
 /// counts automatic restarts, and each start has an invocation ID of its own.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How long a unit may wait for its start, or be started anew by others, before its settle time
+/// begins: at boot a unit waits for the network, or for another unit.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// A unit that is being watched.
+struct Watch {
+    /// The state that later ones are held against.
+    first: UnitState,
+    settle: Duration,
+    /// When it will have settled.
+    until: Duration,
+    /// When the settle time may not begin anew any more.
+    patience: Duration,
+}
+
 impl<W: World> Updater<W> {
     /// Watches `unit` for its settle time.
     pub(super) async fn verify(
@@ -21,8 +37,9 @@ impl<W: World> Updater<W> {
         unit: &UnitName,
         reference: &Reference,
         image: &ImageIdentity,
+        begin: Begin,
     ) -> Event {
-        match self.watch(unit, reference, image).await {
+        match self.watch(unit, reference, image, begin).await {
             Ok(event) => event,
             Err(failure) => Event::Failed(Cause::Host { failure }),
         }
@@ -33,17 +50,20 @@ impl<W: World> Updater<W> {
         unit: &UnitName,
         reference: &Reference,
         image: &ImageIdentity,
+        begin: Begin,
     ) -> Result<Event, Failure> {
         let clock = self.world.clock();
-        let until = clock.monotonic().saturating_add(self.options.settle(unit));
-        let first = self.world.manager().state(unit).await?;
-        let mut state = first.clone();
+        let mut state = self.world.manager().state(unit).await?;
+        let settle = self.options.settle(unit);
+        let mut watch = Watch::begin(&state, settle, clock.monotonic(), begin);
         loop {
-            if stopped_by_operator(&state) {
+            if state.is_stopped_for_good() {
                 return Ok(Event::FoundStopped);
             }
-            let last = clock.monotonic() >= until;
-            if let Some(cause) = fault(&first, &state, last) {
+            let now = clock.monotonic();
+            watch.begin_anew(&state, now);
+            let last = now >= watch.until;
+            if let Some(cause) = watch.fault(&state) {
                 return Ok(Event::Failed(cause));
             }
             let running = self.world.engine().running(unit, reference).await?;
@@ -53,31 +73,54 @@ impl<W: World> Updater<W> {
             if last {
                 return Ok(Event::Succeeded);
             }
-            clock.sleep(until.saturating_sub(clock.monotonic()).min(LOOK)).await;
+            clock.sleep(watch.until.saturating_sub(now).min(LOOK)).await;
             state = self.world.manager().state(unit).await?;
         }
     }
 }
 
-/// What is wrong with a unit in this state. A unit that is still starting (as it may be where a
-/// rollout is taken up again at boot) has until the last look.
-fn fault(first: &UnitState, state: &UnitState, last: bool) -> Option<Cause> {
-    if state.restarts > 0 || state.sub == "auto-restart" {
-        return Some(Cause::RestartedItself { restarts: state.restarts.max(1) });
+impl Watch {
+    fn begin(state: &UnitState, settle: Duration, now: Duration, begin: Begin) -> Self {
+        // What was restarted by this process counts from zero. After a boot the unit may have been
+        // restarted for reasons that have nothing to do with its image.
+        let restarts = if begin == Begin::Resumed { state.restarts } else { 0 };
+        let until = now.saturating_add(settle);
+        let first = UnitState { restarts, ..state.clone() };
+        Self { first, settle, until, patience: until.saturating_add(PATIENCE) }
     }
-    match state.active.as_str() {
-        "active" | "reloading" | "refreshing" => {}
-        "activating" if !last => {}
-        _ if state.main_status == LAUNCHER_FAILED => return Some(Cause::Launcher),
-        _ => {
-            return Some(Cause::NotActive {
-                active: state.active.clone(),
-                sub: state.sub.clone(),
-                result: state.result.clone(),
-            });
+
+    /// The settle time begins when the unit is up, and again when somebody starts it anew.
+    fn begin_anew(&mut self, state: &UnitState, now: Duration) {
+        let anew = state.invocation != self.first.invocation && !self.restarted_itself(state);
+        if (anew || state.is_starting()) && now < self.patience {
+            let restarts = self.first.restarts;
+            self.first = UnitState { restarts, ..state.clone() };
+            self.until = now.saturating_add(self.settle);
         }
     }
-    (state.invocation != first.invocation).then_some(Cause::StartedAnew)
+
+    fn restarted_itself(&self, state: &UnitState) -> bool {
+        state.restarts > self.first.restarts || state.sub == "auto-restart"
+    }
+
+    /// What is wrong with a unit in this state.
+    fn fault(&self, state: &UnitState) -> Option<Cause> {
+        if self.restarted_itself(state) {
+            return Some(Cause::RestartedItself { restarts: state.restarts.max(1) });
+        }
+        let up = matches!(state.active.as_str(), "active" | "reloading" | "refreshing");
+        if !up && !(state.is_starting() && self.until < self.patience) {
+            return Some(match state.main_status {
+                LAUNCHER_FAILED => Cause::Launcher,
+                _ => Cause::NotActive {
+                    active: state.active.clone(),
+                    sub: state.sub.clone(),
+                    result: state.result.clone(),
+                },
+            });
+        }
+        (state.invocation != self.first.invocation).then_some(Cause::StartedAnew)
+    }
 }
 
 /// Whether the unit runs another image than it was given. A container that is not there yet is one

@@ -62,7 +62,10 @@ pub(super) fn tone(result: OutcomeKind) -> Tone {
     match result {
         OutcomeKind::Updated => Tone::Good,
         OutcomeKind::RolledBack | OutcomeKind::Failed | OutcomeKind::NeedsOperator => Tone::Bad,
-        OutcomeKind::Stopped | OutcomeKind::NotReached | OutcomeKind::Suspended => Tone::Notice,
+        OutcomeKind::Stopped
+        | OutcomeKind::Deferred
+        | OutcomeKind::NotReached
+        | OutcomeKind::Suspended => Tone::Notice,
     }
 }
 

@@ -59,9 +59,10 @@ fn phrase(kind: EventKind) -> &'static str {
         EventKind::RolledBack => "rolled back",
         EventKind::UpdateFailed => "update failed:",
         EventKind::StoppedMeanwhile => "stopped meanwhile, left alone:",
+        EventKind::Deferred => "gets at its next start",
         EventKind::NeedsOperator => "needs an operator:",
         EventKind::Quarantined => "quarantined",
-        EventKind::Suspended => "suspended until the next start:",
+        EventKind::Suspended => "suspended, to go on later:",
         EventKind::Resumed => "taking up the interrupted update of",
     }
 }

@@ -85,7 +85,13 @@ pub const UPDATE_FAILED: Message = Message {
 pub const STOPPED_MEANWHILE: Message = Message {
     id: "9cb5fa7a8e2549199607a1101864131f",
     subject: "@UNIT@ was stopped while it was to be updated",
-    explanation: "Its operator stopped the unit; it is not started for the sake of an update.",
+    explanation: "Somebody stopped the unit; it is not started for the sake of an update.",
+};
+pub const DEFERRED: Message = Message {
+    id: "eaf401cdf8eb4928b6d035d9cf4ea80d",
+    subject: "@UNIT@ gets image @NEW_DIGEST@ at its next start",
+    explanation: "The unit is at work that ends by itself, as a job or a unit that a timer starts. \
+        It is not cut off; its next start runs the new image.",
 };
 pub const NEEDS_OPERATOR: Message = Message {
     id: "6a76d937ed13498ebc2aa72ff07719d7",
@@ -128,7 +134,7 @@ pub const CONFIGURATION_REJECTED: Message = Message {
 };
 
 /// All kinds, in the order of the catalog.
-pub const ALL: [&Message; 20] = [
+pub const ALL: [&Message; 21] = [
     &CHECK_FAILED,
     &MISCONFIGURED,
     &PROBLEM,
@@ -142,6 +148,7 @@ pub const ALL: [&Message; 20] = [
     &ROLLED_BACK,
     &UPDATE_FAILED,
     &STOPPED_MEANWHILE,
+    &DEFERRED,
     &NEEDS_OPERATOR,
     &QUARANTINED,
     &SUSPENDED,
@@ -167,6 +174,7 @@ pub fn of(kind: EventKind) -> &'static Message {
         EventKind::RolledBack => &ROLLED_BACK,
         EventKind::UpdateFailed => &UPDATE_FAILED,
         EventKind::StoppedMeanwhile => &STOPPED_MEANWHILE,
+        EventKind::Deferred => &DEFERRED,
         EventKind::NeedsOperator => &NEEDS_OPERATOR,
         EventKind::Quarantined => &QUARANTINED,
         EventKind::Suspended => &SUSPENDED,
@@ -222,8 +230,13 @@ mod tests {
         }
     }
 
+    /// `UPDATE_MANUAL=1 cargo test catalog` writes it anew.
     #[test]
     fn the_catalog_is_installed_as_it_is_here() {
-        assert_eq!(catalog(), include_str!("../../../systemd/updaterd.catalog"));
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/updaterd.catalog");
+        if std::env::var_os("UPDATE_MANUAL").is_some() {
+            std::fs::write(path, catalog()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), catalog());
     }
 }

@@ -127,6 +127,7 @@ pub(super) fn outcome(kind: EventKind) -> Option<&'static str> {
         EventKind::RolledBack => "rolled-back",
         EventKind::UpdateFailed => "failed",
         EventKind::StoppedMeanwhile => "stopped",
+        EventKind::Deferred => "deferred",
         EventKind::NeedsOperator => "needs-operator",
         EventKind::Quarantined => "quarantined",
         EventKind::Suspended => "suspended",
@@ -154,6 +155,7 @@ fn level(kind: EventKind) -> Level {
         EventKind::UpdateAvailable
         | EventKind::Updated
         | EventKind::StoppedMeanwhile
+        | EventKind::Deferred
         | EventKind::Resumed => Level::INFO,
         EventKind::Staging | EventKind::Staged | EventKind::Restarting | EventKind::Verifying => {
             Level::DEBUG

@@ -30,6 +30,14 @@ impl Connect for NoBus {
 struct Unreachable;
 
 impl Manager for Unreachable {
+    type Delay = ();
+
+    async fn delay_shutdown(&self, _: &str) {}
+
+    async fn is_shutting_down(&self) -> bool {
+        false
+    }
+
     async fn state(&self, _: &UnitName) -> Result<UnitState, Failure> {
         unreachable!("there is no bus")
     }

@@ -54,14 +54,26 @@ pub(super) struct Unit {
     pub(super) active: &'static str,
     pub(super) restarts: u32,
     pub(super) invocation: Vec<u8>,
+    pub(super) started: u64,
     pub(super) left: u64,
     pub(super) ended: u64,
+    pub(super) result: &'static str,
+    pub(super) job: u32,
 }
 
 impl Default for Unit {
     fn default() -> Self {
         let invocation = (0..16).collect();
-        Self { active: "active", restarts: 0, invocation, left: 0, ended: 0 }
+        Self {
+            active: "active",
+            restarts: 0,
+            invocation,
+            started: 5,
+            left: 0,
+            ended: 0,
+            result: "success",
+            job: 0,
+        }
     }
 }
 
@@ -83,7 +95,8 @@ pub(super) async fn systemd(script: Script) -> (Connection, Systemd) {
         .p2p()
         .serve_at(MANAGER, manager)
         .serve_at(UNIT, General(Arc::clone(&unit)))
-        .serve_at(UNIT, Service(Arc::clone(&unit)));
+        .serve_at(UNIT, Service(Arc::clone(&unit)))
+        .serve_at("/org/freedesktop/systemd1/job/7", Job);
     let client = Builder::unix_stream(ours).p2p();
     let (server, client) = tokio::join!(server.build(), client.build());
     (client.unwrap(), Systemd { unit, calls, connection: server.unwrap() })
@@ -191,6 +204,17 @@ impl Manager {
     ) -> zbus::Result<()>;
 }
 
+/// The job that an operator's `systemctl stop` queued.
+struct Job;
+
+#[interface(name = "org.freedesktop.systemd1.Job")]
+impl Job {
+    #[zbus(property)]
+    fn job_type(&self) -> &str {
+        "stop"
+    }
+}
+
 struct General(Arc<Mutex<Unit>>);
 
 #[interface(name = "org.freedesktop.systemd1.Unit")]
@@ -214,6 +238,22 @@ impl General {
     fn active_exit_timestamp_monotonic(&self) -> u64 {
         self.0.lock().unwrap().left
     }
+
+    #[zbus(property)]
+    fn inactive_exit_timestamp_monotonic(&self) -> u64 {
+        4
+    }
+
+    #[zbus(property)]
+    fn job(&self) -> (u32, OwnedObjectPath) {
+        let job = self.0.lock().unwrap().job;
+        (job, path(job))
+    }
+
+    #[zbus(property)]
+    fn triggered_by(&self) -> Vec<String> {
+        vec!["app.socket".to_owned()]
+    }
 }
 
 struct Service(Arc<Mutex<Unit>>);
@@ -221,8 +261,18 @@ struct Service(Arc<Mutex<Unit>>);
 #[interface(name = "org.freedesktop.systemd1.Service")]
 impl Service {
     #[zbus(property)]
-    fn result(&self) -> &str {
-        "success"
+    fn result(&self) -> &'static str {
+        self.0.lock().unwrap().result
+    }
+
+    #[zbus(property, name = "Type")]
+    fn kind(&self) -> &str {
+        "notify"
+    }
+
+    #[zbus(property)]
+    fn exec_main_start_timestamp_monotonic(&self) -> u64 {
+        self.0.lock().unwrap().started
     }
 
     #[zbus(property)]

@@ -123,15 +123,15 @@ async fn a_job_that_does_not_end_is_stuck() {
     ] {
         let (manager, _systemd) = manager(script, timeout).await;
         let result = tokio::time::timeout(LONG, manager.try_restart(&app())).await;
-        let failure = refusal(result.expect("it hangs"));
+        let Err(JobError::Stuck(failure)) = result.expect("it hangs") else { panic!("not stuck") };
         assert!(failure.message.contains("systemctl list-jobs"), "{failure}");
     }
 }
 
 #[tokio::test]
 async fn a_lost_connection_ends_the_wait() {
-    let failure = refusal(try_restart(Script { hangs_up: true, ..Script::default() }).await);
-    assert!(failure.message.contains("connection to the bus ended"), "{failure}");
+    let result = try_restart(Script { hangs_up: true, ..Script::default() }).await;
+    assert!(matches!(result, Err(JobError::Lost(_))), "{result:?}");
 }
 
 #[tokio::test]
@@ -145,7 +145,8 @@ async fn a_connection_lost_before_the_reply_ends_the_wait() {
         systemd.connection.close().await.unwrap();
     };
     let both = async { tokio::join!(manager.try_restart(&unit), hang_up).0 };
-    refusal(tokio::time::timeout(LONG / 2, both).await.expect("it hangs"));
+    let result = tokio::time::timeout(LONG / 2, both).await.expect("it hangs");
+    assert!(matches!(result, Err(JobError::Lost(_))), "{result:?}");
 }
 
 #[tokio::test]
@@ -210,11 +211,33 @@ async fn a_unit_is_read_anew_each_time() {
 
     // It was stopped: it left "active" before its main process ended. A stopped unit has no
     // invocation.
-    *systemd.unit.lock().unwrap() =
-        fake::Unit { active: "inactive", restarts: 0, invocation: vec![], left: 7, ended: 8 };
+    let stopped = fake::Unit {
+        active: "inactive",
+        invocation: vec![],
+        left: 7,
+        ended: 8,
+        ..Default::default()
+    };
+    *systemd.unit.lock().unwrap() = stopped.clone();
     let state = manager.state(&app()).await.unwrap();
     assert_eq!((state.active.as_str(), state.stopped_on_request), ("inactive", true));
     assert_eq!(state.invocation, "");
+    assert!(state.was_started && !state.transient);
+
+    for (told, unit) in [
+        (true, fake::Unit { active: "deactivating", left: 7, ended: 0, ..stopped.clone() }),
+        // Stopped, and killed by the signal that was to stop it.
+        (true, fake::Unit { active: "failed", result: "signal", ..stopped.clone() }),
+        // Never active: systemd stopped what did not come up.
+        (false, fake::Unit { active: "failed", started: 9, ended: 10, ..stopped.clone() }),
+        (false, fake::Unit { active: "failed", result: "watchdog", ..stopped.clone() }),
+        (true, fake::Unit { active: "active", left: 0, job: 7, ..stopped }),
+    ] {
+        *systemd.unit.lock().unwrap() = unit.clone();
+        let state = manager.state(&app()).await.unwrap();
+        assert_eq!(state.stopped_on_request, told, "{unit:?}");
+    }
+    assert_eq!(manager.state(&app()).await.unwrap().job.as_deref(), Some("stop"));
 }
 
 /// systemd is off the bus for a moment when its package is upgraded: that fails no update.

@@ -29,15 +29,23 @@ pub(super) enum Behaviour {
     /// The restart is cancelled because the operator stopped the unit.
     JobCanceled,
     ShuttingDown,
+    /// Needs two seconds to stop, and its operator stops the unit while it settles.
+    StopsSlowly,
+    /// The unit has been started too often: systemd does not even try.
+    StartLimit,
+    /// Dies at once, and something else than systemd's own restart starts it anew each time.
+    StartedAnewForEver,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Unit {
     pub(super) active: &'static str,
     pub(super) image: Option<ImageIdentity>,
-    restarts: u32,
+    pub(super) restarts: u32,
     main_status: i32,
     on_request: bool,
+    pub(super) job: Option<&'static str>,
+    result: &'static str,
     invocation: u32,
     started: Duration,
 }
@@ -57,6 +65,15 @@ pub(super) struct Host {
     pub(super) flights: RefCell<Vec<InFlight>>,
     pub(super) history: RefCell<Vec<Entry>>,
     pub(super) events: RefCell<Vec<Event>>,
+    pub(super) memory_while_staging: RefCell<Memory>,
+    /// Units that run to an end of their own.
+    pub(super) transient: Cell<bool>,
+    pub(super) shutting_down: Cell<bool>,
+    /// What refuses every job.
+    pub(super) refusal: RefCell<Option<JobError>>,
+    pub(super) tag_failure: RefCell<Option<Failure>>,
+    pub(super) quarantine_failure: RefCell<Option<Failure>>,
+    pub(super) identify_failure: RefCell<Option<Failure>>,
     pub(super) heads: Cell<u32>,
     pub(super) gets: Cell<u32>,
     pub(super) restarts: Cell<u32>,
@@ -113,6 +130,16 @@ impl Host {
         }
     }
 
+    /// A boot at which units wait for the network before they start.
+    pub(super) fn reboot_without_network(&self) {
+        self.reboot();
+        for unit in self.units.borrow_mut().values_mut() {
+            unit.invocation += 1;
+            (unit.active, unit.job, unit.image) = ("inactive", Some("start"), None);
+            unit.started = self.clock.get() + Duration::from_secs(60);
+        }
+    }
+
     fn behaviour(&self, image: &ImageIdentity) -> Behaviour {
         self.behaviours.borrow().get(&image.manifest).copied().unwrap_or(Behaviour::Good)
     }
@@ -124,13 +151,16 @@ impl Host {
         let image = bound.unwrap_or_else(|| self.tags.borrow()[&reference].clone());
         let behaviour = self.behaviour(&image);
         let invocation = self.units.borrow().get(unit).map_or(0, |unit| unit.invocation) + 1;
-        let fails = behaviour == Behaviour::NeverReady;
+        let fails = matches!(behaviour, Behaviour::NeverReady | Behaviour::StartLimit);
+        let limited = behaviour == Behaviour::StartLimit;
         let unit_state = Unit {
             active: if fails { "failed" } else { "active" },
             image: (!fails).then_some(image),
             restarts: 0,
             main_status: i32::from(fails),
             on_request: false,
+            job: None,
+            result: if limited { "start-limit-hit" } else { "success" },
             invocation,
             started: self.clock.get(),
         };
@@ -139,7 +169,14 @@ impl Host {
     }
 
     /// Lets a unit's image do what it does a second after its start.
-    fn let_live(&self, unit: &mut Unit) {
+    fn let_live(&self, name: &UnitName, unit: &mut Unit) {
+        if unit.job == Some("start") && self.clock.get() >= unit.started {
+            let reference = self.references.borrow()[name].clone();
+            let bound = self.bindings.borrow().get(&(name.clone(), reference.clone())).cloned();
+            unit.image = bound.or_else(|| self.tags.borrow().get(&reference).cloned());
+            (unit.active, unit.job) = ("active", None);
+            unit.invocation += 1;
+        }
         let Some(image) = unit.image.clone() else { return };
         if self.clock.get() < unit.started + Duration::from_secs(1) {
             return;
@@ -154,7 +191,12 @@ impl Host {
                 unit.main_status = status;
                 unit.image = None;
             }
-            Behaviour::StoppedByOperator => {
+            Behaviour::StopsSlowly if self.clock.get() < unit.started + Duration::from_secs(3) => {
+                (unit.active, unit.job, unit.on_request) = ("deactivating", Some("stop"), true);
+            }
+            Behaviour::StartedAnewForEver => unit.invocation += 1,
+            Behaviour::StoppedByOperator | Behaviour::StopsSlowly => {
+                unit.job = None;
                 unit.active = "inactive";
                 unit.on_request = true;
                 unit.image = None;
@@ -211,6 +253,9 @@ impl Registry for Host {
         _platform: &Platform,
     ) -> Result<ImageIdentity, Failure> {
         self.gets.set(self.gets.get() + 1);
+        if let Some(failure) = &*self.identify_failure.borrow() {
+            return Err(failure.clone());
+        }
         self.remote.borrow()[&source.reference].clone()
     }
 }
@@ -244,6 +289,7 @@ impl Engine for Host {
         if let Some(failure) = &*self.stage_failure.borrow() {
             return Err(failure.clone());
         }
+        *self.memory_while_staging.borrow_mut() = self.memory.borrow().clone();
         self.staged.borrow_mut().insert(image.manifest.clone());
         Ok(())
     }
@@ -261,6 +307,9 @@ impl Engine for Host {
 
     async fn tag(&self, reference: &Reference, image: &ImageIdentity) -> Result<(), Failure> {
         self.write()?;
+        if let Some(failure) = &*self.tag_failure.borrow() {
+            return Err(failure.clone());
+        }
         self.tags.borrow_mut().insert(reference.clone(), image.clone());
         Ok(())
     }
@@ -281,16 +330,31 @@ impl Engine for Host {
 }
 
 impl Manager for Host {
-    async fn state(&self, unit: &UnitName) -> Result<UnitState, Failure> {
+    type Delay = ();
+
+    async fn delay_shutdown(&self, _why: &str) {}
+
+    async fn is_shutting_down(&self) -> bool {
+        self.shutting_down.get()
+    }
+
+    async fn state(&self, name: &UnitName) -> Result<UnitState, Failure> {
         let mut units = self.units.borrow_mut();
-        let unit = units.get_mut(unit).unwrap();
-        self.let_live(unit);
+        let unit = units.get_mut(name).unwrap();
+        self.let_live(name, unit);
         Ok(UnitState {
             active: unit.active.into(),
             sub: if unit.active == "active" { "running" } else { "dead" }.into(),
-            result: if unit.main_status == 0 { "success" } else { "exit-code" }.into(),
+            result: match (unit.result, unit.main_status) {
+                ("success", 0) => "success".into(),
+                ("success", _) => "exit-code".into(),
+                (result, _) => result.into(),
+            },
             main_status: unit.main_status,
+            job: unit.job.map(str::to_owned),
             stopped_on_request: unit.on_request,
+            was_started: true,
+            transient: self.transient.get(),
             restarts: unit.restarts,
             invocation: unit.invocation.to_string(),
         })
@@ -300,6 +364,9 @@ impl Manager for Host {
         if self.dead() {
             return Err(JobError::ShuttingDown("power cut".into()));
         }
+        if let Some(refusal) = &*self.refusal.borrow() {
+            return Err(refusal.clone());
+        }
         self.job(unit, self.coming(unit))
     }
 
@@ -307,7 +374,8 @@ impl Manager for Host {
         self.try_restart(unit).await
     }
 
-    async fn reset_failed(&self, _unit: &UnitName) -> Result<(), Failure> {
+    async fn reset_failed(&self, unit: &UnitName) -> Result<(), Failure> {
+        self.units.borrow_mut().get_mut(unit).unwrap().restarts = 0;
         Ok(())
     }
 }
@@ -319,6 +387,9 @@ impl Ledger for Host {
 
     fn add_to_quarantine(&self, entry: Quarantined) -> Result<(), Failure> {
         self.write()?;
+        if let Some(failure) = &*self.quarantine_failure.borrow() {
+            return Err(failure.clone());
+        }
         self.quarantine.borrow_mut().add(entry);
         Ok(())
     }

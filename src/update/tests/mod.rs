@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use fake::{Behaviour, Host, image, reference};
 
+use super::updater::UnitOptions;
 use super::*;
-use crate::model::{Failure, FailureKind, UnitName};
+use crate::model::{Failure, FailureKind, ImageSource, UnitName};
 
 fn run<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -93,10 +94,11 @@ fn a_launcher_that_fails_proves_nothing_against_the_image() {
 
 #[test]
 fn a_unit_its_operator_stops_is_not_started_again() {
-    for how in [Behaviour::StoppedByOperator, Behaviour::JobCanceled] {
+    for how in [Behaviour::StoppedByOperator, Behaviour::JobCanceled, Behaviour::StopsSlowly] {
         let host = Host::with(&["a.service"], how);
         assert_eq!(results(&pass(&host)), [OutcomeKind::Stopped], "{how:?}");
-        assert_eq!(host.active("a.service"), "inactive");
+        let active = host.active("a.service");
+        assert!(matches!(active, "inactive" | "deactivating"), "{how:?}: {active}");
         assert_eq!(host.tags.borrow()[&reference("quay.io/app:1")], image("old"));
         assert!(host.bindings.borrow().is_empty(), "{how:?}");
         assert_eq!(host.quarantine.borrow().iter().count(), 0);
@@ -114,6 +116,140 @@ fn a_shutdown_suspends_and_the_next_start_goes_on() {
     assert_eq!(results(&report), [OutcomeKind::Updated]);
     assert!(host.kinds().contains(&EventKind::Resumed));
     assert!(host.flights.borrow().is_empty());
+}
+
+#[test]
+fn while_the_host_shuts_down_a_stop_is_nobodys_doing() {
+    let host = Host::with(&["a.service"], Behaviour::StoppedByOperator);
+    host.shutting_down.set(true);
+    assert_eq!(results(&pass(&host)), [OutcomeKind::Suspended]);
+    assert_eq!(host.flights.borrow().len(), 1);
+    assert_eq!(host.quarantine.borrow().iter().count(), 0);
+}
+
+#[test]
+fn after_a_boot_a_unit_may_wait_for_its_start() {
+    for cut in 3..8 {
+        let host = Host::with(&["a.service"], Behaviour::Good);
+        host.writes_left.set(Some(cut));
+        pass(&host);
+        host.reboot_without_network();
+        let report = run(updater(&host).recover()).unwrap();
+        assert!(!report.has(OutcomeKind::RolledBack), "cut at {cut}: {report:?}");
+        assert!(!report.has(OutcomeKind::Stopped), "cut at {cut}: {report:?}");
+        assert_eq!(host.quarantine.borrow().iter().count(), 0, "cut at {cut}");
+        assert!(host.flights.borrow().is_empty());
+    }
+}
+
+#[test]
+fn automatic_restarts_of_the_old_image_are_not_held_against_the_new_one() {
+    let host = Host::with(&["a.service"], Behaviour::Good);
+    host.units.borrow_mut().values_mut().for_each(|unit| unit.restarts = 3);
+    assert_eq!(results(&pass(&host)), [OutcomeKind::Updated]);
+}
+
+#[test]
+fn a_start_limit_proves_nothing_against_the_image() {
+    let host = Host::with(&["a.service"], Behaviour::StartLimit);
+    let report = pass(&host);
+    assert_eq!(results(&report), [OutcomeKind::RolledBack]);
+    assert!(report.outcomes[0].detail.contains("start-limit-hit"), "{report:?}");
+    assert_eq!(host.quarantine.borrow().iter().count(), 0);
+}
+
+#[test]
+fn what_is_started_anew_for_ever_is_not_taken_for_settled() {
+    let host = Host::with(&["a.service"], Behaviour::StartedAnewForEver);
+    assert_eq!(results(&pass(&host)), [OutcomeKind::RolledBack]);
+}
+
+#[test]
+fn work_that_ends_by_itself_is_not_cut_off() {
+    let host = Host::with(&["a.service"], Behaviour::Good);
+    host.transient.set(true);
+    assert_eq!(results(&pass(&host)), [OutcomeKind::Deferred]);
+    assert_eq!((host.restarts.get(), host.active("a.service")), (0, "active"));
+    assert_eq!(host.tags.borrow()[&reference("quay.io/app:1")], image("new"));
+    assert!(host.bindings.borrow().is_empty());
+}
+
+#[test]
+fn what_could_not_be_begun_is_left_as_it_is() {
+    let host = Host::with(&["a.service", "b.service"], Behaviour::Good);
+    let refusal = Failure::new(FailureKind::Local, "the unit is masked");
+    *host.refusal.borrow_mut() = Some(port::JobError::Refused(refusal));
+    let report = pass(&host);
+    assert_eq!(results(&report), [OutcomeKind::Failed, OutcomeKind::NotReached]);
+    assert!(report.outcomes[0].detail.contains("masked"), "{report:?}");
+    assert_eq!((host.restarts.get(), host.active("a.service")), (0, "active"));
+    assert!(host.bindings.borrow().is_empty() && host.flights.borrow().is_empty());
+    assert!(host.quarantine.borrow().iter().next().is_none());
+}
+
+#[test]
+fn a_bus_that_goes_away_suspends() {
+    let host = Host::with(&["a.service"], Behaviour::Good);
+    *host.refusal.borrow_mut() = Some(port::JobError::Lost("connection closed".to_owned()));
+    assert_eq!(results(&pass(&host)), [OutcomeKind::Suspended]);
+    *host.refusal.borrow_mut() = None;
+    assert_eq!(results(&pass(&host)), [OutcomeKind::Updated]);
+}
+
+#[test]
+fn a_tag_that_cannot_be_moved_is_moved_at_the_next_pass() {
+    let host = Host::with(&["a.service"], Behaviour::Good);
+    *host.tag_failure.borrow_mut() = Some(Failure::new(FailureKind::StorageFull, "full"));
+    assert_eq!(results(&pass(&host)), [OutcomeKind::Suspended]);
+    assert_eq!(host.image_of("a.service"), Some(image("new").manifest));
+    assert_eq!(results(&pass(&host)), [OutcomeKind::Suspended], "and nothing is begun anew");
+    *host.tag_failure.borrow_mut() = None;
+    assert_eq!(results(&pass(&host)), [OutcomeKind::Updated]);
+    assert_eq!(host.tags.borrow()[&reference("quay.io/app:1")], image("new"));
+    assert_eq!(host.restarts.get(), 1);
+}
+
+#[test]
+fn a_quarantine_that_cannot_be_written_is_written_at_the_next_pass() {
+    let host = Host::with(&["a.service"], Behaviour::CrashLoops);
+    *host.quarantine_failure.borrow_mut() = Some(Failure::new(FailureKind::StorageFull, "full"));
+    assert_eq!(results(&pass(&host)), [OutcomeKind::RolledBack]);
+    assert_eq!(host.flights.borrow().len(), 1);
+    let restarts = host.restarts.get();
+    *host.quarantine_failure.borrow_mut() = None;
+    assert_eq!(results(&pass(&host)), [OutcomeKind::RolledBack]);
+    assert_eq!(host.quarantine.borrow().iter().count(), 1);
+    assert_eq!((host.history.borrow().len(), host.restarts.get()), (1, restarts));
+}
+
+#[test]
+fn an_index_that_cannot_be_read_is_asked_for_once_and_then_backed_off_from() {
+    let host = Host::with(&["a.service", "b.service"], Behaviour::Good);
+    *host.identify_failure.borrow_mut() = Some(Failure::new(FailureKind::Unreachable, "502"));
+    pass(&host);
+    assert_eq!((host.heads.get(), host.gets.get()), (1, 1));
+    pass(&host);
+    assert_eq!((host.heads.get(), host.gets.get()), (1, 1));
+}
+
+#[test]
+fn a_pull_that_takes_the_process_down_is_backed_off_from() {
+    let host = Host::with(&["a.service"], Behaviour::Good);
+    assert_eq!(results(&pass(&host)), [OutcomeKind::Updated]);
+    let source = ImageSource { reference: reference("quay.io/app:1"), authfile: None };
+    let meanwhile = host.memory_while_staging.borrow();
+    assert!(meanwhile.backoff(&source).is_some(), "what a process that dies leaves behind");
+    assert!(host.memory.borrow().backoff(&source).is_none());
+}
+
+#[test]
+fn each_unit_says_for_itself_whether_it_goes_back() {
+    let host = Host::with(&["a.service", "b.service"], Behaviour::CrashLoops);
+    let mut updater = updater(&host);
+    let own = UnitOptions { rollback: Some(false), ..UnitOptions::default() };
+    updater.options.units.insert(unit("b.service"), own);
+    let report = run(updater.update(&[], Trigger::Schedule)).unwrap();
+    assert_eq!(results(&report), [OutcomeKind::RolledBack, OutcomeKind::NotReached]);
 }
 
 #[test]

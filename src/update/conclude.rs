@@ -1,0 +1,175 @@
+//! The end of a rollout: outcomes, quarantine, history, events.
+
+use std::time::Duration;
+
+use super::execute::Ended;
+use super::port::{Clock, InFlight, Ledger, Observer, World};
+use super::report::{Entry, Outcome, OutcomeKind};
+use super::updater::Updater;
+use super::{Event, EventKind};
+use crate::model::Failure;
+use crate::plan::rollout::{Mark, Phase, State, Step, proves_image_bad};
+use crate::plan::{Cause, Quarantined};
+
+const STOPPED: &str = "the unit was stopped meanwhile, and is not started for an update";
+const DEFERRED: &str = "the unit ends by itself; its next start gets the new image";
+
+impl<W: World> Updater<W> {
+    /// Records the end of a rollout: quarantine, history, events; then forgets it. Where the image
+    /// cannot be quarantined the rollout is kept, and ends again at the next pass.
+    pub(super) fn conclude(&self, flight: &InFlight) -> Ended {
+        let outcomes = self.outcomes(flight);
+        let quarantined = self.quarantine(flight);
+        for outcome in &outcomes {
+            self.world.observer().event(&event_of(outcome));
+        }
+        if let Err(failure) = quarantined {
+            self.problem(&failure);
+            return Ended { outcomes, suspended: false };
+        }
+        let mut failures = Vec::new();
+        for outcome in &outcomes {
+            let entry = Entry {
+                ended: self.world.clock().now(),
+                trigger: flight.trigger.clone(),
+                outcome: outcome.clone(),
+            };
+            failures.extend(self.world.ledger().append(&entry).err());
+        }
+        failures.extend(self.world.ledger().end_rollout(flight).err());
+        for failure in failures {
+            self.problem(&failure);
+        }
+        Ended { outcomes, suspended: false }
+    }
+
+    fn quarantine(&self, flight: &InFlight) -> Result<(), Failure> {
+        let progress = &flight.progress;
+        let failed = progress.failed.and_then(|at| flight.rollout.steps.get(at));
+        let (Some(cause), Some(step)) = (&progress.cause, failed) else { return Ok(()) };
+        if !proves_image_bad(progress) {
+            return Ok(());
+        }
+        self.world.ledger().add_to_quarantine(Quarantined {
+            repository: flight.rollout.reference().name(),
+            manifest: flight.rollout.new.manifest.clone(),
+            since: self.world.clock().now(),
+            unit: step.unit.clone(),
+            cause: cause.to_string(),
+        })?;
+        self.tell(flight, step, EventKind::Quarantined, &cause.to_string());
+        Ok(())
+    }
+
+    fn outcomes(&self, flight: &InFlight) -> Vec<Outcome> {
+        let cause = flight.progress.cause.as_ref().map(Cause::to_string).unwrap_or_default();
+        let steps = flight.rollout.steps.iter().zip(&flight.progress.marks);
+        steps.map(|(step, mark)| self.outcome(flight, step, mark, &cause)).collect()
+    }
+
+    fn outcome(&self, flight: &InFlight, step: &Step, mark: &Mark, cause: &str) -> Outcome {
+        let (result, detail) = match mark {
+            Mark::Untouched => (OutcomeKind::NotReached, cause.to_owned()),
+            Mark::Updated => (OutcomeKind::Updated, String::new()),
+            Mark::Deferred => (OutcomeKind::Deferred, DEFERRED.to_owned()),
+            Mark::Stopped => (OutcomeKind::Stopped, STOPPED.to_owned()),
+            Mark::PutBack => (OutcomeKind::RolledBack, cause.to_owned()),
+            Mark::Unbegun | Mark::Failed => (OutcomeKind::Failed, cause.to_owned()),
+            Mark::Stuck { cause: back } => {
+                (OutcomeKind::NeedsOperator, format!("{cause}; and on the way back: {back}"))
+            }
+        };
+        Outcome {
+            unit: step.unit.clone(),
+            reference: flight.rollout.reference().clone(),
+            old: step.old.manifest.clone(),
+            new: flight.rollout.new.manifest.clone(),
+            result,
+            detail,
+            elapsed_ms: self.elapsed_ms(flight),
+        }
+    }
+
+    pub(super) fn suspend(&self, flight: &InFlight, cause: &Cause) -> Ended {
+        self.tell_about(flight, EventKind::Suspended, &cause.to_string());
+        let outcomes = flight.rollout.steps.iter().map(|step| Outcome {
+            result: OutcomeKind::Suspended,
+            detail: cause.to_string(),
+            ..self.outcome(flight, step, &Mark::Untouched, "")
+        });
+        Ended { outcomes: outcomes.collect(), suspended: false }
+    }
+
+    /// The ledger cannot be written: nothing more is touched, for nobody would remember it.
+    pub(super) fn give_up(&self, flight: &InFlight, failure: Failure) -> Ended {
+        let result = match flight.progress.state {
+            State::Forward { at: 0, phase: Phase::Binding } => OutcomeKind::Failed,
+            _ => OutcomeKind::NeedsOperator,
+        };
+        let detail = format!("the rollout cannot be written down: {failure}");
+        let outcomes: Vec<Outcome> = flight
+            .rollout
+            .steps
+            .iter()
+            .map(|step| Outcome {
+                result,
+                detail: detail.clone(),
+                ..self.outcome(flight, step, &Mark::Untouched, "")
+            })
+            .collect();
+        for outcome in &outcomes {
+            self.world.observer().event(&event_of(outcome));
+        }
+        Ended { outcomes, suspended: false }
+    }
+
+    pub(super) fn tell_about(&self, flight: &InFlight, kind: EventKind, detail: &str) {
+        for step in &flight.rollout.steps {
+            self.tell(flight, step, kind, detail);
+        }
+    }
+
+    pub(super) fn tell(&self, flight: &InFlight, step: &Step, kind: EventKind, detail: &str) {
+        self.world.observer().event(&Event {
+            kind,
+            unit: Some(step.unit.clone()),
+            reference: Some(flight.rollout.reference().clone()),
+            old: Some(step.old.manifest.clone()),
+            new: Some(flight.rollout.new.manifest.clone()),
+            detail: detail.to_owned(),
+            elapsed_ms: Some(self.elapsed_ms(flight)),
+        });
+    }
+
+    fn problem(&self, failure: &Failure) {
+        let detail = failure.to_string();
+        self.world.observer().event(&Event { detail, ..Event::new(EventKind::Problem) });
+    }
+
+    fn elapsed_ms(&self, flight: &InFlight) -> u64 {
+        let elapsed = self.world.clock().now().duration_since(flight.started);
+        let elapsed = Duration::try_from(elapsed).unwrap_or_default();
+        u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn event_of(outcome: &Outcome) -> Event {
+    let kind = match outcome.result {
+        OutcomeKind::Updated => EventKind::Updated,
+        OutcomeKind::RolledBack => EventKind::RolledBack,
+        OutcomeKind::Failed | OutcomeKind::NotReached => EventKind::UpdateFailed,
+        OutcomeKind::NeedsOperator => EventKind::NeedsOperator,
+        OutcomeKind::Stopped => EventKind::StoppedMeanwhile,
+        OutcomeKind::Deferred => EventKind::Deferred,
+        OutcomeKind::Suspended => EventKind::Suspended,
+    };
+    Event {
+        kind,
+        unit: Some(outcome.unit.clone()),
+        reference: Some(outcome.reference.clone()),
+        old: Some(outcome.old.clone()),
+        new: Some(outcome.new.clone()),
+        detail: outcome.detail.clone(),
+        elapsed_ms: Some(outcome.elapsed_ms),
+    }
+}
