@@ -109,7 +109,8 @@ impl Watch {
             return Some(Cause::RestartedItself { restarts: state.restarts.max(1) });
         }
         let up = matches!(state.active.as_str(), "active" | "reloading" | "refreshing");
-        if !up && !(state.is_starting() && self.until < self.patience) {
+        let may_come_up = state.is_starting() && self.until < self.patience;
+        if !(up || may_come_up) {
             return Some(match state.main_status {
                 LAUNCHER_FAILED => Cause::Launcher,
                 _ => Cause::NotActive {

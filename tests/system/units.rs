@@ -7,6 +7,8 @@ pub(crate) struct ContainerUnit {
     name: String,
     image: String,
     flags: Vec<String>,
+    unit: String,
+    kind: &'static str,
     service: Vec<String>,
     command: String,
 }
@@ -18,6 +20,8 @@ impl ContainerUnit {
             name: name.into(),
             image: image.into(),
             flags: vec!["--label io.containers.autoupdate=registry".into()],
+            unit: String::new(),
+            kind: "notify",
             service: Vec::new(),
             command: String::new(),
         }
@@ -32,6 +36,18 @@ impl ContainerUnit {
     /// Without the label that asks for updates.
     pub(crate) fn unlabelled(mut self) -> Self {
         self.flags.clear();
+        self
+    }
+
+    /// Lines of `[Unit]`.
+    pub(crate) fn unit_setting(mut self, lines: &str) -> Self {
+        self.unit = format!("[Unit]\n{lines}\n");
+        self
+    }
+
+    /// Another `Type=`.
+    pub(crate) fn kind(mut self, kind: &'static str) -> Self {
+        self.kind = kind;
         self
     }
 
@@ -57,10 +73,12 @@ impl ContainerUnit {
         let flags = self.flags.join(" ");
         let sdnotify = if flags.contains("--sdnotify") { "" } else { "--sdnotify=conmon " };
         let text = format!(
-            "[Service]\nType=notify\nNotifyAccess=all\nDelegate=yes\nKillMode=mixed\n\
+            "{}[Service]\nType={}\nNotifyAccess=all\nDelegate=yes\nKillMode=mixed\n\
              TimeoutStartSec=30\nTimeoutStopSec=15\n{}\n\
              ExecStart=/usr/bin/updater-launch run --rm --replace --name %N {sdnotify}\
              --network host {flags} {} {}\n",
+            self.unit,
+            self.kind,
             self.service.join("\n"),
             self.image,
             self.command,

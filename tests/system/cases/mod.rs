@@ -9,6 +9,7 @@ macro_rules! cases {
 }
 
 mod failure;
+mod innocent;
 mod installation;
 mod interruption;
 mod launcher;
@@ -23,6 +24,7 @@ use crate::Case;
 pub(crate) fn all() -> Vec<(String, Case)> {
     let modules = [
         ("failure", failure::CASES),
+        ("innocent", innocent::CASES),
         ("installation", installation::CASES),
         ("interruption", interruption::CASES),
         ("launcher", launcher::CASES),

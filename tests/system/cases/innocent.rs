@@ -1,0 +1,132 @@
+//! What happens to a unit during its update that is not the image's fault.
+
+use crate::host::{Host, seconds};
+use crate::image::Image;
+use crate::registry::Registry;
+use crate::units::{ContainerUnit, configure, configure_quiet, invocation, version};
+
+cases![
+    a_stop_by_hand_that_takes_a_while,
+    a_stop_by_hand_of_a_program_that_ignores_it,
+    a_restart_by_hand_while_it_settles,
+    a_unit_that_was_started_too_often,
+    a_job_that_is_at_work,
+    a_unit_whose_file_is_gone,
+    a_bad_image_that_a_person_replaces,
+];
+
+/// `app` on v1 with v2 in the registry; an update of it is under way, and v2 settles.
+fn settle(host: &Host, registry: &Registry, v1: &Image, v2: &Image, unit: ContainerUnit) {
+    configure(host, "schedule = \"timer\"\nsettle = \"8s\"\n");
+    registry.push("app:latest", v1);
+    unit.start(host);
+    let before = invocation(host, "app");
+    registry.push("app:latest", v2);
+    host.sh("(updaterctl update > /tmp/update 2>&1; echo $? > /tmp/status) > /dev/null 2>&1 &");
+    host.wait_until("the unit is up again", seconds(30), || {
+        invocation(host, "app") != before && host.property("app.service", "ActiveState") == "active"
+    });
+}
+
+fn stopped(host: &Host) {
+    host.wait_for("test -s /tmp/status", seconds(30));
+    let said = host.sh("cat /tmp/update /tmp/status");
+    assert!(said.contains("stopped meanwhile"), "{said}");
+    assert!(said.ends_with('0'), "{said}");
+    assert_ne!(host.property("app.service", "ActiveState"), "active", "it stays stopped");
+    let quarantine = host.sh("updaterctl quarantine list");
+    assert!(!quarantine.contains("sha256") && !quarantine.contains("localhost"), "{quarantine}");
+    host.sh("systemctl start app.service");
+    assert_eq!(version(host, "app"), "v1", "what did not prove itself is not kept");
+    host.sh("updaterctl update");
+    assert_eq!(version(host, "app"), "v2", "nor is it held against it");
+}
+
+fn a_stop_by_hand_that_takes_a_while(host: &Host) {
+    let registry = Registry::start(host);
+    let slow = |version: &str| {
+        Image::script(version, "trap 'sleep 2; exit 0' TERM\nwhile :; do sleep 0.1; done")
+    };
+    let unit = ContainerUnit::new("app", &registry.reference("app:latest"));
+    settle(host, &registry, &slow("v1"), &slow("v2"), unit);
+    host.sh("systemctl stop app.service");
+    stopped(host);
+}
+
+fn a_stop_by_hand_of_a_program_that_ignores_it(host: &Host) {
+    let registry = Registry::start(host);
+    let deaf = |version: &str| Image::script(version, "trap '' TERM\nwhile :; do sleep 0.1; done");
+    let unit = ContainerUnit::new("app", &registry.reference("app:latest"));
+    settle(host, &registry, &deaf("v1"), &deaf("v2"), unit.flag("--stop-timeout 2"));
+    host.sh("systemctl stop app.service");
+    stopped(host);
+}
+
+fn a_restart_by_hand_while_it_settles(host: &Host) {
+    let registry = Registry::start(host);
+    let unit = ContainerUnit::new("app", &registry.reference("app:latest"));
+    settle(host, &registry, &Image::app("v1"), &Image::app("v2"), unit);
+    host.sh("systemctl restart app.service");
+    host.wait_for("test -s /tmp/status", seconds(40));
+    assert_eq!(host.sh("cat /tmp/status"), "0");
+    assert_eq!(version(host, "app"), "v2");
+}
+
+fn a_unit_that_was_started_too_often(host: &Host) {
+    let registry = Registry::start(host);
+    configure_quiet(host);
+    registry.push("app:latest", &Image::app("v1"));
+    ContainerUnit::new("app", &registry.reference("app:latest"))
+        .unit_setting("StartLimitIntervalSec=1h\nStartLimitBurst=3")
+        .start(host);
+    host.sh("systemctl restart app.service; systemctl restart app.service");
+    registry.push("app:latest", &Image::app("v2"));
+    host.sh("updaterctl update");
+    assert_eq!(version(host, "app"), "v2");
+}
+
+fn a_job_that_is_at_work(host: &Host) {
+    let registry = Registry::start(host);
+    configure_quiet(host);
+    registry.push("app:latest", &Image::app("v1"));
+    ContainerUnit::new("app", &registry.reference("app:latest"))
+        .kind("oneshot")
+        .setting("TimeoutStartSec=infinity")
+        .write(host);
+    host.sh("systemctl start --no-block app.service");
+    host.wait_until("the job is at work", seconds(20), || version(host, "app") == "v1");
+    let at_work = invocation(host, "app");
+    registry.push("app:latest", &Image::app("v2"));
+    let said = host.sh("updaterctl update");
+    assert!(said.contains("at its next start"), "{said}");
+    assert_eq!((version(host, "app"), invocation(host, "app")), ("v1".to_owned(), at_work));
+    host.sh("systemctl stop app.service; systemctl start --no-block app.service");
+    host.wait_until("the next job has the new image", seconds(20), || version(host, "app") == "v2");
+}
+
+fn a_unit_whose_file_is_gone(host: &Host) {
+    let registry = Registry::start(host);
+    configure_quiet(host);
+    registry.push("app:latest", &Image::app("v1"));
+    ContainerUnit::new("app", &registry.reference("app:latest")).start(host);
+    let running = invocation(host, "app");
+    host.sh("mv /etc/systemd/system/app.service /tmp; systemctl daemon-reload");
+    registry.push("app:latest", &Image::app("v2"));
+    let outcome = host.fails(3, "updaterctl update");
+    assert!(outcome.said().contains("app.service not found"), "{}", outcome.describe());
+    assert_eq!((version(host, "app"), invocation(host, "app")), ("v1".to_owned(), running));
+}
+
+fn a_bad_image_that_a_person_replaces(host: &Host) {
+    let registry = Registry::start(host);
+    configure(host, "schedule = \"timer\"\nsettle = \"2s\"\nrollback = false\n");
+    registry.push("app:latest", &Image::app("v1"));
+    ContainerUnit::new("app", &registry.reference("app:latest")).start(host);
+    registry.push("app:latest", &Image::crashing("v2"));
+    host.fails(3, "updaterctl update");
+    assert_eq!(host.property("app.service", "ActiveState"), "failed");
+    registry.push("app:latest", &Image::app("v3"));
+    host.sh(&format!("updater-launch pull {}", registry.reference("app:latest")));
+    host.sh("systemctl restart app.service");
+    assert_eq!(version(host, "app"), "v3");
+}
