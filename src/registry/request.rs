@@ -13,7 +13,7 @@ use super::auth::token::{Tokens, Wanted, basic};
 use super::body;
 use super::error::{Denial, Problem};
 use super::host::Host;
-use super::transport::{Ask, Transport};
+use super::transport::{Ask, Transport, authority};
 
 /// An image's repository at its host, with the credentials for it.
 #[derive(Debug)]
@@ -147,7 +147,7 @@ impl Repository<'_> {
         authorization: Option<&HeaderValue>,
     ) -> Result<Response, Problem> {
         let scheme = self.host.scheme();
-        let sent = self.transport.send(&self.ask(query, scheme, authorization)?).await;
+        let sent = self.transfer(query, scheme, authorization).await;
         let Err(Problem::Unreachable { source, .. }) = &sent else { return sent };
         if scheme == "http" {
             // It may have got TLS meanwhile: the next request tries that first again.
@@ -157,7 +157,7 @@ impl Repository<'_> {
         if !self.host.insecure || !source.is_connect() {
             return sent;
         }
-        let plain = self.transport.send(&self.ask(query, "http", authorization)?).await;
+        let plain = self.transfer(query, "http", authorization).await;
         match &plain {
             // What TLS servers say to plain HTTP: then TLS was what failed.
             Ok(response) if response.status() == StatusCode::BAD_REQUEST => sent,
@@ -167,6 +167,23 @@ impl Repository<'_> {
             }
             Err(_) => plain,
         }
+    }
+
+    /// Sends once. A 401 of this answer is the registry's own: one of a redirection's target would
+    /// have the password sent to a realm of its choice.
+    async fn transfer(
+        &self,
+        query: &Query,
+        scheme: &str,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Response, Problem> {
+        let ask = self.ask(query, scheme, authorization)?;
+        let response = self.transport.send(&ask).await?;
+        if response.status() == StatusCode::UNAUTHORIZED && !ask.is_answered_by(&response) {
+            let peer = authority(response.url());
+            return Err(body::status_problem(response, &peer, query.name).await);
+        }
+        Ok(response)
     }
 
     fn ask(

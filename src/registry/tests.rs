@@ -651,6 +651,45 @@ async fn credentials_do_not_follow_a_redirection_to_another_host() {
 }
 
 #[tokio::test]
+async fn a_redirections_target_is_not_believed_about_credentials() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, storage) = (MockServer::start().await, MockServer::start().await);
+    let realm = format!("Bearer realm=\"{}/token\",service=\"s\"", storage.uri());
+    Mock::given(method("GET"))
+        .respond_with(ResponseTemplate::new(401).insert_header("www-authenticate", realm))
+        .mount(&storage)
+        .await;
+    Mock::given(header("authorization", "Basic dXNlcjpodW50ZXIy"))
+        .and(method("GET"))
+        .respond_with(
+            ResponseTemplate::new(307).insert_header("location", format!("{}/b", storage.uri())),
+        )
+        .mount(&server)
+        .await;
+    Mock::given(header("authorization", "Basic dXNlcjpodW50ZXIy"))
+        .and(method("HEAD"))
+        .respond_with(head_answer(&Digest::of(b"x")))
+        .mount(&server)
+        .await;
+    Mock::given(method("GET"))
+        .respond_with(ResponseTemplate::new(401).insert_header("www-authenticate", "Basic"))
+        .mount(&server)
+        .await;
+    let source = with_credentials(&server, "app:1", directory.path(), &password());
+    let client = client();
+    let error = read(&client, &source, 10, 0).await.unwrap_err();
+    let foreign = storage.address().to_string();
+    assert!(
+        matches!(error.problem(), Problem::Status { peer, .. } if *peer == foreign),
+        "{error:?}"
+    );
+    let asked = storage.received_requests().await.unwrap();
+    assert!(asked.iter().all(|request| request.url.path() == "/b"), "{asked:?}");
+    // Neither the challenge nor the credential is spoilt by it.
+    assert!(client.target(&source).await.is_ok());
+}
+
+#[tokio::test]
 async fn redirections_end_and_lead_to_http_only() {
     for location in ["/v2/app/manifests/1", "file:///etc/passwd", "http://u:p@127.0.0.1/x"] {
         let server = MockServer::start().await;
