@@ -123,7 +123,12 @@ pub async fn pull_within(
     let fetching = claim(store, &mut plan.layers).await?;
     let workspace = Arc::new(store.workspace()?);
     if !plan.layers.is_empty() {
-        fetch(remote, source, &plan.layers, &workspace, progress, limits).await?;
+        let fetched = fetch(remote, source, &plan.layers, &workspace, progress, limits).await;
+        if let Err(error) = fetched {
+            // Maybe millions of files: not on the thread that the bus and the watchdog wait for.
+            blocking(source, move || drop(workspace)).await?;
+            return Err(error);
+        }
     }
     let manifest = plan.identity.manifest.clone();
     let committing = store.clone();
