@@ -14,6 +14,7 @@ use tar::EntryType;
 use super::archive::{Archive, Entry};
 use super::confined::{self, Confined};
 use super::{Fault, Limits, Privilege, check_space};
+use crate::disk;
 
 /// Names of directories kept in memory until their times are set, in bytes.
 const MAX_DIRECTORIES: usize = 32 * 1024 * 1024;
@@ -314,7 +315,7 @@ impl Tree {
 
     /// Makes room for an entry that comes a second time, as something else.
     fn clear(&mut self, dir: impl AsFd, name: &OsStr) -> io::Result<()> {
-        confined::remove(dir, name)?;
+        disk::remove_tree_at(dir, name)?;
         self.confined.forget();
         Ok(())
     }
