@@ -56,7 +56,9 @@ impl Tree {
         archive: &mut Archive<impl BufRead>,
     ) -> Result<(), Fault> {
         let path = clean(&entry.path)?;
-        self.account(FILE_COST)?;
+        let attributes: usize =
+            entry.xattrs.iter().map(|(key, value)| key.len() + value.len()).sum();
+        self.account(FILE_COST + attributes as u64)?;
         let failed = |source| Fault::Io { path: shown(&entry.path), source };
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return self.root(&entry);
