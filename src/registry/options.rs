@@ -24,7 +24,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// A whole request, body included, redirections too. A blob gets more: see `slowest`.
     pub total: Duration,
-    /// Bytes a second below which the download of a blob is given up, after `total` is over.
+    /// Bytes a second, on the average of each `total`, below which the download of a blob is given
+    /// up: what the slowest line in use has, and a registry that sends a byte now and then not.
     pub slowest: u64,
 }
 
@@ -63,7 +64,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(10),
             idle: Duration::from_secs(30),
             total: Duration::from_secs(60),
-            slowest: 8 * 1024,
+            slowest: 32 * 1024,
         }
     }
 }

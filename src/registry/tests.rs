@@ -619,6 +619,35 @@ async fn a_blob_that_stalls_or_breaks_off_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_blob_that_comes_drop_by_drop_is_given_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = vec![0; 4096];
+            let read = stream.read(&mut request).await.unwrap_or(0);
+            if request[..read].starts_with(b"GET") {
+                let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+                let mut sent = stream.write_all(head).await;
+                while sent.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    sent = stream.write_all(b"x").await;
+                }
+            }
+        }
+    });
+    let source =
+        ImageSource { reference: format!("{address}/app:1").parse().unwrap(), authfile: None };
+    let mut options = options();
+    options.timeouts.total = Duration::from_millis(300);
+    options.timeouts.slowest = 1000;
+    let client = Client::new(&options).unwrap();
+    let error = read(&client, &source, 1_000_000, 0).await.unwrap_err();
+    assert!(matches!(error.problem(), Problem::TooSlow { least: 300, .. }), "{error}");
+    assert_eq!(error.kind(), FailureKind::Unreachable);
+}
+
+#[tokio::test]
 async fn credentials_do_not_follow_a_redirection_to_another_host() {
     let directory = tempfile::tempdir().unwrap();
     let (server, storage) = (MockServer::start().await, MockServer::start().await);
