@@ -1,5 +1,6 @@
 //! How a client is set up: timeouts, limits, and where its configuration files lie.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -70,15 +71,21 @@ impl Default for Timeouts {
 }
 
 impl Paths {
-    /// The usual places for the calling user, as the environment says.
+    /// The usual places for the calling user, as the environment says, and where it says nothing
+    /// of a home, as is usual for a service of the system, passwd(5).
     pub fn from_environment() -> Self {
         let uid = rustix::process::getuid().as_raw();
-        Self::from_variables(uid, |name| std::env::var_os(name).filter(|value| !value.is_empty()))
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        Self::from_variables(uid, variable, || home_of(uid))
     }
 
-    fn from_variables(uid: u32, variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Self {
+    fn from_variables(
+        uid: u32,
+        variable: impl Fn(&str) -> Option<OsString>,
+        passwd: impl FnOnce() -> Option<PathBuf>,
+    ) -> Self {
         let path = |name: &str| variable(name).map(PathBuf::from);
-        let home = path("HOME");
+        let home = path("HOME").or_else(passwd);
         let below_home = |rest: &str| home.as_ref().map(|home| home.join(rest));
         let user = path("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
         let user = user.map(|config| config.join("containers"));
@@ -113,28 +120,61 @@ impl Paths {
     }
 }
 
+/// The home of a user of this host.
+fn home_of(uid: u32) -> Option<PathBuf> {
+    let user = match nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)) {
+        Ok(user) => user?,
+        Err(cause) => {
+            tracing::debug!(uid, %cause, "no home in the user database, ignoring");
+            return None;
+        }
+    };
+    Some(user.dir).filter(|home| home.is_absolute())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_service_of_root_without_environment() {
-        let paths = Paths::from_variables(0, |_| None);
-        assert_eq!(paths.registries_conf, [Path::new("/etc/containers/registries.conf")]);
-        assert_eq!(paths.authfiles, [Path::new("/run/containers/0/auth.json")]);
+        let paths = Paths::from_variables(0, |_| None, || Some("/root".into()));
+        let found: Vec<_> =
+            paths.registries_conf.iter().map(|path| path.to_str().unwrap()).collect();
+        assert_eq!(
+            found,
+            ["/root/.config/containers/registries.conf", "/etc/containers/registries.conf"]
+        );
+        let authfiles: Vec<_> = paths.authfiles.iter().map(|path| path.to_str().unwrap()).collect();
+        let expected = [
+            "/run/containers/0/auth.json",
+            "/root/.config/containers/auth.json",
+            "/root/.docker/config.json",
+        ];
+        assert_eq!(authfiles, expected);
         assert_eq!(paths.authfile, None);
-        assert_eq!(paths.certs_dirs.len(), 2);
+        assert_eq!(paths.certs_dirs[0], Path::new("/root/.config/containers/certs.d"));
+        let homeless = Paths::from_variables(7, |_| None, || None);
+        assert_eq!(homeless.authfiles, [Path::new("/run/containers/7/auth.json")]);
+        assert_eq!(homeless.certs_dirs.len(), 2);
+    }
+
+    #[test]
+    fn root_has_a_home() {
+        assert!(home_of(0).is_some());
+        assert_eq!(home_of(4_000_000_000), None);
     }
 
     #[test]
     fn a_user_with_environment() {
-        let paths = Paths::from_variables(7, |name| match name {
+        let variable = |name: &str| match name {
             "HOME" => Some("/home/u".into()),
             "XDG_RUNTIME_DIR" => Some("/run/user/7".into()),
             "XDG_CONFIG_HOME" => Some("/cfg".into()),
             "REGISTRY_AUTH_FILE" => Some("/secret/auth.json".into()),
             _ => None,
-        });
+        };
+        let paths = Paths::from_variables(7, variable, || panic!("the environment names a home"));
         let authfiles: Vec<_> = paths.authfiles.iter().map(|path| path.to_str().unwrap()).collect();
         let expected = [
             "/run/user/7/containers/auth.json",
