@@ -3,14 +3,16 @@
 
 use std::io::{self, BufRead, Read};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use futures_util::stream::LocalBoxStream;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
-use super::{Missing, Progress, Remote, shown};
-use crate::model::{Digest, FailureKind, ImageSource};
+use super::{Blob, Missing, Progress, Remote, shown};
+use crate::model::{Digest, Failure, FailureKind, ImageSource};
 use crate::store::Error;
 use crate::store::unpack::{self, Fault, Limits};
 use crate::store::workspace::Workspace;
@@ -23,6 +25,11 @@ const BUFFER: usize = 256 * 1024;
 /// The largest window of a zstd frame, as a power of two: 64 MiB, as other engines take. Memory is
 /// used only for what a frame asks for; `zstd -19` asks for 8 MiB.
 const ZSTD_WINDOW: u32 = 26;
+
+/// How often a download that breaks off goes on from there, and after what time: a registry's
+/// front end that is replaced cuts its connections, and is back in a moment.
+const MAX_RESUMED: u32 = 5;
+const RESUME_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a layer is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -97,34 +104,52 @@ pub(super) async fn fetch(
         layer: digest.clone(),
         source: source_fault,
     };
-    let mut stream =
-        remote.blob(source, digest, layer.blob.size, 0).await.map_err(Error::Remote)?;
+    let stream = remote.blob(source, digest, layer.blob.size, 0).await.map_err(Error::Remote)?;
     progress.started(digest, layer.blob.size);
     let threads = Threads::start(layer, workspace, working, limits)
         .map_err(|cause| failed(LayerFault::Thread(cause)))?;
-    let mut broken = None;
-    while let Some(piece) = stream.next().await {
-        match piece {
-            Ok(piece) => {
-                let bytes = piece.len() as u64;
-                if threads.pieces.send(piece).await.is_err() {
-                    break;
-                }
-                progress.advanced(digest, bytes);
-            }
-            Err(failure) => {
-                broken = Some(failure);
-                break;
-            }
-        }
-    }
-    drop(stream);
+    let blob = (remote, source, &layer.blob);
+    let downloaded = download(blob, stream.boxed_local(), &threads.pieces, progress).await;
     let result = threads.join().await;
-    if let Some(failure) = broken {
-        return Err(Error::Remote(failure));
-    }
+    downloaded.map_err(Error::Remote)?;
     result.map_err(failed)?;
     progress.done(digest);
+    Ok(())
+}
+
+/// Passes the blob's bytes on in one piece, though the connection break: then it is asked for from
+/// where it broke, as long as that brings it forward. The threads see one stream and verify it as a
+/// whole. Ends early where they take no more.
+async fn download<'a>(
+    (remote, source, blob): (&'a impl Remote, &'a ImageSource, &'a Blob),
+    mut stream: LocalBoxStream<'a, Result<Bytes, Failure>>,
+    pieces: &tokio::sync::mpsc::Sender<Bytes>,
+    progress: &dyn Progress,
+) -> Result<(), Failure> {
+    let (mut received, mut resumed_at, mut resumed) = (0, 0, 0);
+    while let Some(piece) = stream.next().await {
+        let failure = match piece {
+            Ok(piece) => {
+                let bytes = piece.len() as u64;
+                if pieces.send(piece).await.is_err() {
+                    return Ok(());
+                }
+                received += bytes;
+                progress.advanced(&blob.digest, bytes);
+                continue;
+            }
+            Err(failure) => failure,
+        };
+        let forward = received > resumed_at && resumed < MAX_RESUMED;
+        if failure.kind != FailureKind::Unreachable || !forward {
+            return Err(failure);
+        }
+        tracing::debug!(layer = %blob.digest, received, cause = %failure, "download broken off, going on");
+        drop(stream);
+        tokio::time::sleep(RESUME_AFTER).await;
+        (resumed_at, resumed) = (received, resumed + 1);
+        stream = remote.blob(source, &blob.digest, blob.size, received).await?.boxed_local();
+    }
     Ok(())
 }
 
