@@ -5,7 +5,7 @@
 //!
 //! The configuration files are those of the `containers-*(5)` manual pages. registries.conf is
 //! read once, by [`Client::new`]; certs.d at the first request to a registry; credentials for
-//! every request.
+//! every request. A new client (the daemon makes one when it is told to reload) reads all of them.
 
 mod auth;
 mod blob;

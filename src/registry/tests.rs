@@ -420,6 +420,109 @@ async fn a_stale_token_is_refreshed_once() {
     assert_eq!((requests(&server, "HEAD").await, requests(&server, "GET").await), (2, 1));
 }
 
+/// A registry that wants what `challenge` says by now, and takes `accepted` for it.
+async fn wants(server: &MockServer, challenge: &str, accepted: &str) {
+    server.reset().await;
+    Mock::given(method("HEAD"))
+        .and(header("authorization", accepted))
+        .respond_with(head_answer(&Digest::of(b"x")))
+        .mount(server)
+        .await;
+    Mock::given(method("HEAD"))
+        .respond_with(ResponseTemplate::new(401).insert_header("www-authenticate", challenge))
+        .mount(server)
+        .await;
+    if accepted == "Bearer good" {
+        token(server, "good").await;
+    }
+}
+
+#[tokio::test]
+async fn a_realm_that_has_moved_is_found_again() {
+    let server = MockServer::start().await;
+    let client = client();
+    let bearer = |path: &str| format!(r#"Bearer realm="{}/{path}",service="reg""#, server.uri());
+    wants(&server, &bearer("token"), "Bearer good").await;
+    client.target(&source(&server, "app:1")).await.unwrap();
+    wants(&server, &bearer("moved"), "Bearer moved").await;
+    Mock::given(path("/moved"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({"token": "moved"})))
+        .mount(&server)
+        .await;
+    // Another repository, for which there is no token yet: its old realm is not there any more.
+    client.target(&source(&server, "other:1")).await.unwrap();
+    client.target(&source(&server, "third:1")).await.unwrap();
+    let asked = server.received_requests().await.unwrap();
+    let count = |path: &str| asked.iter().filter(|request| request.url.path() == path).count();
+    assert_eq!((count("/token"), count("/moved"), requests(&server, "HEAD").await), (1, 2, 3));
+}
+
+#[tokio::test]
+async fn a_realm_that_fails_is_asked_about_once() {
+    let server = token_registry(&Digest::of(b"x")).await;
+    token(&server, "good").await;
+    let client = client();
+    client.target(&source(&server, "app:1")).await.unwrap();
+    let challenge = format!(r#"Bearer realm="{}/token",service="reg""#, server.uri());
+    server.reset().await;
+    Mock::given(path("/token")).respond_with(ResponseTemplate::new(500)).mount(&server).await;
+    Mock::given(method("HEAD"))
+        .respond_with(ResponseTemplate::new(401).insert_header("www-authenticate", challenge))
+        .mount(&server)
+        .await;
+    let error = client.target(&source(&server, "other:1")).await.unwrap_err();
+    assert_eq!(error.kind(), FailureKind::ServerError, "{error}");
+    assert_eq!((requests(&server, "HEAD").await, requests(&server, "GET").await), (1, 1));
+}
+
+#[tokio::test]
+async fn a_change_between_basic_and_tokens_is_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = MockServer::start().await;
+    let source = with_credentials(&server, "app:1", directory.path(), &password());
+    let client = client();
+    let bearer = format!(r#"Bearer realm="{}/token",service="reg""#, server.uri());
+    let changes = [
+        ("Basic", "Basic dXNlcjpodW50ZXIy"),
+        (bearer.as_str(), "Bearer good"),
+        ("Basic", "Basic dXNlcjpodW50ZXIy"),
+    ];
+    for (challenge, accepted) in changes {
+        wants(&server, challenge, accepted).await;
+        client.target(&source).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn repositories_may_have_realms_of_their_own() {
+    let server = MockServer::start().await;
+    for name in ["a", "b"] {
+        let challenge = format!(r#"Bearer realm="{}/{name}",service="reg""#, server.uri());
+        let url = format!("/v2/{name}/manifests/1");
+        Mock::given(path(url.as_str()))
+            .and(header("authorization", format!("Bearer {name}").as_str()))
+            .respond_with(head_answer(&Digest::of(b"x")))
+            .mount(&server)
+            .await;
+        Mock::given(path(url.as_str()))
+            .respond_with(ResponseTemplate::new(401).insert_header("www-authenticate", challenge))
+            .mount(&server)
+            .await;
+        Mock::given(path(format!("/{name}")))
+            .respond_with(ResponseTemplate::new(200).set_body_json(json!({"token": name})))
+            .mount(&server)
+            .await;
+    }
+    let client = client();
+    // The first pass learns; then a HEAD is a HEAD.
+    for expected in [7, 2] {
+        let before = server.received_requests().await.unwrap().len();
+        client.target(&source(&server, "a:1")).await.unwrap();
+        client.target(&source(&server, "b:1")).await.unwrap();
+        assert_eq!(server.received_requests().await.unwrap().len() - before, expected);
+    }
+}
+
 #[tokio::test]
 async fn a_token_that_never_suits_ends_in_an_error() {
     let server = token_registry(&Digest::of(b"x")).await;

@@ -28,11 +28,13 @@ enum Verdict {
 
 impl Login {
     /// Makes `request`, which uses the credential: alone until the credential is known to be
-    /// good. Without a request where it was rejected a short while ago.
+    /// good, as an answer that `accepts` says. Without a request where it was rejected a short while
+    /// ago.
     pub(crate) async fn attempt<T>(
         &self,
         peer: &str,
         request: impl Future<Output = Result<T, Problem>>,
+        accepts: impl FnOnce(&T) -> bool,
     ) -> Result<T, Problem> {
         let pass = self.gate.enter(|| self.judged() != Verdict::Unknown).await?;
         if let Verdict::Rejected(_) = self.judged() {
@@ -41,7 +43,8 @@ impl Login {
         }
         let result = request.await;
         match &result {
-            Ok(_) => *lock(&self.verdict) = Verdict::Accepted,
+            Ok(answer) if accepts(answer) => *lock(&self.verdict) = Verdict::Accepted,
+            Ok(_) => {}
             Err(Problem::Unauthorized { why: Denial::Rejected, .. }) => {
                 let mut verdict = lock(&self.verdict);
                 // What was good until now may be refused for this one image only: the next request
