@@ -26,7 +26,7 @@ pub use blob::Blob;
 pub use client::Client;
 pub use error::Error;
 pub use manifest::RawManifest;
-pub use options::{Options, Paths, Timeouts};
+pub use options::{Options, Paths, RegistriesConf, Timeouts};
 
 #[cfg(test)]
 mod tests;

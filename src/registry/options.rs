@@ -35,10 +35,8 @@ pub struct Timeouts {
 /// `authfile`.
 #[derive(Debug, Clone, Default)]
 pub struct Paths {
-    /// The first that exists is read.
-    pub registries_conf: Vec<PathBuf>,
-    /// Directories whose `*.conf` are merged over it, all of them, in this order.
-    pub registries_conf_dirs: Vec<PathBuf>,
+    /// The first that exists is read; where none does, the last one's drop-ins are.
+    pub registries_conf: Vec<RegistriesConf>,
     /// A credentials file named by a flag or by `REGISTRY_AUTH_FILE`: the only one read then. One
     /// named by an `ImageSource` takes its place.
     pub authfile: Option<PathBuf>,
@@ -46,6 +44,14 @@ pub struct Paths {
     pub authfiles: Vec<PathBuf>,
     /// The first with a directory for the registry is used.
     pub certs_dirs: Vec<PathBuf>,
+}
+
+/// A main file of containers-registries.conf(5), and what is read with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistriesConf {
+    pub file: PathBuf,
+    /// Directories whose `*.conf` are merged over it, all of them, in this order.
+    pub drop_ins: Vec<PathBuf>,
 }
 
 impl Default for Options {
@@ -92,19 +98,23 @@ impl Paths {
         let of_user = |rest: &str| user.as_ref().map(|containers| containers.join(rest));
         let system = Path::new("/etc/containers");
         let runtime = path("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json"));
+        // As containers/image does: a user's own file stands for itself, and the system's drop-ins
+        // belong to the system's file.
+        let user_drop_ins = of_user("registries.conf.d");
+        let own = of_user("registries.conf")
+            .map(|file| RegistriesConf { file, drop_ins: Vec::from_iter(user_drop_ins.clone()) });
+        let drop_ins =
+            [system.join("registries.conf.d")].into_iter().chain(user_drop_ins).collect();
+        let registries_conf = match path("CONTAINERS_REGISTRIES_CONF") {
+            Some(file) => vec![RegistriesConf { file, drop_ins }],
+            None => {
+                let file = system.join("registries.conf");
+                own.into_iter().chain([RegistriesConf { file, drop_ins }]).collect()
+            }
+        };
         let docker = path("DOCKER_CONFIG").or_else(|| below_home(".docker"));
         Self {
-            registries_conf: match path("CONTAINERS_REGISTRIES_CONF") {
-                Some(named) => vec![named],
-                None => of_user("registries.conf")
-                    .into_iter()
-                    .chain([system.join("registries.conf")])
-                    .collect(),
-            },
-            registries_conf_dirs: [system.join("registries.conf.d")]
-                .into_iter()
-                .chain(of_user("registries.conf.d"))
-                .collect(),
+            registries_conf,
             authfile: path("REGISTRY_AUTH_FILE"),
             authfiles: runtime
                 .into_iter()
@@ -136,15 +146,26 @@ fn home_of(uid: u32) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
+    fn registries_conf(dir: &str) -> (PathBuf, PathBuf) {
+        let dir = Path::new(dir);
+        (dir.join("registries.conf"), dir.join("registries.conf.d"))
+    }
+
     #[test]
     fn a_service_of_root_without_environment() {
         let paths = Paths::from_variables(0, |_| None, || Some("/root".into()));
-        let found: Vec<_> =
-            paths.registries_conf.iter().map(|path| path.to_str().unwrap()).collect();
-        assert_eq!(
-            found,
-            ["/root/.config/containers/registries.conf", "/etc/containers/registries.conf"]
-        );
+        let (own, own_dir) = registries_conf("/root/.config/containers");
+        let (system, system_dir) = registries_conf("/etc/containers");
+        let expected = [
+            RegistriesConf { file: own, drop_ins: vec![own_dir.clone()] },
+            RegistriesConf { file: system, drop_ins: vec![system_dir.clone(), own_dir.clone()] },
+        ];
+        assert_eq!(paths.registries_conf, expected);
+        let named = |name: &str| (name == "CONTAINERS_REGISTRIES_CONF").then(|| "/named".into());
+        let paths = Paths::from_variables(0, named, || Some("/root".into()));
+        let expected =
+            RegistriesConf { file: "/named".into(), drop_ins: vec![system_dir, own_dir] };
+        assert_eq!(paths.registries_conf, [expected]);
         let authfiles: Vec<_> = paths.authfiles.iter().map(|path| path.to_str().unwrap()).collect();
         let expected = [
             "/run/containers/0/auth.json",
@@ -184,7 +205,8 @@ mod tests {
         ];
         assert_eq!(authfiles, expected);
         assert_eq!(paths.authfile.as_deref(), Some(Path::new("/secret/auth.json")));
-        assert_eq!(paths.registries_conf[0], Path::new("/cfg/containers/registries.conf"));
+        let (file, _) = registries_conf("/cfg/containers");
+        assert_eq!(paths.registries_conf[0].file, file);
         assert_eq!(paths.certs_dirs[0], Path::new("/cfg/containers/certs.d"));
     }
 }

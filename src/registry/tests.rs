@@ -11,7 +11,7 @@ use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::error::{ContentFault, Denial, Problem};
 use super::manifest::{OCI_INDEX, OCI_MANIFEST};
-use super::{Client, Options, Paths, Timeouts};
+use super::{Client, Options, Paths, RegistriesConf, Timeouts};
 use crate::model::{Digest, FailureKind, ImageSource, Platform};
 
 fn options() -> Options {
@@ -295,7 +295,8 @@ async fn plain_http_only_where_declared() {
         format!("[[registry]]\nlocation = \"{}\"\ninsecure = true\n", server.address()),
     )
     .unwrap();
-    let paths = Paths { registries_conf: vec![conf], ..Paths::default() };
+    let main = RegistriesConf { file: conf, drop_ins: Vec::new() };
+    let paths = Paths { registries_conf: vec![main], ..Paths::default() };
     let declared = Client::new(&Options { tls_verify: None, paths, ..options() }).unwrap();
     assert!(declared.target(&source(&server, "app:1")).await.is_ok());
 }
