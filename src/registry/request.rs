@@ -189,7 +189,7 @@ impl Repository<'_> {
             Ok(response)
         };
         let accepts = |response: &Response| response.status() != StatusCode::UNAUTHORIZED;
-        login.attempt(&self.host.registry, request, accepts).await
+        login.attempt(&self.host.registry, &self.path, request, accepts).await
     }
 
     /// Sends by HTTPS; where a registry that is declared insecure does not speak it, by HTTP.

@@ -582,6 +582,24 @@ async fn a_bad_password_is_tried_once() {
 }
 
 #[tokio::test]
+async fn a_realm_that_forbids_everything_is_asked_for_three_images() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = token_registry(&Digest::of(b"x")).await;
+    Mock::given(path("/token")).respond_with(ResponseTemplate::new(403)).mount(&server).await;
+    let client = client();
+    for n in 0..10 {
+        // The same image twice says nothing new.
+        for _ in 0..2 {
+            let name = format!("app{n}:1");
+            let source = with_credentials(&server, &name, directory.path(), &password());
+            let error = client.target(&source).await.unwrap_err();
+            assert_eq!(error.kind(), FailureKind::Unauthorized, "{error}");
+        }
+    }
+    assert_eq!(requests(&server, "GET").await, 5);
+}
+
+#[tokio::test]
 async fn basic_authentication_and_its_bad_password() {
     let directory = tempfile::tempdir().unwrap();
     for (entry, accepted) in [(password(), true), (json!({"auth": "dXNlcjp3cm9uZw=="}), false)] {

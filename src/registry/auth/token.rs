@@ -99,7 +99,7 @@ impl Tokens {
         let token = match wanted.credential {
             Some(credential) => {
                 let login = self.login(&wanted.bearer.realm, credential);
-                login.attempt(&wanted.host.registry, request, |_| true).await?
+                login.attempt(&wanted.host.registry, wanted.scope, request, |_| true).await?
             }
             None => request.await?,
         };
