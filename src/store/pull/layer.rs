@@ -64,27 +64,35 @@ impl LayerFault {
 
 /// How a layer's archive is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+enum Format {
     Plain,
     Gzip,
     Zstd,
 }
 
 impl Format {
-    /// What the media type says (image-spec, `layer.md`; Docker's image manifest 2.2); `Err` is the
-    /// reason why such a layer is not taken.
-    pub(super) fn of(media_type: &str) -> Result<Self, String> {
-        let oci = media_type.strip_prefix("application/vnd.oci.image.layer.v1.tar");
-        let docker = media_type.strip_prefix("application/vnd.docker.image.rootfs.diff.tar");
-        match oci.or(docker) {
-            Some("") => Ok(Self::Plain),
-            Some("+gzip" | ".gzip") => Ok(Self::Gzip),
-            Some("+zstd" | ".zstd") => Ok(Self::Zstd),
-            _ if media_type.contains("foreign") || media_type.contains("nondistributable") => {
-                Err("a foreign layer, which the registry does not have".to_owned())
-            }
-            _ => Err(format!("a layer of the unknown type {:?}", shown(media_type))),
+    /// What the first bytes say (RFC 1952, RFC 8878), as other engines tell it: the media type is
+    /// wrong in enough images. The digests are verified whatever it is.
+    fn of(start: &[u8]) -> Self {
+        match start {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            _ => Self::Plain,
         }
+    }
+}
+
+/// Whether a layer of this media type can be taken (image-spec, `layer.md`; Docker's image manifest
+/// 2.2); `Err` is the reason why not.
+pub(super) fn check_type(media_type: &str) -> Result<(), String> {
+    let oci = media_type.strip_prefix("application/vnd.oci.image.layer.v1.tar");
+    let docker = media_type.strip_prefix("application/vnd.docker.image.rootfs.diff.tar");
+    match oci.or(docker) {
+        Some("" | "+gzip" | ".gzip" | "+zstd" | ".zstd") => Ok(()),
+        _ if media_type.contains("foreign") || media_type.contains("nondistributable") => {
+            Err("a foreign layer, which the registry does not have".to_owned())
+        }
+        _ => Err(format!("a layer of the unknown type {:?}", shown(media_type))),
     }
 }
 
@@ -220,14 +228,29 @@ impl Incoming {
     fn new(pieces: tokio::sync::mpsc::Receiver<Bytes>) -> Self {
         Self { pieces, current: Bytes::new(), hash: Sha256::new(), size: 0 }
     }
+
+    /// The next piece; `None` at the end.
+    fn receive(&mut self) -> Option<Bytes> {
+        let piece = self.pieces.blocking_recv()?;
+        self.hash.update(&piece);
+        self.size += piece.len() as u64;
+        Some(piece)
+    }
+
+    /// What it begins with, four bytes at least where there are as many; still to be read.
+    fn start(&mut self) -> &[u8] {
+        while self.current.len() < 4 {
+            let Some(piece) = self.receive() else { break };
+            self.current = [&self.current[..], &piece[..]].concat().into();
+        }
+        &self.current
+    }
 }
 
 impl BufRead for Incoming {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.current.is_empty() {
-            let Some(piece) = self.pieces.blocking_recv() else { break };
-            self.hash.update(&piece);
-            self.size += piece.len() as u64;
+            let Some(piece) = self.receive() else { break };
             self.current = piece;
         }
         Ok(&self.current)
@@ -261,7 +284,7 @@ fn inflate(
     limit: u64,
 ) -> Result<(), LayerFault> {
     let stream = |cause| LayerFault::Unpack(Fault::Stream(cause));
-    match layer.format {
+    match Format::of(incoming.start()) {
         Format::Plain => copy(&mut incoming, full, emptied, limit)?,
         Format::Gzip => {
             copy(flate2::bufread::MultiGzDecoder::new(&mut incoming), full, emptied, limit)?;
@@ -369,4 +392,24 @@ fn unpack_verified(
     let got = Digest::from_sha256(inflated.hash.finalize().into());
     let expected = expected.clone();
     if got == expected { Ok(()) } else { Err(LayerFault::DiffId { expected, got }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_may_come_in_crumbs() {
+        let (pieces, incoming) = tokio::sync::mpsc::channel(4);
+        for piece in [&[0x28][..], &[0xb5, 0x2f], &[], &[0xfd, 0]] {
+            pieces.try_send(Bytes::from_static(piece)).unwrap();
+        }
+        drop(pieces);
+        let mut incoming = Incoming::new(incoming);
+        assert_eq!(Format::of(incoming.start()), Format::Zstd);
+        let mut all = Vec::new();
+        incoming.read_to_end(&mut all).unwrap();
+        assert_eq!((&all[..], incoming.size), (&[0x28, 0xb5, 0x2f, 0xfd, 0][..], 5));
+        assert_eq!(incoming.hash.finalize()[..], Sha256::digest(&all)[..]);
+    }
 }

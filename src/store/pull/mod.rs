@@ -25,8 +25,6 @@ mod remote;
 pub use layer::LayerFault;
 pub use remote::{Document, Documents, Remote};
 
-use layer::Format;
-
 /// Layers that are fetched at once: two keep two cores busy, more only cost memory.
 const AT_ONCE: usize = 2;
 /// Layers that overlayfs can stack (`OVL_MAX_STACK`).
@@ -66,7 +64,6 @@ impl Progress for () {}
 struct Missing {
     diff_id: Digest,
     blob: Blob,
-    format: Format,
 }
 
 /// The documents of an image, checked.
@@ -196,10 +193,10 @@ async fn plan(
     let mut seen = HashSet::new();
     let mut layers = Vec::new();
     for (blob, id) in manifest.layers.into_iter().zip(ids) {
-        let format = Format::of(&blob.media_type).map_err(&refuse)?;
+        layer::check_type(&blob.media_type).map_err(&refuse)?;
         let diff_id: Digest = id.parse().map_err(|_| refuse(format!("diff ID {:?}", shown(id))))?;
         if seen.insert(diff_id.clone()) {
-            layers.push(Missing { diff_id, blob, format });
+            layers.push(Missing { diff_id, blob });
         }
     }
     let manifest_digest = documents.manifest.digest.clone();

@@ -383,7 +383,10 @@ fn whatever_does_not_match_is_refused_and_removed() {
                 ..good.clone()
             },
         ),
-        ("no zstd", Layer { media_type: ZSTD, ..good.clone() }),
+        (
+            "unknown compression",
+            Layer { media_type: "application/vnd.oci.image.layer.v1.tar+xz", ..good.clone() },
+        ),
         (
             "foreign",
             Layer {
@@ -434,6 +437,18 @@ fn whole_layers_of_a_pull_that_failed_are_kept() {
     fake.breaks = None;
     run(&store, &fake).unwrap();
     assert_eq!((fake.fetched(&big), fake.fetched(&small)), (3, 1));
+}
+
+#[test]
+fn the_first_bytes_say_how_a_layer_is_compressed() {
+    let (_dir, store) = store();
+    let of = |name, media_type| layer_of(&archive(&[(name, b"x")]), media_type);
+    let layers = [
+        Layer { media_type: ZSTD, ..of("a", GZIP) },
+        Layer { media_type: PLAIN, ..of("b", ZSTD) },
+        Layer { media_type: GZIP, ..of("c", PLAIN) },
+    ];
+    assert_eq!(run(&store, &Fake::of(&layers)).unwrap().layers.len(), 3);
 }
 
 #[test]
