@@ -15,7 +15,7 @@ use oci_distribution::client::{ClientConfig, ClientProtocol, Config, ImageLayer}
 use oci_distribution::manifest::OciManifest;
 use oci_distribution::secrets::RegistryAuth;
 use updaterd::model::{Digest, FailureKind, ImageSource, Platform};
-use updaterd::registry::{Client, Error, Options, Paths};
+use updaterd::registry::{Client, Error, Options, Paths, RegistriesConf};
 
 /// A running registry, ended when dropped.
 struct Registry {
@@ -104,8 +104,9 @@ impl Registry {
     fn client(&self, registries_conf: &str, certs: Option<PathBuf>) -> Client {
         let conf = self.directory.path().join("registries.conf");
         std::fs::write(&conf, registries_conf).unwrap();
+        let main = RegistriesConf { file: conf, drop_ins: Vec::new() };
         let paths = Paths {
-            registries_conf: vec![conf],
+            registries_conf: vec![main],
             certs_dirs: certs.into_iter().collect(),
             ..Paths::default()
         };

@@ -55,17 +55,7 @@ impl<R: Remote> Engine for Native<R> {
     async fn stage(&self, source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure> {
         let want = Want { target: Some(image.target.clone()), platform: image.platform.clone() };
         let staged = pull(&self.store, &self.remote, source, want, &()).await?;
-        if staged.identity.manifest != image.manifest {
-            let (reference, got) = (&source.reference, staged.identity.manifest);
-            return Err(Failure::new(
-                FailureKind::InvalidContent,
-                format!(
-                    "{reference}: {} leads to {got} where {} was expected",
-                    image.target, image.manifest
-                ),
-            ));
-        }
-        Ok(())
+        check_staged(&source.reference, &staged.identity, image)
     }
 
     async fn bind(
@@ -110,6 +100,26 @@ impl<R> Native<R> {
             None => Err(Error::NoSuchImage(manifest.clone()).into()),
         }
     }
+}
+
+/// Whether what was staged is what was planned. A single manifest does not say which platform it is
+/// for, only its configuration does: one for another processor would end as "exec format error".
+fn check_staged(
+    reference: &Reference,
+    staged: &ImageIdentity,
+    planned: &ImageIdentity,
+) -> Result<(), Failure> {
+    let refuse =
+        |why: String| Err(Failure::new(FailureKind::InvalidContent, format!("{reference}: {why}")));
+    if staged.manifest != planned.manifest {
+        let (target, got, expected) = (&planned.target, &staged.manifest, &planned.manifest);
+        return refuse(format!("{target} leads to {got} where {expected} was expected"));
+    }
+    let (theirs, own) = (&staged.platform, &planned.platform);
+    if (&theirs.os, &theirs.architecture) != (&own.os, &own.architecture) {
+        return refuse(format!("is for {theirs}, the running image for {own}"));
+    }
+    Ok(())
 }
 
 /// The container of a record, where it carries the update label.

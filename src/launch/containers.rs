@@ -6,6 +6,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use super::place::Place;
 use super::{Error, signal};
+use crate::disk;
 use crate::model::ContainerId;
 use crate::store::containers::{Process, Record};
 
@@ -90,12 +91,7 @@ pub(crate) fn clear_away(place: &Place, record: &Record) -> Result<(), Error> {
 /// Removes a container's files. The record goes last: as long as it is there, so is the name.
 pub(crate) fn remove_files(place: &Place, id: &ContainerId) -> Result<(), Error> {
     for path in [place.writable(id), place.runtime().join(id.as_str())] {
-        match std::fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::file("remove", path, error));
-            }
-            _ => {}
-        }
+        disk::remove_tree(&path).map_err(|cause| Error::file("remove", &path, cause))?;
     }
     Ok(place.records().remove(id)?)
 }

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -10,6 +11,7 @@ use reqwest::{Response, StatusCode};
 
 use super::body;
 use super::error::{ContentFault, Error, Problem};
+use super::options::Timeouts;
 
 /// The bytes of a blob from an offset to its end: exactly as many as its descriptor says, or an
 /// error. *Not* verified against the digest: who stores them hashes them.
@@ -21,7 +23,42 @@ pub struct Blob {
     /// Bytes to drop first: the registry sent the whole blob although a part was asked for.
     skip: u64,
     left: u64,
+    pace: Pace,
+    /// Since when the registry is waited for.
+    waiting: Option<Instant>,
     done: bool,
+}
+
+/// How fast the bytes come while they are waited for. A registry that sends little by little keeps
+/// no timeout from passing; whoever stores the bytes slowly is not the registry's fault.
+#[derive(Debug)]
+pub(super) struct Pace {
+    window: Duration,
+    /// Bytes that must come within the window.
+    least: u64,
+    waited: Duration,
+    received: u64,
+}
+
+impl Pace {
+    pub(super) fn new(timeouts: &Timeouts) -> Self {
+        let Timeouts { total: window, slowest, .. } = *timeouts;
+        let least = u128::from(slowest) * window.as_millis() / 1000;
+        let least = u64::try_from(least).unwrap_or(u64::MAX);
+        Self { window, least, waited: Duration::ZERO, received: 0 }
+    }
+
+    /// Notes `bytes` for which was waited so long; `false` where too few came in a whole window.
+    fn keeps_up(&mut self, waited: Duration, bytes: u64) -> bool {
+        self.waited += waited;
+        self.received = self.received.saturating_add(bytes);
+        if self.waited < self.window {
+            return true;
+        }
+        let enough = self.received >= self.least;
+        (self.waited, self.received) = (Duration::ZERO, 0);
+        enough
+    }
 }
 
 impl std::fmt::Debug for Blob {
@@ -35,9 +72,9 @@ impl std::fmt::Debug for Blob {
 
 impl Blob {
     /// Nothing: where the offset is the size already.
-    pub(super) fn empty(image: String, peer: &str, size: u64) -> Self {
-        let chunks = Box::pin(futures_util::stream::empty());
-        Self { chunks, image, peer: peer.to_owned(), size, skip: 0, left: 0, done: false }
+    pub(super) fn empty(image: String, peer: &str, size: u64, pace: Pace) -> Self {
+        let (chunks, peer) = (Box::pin(futures_util::stream::empty()), peer.to_owned());
+        Self { chunks, image, peer, size, skip: 0, left: 0, pace, waiting: None, done: false }
     }
 
     /// Takes the answer to a request for the bytes from `offset` on, of `size` altogether.
@@ -47,6 +84,7 @@ impl Blob {
         peer: &str,
         size: u64,
         offset: u64,
+        pace: Pace,
     ) -> Result<Self, Problem> {
         let malformed = |why: &str| Problem::malformed(peer, "blob", why);
         let skip = match response.status() {
@@ -64,8 +102,8 @@ impl Blob {
             Some(length) if length < expected => return Err(truncated(peer, size, length)),
             _ => {}
         }
-        let chunks = Box::pin(response.bytes_stream());
-        Ok(Self { chunks, image, peer: peer.to_owned(), size, skip, left, done: false })
+        let (chunks, peer) = (Box::pin(response.bytes_stream()), peer.to_owned());
+        Ok(Self { chunks, image, peer, size, skip, left, pace, waiting: None, done: false })
     }
 
     /// The part of `chunk` that is wanted.
@@ -79,6 +117,11 @@ impl Blob {
         self.left -= wanted.len() as u64;
         Ok(wanted)
     }
+
+    fn too_slow(&self) -> Problem {
+        let Pace { window, least, .. } = self.pace;
+        Problem::TooSlow { peer: self.peer.clone(), least, window }
+    }
 }
 
 impl Stream for Blob {
@@ -89,7 +132,15 @@ impl Stream for Blob {
             return Poll::Ready(None);
         }
         let problem = loop {
-            match std::task::ready!(self.chunks.as_mut().poll_next(context)) {
+            let Poll::Ready(next) = self.chunks.as_mut().poll_next(context) else {
+                self.waiting.get_or_insert_with(Instant::now);
+                return Poll::Pending;
+            };
+            let waited = self.waiting.take().map_or(Duration::ZERO, |since| since.elapsed());
+            match next {
+                Some(Ok(chunk)) if !self.pace.keeps_up(waited, chunk.len() as u64) => {
+                    break self.too_slow();
+                }
                 Some(Ok(chunk)) => match self.take(chunk) {
                     Ok(wanted) if wanted.is_empty() => {}
                     Ok(wanted) => return Poll::Ready(Some(Ok(wanted))),
@@ -124,4 +175,25 @@ fn truncated(peer: &str, expected: u64, got: u64) -> Problem {
 fn starts_at(headers: &HeaderMap) -> Option<u64> {
     let range = headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?;
     range.split('-').next()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_time_spent_waiting_counts() {
+        let second = Duration::from_secs(1);
+        let timeouts = Timeouts { total: 60 * second, slowest: 100, ..Timeouts::default() };
+        let mut pace = Pace::new(&timeouts);
+        assert!((0..59).all(|_| pace.keeps_up(second, 1)), "the window is not over");
+        assert!(!pace.keeps_up(second, 1));
+        assert!((0..200).all(|_| pace.keeps_up(second, 100)));
+        // Fast, and taken slowly: nothing is waited for.
+        assert!((0..200).all(|_| pace.keeps_up(Duration::ZERO, 1)));
+        // What came fast earlier does not pay for later.
+        let mut pace = Pace::new(&timeouts);
+        assert!(pace.keeps_up(60 * second, 1 << 40));
+        assert!(!pace.keeps_up(60 * second, 5_999));
+    }
 }

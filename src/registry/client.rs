@@ -9,7 +9,7 @@ use reqwest::{Method, Response};
 
 use super::auth::credentials;
 use super::auth::token::Tokens;
-use super::blob::Blob;
+use super::blob::{Blob, Pace};
 use super::body;
 use super::error::{ContentFault, Error, Problem};
 use super::gate::lock;
@@ -119,11 +119,12 @@ impl Client {
             if offset > size {
                 return Err(Problem::malformed(&peer, "blob", "the offset is beyond its end"));
             }
+            let pace = Pace::new(&self.options.timeouts);
             if offset == size {
-                return Ok(Blob::empty(image.clone(), &peer, size));
+                return Ok(Blob::empty(image.clone(), &peer, size, pace));
             }
             let response = self.get_blob(&repository, digest, size - offset, offset).await?;
-            Blob::new(response, image.clone(), &peer, size, offset)
+            Blob::new(response, image.clone(), &peer, size, offset, pace)
         };
         blob.await.map_err(|problem| Error::new(&image, problem))
     }
@@ -175,7 +176,8 @@ impl Client {
             method: Method::GET,
             path: format!("blobs/{digest}"),
             headers,
-            // From the offset, and from the start where the registry knows no ranges.
+            // From the offset, and from the start where the registry knows no ranges. The size is
+            // what the manifest claims: who is slow is found out much earlier, by `Pace`.
             time: timeouts.total + Duration::from_secs((left + offset) / timeouts.slowest.max(1)),
             name: "GET of the blob",
         };

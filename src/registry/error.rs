@@ -35,6 +35,8 @@ pub enum Problem {
     Unreachable { peer: String, source: Arc<reqwest::Error> },
     #[error("{peer} broke off its answer")]
     BrokenOff { peer: String, source: Arc<reqwest::Error> },
+    #[error("{peer} sent less than {least} bytes in {} seconds", window.as_secs())]
+    TooSlow { peer: String, least: u64, window: Duration },
     #[error("{peer} answered {request} with {status}{}", Detail(.detail))]
     Status {
         peer: String,
@@ -141,7 +143,9 @@ impl Problem {
             | Self::InsecureRealm { .. }
             | Self::Tls { .. } => FailureKind::Configuration,
             Self::Credentials { .. } | Self::Unauthorized { .. } => FailureKind::Unauthorized,
-            Self::Unreachable { .. } | Self::BrokenOff { .. } => FailureKind::Unreachable,
+            Self::Unreachable { .. } | Self::BrokenOff { .. } | Self::TooSlow { .. } => {
+                FailureKind::Unreachable
+            }
             Self::Status { status, retry_after, .. } => match status.as_u16() {
                 401 | 403 => FailureKind::Unauthorized,
                 404 | 410 => FailureKind::NotFound,

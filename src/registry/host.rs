@@ -29,6 +29,8 @@ struct Known {
     plain_http: bool,
     answered: Option<Instant>,
     challenge: Option<Challenge>,
+    /// Challenges of repositories that want something else than the one asked first.
+    challenges: HashMap<String, Challenge>,
     /// Scopes that the host asked for where the usual one was not enough, by repository.
     scopes: HashMap<String, String>,
 }
@@ -68,12 +70,31 @@ impl Host {
         lock(&self.known).plain_http = plain && self.insecure;
     }
 
-    pub(super) fn challenge(&self) -> Option<Challenge> {
-        lock(&self.known).challenge.clone()
+    /// What the host is known to want for `repository`.
+    pub(super) fn challenge(&self, repository: &str) -> Option<Challenge> {
+        let known = lock(&self.known);
+        known.challenges.get(repository).or(known.challenge.as_ref()).cloned()
     }
 
-    pub(super) fn learn(&self, challenge: &Challenge) {
-        lock(&self.known).challenge = Some(challenge.clone());
+    pub(super) fn learn(&self, repository: &str, challenge: &Challenge) {
+        let mut known = lock(&self.known);
+        known.challenges.remove(repository);
+        match &known.challenge {
+            None => known.challenge = Some(challenge.clone()),
+            Some(usual) if usual.is_like(challenge) => {}
+            Some(_) => {
+                known.challenges.insert(repository.to_owned(), challenge.clone());
+            }
+        }
+    }
+
+    /// Drops `challenge`, which has led nowhere, so that the host is asked what it wants.
+    pub(super) fn forget(&self, repository: &str, challenge: &Challenge) {
+        let mut known = lock(&self.known);
+        known.challenges.remove(repository);
+        if known.challenge.as_ref().is_some_and(|usual| usual.is_like(challenge)) {
+            known.challenge = None;
+        }
     }
 
     /// The scope to ask a token for to pull from `repository`.

@@ -5,7 +5,7 @@
 //!
 //! The configuration files are those of the `containers-*(5)` manual pages. registries.conf is
 //! read once, by [`Client::new`]; certs.d at the first request to a registry; credentials for
-//! every request.
+//! every request. A new client (the daemon makes one when it is told to reload) reads all of them.
 
 mod auth;
 mod blob;
@@ -26,7 +26,7 @@ pub use blob::Blob;
 pub use client::Client;
 pub use error::Error;
 pub use manifest::RawManifest;
-pub use options::{Options, Paths, Timeouts};
+pub use options::{Options, Paths, RegistriesConf, Timeouts};
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! How a client is set up: timeouts, limits, and where its configuration files lie.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,7 +25,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// A whole request, body included, redirections too. A blob gets more: see `slowest`.
     pub total: Duration,
-    /// Bytes a second below which the download of a blob is given up, after `total` is over.
+    /// Bytes a second, on the average of each `total`, below which the download of a blob is given
+    /// up: what the slowest line in use has, and a registry that sends a byte now and then not.
     pub slowest: u64,
 }
 
@@ -33,10 +35,8 @@ pub struct Timeouts {
 /// `authfile`.
 #[derive(Debug, Clone, Default)]
 pub struct Paths {
-    /// The first that exists is read.
-    pub registries_conf: Vec<PathBuf>,
-    /// Directories whose `*.conf` are merged over it, all of them, in this order.
-    pub registries_conf_dirs: Vec<PathBuf>,
+    /// The first that exists is read; where none does, the last one's drop-ins are.
+    pub registries_conf: Vec<RegistriesConf>,
     /// A credentials file named by a flag or by `REGISTRY_AUTH_FILE`: the only one read then. One
     /// named by an `ImageSource` takes its place.
     pub authfile: Option<PathBuf>,
@@ -44,6 +44,14 @@ pub struct Paths {
     pub authfiles: Vec<PathBuf>,
     /// The first with a directory for the registry is used.
     pub certs_dirs: Vec<PathBuf>,
+}
+
+/// A main file of containers-registries.conf(5), and what is read with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistriesConf {
+    pub file: PathBuf,
+    /// Directories whose `*.conf` are merged over it, all of them, in this order.
+    pub drop_ins: Vec<PathBuf>,
 }
 
 impl Default for Options {
@@ -63,40 +71,50 @@ impl Default for Timeouts {
             connect: Duration::from_secs(10),
             idle: Duration::from_secs(30),
             total: Duration::from_secs(60),
-            slowest: 8 * 1024,
+            slowest: 32 * 1024,
         }
     }
 }
 
 impl Paths {
-    /// The usual places for the calling user, as the environment says.
+    /// The usual places for the calling user, as the environment says, and where it says nothing
+    /// of a home, as is usual for a service of the system, passwd(5).
     pub fn from_environment() -> Self {
         let uid = rustix::process::getuid().as_raw();
-        Self::from_variables(uid, |name| std::env::var_os(name).filter(|value| !value.is_empty()))
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        Self::from_variables(uid, variable, || home_of(uid))
     }
 
-    fn from_variables(uid: u32, variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Self {
+    fn from_variables(
+        uid: u32,
+        variable: impl Fn(&str) -> Option<OsString>,
+        passwd: impl FnOnce() -> Option<PathBuf>,
+    ) -> Self {
         let path = |name: &str| variable(name).map(PathBuf::from);
-        let home = path("HOME");
+        let home = path("HOME").or_else(passwd);
         let below_home = |rest: &str| home.as_ref().map(|home| home.join(rest));
         let user = path("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
         let user = user.map(|config| config.join("containers"));
         let of_user = |rest: &str| user.as_ref().map(|containers| containers.join(rest));
         let system = Path::new("/etc/containers");
         let runtime = path("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json"));
+        // As containers/image does: a user's own file stands for itself, and the system's drop-ins
+        // belong to the system's file.
+        let user_drop_ins = of_user("registries.conf.d");
+        let own = of_user("registries.conf")
+            .map(|file| RegistriesConf { file, drop_ins: Vec::from_iter(user_drop_ins.clone()) });
+        let drop_ins =
+            [system.join("registries.conf.d")].into_iter().chain(user_drop_ins).collect();
+        let registries_conf = match path("CONTAINERS_REGISTRIES_CONF") {
+            Some(file) => vec![RegistriesConf { file, drop_ins }],
+            None => {
+                let file = system.join("registries.conf");
+                own.into_iter().chain([RegistriesConf { file, drop_ins }]).collect()
+            }
+        };
         let docker = path("DOCKER_CONFIG").or_else(|| below_home(".docker"));
         Self {
-            registries_conf: match path("CONTAINERS_REGISTRIES_CONF") {
-                Some(named) => vec![named],
-                None => of_user("registries.conf")
-                    .into_iter()
-                    .chain([system.join("registries.conf")])
-                    .collect(),
-            },
-            registries_conf_dirs: [system.join("registries.conf.d")]
-                .into_iter()
-                .chain(of_user("registries.conf.d"))
-                .collect(),
+            registries_conf,
             authfile: path("REGISTRY_AUTH_FILE"),
             authfiles: runtime
                 .into_iter()
@@ -112,28 +130,72 @@ impl Paths {
     }
 }
 
+/// The home of a user of this host.
+fn home_of(uid: u32) -> Option<PathBuf> {
+    let user = match nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)) {
+        Ok(user) => user?,
+        Err(cause) => {
+            tracing::debug!(uid, %cause, "no home in the user database, ignoring");
+            return None;
+        }
+    };
+    Some(user.dir).filter(|home| home.is_absolute())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn registries_conf(dir: &str) -> (PathBuf, PathBuf) {
+        let dir = Path::new(dir);
+        (dir.join("registries.conf"), dir.join("registries.conf.d"))
+    }
+
     #[test]
     fn a_service_of_root_without_environment() {
-        let paths = Paths::from_variables(0, |_| None);
-        assert_eq!(paths.registries_conf, [Path::new("/etc/containers/registries.conf")]);
-        assert_eq!(paths.authfiles, [Path::new("/run/containers/0/auth.json")]);
+        let paths = Paths::from_variables(0, |_| None, || Some("/root".into()));
+        let (own, own_dir) = registries_conf("/root/.config/containers");
+        let (system, system_dir) = registries_conf("/etc/containers");
+        let expected = [
+            RegistriesConf { file: own, drop_ins: vec![own_dir.clone()] },
+            RegistriesConf { file: system, drop_ins: vec![system_dir.clone(), own_dir.clone()] },
+        ];
+        assert_eq!(paths.registries_conf, expected);
+        let named = |name: &str| (name == "CONTAINERS_REGISTRIES_CONF").then(|| "/named".into());
+        let paths = Paths::from_variables(0, named, || Some("/root".into()));
+        let expected =
+            RegistriesConf { file: "/named".into(), drop_ins: vec![system_dir, own_dir] };
+        assert_eq!(paths.registries_conf, [expected]);
+        let authfiles: Vec<_> = paths.authfiles.iter().map(|path| path.to_str().unwrap()).collect();
+        let expected = [
+            "/run/containers/0/auth.json",
+            "/root/.config/containers/auth.json",
+            "/root/.docker/config.json",
+        ];
+        assert_eq!(authfiles, expected);
         assert_eq!(paths.authfile, None);
-        assert_eq!(paths.certs_dirs.len(), 2);
+        assert_eq!(paths.certs_dirs[0], Path::new("/root/.config/containers/certs.d"));
+        let homeless = Paths::from_variables(7, |_| None, || None);
+        assert_eq!(homeless.authfiles, [Path::new("/run/containers/7/auth.json")]);
+        assert_eq!(homeless.certs_dirs.len(), 2);
+    }
+
+    #[test]
+    fn root_has_a_home() {
+        assert!(home_of(0).is_some());
+        assert_eq!(home_of(4_000_000_000), None);
     }
 
     #[test]
     fn a_user_with_environment() {
-        let paths = Paths::from_variables(7, |name| match name {
+        let variable = |name: &str| match name {
             "HOME" => Some("/home/u".into()),
             "XDG_RUNTIME_DIR" => Some("/run/user/7".into()),
             "XDG_CONFIG_HOME" => Some("/cfg".into()),
             "REGISTRY_AUTH_FILE" => Some("/secret/auth.json".into()),
             _ => None,
-        });
+        };
+        let paths = Paths::from_variables(7, variable, || panic!("the environment names a home"));
         let authfiles: Vec<_> = paths.authfiles.iter().map(|path| path.to_str().unwrap()).collect();
         let expected = [
             "/run/user/7/containers/auth.json",
@@ -143,7 +205,8 @@ mod tests {
         ];
         assert_eq!(authfiles, expected);
         assert_eq!(paths.authfile.as_deref(), Some(Path::new("/secret/auth.json")));
-        assert_eq!(paths.registries_conf[0], Path::new("/cfg/containers/registries.conf"));
+        let (file, _) = registries_conf("/cfg/containers");
+        assert_eq!(paths.registries_conf[0].file, file);
         assert_eq!(paths.certs_dirs[0], Path::new("/cfg/containers/certs.d"));
     }
 }

@@ -5,7 +5,7 @@
 //! no meaning here, since references are fully qualified.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -62,17 +62,20 @@ impl Location {
 }
 
 impl Registries {
-    /// Reads the first main file that exists, then every drop-in over it.
+    /// Reads the first main file that exists, then every drop-in that belongs to it over it.
     pub(super) fn load(paths: &Paths) -> Result<Self, Problem> {
         let mut registries = Self::default();
         let at = |path: &Path, source| Problem::RegistriesConf { path: path.to_owned(), source };
-        for path in &paths.registries_conf {
+        let mut drop_ins: &[PathBuf] = &[];
+        for main in &paths.registries_conf {
+            drop_ins = &main.drop_ins;
+            let path = &main.file;
             if let Some(bytes) = files::read(path).map_err(|fault| at(path, fault))? {
                 registries.merge(&bytes).map_err(|fault| at(path, fault))?;
                 break;
             }
         }
-        for directory in &paths.registries_conf_dirs {
+        for directory in drop_ins {
             let found = files::list(directory, &["conf"]).map_err(|fault| at(directory, fault))?;
             for path in &found {
                 let bytes = files::read(path).map_err(|fault| at(path, fault))?;
@@ -203,6 +206,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::registry::RegistriesConf;
 
     fn registries(text: &str) -> Registries {
         let mut registries = Registries::default();
@@ -293,7 +297,8 @@ mod tests {
     fn errors_name_file_and_line() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("registries.conf");
-        let paths = Paths { registries_conf: vec![path.clone()], ..Paths::default() };
+        let main = RegistriesConf { file: path.clone(), drop_ins: Vec::new() };
+        let paths = Paths { registries_conf: vec![main], ..Paths::default() };
         for (text, line) in [
             ("\n[[registry]]\nlocation = 5\n", "line 3"),
             ("a = 1\n[registries.search]\nregistries = []\n", "line 2"),
@@ -324,15 +329,35 @@ mod tests {
         write("d/10.conf", &format!("{}{}", table("a.io", true), table("b.io", true)));
         write("d/20.conf", &table("b.io", false));
         write("d/README", "not toml");
-        let paths = Paths {
-            registries_conf: vec![directory.path().join("none.conf"), user, system],
-            registries_conf_dirs: vec![directory.path().join("none.d"), directory.path().join("d")],
+        write("system.d/10.conf", &table("c.io", true));
+        let main = |file: PathBuf, dirs: &[&str]| {
+            let drop_ins = dirs.iter().map(|dir| directory.path().join(dir)).collect();
+            RegistriesConf { file, drop_ins }
+        };
+        let mut paths = Paths {
+            registries_conf: vec![
+                main(directory.path().join("none.conf"), &["system.d"]),
+                main(user.clone(), &["none.d", "d"]),
+                main(system, &["system.d", "d"]),
+            ],
             ..Paths::default()
         };
         let registries = Registries::load(&paths).unwrap();
-        for (registry, insecure) in
-            [("user.io", true), ("system.io", false), ("a.io", true), ("b.io", false)]
-        {
+        for (registry, insecure) in [
+            ("user.io", true),
+            ("system.io", false),
+            ("a.io", true),
+            ("b.io", false),
+            ("c.io", false),
+        ] {
+            let location = locate(&registries, &format!("{registry}/x")).unwrap();
+            assert_eq!(location.insecure, insecure, "{registry}");
+        }
+        // Without any main file, the drop-ins of the last count.
+        std::fs::remove_file(&user).unwrap();
+        paths.registries_conf[2].file = directory.path().join("none.conf");
+        let registries = Registries::load(&paths).unwrap();
+        for (registry, insecure) in [("user.io", false), ("a.io", true), ("c.io", true)] {
             let location = locate(&registries, &format!("{registry}/x")).unwrap();
             assert_eq!(location.insecure, insecure, "{registry}");
         }

@@ -13,7 +13,8 @@ use super::auth::token::{Tokens, Wanted, basic};
 use super::body;
 use super::error::{Denial, Problem};
 use super::host::Host;
-use super::transport::{Ask, Transport};
+use super::transport::{Ask, Transport, authority};
+use crate::model::FailureKind;
 
 /// An image's repository at its host, with the credentials for it.
 #[derive(Debug)]
@@ -47,18 +48,52 @@ enum Proof {
     Fresh(HeaderValue),
 }
 
+/// What one request has tried already. What was learnt earlier may be out of date, so each of these
+/// is done once and then believed.
+#[derive(Default)]
+struct Tried {
+    learned: bool,
+    refreshed: bool,
+    rescoped: bool,
+    changed: bool,
+    /// The challenge that was forgotten, because this came of it.
+    forgotten: Option<(Challenge, Problem)>,
+}
+
+impl Tried {
+    /// Whether `problem`, met on the way to a proof, may come of a challenge that is out of date: it
+    /// was kept, and nobody has judged the credentials, which must not be tried again and again.
+    fn forgets(&self, problem: &Problem) -> bool {
+        let kept = !(self.learned || self.refreshed || self.rescoped || self.changed);
+        kept && self.forgotten.is_none() && problem.kind() != FailureKind::Unauthorized
+    }
+}
+
+/// Notes that something is tried; `false` where it was before.
+fn once(tried: &mut bool) -> bool {
+    !std::mem::replace(tried, true)
+}
+
 impl Repository<'_> {
     /// Sends `query`; the answer has a status of success.
     ///
-    /// At most four requests: one that learns how to authenticate, one with a token, one with a
-    /// fresh token, and one with a wider scope.
+    /// At most five requests: one that learns how to authenticate, one with a token, one with a
+    /// fresh token, one with a wider scope, and one with another kind or place of authentication
+    /// than before.
     pub(super) async fn send(&self, query: &Query) -> Result<Response, Problem> {
         let mut first = self.host.enter().await?;
-        let (mut learned, mut refreshed, mut rescoped) = (false, false, false);
+        let mut tried = Tried::default();
         let mut stale = None;
         loop {
-            let challenge = self.host.challenge();
+            let challenge = self.host.challenge(&self.path);
             let proof = self.prove(challenge.as_ref(), stale.as_ref()).await;
+            if let (Err(problem), Some(used)) = (&proof, &challenge)
+                && tried.forgets(problem)
+            {
+                self.host.forget(&self.path, used);
+                tried.forgotten = Some((used.clone(), problem.clone()));
+                continue;
+            }
             let sent = match proof {
                 Ok(proof) => self.exchange(query, &proof).await.map(|response| (proof, response)),
                 Err(problem) => Err(problem),
@@ -73,24 +108,36 @@ impl Repository<'_> {
             if response.status() != StatusCode::UNAUTHORIZED {
                 return self.checked(query, response).await;
             }
-            let offered = Challenge::from_headers(response.headers());
-            let Some(offered) = offered else {
+            let Some(offered) = Challenge::from_headers(response.headers()) else {
                 return Err(self.denied(response, Denial::UnsupportedScheme).await);
             };
-            self.host.learn(&offered);
+            self.host.learn(&self.path, &offered);
+            match tried.forgotten.take() {
+                // Nothing was out of date.
+                Some((used, problem)) if used.is_like(&offered) => return Err(problem),
+                _ => {}
+            }
             let wider = match &offered {
                 Challenge::Bearer(bearer) => self.host.learn_scope(&self.path, bearer),
                 Challenge::Basic => false,
             };
-            match proof {
-                Proof::None if !learned => learned = true,
-                Proof::Kept(header) if !refreshed => {
-                    refreshed = true;
+            let other = !challenge.is_some_and(|used| used.is_like(&offered));
+            let denial = match proof {
+                Proof::None => Denial::NoCredentials,
+                _ => Denial::NoAccess,
+            };
+            let again = match proof {
+                Proof::None => other && once(&mut tried.learned),
+                Proof::Kept(header) => {
                     stale = Some(header);
+                    once(&mut tried.refreshed)
                 }
-                Proof::Fresh(_) if wider && !rescoped => rescoped = true,
-                Proof::None => return Err(self.denied(response, Denial::NoCredentials).await),
-                _ => return Err(self.denied(response, Denial::NoAccess).await),
+                Proof::Basic(_) | Proof::Fresh(_) => {
+                    (wider && once(&mut tried.rescoped)) || (other && once(&mut tried.changed))
+                }
+            };
+            if !again {
+                return Err(self.denied(response, denial).await);
             }
         }
     }
@@ -132,12 +179,17 @@ impl Repository<'_> {
         let login = self.tokens.login(&self.host.authority, credential);
         let request = async {
             let response = self.connect(query, Some(header)).await?;
-            if response.status() == StatusCode::UNAUTHORIZED {
+            // Where it wants tokens by now, it has not judged the credentials.
+            let wants_token = || {
+                matches!(Challenge::from_headers(response.headers()), Some(Challenge::Bearer(_)))
+            };
+            if response.status() == StatusCode::UNAUTHORIZED && !wants_token() {
                 return Err(self.denied(response, Denial::Rejected).await);
             }
             Ok(response)
         };
-        login.attempt(&self.host.registry, request).await
+        let accepts = |response: &Response| response.status() != StatusCode::UNAUTHORIZED;
+        login.attempt(&self.host.registry, &self.path, request, accepts).await
     }
 
     /// Sends by HTTPS; where a registry that is declared insecure does not speak it, by HTTP.
@@ -147,7 +199,7 @@ impl Repository<'_> {
         authorization: Option<&HeaderValue>,
     ) -> Result<Response, Problem> {
         let scheme = self.host.scheme();
-        let sent = self.transport.send(&self.ask(query, scheme, authorization)?).await;
+        let sent = self.transfer(query, scheme, authorization).await;
         let Err(Problem::Unreachable { source, .. }) = &sent else { return sent };
         if scheme == "http" {
             // It may have got TLS meanwhile: the next request tries that first again.
@@ -157,7 +209,7 @@ impl Repository<'_> {
         if !self.host.insecure || !source.is_connect() {
             return sent;
         }
-        let plain = self.transport.send(&self.ask(query, "http", authorization)?).await;
+        let plain = self.transfer(query, "http", authorization).await;
         match &plain {
             // What TLS servers say to plain HTTP: then TLS was what failed.
             Ok(response) if response.status() == StatusCode::BAD_REQUEST => sent,
@@ -167,6 +219,23 @@ impl Repository<'_> {
             }
             Err(_) => plain,
         }
+    }
+
+    /// Sends once. A 401 of this answer is the registry's own: one of a redirection's target would
+    /// have the password sent to a realm of its choice.
+    async fn transfer(
+        &self,
+        query: &Query,
+        scheme: &str,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Response, Problem> {
+        let ask = self.ask(query, scheme, authorization)?;
+        let response = self.transport.send(&ask).await?;
+        if response.status() == StatusCode::UNAUTHORIZED && !ask.is_answered_by(&response) {
+            let peer = authority(response.url());
+            return Err(body::status_problem(response, &peer, query.name).await);
+        }
+        Ok(response)
     }
 
     fn ask(

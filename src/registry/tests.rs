@@ -11,7 +11,7 @@ use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::error::{ContentFault, Denial, Problem};
 use super::manifest::{OCI_INDEX, OCI_MANIFEST};
-use super::{Client, Options, Paths, Timeouts};
+use super::{Client, Options, Paths, RegistriesConf, Timeouts};
 use crate::model::{Digest, FailureKind, ImageSource, Platform};
 
 fn options() -> Options {
@@ -295,7 +295,8 @@ async fn plain_http_only_where_declared() {
         format!("[[registry]]\nlocation = \"{}\"\ninsecure = true\n", server.address()),
     )
     .unwrap();
-    let paths = Paths { registries_conf: vec![conf], ..Paths::default() };
+    let main = RegistriesConf { file: conf, drop_ins: Vec::new() };
+    let paths = Paths { registries_conf: vec![main], ..Paths::default() };
     let declared = Client::new(&Options { tls_verify: None, paths, ..options() }).unwrap();
     assert!(declared.target(&source(&server, "app:1")).await.is_ok());
 }
@@ -420,6 +421,109 @@ async fn a_stale_token_is_refreshed_once() {
     assert_eq!((requests(&server, "HEAD").await, requests(&server, "GET").await), (2, 1));
 }
 
+/// A registry that wants what `challenge` says by now, and takes `accepted` for it.
+async fn wants(server: &MockServer, challenge: &str, accepted: &str) {
+    server.reset().await;
+    Mock::given(method("HEAD"))
+        .and(header("authorization", accepted))
+        .respond_with(head_answer(&Digest::of(b"x")))
+        .mount(server)
+        .await;
+    Mock::given(method("HEAD"))
+        .respond_with(ResponseTemplate::new(401).insert_header("www-authenticate", challenge))
+        .mount(server)
+        .await;
+    if accepted == "Bearer good" {
+        token(server, "good").await;
+    }
+}
+
+#[tokio::test]
+async fn a_realm_that_has_moved_is_found_again() {
+    let server = MockServer::start().await;
+    let client = client();
+    let bearer = |path: &str| format!(r#"Bearer realm="{}/{path}",service="reg""#, server.uri());
+    wants(&server, &bearer("token"), "Bearer good").await;
+    client.target(&source(&server, "app:1")).await.unwrap();
+    wants(&server, &bearer("moved"), "Bearer moved").await;
+    Mock::given(path("/moved"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({"token": "moved"})))
+        .mount(&server)
+        .await;
+    // Another repository, for which there is no token yet: its old realm is not there any more.
+    client.target(&source(&server, "other:1")).await.unwrap();
+    client.target(&source(&server, "third:1")).await.unwrap();
+    let asked = server.received_requests().await.unwrap();
+    let count = |path: &str| asked.iter().filter(|request| request.url.path() == path).count();
+    assert_eq!((count("/token"), count("/moved"), requests(&server, "HEAD").await), (1, 2, 3));
+}
+
+#[tokio::test]
+async fn a_realm_that_fails_is_asked_about_once() {
+    let server = token_registry(&Digest::of(b"x")).await;
+    token(&server, "good").await;
+    let client = client();
+    client.target(&source(&server, "app:1")).await.unwrap();
+    let challenge = format!(r#"Bearer realm="{}/token",service="reg""#, server.uri());
+    server.reset().await;
+    Mock::given(path("/token")).respond_with(ResponseTemplate::new(500)).mount(&server).await;
+    Mock::given(method("HEAD"))
+        .respond_with(ResponseTemplate::new(401).insert_header("www-authenticate", challenge))
+        .mount(&server)
+        .await;
+    let error = client.target(&source(&server, "other:1")).await.unwrap_err();
+    assert_eq!(error.kind(), FailureKind::ServerError, "{error}");
+    assert_eq!((requests(&server, "HEAD").await, requests(&server, "GET").await), (1, 1));
+}
+
+#[tokio::test]
+async fn a_change_between_basic_and_tokens_is_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = MockServer::start().await;
+    let source = with_credentials(&server, "app:1", directory.path(), &password());
+    let client = client();
+    let bearer = format!(r#"Bearer realm="{}/token",service="reg""#, server.uri());
+    let changes = [
+        ("Basic", "Basic dXNlcjpodW50ZXIy"),
+        (bearer.as_str(), "Bearer good"),
+        ("Basic", "Basic dXNlcjpodW50ZXIy"),
+    ];
+    for (challenge, accepted) in changes {
+        wants(&server, challenge, accepted).await;
+        client.target(&source).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn repositories_may_have_realms_of_their_own() {
+    let server = MockServer::start().await;
+    for name in ["a", "b"] {
+        let challenge = format!(r#"Bearer realm="{}/{name}",service="reg""#, server.uri());
+        let url = format!("/v2/{name}/manifests/1");
+        Mock::given(path(url.as_str()))
+            .and(header("authorization", format!("Bearer {name}").as_str()))
+            .respond_with(head_answer(&Digest::of(b"x")))
+            .mount(&server)
+            .await;
+        Mock::given(path(url.as_str()))
+            .respond_with(ResponseTemplate::new(401).insert_header("www-authenticate", challenge))
+            .mount(&server)
+            .await;
+        Mock::given(path(format!("/{name}")))
+            .respond_with(ResponseTemplate::new(200).set_body_json(json!({"token": name})))
+            .mount(&server)
+            .await;
+    }
+    let client = client();
+    // The first pass learns; then a HEAD is a HEAD.
+    for expected in [7, 2] {
+        let before = server.received_requests().await.unwrap().len();
+        client.target(&source(&server, "a:1")).await.unwrap();
+        client.target(&source(&server, "b:1")).await.unwrap();
+        assert_eq!(server.received_requests().await.unwrap().len() - before, expected);
+    }
+}
+
 #[tokio::test]
 async fn a_token_that_never_suits_ends_in_an_error() {
     let server = token_registry(&Digest::of(b"x")).await;
@@ -475,6 +579,24 @@ async fn a_bad_password_is_tried_once() {
         assert!(!format!("{error} {error:?}").contains("hunter2"));
     }
     assert_eq!(requests(&server, "GET").await, 1);
+}
+
+#[tokio::test]
+async fn a_realm_that_forbids_everything_is_asked_for_three_images() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = token_registry(&Digest::of(b"x")).await;
+    Mock::given(path("/token")).respond_with(ResponseTemplate::new(403)).mount(&server).await;
+    let client = client();
+    for n in 0..10 {
+        // The same image twice says nothing new.
+        for _ in 0..2 {
+            let name = format!("app{n}:1");
+            let source = with_credentials(&server, &name, directory.path(), &password());
+            let error = client.target(&source).await.unwrap_err();
+            assert_eq!(error.kind(), FailureKind::Unauthorized, "{error}");
+        }
+    }
+    assert_eq!(requests(&server, "GET").await, 5);
 }
 
 #[tokio::test]
@@ -619,6 +741,35 @@ async fn a_blob_that_stalls_or_breaks_off_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_blob_that_comes_drop_by_drop_is_given_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = vec![0; 4096];
+            let read = stream.read(&mut request).await.unwrap_or(0);
+            if request[..read].starts_with(b"GET") {
+                let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+                let mut sent = stream.write_all(head).await;
+                while sent.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    sent = stream.write_all(b"x").await;
+                }
+            }
+        }
+    });
+    let source =
+        ImageSource { reference: format!("{address}/app:1").parse().unwrap(), authfile: None };
+    let mut options = options();
+    options.timeouts.total = Duration::from_millis(300);
+    options.timeouts.slowest = 1000;
+    let client = Client::new(&options).unwrap();
+    let error = read(&client, &source, 1_000_000, 0).await.unwrap_err();
+    assert!(matches!(error.problem(), Problem::TooSlow { least: 300, .. }), "{error}");
+    assert_eq!(error.kind(), FailureKind::Unreachable);
+}
+
+#[tokio::test]
 async fn credentials_do_not_follow_a_redirection_to_another_host() {
     let directory = tempfile::tempdir().unwrap();
     let (server, storage) = (MockServer::start().await, MockServer::start().await);
@@ -648,6 +799,45 @@ async fn credentials_do_not_follow_a_redirection_to_another_host() {
     let asked = storage.received_requests().await.unwrap();
     assert_eq!(asked.len(), 1);
     assert!(!asked[0].headers.contains_key("authorization"));
+}
+
+#[tokio::test]
+async fn a_redirections_target_is_not_believed_about_credentials() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, storage) = (MockServer::start().await, MockServer::start().await);
+    let realm = format!("Bearer realm=\"{}/token\",service=\"s\"", storage.uri());
+    Mock::given(method("GET"))
+        .respond_with(ResponseTemplate::new(401).insert_header("www-authenticate", realm))
+        .mount(&storage)
+        .await;
+    Mock::given(header("authorization", "Basic dXNlcjpodW50ZXIy"))
+        .and(method("GET"))
+        .respond_with(
+            ResponseTemplate::new(307).insert_header("location", format!("{}/b", storage.uri())),
+        )
+        .mount(&server)
+        .await;
+    Mock::given(header("authorization", "Basic dXNlcjpodW50ZXIy"))
+        .and(method("HEAD"))
+        .respond_with(head_answer(&Digest::of(b"x")))
+        .mount(&server)
+        .await;
+    Mock::given(method("GET"))
+        .respond_with(ResponseTemplate::new(401).insert_header("www-authenticate", "Basic"))
+        .mount(&server)
+        .await;
+    let source = with_credentials(&server, "app:1", directory.path(), &password());
+    let client = client();
+    let error = read(&client, &source, 10, 0).await.unwrap_err();
+    let foreign = storage.address().to_string();
+    assert!(
+        matches!(error.problem(), Problem::Status { peer, .. } if *peer == foreign),
+        "{error:?}"
+    );
+    let asked = storage.received_requests().await.unwrap();
+    assert!(asked.iter().all(|request| request.url.path() == "/b"), "{asked:?}");
+    // Neither the challenge nor the credential is spoilt by it.
+    assert!(client.target(&source).await.is_ok());
 }
 
 #[tokio::test]

@@ -56,6 +56,14 @@ pub(super) struct Ask {
     pub(super) time: Duration,
 }
 
+impl Ask {
+    /// Whether whom we asked has answered, and not somebody it has sent us to, who saw no
+    /// credentials and whose word about them counts for nothing.
+    pub(super) fn is_answered_by(&self, response: &Response) -> bool {
+        response.url().origin() == self.url.origin()
+    }
+}
+
 impl Transport {
     pub(super) fn new(options: Arc<Options>) -> Self {
         // Another part of the program may have installed it already, which is as good.

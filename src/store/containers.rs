@@ -185,12 +185,7 @@ impl Records {
     /// Removes the container's directory with all in it; none is no error.
     pub fn remove(&self, id: &ContainerId) -> Result<(), Error> {
         let dir = self.directory(id);
-        match std::fs::remove_dir_all(&dir) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-                Err(Error::io("remove", &dir, cause))
-            }
-            _ => Ok(()),
-        }
+        disk::remove_tree(&dir).map_err(|cause| Error::io("remove", &dir, cause))
     }
 
     fn create(&self, dir: &Path) -> Result<(), Error> {

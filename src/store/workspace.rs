@@ -9,8 +9,10 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::{Error, Store, lock};
+use crate::disk;
 
-/// A directory below `tmp/`, locked while its owner lives, removed on drop.
+/// A directory below `tmp/`, locked while its owner lives, removed on drop: which takes its time
+/// where much was unpacked, so not on a thread that others wait for.
 #[derive(Debug)]
 pub(super) struct Workspace {
     path: PathBuf,
@@ -25,9 +27,7 @@ impl Workspace {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        if let Err(cause) = std::fs::remove_dir_all(&self.path)
-            && cause.kind() != io::ErrorKind::NotFound
-        {
+        if let Err(cause) = disk::remove_tree(&self.path) {
             tracing::debug!(path = %self.path.display(), %cause, "cannot remove work of a pull, ignoring");
         }
     }
@@ -71,7 +71,7 @@ impl Store {
                     tracing::debug!(path = %path.display(), %cause, "cannot lock, ignoring");
                 }
                 Ok(()) => {
-                    let removed = std::fs::remove_dir_all(&path);
+                    let removed = disk::remove_tree(&path);
                     tracing::debug!(path = %path.display(), ?removed, "dropped work of a dead pull");
                 }
             }

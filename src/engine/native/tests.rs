@@ -3,11 +3,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use jiff::Timestamp;
+use serde_json::json;
 
 use super::*;
 use crate::model::Platform;
 use crate::store::containers::Process;
-use crate::store::pull::Documents;
+use crate::store::pull::{Document, Documents};
 
 /// No registry at all.
 struct Nowhere;
@@ -36,6 +37,53 @@ impl Remote for Nowhere {
         _: u64,
     ) -> Result<impl Stream<Item = Result<Bytes, Failure>> + Unpin, Failure> {
         Ok(stream::iter([Err(gone())]))
+    }
+}
+
+/// A registry with one image without layers, and without an index.
+struct Single {
+    manifest: Bytes,
+    config: Bytes,
+}
+
+impl Single {
+    fn of(architecture: &str) -> Self {
+        let config = json!({
+            "architecture": architecture, "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": []},
+        });
+        let config = config.to_string();
+        let manifest = json!({
+            "schemaVersion": 2, "layers": [],
+            "config": {"mediaType": "application/vnd.oci.image.config.v1+json",
+                       "digest": Digest::of(config.as_bytes()), "size": config.len()},
+        });
+        Self { manifest: manifest.to_string().into(), config: config.into() }
+    }
+}
+
+impl Remote for Single {
+    async fn target(&self, _: &ImageSource) -> Result<Digest, Failure> {
+        Ok(Digest::of(&self.manifest))
+    }
+    async fn documents(
+        &self,
+        _: &ImageSource,
+        target: &Digest,
+        _: &Platform,
+    ) -> Result<Documents, Failure> {
+        let media_type = "application/vnd.oci.image.manifest.v1+json".to_owned();
+        let (bytes, digest) = (self.manifest.clone(), target.clone());
+        Ok(Documents { index: None, manifest: Document { media_type, bytes, digest } })
+    }
+    async fn blob(
+        &self,
+        _: &ImageSource,
+        _: &Digest,
+        _: u64,
+        _: u64,
+    ) -> Result<impl Stream<Item = Result<Bytes, Failure>> + Unpin, Failure> {
+        Ok(stream::iter([Ok(self.config.clone())]))
     }
 }
 
@@ -153,4 +201,32 @@ async fn no_unit_is_pointed_at_an_image_that_is_not_there() {
     assert_eq!(staged.unwrap_err().kind, FailureKind::Unreachable);
     native.unbind(&unit, &record.reference).await.unwrap();
     assert_eq!(native.local(&record.reference).await, Ok(None));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_image_for_another_processor_is_not_staged() {
+    let own = Platform { variant: None, ..Platform::host() };
+    for (architecture, accepted) in [(own.architecture.as_str(), true), ("pdp11", false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let remote = Single::of(architecture);
+        let digest = Digest::of(&remote.manifest);
+        let store = Store::open(&dir.path().join("state")).unwrap();
+        let native = Native::new(store, Records::open(&dir.path().join("run")), remote);
+        let reference = record('a', &[], &[]).reference;
+        let source = ImageSource { reference, authfile: None };
+        let image =
+            ImageIdentity { target: digest.clone(), manifest: digest, platform: own.clone() };
+        let staged = native.stage(&source, &image).await;
+        let expected = format!("quay.io/a/b:1: is for linux/pdp11, the running image for {own}");
+        match staged {
+            Ok(()) => assert!(accepted, "{architecture}"),
+            Err(failure) => {
+                assert!(!accepted);
+                assert_eq!(
+                    (failure.kind, failure.message),
+                    (FailureKind::InvalidContent, expected)
+                );
+            }
+        }
+    }
 }

@@ -40,6 +40,17 @@ impl Challenge {
         }
         basic.then_some(Self::Basic)
     }
+
+    /// Whether both want the same at the same place, be it for different scopes.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Basic, Self::Basic) => true,
+            (Self::Bearer(own), Self::Bearer(theirs)) => {
+                (&own.realm, &own.service) == (&theirs.realm, &theirs.service)
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Bearer {

@@ -1,8 +1,11 @@
 //! Whether a credential is any good: found out by one request, not by a hundred, because
 //! registries lock out whom they see fail too often.
 
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
 
 use crate::registry::error::{Denial, Problem};
 use crate::registry::gate::{Gate, lock};
@@ -11,11 +14,17 @@ use crate::registry::gate::{Gate, lock};
 /// time between two.
 const REJECTED_FOR: Duration = Duration::from_secs(120);
 
+/// Refusals (403) of different scopes, without any acceptance, after which the credential counts as
+/// rejected: some realms say so instead of 401, and of one image alone it can be true.
+const REFUSED_AT: usize = 3;
+
 /// One credential at one place that judges it: a realm, or a registry with Basic authentication.
 #[derive(Debug, Default)]
 pub(crate) struct Login {
     gate: Gate,
     verdict: Mutex<Verdict>,
+    /// Scopes that were refused while nothing is known of the credential.
+    refused: Mutex<HashSet<String>>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -27,12 +36,15 @@ enum Verdict {
 }
 
 impl Login {
-    /// Makes `request`, which uses the credential: alone until the credential is known to be
-    /// good. Without a request where it was rejected a short while ago.
+    /// Makes `request` for `scope`, which uses the credential: alone until the credential is known
+    /// to be good, as an answer that `accepts` says. Without a request where it was rejected a short
+    /// while ago.
     pub(crate) async fn attempt<T>(
         &self,
         peer: &str,
+        scope: &str,
         request: impl Future<Output = Result<T, Problem>>,
+        accepts: impl FnOnce(&T) -> bool,
     ) -> Result<T, Problem> {
         let pass = self.gate.enter(|| self.judged() != Verdict::Unknown).await?;
         if let Verdict::Rejected(_) = self.judged() {
@@ -41,7 +53,11 @@ impl Login {
         }
         let result = request.await;
         match &result {
-            Ok(_) => *lock(&self.verdict) = Verdict::Accepted,
+            Ok(answer) if accepts(answer) => {
+                lock(&self.refused).clear();
+                *lock(&self.verdict) = Verdict::Accepted;
+            }
+            Ok(_) => {}
             Err(Problem::Unauthorized { why: Denial::Rejected, .. }) => {
                 let mut verdict = lock(&self.verdict);
                 // What was good until now may be refused for this one image only: the next request
@@ -51,10 +67,25 @@ impl Login {
                     _ => Verdict::Rejected(Instant::now()),
                 };
             }
+            Err(Problem::Status { status: StatusCode::FORBIDDEN, .. }) => self.refuse(scope),
             Err(problem) if pass.is_some() => self.gate.fail(problem),
             Err(_) => {}
         }
         result
+    }
+
+    /// Notes a refusal that may be for the one scope only.
+    fn refuse(&self, scope: &str) {
+        let mut verdict = lock(&self.verdict);
+        let mut refused = lock(&self.refused);
+        if *verdict == Verdict::Accepted {
+            return;
+        }
+        refused.insert(scope.to_owned());
+        if refused.len() >= REFUSED_AT {
+            refused.clear();
+            *verdict = Verdict::Rejected(Instant::now());
+        }
     }
 
     fn judged(&self) -> Verdict {

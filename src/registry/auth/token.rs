@@ -99,7 +99,7 @@ impl Tokens {
         let token = match wanted.credential {
             Some(credential) => {
                 let login = self.login(&wanted.bearer.realm, credential);
-                login.attempt(&wanted.host.registry, request).await?
+                login.attempt(&wanted.host.registry, wanted.scope, request, |_| true).await?
             }
             None => request.await?,
         };
@@ -143,7 +143,10 @@ async fn fetch(
     let response = transport.send(&ask).await?;
     match response.status() {
         StatusCode::OK => {}
-        StatusCode::UNAUTHORIZED if wanted.credential.is_some() => {
+        // Whom the realm redirects to has not seen the credentials.
+        StatusCode::UNAUTHORIZED
+            if wanted.credential.is_some() && ask.is_answered_by(&response) =>
+        {
             let detail = body::error_text(response, &peer).await;
             return Err(Problem::Unauthorized { peer, why: Denial::Rejected, detail });
         }

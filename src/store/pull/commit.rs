@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::{Plan, Workspace};
 use crate::disk;
+use crate::model::{Digest, Failure};
 use crate::store::layout::Descriptor;
 use crate::store::{Error, Store};
 
@@ -27,10 +28,7 @@ pub(super) fn commit(store: &Store, workspace: &Workspace, plan: &Plan) -> Resul
     if !plan.layers.is_empty() {
         flush(store)?;
     }
-    for layer in &plan.layers {
-        let from = workspace.path().join(layer.diff_id.hex());
-        rename(&from, &store.layer_path(&layer.diff_id))?;
-    }
+    name_layers(store, workspace, plan.layers.iter().map(|layer| &layer.diff_id))?;
     for (from, digest) in &blobs {
         rename(from, &store.blob_path(digest))?;
     }
@@ -41,6 +39,34 @@ pub(super) fn commit(store: &Store, workspace: &Workspace, plan: &Plan) -> Resul
     }
     let size = manifest.bytes.len() as u64;
     store.record(Descriptor::new(manifest.media_type.clone(), size, &plan.identity))
+}
+
+/// Keeps the verified layers of a pull that failed. A failure of this costs no more than fetching
+/// them again.
+pub(super) fn keep(store: &Store, workspace: &Workspace, diff_ids: &[Digest]) {
+    if diff_ids.is_empty() {
+        return;
+    }
+    let dir = store.root().join("layers/sha256");
+    let kept = flush(store)
+        .and_then(|()| name_layers(store, workspace, diff_ids.iter()))
+        .and_then(|()| disk::sync_directory(&dir).map_err(|cause| Error::io("flush", &dir, cause)));
+    if let Err(error) = kept {
+        let cause = Failure::from(error);
+        tracing::debug!(%cause, "cannot keep the layers of a failed pull, ignoring");
+    }
+}
+
+/// Gives layers that are on disk their names.
+fn name_layers<'a>(
+    store: &Store,
+    workspace: &Workspace,
+    diff_ids: impl Iterator<Item = &'a Digest>,
+) -> Result<(), Error> {
+    for diff_id in diff_ids {
+        rename(&workspace.path().join(diff_id.hex()), &store.layer_path(diff_id))?;
+    }
+    Ok(())
 }
 
 fn write(path: &Path, bytes: &[u8], flush: bool) -> io::Result<()> {

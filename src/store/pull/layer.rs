@@ -3,14 +3,16 @@
 
 use std::io::{self, BufRead, Read};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use futures_util::stream::LocalBoxStream;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
-use super::{Missing, Progress, Remote, shown};
-use crate::model::{Digest, FailureKind, ImageSource};
+use super::{Blob, Missing, Progress, Remote, shown};
+use crate::model::{Digest, Failure, FailureKind, ImageSource};
 use crate::store::Error;
 use crate::store::unpack::{self, Fault, Limits};
 use crate::store::workspace::Workspace;
@@ -23,6 +25,11 @@ const BUFFER: usize = 256 * 1024;
 /// The largest window of a zstd frame, as a power of two: 64 MiB, as other engines take. Memory is
 /// used only for what a frame asks for; `zstd -19` asks for 8 MiB.
 const ZSTD_WINDOW: u32 = 26;
+
+/// How often a download that breaks off goes on from there, and after what time: a registry's
+/// front end that is replaced cuts its connections, and is back in a moment.
+const MAX_RESUMED: u32 = 5;
+const RESUME_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a layer is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -57,27 +64,35 @@ impl LayerFault {
 
 /// How a layer's archive is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+enum Format {
     Plain,
     Gzip,
     Zstd,
 }
 
 impl Format {
-    /// What the media type says (image-spec, `layer.md`; Docker's image manifest 2.2); `Err` is the
-    /// reason why such a layer is not taken.
-    pub(super) fn of(media_type: &str) -> Result<Self, String> {
-        let oci = media_type.strip_prefix("application/vnd.oci.image.layer.v1.tar");
-        let docker = media_type.strip_prefix("application/vnd.docker.image.rootfs.diff.tar");
-        match oci.or(docker) {
-            Some("") => Ok(Self::Plain),
-            Some("+gzip" | ".gzip") => Ok(Self::Gzip),
-            Some("+zstd" | ".zstd") => Ok(Self::Zstd),
-            _ if media_type.contains("foreign") || media_type.contains("nondistributable") => {
-                Err("a foreign layer, which the registry does not have".to_owned())
-            }
-            _ => Err(format!("a layer of the unknown type {:?}", shown(media_type))),
+    /// What the first bytes say (RFC 1952, RFC 8878), as other engines tell it: the media type is
+    /// wrong in enough images. The digests are verified whatever it is.
+    fn of(start: &[u8]) -> Self {
+        match start {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            _ => Self::Plain,
         }
+    }
+}
+
+/// Whether a layer of this media type can be taken (image-spec, `layer.md`; Docker's image manifest
+/// 2.2); `Err` is the reason why not.
+pub(super) fn check_type(media_type: &str) -> Result<(), String> {
+    let oci = media_type.strip_prefix("application/vnd.oci.image.layer.v1.tar");
+    let docker = media_type.strip_prefix("application/vnd.docker.image.rootfs.diff.tar");
+    match oci.or(docker) {
+        Some("" | "+gzip" | ".gzip" | "+zstd" | ".zstd") => Ok(()),
+        _ if media_type.contains("foreign") || media_type.contains("nondistributable") => {
+            Err("a foreign layer, which the registry does not have".to_owned())
+        }
+        _ => Err(format!("a layer of the unknown type {:?}", shown(media_type))),
     }
 }
 
@@ -97,34 +112,52 @@ pub(super) async fn fetch(
         layer: digest.clone(),
         source: source_fault,
     };
-    let mut stream =
-        remote.blob(source, digest, layer.blob.size, 0).await.map_err(Error::Remote)?;
+    let stream = remote.blob(source, digest, layer.blob.size, 0).await.map_err(Error::Remote)?;
     progress.started(digest, layer.blob.size);
     let threads = Threads::start(layer, workspace, working, limits)
         .map_err(|cause| failed(LayerFault::Thread(cause)))?;
-    let mut broken = None;
-    while let Some(piece) = stream.next().await {
-        match piece {
-            Ok(piece) => {
-                let bytes = piece.len() as u64;
-                if threads.pieces.send(piece).await.is_err() {
-                    break;
-                }
-                progress.advanced(digest, bytes);
-            }
-            Err(failure) => {
-                broken = Some(failure);
-                break;
-            }
-        }
-    }
-    drop(stream);
+    let blob = (remote, source, &layer.blob);
+    let downloaded = download(blob, stream.boxed_local(), &threads.pieces, progress).await;
     let result = threads.join().await;
-    if let Some(failure) = broken {
-        return Err(Error::Remote(failure));
-    }
+    downloaded.map_err(Error::Remote)?;
     result.map_err(failed)?;
     progress.done(digest);
+    Ok(())
+}
+
+/// Passes the blob's bytes on in one piece, though the connection break: then it is asked for from
+/// where it broke, as long as that brings it forward. The threads see one stream and verify it as a
+/// whole. Ends early where they take no more.
+async fn download<'a>(
+    (remote, source, blob): (&'a impl Remote, &'a ImageSource, &'a Blob),
+    mut stream: LocalBoxStream<'a, Result<Bytes, Failure>>,
+    pieces: &tokio::sync::mpsc::Sender<Bytes>,
+    progress: &dyn Progress,
+) -> Result<(), Failure> {
+    let (mut received, mut resumed_at, mut resumed) = (0, 0, 0);
+    while let Some(piece) = stream.next().await {
+        let failure = match piece {
+            Ok(piece) => {
+                let bytes = piece.len() as u64;
+                if pieces.send(piece).await.is_err() {
+                    return Ok(());
+                }
+                received += bytes;
+                progress.advanced(&blob.digest, bytes);
+                continue;
+            }
+            Err(failure) => failure,
+        };
+        let forward = received > resumed_at && resumed < MAX_RESUMED;
+        if failure.kind != FailureKind::Unreachable || !forward {
+            return Err(failure);
+        }
+        tracing::debug!(layer = %blob.digest, received, cause = %failure, "download broken off, going on");
+        drop(stream);
+        tokio::time::sleep(RESUME_AFTER).await;
+        (resumed_at, resumed) = (received, resumed + 1);
+        stream = remote.blob(source, &blob.digest, blob.size, received).await?.boxed_local();
+    }
     Ok(())
 }
 
@@ -195,14 +228,29 @@ impl Incoming {
     fn new(pieces: tokio::sync::mpsc::Receiver<Bytes>) -> Self {
         Self { pieces, current: Bytes::new(), hash: Sha256::new(), size: 0 }
     }
+
+    /// The next piece; `None` at the end.
+    fn receive(&mut self) -> Option<Bytes> {
+        let piece = self.pieces.blocking_recv()?;
+        self.hash.update(&piece);
+        self.size += piece.len() as u64;
+        Some(piece)
+    }
+
+    /// What it begins with, four bytes at least where there are as many; still to be read.
+    fn start(&mut self) -> &[u8] {
+        while self.current.len() < 4 {
+            let Some(piece) = self.receive() else { break };
+            self.current = [&self.current[..], &piece[..]].concat().into();
+        }
+        &self.current
+    }
 }
 
 impl BufRead for Incoming {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.current.is_empty() {
-            let Some(piece) = self.pieces.blocking_recv() else { break };
-            self.hash.update(&piece);
-            self.size += piece.len() as u64;
+            let Some(piece) = self.receive() else { break };
             self.current = piece;
         }
         Ok(&self.current)
@@ -236,7 +284,7 @@ fn inflate(
     limit: u64,
 ) -> Result<(), LayerFault> {
     let stream = |cause| LayerFault::Unpack(Fault::Stream(cause));
-    match layer.format {
+    match Format::of(incoming.start()) {
         Format::Plain => copy(&mut incoming, full, emptied, limit)?,
         Format::Gzip => {
             copy(flate2::bufread::MultiGzDecoder::new(&mut incoming), full, emptied, limit)?;
@@ -344,4 +392,24 @@ fn unpack_verified(
     let got = Digest::from_sha256(inflated.hash.finalize().into());
     let expected = expected.clone();
     if got == expected { Ok(()) } else { Err(LayerFault::DiffId { expected, got }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_may_come_in_crumbs() {
+        let (pieces, incoming) = tokio::sync::mpsc::channel(4);
+        for piece in [&[0x28][..], &[0xb5, 0x2f], &[], &[0xfd, 0]] {
+            pieces.try_send(Bytes::from_static(piece)).unwrap();
+        }
+        drop(pieces);
+        let mut incoming = Incoming::new(incoming);
+        assert_eq!(Format::of(incoming.start()), Format::Zstd);
+        let mut all = Vec::new();
+        incoming.read_to_end(&mut all).unwrap();
+        assert_eq!((&all[..], incoming.size), (&[0x28, 0xb5, 0x2f, 0xfd, 0][..], 5));
+        assert_eq!(incoming.hash.finalize()[..], Sha256::digest(&all)[..]);
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! What must not live here: HTTP (see [`Remote`]), tags (a pull moves none).
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::lock::{self, Lock};
 use super::unpack::{self, Limits};
 use super::workspace::Workspace;
 use super::{Error, Image, Store};
-use crate::model::{Digest, ImageIdentity, ImageSource, Platform};
+use crate::model::{Digest, FailureKind, ImageIdentity, ImageSource, Platform};
 
 mod commit;
 mod layer;
@@ -23,8 +24,6 @@ mod remote;
 
 pub use layer::LayerFault;
 pub use remote::{Document, Documents, Remote};
-
-use layer::Format;
 
 /// Layers that are fetched at once: two keep two cores busy, more only cost memory.
 const AT_ONCE: usize = 2;
@@ -65,7 +64,6 @@ impl Progress for () {}
 struct Missing {
     diff_id: Digest,
     blob: Blob,
-    format: Format,
 }
 
 /// The documents of an image, checked.
@@ -92,6 +90,7 @@ pub async fn pull(
 /// Brings the image into the store and moves no tag. An image that is there already costs nothing,
 /// a layer that is there, or that another process is fetching, is not fetched.
 ///
+/// Where the registry fails in the middle, layers that are whole by then are kept for the next time.
 /// Dropped or killed, it leaves nothing that anybody sees, and work that the next pull removes.
 /// Needs a tokio runtime with time.
 ///
@@ -123,7 +122,20 @@ pub async fn pull_within(
     let fetching = claim(store, &mut plan.layers).await?;
     let workspace = Arc::new(store.workspace()?);
     if !plan.layers.is_empty() {
-        fetch(remote, source, &plan.layers, &workspace, progress, limits).await?;
+        let done = RefCell::default();
+        let fetched = fetch(remote, source, &plan.layers, &workspace, &done, progress, limits);
+        if let Err(error) = fetched.await {
+            let done = if is_passing(&error) { done.into_inner() } else { Vec::new() };
+            let store = store.clone();
+            // Maybe millions of files: not on the thread that the bus and the watchdog wait for.
+            let clear = move || {
+                let _locks = (kept, fetching);
+                commit::keep(&store, &workspace, &done);
+                drop(workspace);
+            };
+            blocking(source, clear).await?;
+            return Err(error);
+        }
     }
     let manifest = plan.identity.manifest.clone();
     let committing = store.clone();
@@ -134,6 +146,14 @@ pub async fn pull_within(
     };
     blocking(source, commit).await??;
     store.image(&manifest)?.ok_or(Error::NoSuchImage(manifest))
+}
+
+/// Whether the next attempt may have more luck, and is glad of what this one has done.
+fn is_passing(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        FailureKind::Unreachable | FailureKind::ServerError | FailureKind::RateLimited(_)
+    )
 }
 
 /// Runs what waits for the disk on a thread of its own.
@@ -173,10 +193,10 @@ async fn plan(
     let mut seen = HashSet::new();
     let mut layers = Vec::new();
     for (blob, id) in manifest.layers.into_iter().zip(ids) {
-        let format = Format::of(&blob.media_type).map_err(&refuse)?;
+        layer::check_type(&blob.media_type).map_err(&refuse)?;
         let diff_id: Digest = id.parse().map_err(|_| refuse(format!("diff ID {:?}", shown(id))))?;
         if seen.insert(diff_id.clone()) {
-            layers.push(Missing { diff_id, blob, format });
+            layers.push(Missing { diff_id, blob });
         }
     }
     let manifest_digest = documents.manifest.digest.clone();
@@ -250,13 +270,14 @@ async fn claim(store: &Store, layers: &mut Vec<Missing>) -> Result<Vec<Lock>, Er
     Ok(locks)
 }
 
-/// Fetches and unpacks the layers into the workspace, the largest first. When it returns, whatever
-/// the result, no thread works there any more.
+/// Fetches and unpacks the layers into the workspace, the largest first, and notes which are `done`
+/// (their diff IDs). When it returns, whatever the result, no thread works there any more.
 async fn fetch(
     remote: &impl Remote,
     source: &ImageSource,
     layers: &[Missing],
     workspace: &Arc<Workspace>,
+    done: &RefCell<Vec<Digest>>,
     progress: &dyn Progress,
     limits: &Limits,
 ) -> Result<(), Error> {
@@ -269,9 +290,13 @@ async fn fetch(
     largest_first.sort_by_key(|layer| std::cmp::Reverse(layer.blob.size));
     // Each thread holds a sender; the channel closes when the last is gone.
     let (working, mut gone) = tokio::sync::mpsc::channel::<()>(1);
-    let fetching = stream::iter(largest_first).map(Ok).try_for_each_concurrent(AT_ONCE, |layer| {
-        layer::fetch(remote, source, layer, workspace, working.clone(), progress, limits)
-    });
+    let fetch_one = async |layer: &Missing| {
+        let working = working.clone();
+        layer::fetch(remote, source, layer, workspace, working, progress, limits).await?;
+        done.borrow_mut().push(layer.diff_id.clone());
+        Ok(())
+    };
+    let fetching = stream::iter(largest_first).map(Ok).try_for_each_concurrent(AT_ONCE, fetch_one);
     let result = fetching.await;
     drop(working);
     gone.recv().await;

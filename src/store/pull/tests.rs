@@ -35,6 +35,9 @@ struct Fake {
     fetched: RefCell<HashMap<Digest, usize>>,
     /// A blob that stops coming after its first piece.
     stuck: Option<Digest>,
+    /// A blob whose first answers, so many, break off after a piece, and whether those that follow
+    /// bring anything.
+    breaks: Option<(Digest, usize, bool)>,
 }
 
 /// A layer as it is pushed: its blob, and what manifest and configuration say of it.
@@ -155,10 +158,24 @@ impl Remote for Fake {
         _: &ImageSource,
         digest: &Digest,
         _: u64,
-        _: u64,
+        offset: u64,
     ) -> Result<impl Stream<Item = Result<Bytes, Failure>> + Unpin, Failure> {
-        *self.fetched.borrow_mut().entry(digest.clone()).or_default() += 1;
-        let bytes = self.blobs[digest].clone();
+        let nth = {
+            let mut fetched = self.fetched.borrow_mut();
+            let count = fetched.entry(digest.clone()).or_default();
+            *count += 1;
+            *count
+        };
+        let bytes = self.blobs[digest].slice(usize::try_from(offset).unwrap()..);
+        if let Some((broken, times, ends_well)) = &self.breaks
+            && broken == digest
+            && (nth <= *times || !ends_well)
+        {
+            let piece = bytes.slice(..if nth <= *times { 1000 } else { 0 });
+            let broken_off = Failure::new(FailureKind::Unreachable, "broken off");
+            let pieces = stream::iter([Ok(piece), Err(broken_off)]);
+            return Ok(pieces.boxed_local().chain(stream::empty().boxed_local()));
+        }
         let stuck = self.stuck.as_ref() == Some(digest);
         let step = if stuck { bytes.len() / 2 } else { 1000 };
         let pieces = bytes.chunks(step.max(1)).map(Bytes::copy_from_slice).collect::<Vec<_>>();
@@ -366,7 +383,10 @@ fn whatever_does_not_match_is_refused_and_removed() {
                 ..good.clone()
             },
         ),
-        ("no zstd", Layer { media_type: ZSTD, ..good.clone() }),
+        (
+            "unknown compression",
+            Layer { media_type: "application/vnd.oci.image.layer.v1.tar+xz", ..good.clone() },
+        ),
         (
             "foreign",
             Layer {
@@ -387,6 +407,48 @@ fn whatever_does_not_match_is_refused_and_removed() {
         .unwrap_err();
     assert!(error.to_string().contains("artifact"), "{error}");
     assert_empty(&store);
+}
+
+fn noise(length: usize) -> Vec<u8> {
+    std::iter::repeat_with(|| fastrand::u8(..)).take(length).collect()
+}
+
+#[test]
+fn a_download_that_breaks_off_goes_on() {
+    let (_dir, store) = store();
+    let big = layer_of(&archive(&[("noise", &noise(10_000))]), GZIP);
+    let mut fake = Fake::of(std::slice::from_ref(&big));
+    fake.breaks = Some((big.digest.clone(), 2, true));
+    run(&store, &fake).unwrap();
+    assert_eq!(fake.fetched(&big), 3);
+}
+
+#[test]
+fn whole_layers_of_a_pull_that_failed_are_kept() {
+    let (_dir, store) = store();
+    let big = layer_of(&archive(&[("noise", &noise(10_000))]), GZIP);
+    let small = layer("small", "1");
+    let mut fake = Fake::of(&[big.clone(), small.clone()]);
+    fake.breaks = Some((big.digest.clone(), 1, false));
+    let error = run(&store, &fake).unwrap_err();
+    assert_eq!(error.kind(), FailureKind::Unreachable, "{error}");
+    assert_eq!(fake.fetched(&big), 2, "no more without progress");
+    assert!(store.images().unwrap().is_empty() && entries(&store.root().join("tmp")).is_empty());
+    fake.breaks = None;
+    run(&store, &fake).unwrap();
+    assert_eq!((fake.fetched(&big), fake.fetched(&small)), (3, 1));
+}
+
+#[test]
+fn the_first_bytes_say_how_a_layer_is_compressed() {
+    let (_dir, store) = store();
+    let of = |name, media_type| layer_of(&archive(&[(name, b"x")]), media_type);
+    let layers = [
+        Layer { media_type: ZSTD, ..of("a", GZIP) },
+        Layer { media_type: PLAIN, ..of("b", ZSTD) },
+        Layer { media_type: GZIP, ..of("c", PLAIN) },
+    ];
+    assert_eq!(run(&store, &Fake::of(&layers)).unwrap().layers.len(), 3);
 }
 
 #[test]
@@ -516,8 +578,7 @@ impl Drop for Disk {
 
 #[test]
 fn a_full_disk_is_told_and_cleaned() {
-    let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(20 << 20).collect();
-    let raw = layer_of(&archive(&[("noise", &noise)]), PLAIN);
+    let raw = layer_of(&archive(&[("noise", &noise(20 << 20))]), PLAIN);
     let zeros = layer_of(&archive(&[("zeros", &vec![0; 20 << 20])]), GZIP);
     // Before the download, in the middle of it with a reserve, and by ENOSPC without one.
     let none = Limits { reserve: 0, ..Limits::default() };

@@ -4,6 +4,7 @@
 //! Headers are parsed by the `tar` crate; its iterator is not used, because it reads extended
 //! headers of any size into memory.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead};
 
 use tar::{EntryType, Header};
@@ -11,7 +12,8 @@ use tar::{EntryType, Header};
 use super::Fault;
 
 const BLOCK: usize = 512;
-/// The largest extended header, in bytes: paths, and extended attributes of 64 KiB each.
+/// What all extended headers of one entry may hold, in bytes: paths, and extended attributes of
+/// 64 KiB each.
 const MAX_EXTENDED: u64 = 1024 * 1024;
 
 /// One entry, its data not read yet.
@@ -25,7 +27,7 @@ pub(super) struct Entry {
     pub(super) gid: u32,
     /// Seconds and nanoseconds since the epoch.
     pub(super) mtime: (i64, i64),
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// What PAX and GNU headers say about the entry that follows them.
@@ -37,7 +39,9 @@ struct Extended {
     uid: Option<u64>,
     gid: Option<u64>,
     mtime: Option<(i64, i64)>,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Bytes of all headers so far.
+    total: u64,
 }
 
 /// A tar stream.
@@ -67,11 +71,18 @@ impl<R: BufRead> Archive<R> {
             let size = header.entry_size().map_err(Fault::malformed)?;
             match header.entry_type() {
                 EntryType::XHeader => {
-                    let data = self.extended(size)?;
+                    extended.count(size)?;
+                    let data = self.whole(size)?;
                     extended.read_pax(&data)?;
                 }
-                EntryType::GNULongName => extended.path = Some(self.long_name(size)?),
-                EntryType::GNULongLink => extended.link = Some(self.long_name(size)?),
+                EntryType::GNULongName => {
+                    extended.count(size)?;
+                    extended.path = Some(self.long_name(size)?);
+                }
+                EntryType::GNULongLink => {
+                    extended.count(size)?;
+                    extended.link = Some(self.long_name(size)?);
+                }
                 // Defaults for all entries: git and others write comments there, nothing that
                 // concerns files.
                 EntryType::XGlobalHeader => self.expect(size),
@@ -161,10 +172,8 @@ impl<R: BufRead> Archive<R> {
         Ok(Some(Header::from_byte_slice(&block).clone()))
     }
 
-    fn extended(&mut self, size: u64) -> Result<Vec<u8>, Fault> {
-        if size > MAX_EXTENDED {
-            return Err(Fault::Malformed(format!("an extended header of {size} bytes")));
-        }
+    /// All data of the current entry; the caller has looked at the size.
+    fn whole(&mut self, size: u64) -> Result<Vec<u8>, Fault> {
         self.expect(size);
         let mut data = Vec::new();
         while self.left > 0 {
@@ -177,7 +186,7 @@ impl<R: BufRead> Archive<R> {
     }
 
     fn long_name(&mut self, size: u64) -> Result<Vec<u8>, Fault> {
-        let mut name = self.extended(size)?;
+        let mut name = self.whole(size)?;
         if name.last() == Some(&0) {
             name.pop();
         }
@@ -191,8 +200,17 @@ fn is_known(kind: EntryType) -> bool {
 }
 
 impl Extended {
-    /// `LENGTH KEY=VALUE\n`, repeated; the length counts itself. An empty value takes back an
-    /// earlier one.
+    /// Refuses what would be too much together, before it is read.
+    fn count(&mut self, size: u64) -> Result<(), Fault> {
+        self.total = self.total.saturating_add(size);
+        if self.total > MAX_EXTENDED {
+            let text = format!("an entry with extended headers of {} bytes", self.total);
+            return Err(Fault::Malformed(text));
+        }
+        Ok(())
+    }
+
+    /// `LENGTH KEY=VALUE\n`, repeated; the length counts itself.
     fn read_pax(&mut self, mut data: &[u8]) -> Result<(), Fault> {
         let malformed = || Fault::Malformed("a PAX header that cannot be read".to_owned());
         while !data.is_empty() {
@@ -205,25 +223,27 @@ impl Extended {
             self.set(key, value).ok_or_else(malformed)?;
             data = &data[length..];
         }
-        if self.xattrs.iter().any(|(key, _)| key.is_empty()) {
+        if self.xattrs.contains_key(&b""[..]) {
             return Err(malformed());
         }
         Ok(())
     }
 
+    /// The last of a key counts. An empty value takes earlier ones back (pax(1)), but for an
+    /// attribute, which may be empty. `None` for what cannot be read.
     fn set(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         match key {
-            b"path" => self.path = Some(value.to_vec()),
-            b"linkpath" => self.link = Some(value.to_vec()),
-            b"size" => self.size = Some(number(value)?),
-            b"uid" => self.uid = Some(number(value)?),
-            b"gid" => self.gid = Some(number(value)?),
-            b"mtime" => self.mtime = Some(time(value)?),
+            b"path" => self.path = said(value).map(<[u8]>::to_vec),
+            b"linkpath" => self.link = said(value).map(<[u8]>::to_vec),
+            b"size" => self.size = read(value, number)?,
+            b"uid" => self.uid = read(value, number)?,
+            b"gid" => self.gid = read(value, number)?,
+            b"mtime" => self.mtime = read(value, time)?,
             // Content that is not in one piece would be unpacked as something else.
             _ if key.starts_with(b"GNU.sparse.") => return None,
             _ => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                    self.xattrs.push((name.to_vec(), value.to_vec()));
+                    self.xattrs.insert(name.to_vec(), value.to_vec());
                 }
             }
         }
@@ -251,6 +271,18 @@ impl Extended {
             mtime: self.mtime.map_or_else(seconds, Ok).map_err(Fault::malformed)?,
             xattrs: self.xattrs,
         })
+    }
+}
+
+fn said(value: &[u8]) -> Option<&[u8]> {
+    Some(value).filter(|value| !value.is_empty())
+}
+
+/// The value, `Some(None)` for an empty one, `None` for one that cannot be read.
+fn read<T>(value: &[u8], parse: impl Fn(&[u8]) -> Option<T>) -> Option<Option<T>> {
+    match said(value) {
+        Some(value) => parse(value).map(Some),
+        None => Some(None),
     }
 }
 

@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -109,26 +108,6 @@ impl Confined {
             }
         }
     }
-}
-
-/// Removes whatever `name` in `dir` is, with all below it; nothing is no error. Links are removed,
-/// not followed.
-pub(super) fn remove(dir: impl AsFd, name: &OsStr) -> io::Result<()> {
-    match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::ISDIR) => {}
-        Err(cause) => return Err(cause.into()),
-    }
-    let flags = DIRECTORY | OFlags::NOFOLLOW;
-    let below = rustix::fs::openat(&dir, name, flags, Mode::empty())?;
-    for entry in rustix::fs::Dir::read_from(&below)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            remove(&below, OsStr::from_bytes(name))?;
-        }
-    }
-    Ok(rustix::fs::unlinkat(&dir, name, AtFlags::REMOVEDIR)?)
 }
 
 /// What `name` in `dir` is, not followed; `None` for nothing.

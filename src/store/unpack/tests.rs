@@ -271,6 +271,29 @@ fn devices_and_foreign_attributes_are_left_out() {
 }
 
 #[test]
+fn the_last_record_counts_and_an_empty_one_takes_back() {
+    let dir = Tar::default()
+        .pax(&[("path", b"no"), ("mtime", b"7"), ("size", b"9")])
+        .pax(&[("path", b""), ("mtime", b""), ("size", b"")])
+        .file("kept", "text")
+        .pax(&[("linkpath", b"no")])
+        .pax(&[("linkpath", b"")])
+        .link(T::Symlink, "link", "kept")
+        .unpacked();
+    assert_eq!((text(&dir, "link"), meta(&dir, "kept").mtime()), ("text".into(), 1_000_000_000));
+    let records: &[(&str, &[u8])] = &[
+        ("SCHILY.xattr.user.a", b"1"),
+        ("SCHILY.xattr.user.a", b"2"),
+        ("SCHILY.xattr.user.b", b"1"),
+        ("SCHILY.xattr.user.b", b""),
+    ];
+    let tar = Tar::default().pax(records).dir("d").end();
+    let entry = Archive::new(&tar[..]).next().unwrap().unwrap();
+    let expected = [(b"user.a".to_vec(), b"2".to_vec()), (b"user.b".to_vec(), Vec::new())];
+    assert_eq!(entry.xattrs, expected.into());
+}
+
+#[test]
 fn file_capabilities_survive() {
     if !is_root("file_capabilities_survive") {
         return;
@@ -306,6 +329,19 @@ fn bombs_are_stopped() {
     // An extended header that says it is 4 GiB long.
     let huge = Tar::header(T::XHeader, b"pax", b"", 1 << 32);
     assert!(matches!(Tar::default().raw(huge, b"").refused(), Fault::Malformed(_)));
+    // Many small ones for one entry, which would add up.
+    let value = vec![b'x'; 60_000];
+    let many = (0..20)
+        .fold(Tar::default(), |tar, n| tar.pax(&[(&format!("SCHILY.xattr.user.{n}"), &value)]));
+    assert!(matches!(many.file("a", "").refused(), Fault::Malformed(_)));
+    let names = (0..20).fold(Tar::default(), |tar, _| {
+        tar.raw(Tar::header(T::GNULongLink, b"@", b"", value.len() as u64), &value)
+    });
+    assert!(matches!(names.file("a", "").refused(), Fault::Malformed(_)));
+    // For each of many entries they do not.
+    let apart = (0..20)
+        .fold(Tar::default(), |tar, n| tar.pax(&[("comment", &value)]).file(&format!("f{n}"), ""));
+    apart.unpacked();
     // A sparse file of 8 EiB in one block.
     let sparse = Tar::header(T::GNUSparse, b"s", b"", 0);
     assert!(matches!(Tar::default().raw(sparse, b"").refused(), Fault::Entry { .. }));

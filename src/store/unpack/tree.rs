@@ -14,6 +14,7 @@ use tar::EntryType;
 use super::archive::{Archive, Entry};
 use super::confined::{self, Confined};
 use super::{Fault, Limits, Privilege, check_space};
+use crate::disk;
 
 /// Names of directories kept in memory until their times are set, in bytes.
 const MAX_DIRECTORIES: usize = 32 * 1024 * 1024;
@@ -55,7 +56,9 @@ impl Tree {
         archive: &mut Archive<impl BufRead>,
     ) -> Result<(), Fault> {
         let path = clean(&entry.path)?;
-        self.account(FILE_COST)?;
+        let attributes: usize =
+            entry.xattrs.iter().map(|(key, value)| key.len() + value.len()).sum();
+        self.account(FILE_COST + attributes as u64)?;
         let failed = |source| Fault::Io { path: shown(&entry.path), source };
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return self.root(&entry);
@@ -314,7 +317,7 @@ impl Tree {
 
     /// Makes room for an entry that comes a second time, as something else.
     fn clear(&mut self, dir: impl AsFd, name: &OsStr) -> io::Result<()> {
-        confined::remove(dir, name)?;
+        disk::remove_tree_at(dir, name)?;
         self.confined.forget();
         Ok(())
     }

@@ -1,6 +1,4 @@
 //! Small files that are replaced as a whole, and survive a power cut.
-//!
-//! What must not live here: what is in a file, and what an error of it means.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
