@@ -6,7 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::model::{ContainerId, UnitName};
+use crate::model::cgroup::{path_in, service, unit_directory};
+use crate::model::{ContainerId, Scope, UnitName};
 
 /// Where cgroup v2 is mounted.
 const ROOT: &str = "/sys/fs/cgroup";
@@ -40,38 +41,13 @@ pub(crate) enum Error {
     },
 }
 
-/// The cgroup v2 path in the text of `/proc/PID/cgroup` (cgroups(7)).
-pub(crate) fn path_of(text: &str) -> Option<&str> {
-    text.lines().find_map(|line| line.strip_prefix("0::")).filter(|path| path.starts_with('/'))
-}
-
-/// The innermost service unit of a cgroup path. systemd escapes a unit's leading `_` and `.`,
-/// and names that look like the kernel's own files, by a `_` in front.
-pub(crate) fn unit_of(path: &str) -> Option<UnitName> {
-    path.split('/').rev().find_map(|component| {
-        component.strip_prefix('_').unwrap_or(component).parse::<UnitName>().ok()
-    })
-}
-
-/// The directory of the innermost service unit, where processes may sit in a child of it.
-fn unit_directory(path: &str) -> &str {
-    let mut end = path.len();
-    while let Some(slash) = path[..end].rfind('/') {
-        if path[slash + 1..end].ends_with(".service") {
-            return &path[..end];
-        }
-        end = slash;
-    }
-    path
-}
-
 /// This process's cgroup.
 #[derive(Debug, Clone)]
-pub(crate) struct Own {
+pub(crate) struct Location {
     path: String,
 }
 
-impl Own {
+impl Location {
     /// Reads `/proc/self/cgroup`.
     pub(crate) fn find() -> Result<Self, Error> {
         let magic = rustix::fs::statfs(ROOT).map(|statfs| statfs.f_type);
@@ -79,12 +55,12 @@ impl Own {
             return Err(Error::NotVersion2);
         }
         let text = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        path_of(&text).map(|path| Self { path: path.to_owned() }).ok_or(Error::NotFound)
+        path_in(&text).map(|path| Self { path: path.to_owned() }).ok_or(Error::NotFound)
     }
 
     /// The service unit this process runs in.
     pub(crate) fn unit(&self) -> Option<UnitName> {
-        unit_of(&self.path)
+        service(&self.path, Scope::System)
     }
 
     /// Whether systemd delegated the unit's cgroup (systemd marks it by an extended attribute).
@@ -189,49 +165,3 @@ impl Payload {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn finds_the_path() {
-        assert_eq!(path_of("0::/system.slice/app.service\n"), Some("/system.slice/app.service"));
-        assert_eq!(path_of("12:cpu:/x\n0::/\n"), Some("/"));
-        assert_eq!(path_of("1:name=systemd:/x\n"), None);
-        assert_eq!(path_of(""), None);
-    }
-
-    #[test]
-    fn the_innermost_service_is_the_unit() {
-        for (path, unit) in [
-            ("/system.slice/app.service", Some("app.service")),
-            ("/system.slice/app.service/payload-0123", Some("app.service")),
-            ("/system.slice/system-a.slice/a@b.service/.control", Some("a@b.service")),
-            ("/user.slice/user-1.slice/user@1.service/app.slice/x.service", Some("x.service")),
-            ("/system.slice/__x.service", Some("_x.service")),
-            ("/user.slice/user-0.slice/session-3.scope", None),
-            ("/", None),
-        ] {
-            assert_eq!(unit_of(path).as_ref().map(UnitName::as_str), unit, "{path}");
-        }
-    }
-
-    #[test]
-    fn payloads_lie_in_the_units_own_directory() {
-        assert_eq!(unit_directory("/s.slice/a.service/sub/x"), "/s.slice/a.service");
-        assert_eq!(unit_directory("/s.slice/a.service"), "/s.slice/a.service");
-        assert_eq!(unit_directory("/user.slice/session-3.scope"), "/user.slice/session-3.scope");
-        assert_eq!(unit_directory("/"), "/");
-    }
-
-    proptest! {
-        #[test]
-        fn never_panics(text in "(?s).{0,80}") {
-            let _ = path_of(&text);
-            let _ = unit_of(&text);
-            let _ = unit_directory(&text);
-        }
-    }
-}

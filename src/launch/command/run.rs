@@ -123,7 +123,7 @@ fn command(asked: &Asked, flags: &Run, image: &ImageConfig) -> Result<Vec<String
 
 fn launch(place: &Place, flags: &Run, asked: Asked, parent: &detach::Parent) -> Result<u8, Error> {
     let notifier = Notifier::from_environment();
-    let cgroup = cgroup::Own::find()?;
+    let cgroup = cgroup::Location::find()?;
     let unit = cgroup.unit();
     let image = choose::image(place, flags, &asked.reference, unit.as_ref(), &notifier)?;
     let config = image.config.config().clone().unwrap_or_default();
