@@ -11,6 +11,8 @@ use crate::model::{ContainerId, Scope, UnitName};
 
 /// Where cgroup v2 is mounted.
 const ROOT: &str = "/sys/fs/cgroup";
+/// How long a killed cgroup may take to become empty.
+const EMPTYING: Duration = Duration::from_secs(5);
 
 /// How the container relates to the launcher's cgroup (podman-run(1), `--cgroups`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -72,24 +74,10 @@ impl Location {
         })
     }
 
-    /// Makes a cgroup for the container, below the unit's. libcontainer needs one that is not
-    /// ours: where a start fails, it kills whatever is in it.
-    pub(crate) fn prepare(&self, mode: Option<Mode>, id: &ContainerId) -> Result<Payload, Error> {
-        if mode == Some(Mode::Split) && self.path != "/" && !self.is_delegated() {
-            return Err(Error::NotDelegated(unit_directory(&self.path).to_owned()));
-        }
+    /// The cgroup that the container is to have, below the unit's; nothing is made yet.
+    pub(crate) fn payload(&self, mode: Option<Mode>, id: &ContainerId) -> Payload {
         let parent = unit_directory(&self.path).trim_end_matches('/');
-        if mode == Some(Mode::Split) {
-            step_aside(&directory(parent).join("supervisor"))?;
-        }
-        let path = format!("{parent}/payload-{}", id.short());
-        let full = directory(&path);
-        match std::fs::create_dir(&full) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(Error::Io { what: "make", path: full, source: error })
-            }
-            _ => Ok(Payload { path, shared_with: self.path.clone(), mode }),
-        }
+        Payload { path: format!("{parent}/{}", payload_name(id)), launcher: self.clone(), mode }
     }
 }
 
@@ -115,18 +103,36 @@ fn directory(path: &str) -> PathBuf {
 pub(crate) struct Payload {
     /// Below the cgroup root, with a leading slash.
     pub(crate) path: String,
-    /// The launcher's own.
-    shared_with: String,
+    launcher: Location,
     mode: Option<Mode>,
 }
 
 impl Payload {
+    /// Makes the cgroup. libcontainer needs one that is not ours: where a start fails, it kills
+    /// whatever is in it.
+    pub(crate) fn make(&self) -> Result<(), Error> {
+        let parent = unit_directory(&self.launcher.path);
+        if self.mode == Some(Mode::Split) {
+            if self.launcher.path != "/" && !self.launcher.is_delegated() {
+                return Err(Error::NotDelegated(parent.to_owned()));
+            }
+            step_aside(&directory(parent).join("supervisor"))?;
+        }
+        let full = directory(&self.path);
+        match std::fs::create_dir(&full) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(Error::Io { what: "make", path: full, source: error })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// After the start: without a cgroup of its own (`disabled`), the container moves to ours.
     pub(crate) fn settle(&self) -> Result<(), Error> {
         if self.mode != Some(Mode::Disabled) {
             return Ok(());
         }
-        let (from, to) = (directory(&self.path), directory(&self.shared_with));
+        let (from, to) = (directory(&self.path), directory(&self.launcher.path));
         let failed = |what, path: &Path, source| Error::Io { what, path: path.to_owned(), source };
         // What forks while it is moved is found in the next round.
         for _ in 0..100 {
@@ -149,19 +155,65 @@ impl Payload {
 
     /// Ends what is left in the cgroup and removes it.
     pub(crate) fn remove(&self) {
-        let directory = directory(&self.path);
-        let deadline = Instant::now() + Duration::from_secs(2);
-        let mut killed = false;
-        while let Err(error) = std::fs::remove_dir(&directory) {
-            if error.kind() == io::ErrorKind::NotFound || Instant::now() > deadline {
-                return;
-            }
-            if !killed {
-                let _ = std::fs::write(directory.join("cgroup.kill"), "1");
-                killed = true;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        clear(&self.path);
     }
 }
 
+fn payload_name(id: &ContainerId) -> String {
+    format!("payload-{}", id.short())
+}
+
+/// Ends what is left in the cgroup that a record names for its container, and removes it.
+pub(crate) fn clear_recorded(path: &str, id: &ContainerId) {
+    // Nothing but a container's own cgroup is ever killed.
+    if path.rsplit('/').next() == Some(&payload_name(id)) {
+        clear(path);
+    }
+}
+
+/// Kills all in a cgroup, waits until it is empty, and removes it. What the kernel does not let go
+/// in time is left to the next look for leftovers.
+fn clear(path: &str) {
+    let directory = directory(path);
+    let deadline = Instant::now() + EMPTYING;
+    while let Err(error) = remove_tree(&directory) {
+        if error.kind() == io::ErrorKind::NotFound || Instant::now() > deadline {
+            return;
+        }
+        // Again each time: a process that was being moved in may have come too late for the last.
+        let _ = std::fs::write(directory.join("cgroup.kill"), "1");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Removes a cgroup and those that the container made below it.
+fn remove_tree(directory: &Path) -> io::Result<()> {
+    let Err(error) = std::fs::remove_dir(directory) else { return Ok(()) };
+    if error.kind() == io::ErrorKind::NotFound {
+        return Err(error);
+    }
+    for entry in std::fs::read_dir(directory)?.flatten() {
+        if entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
+        }
+    }
+    std::fs::remove_dir(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_containers_cgroup_lies_in_its_units_own_directory() {
+        let id: ContainerId = "0123456789abcdef".repeat(4).parse().unwrap();
+        for (path, expected) in [
+            ("/s.slice/a.service/sub", "/s.slice/a.service/payload-0123456789ab"),
+            ("/u.slice/user@1.service/b.scope", "/u.slice/user@1.service/b.scope/payload-0123456789ab"),
+            ("/", "/payload-0123456789ab"),
+        ] {
+            let location = Location { path: path.to_owned() };
+            assert_eq!(location.payload(None, &id).path, expected);
+        }
+    }
+}

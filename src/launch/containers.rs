@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use super::place::Place;
-use super::{Error, signal};
+use super::{Error, cgroup, signal};
 use crate::model::ContainerId;
 use crate::store::containers::{Process, Record};
 
@@ -54,7 +54,8 @@ pub(crate) fn select(
 }
 
 /// Asks a container to stop, by its own signal; after `timeout` by SIGKILL. Returns when its
-/// supervisor is gone. One that does not run is no error.
+/// supervisor is gone. One that does not run is no error. What `record` does not know yet, of a
+/// container that is just being started, its supervisor does.
 pub(crate) fn stop(record: &Record, timeout: Option<u32>) -> Result<(), Error> {
     let timeout = Duration::from_secs(timeout.unwrap_or(record.stop_timeout).into());
     if let Some(init) = record.pid.filter(Process::is_alive) {
@@ -63,8 +64,9 @@ pub(crate) fn stop(record: &Record, timeout: Option<u32>) -> Result<(), Error> {
         if !wait_for_end(init, timeout)? {
             send(init, libc::SIGKILL)?;
         }
-    } else if record.is_running() {
+    } else if record.supervisor.is_alive() {
         send(record.supervisor, libc::SIGTERM)?;
+        wait_for_end(record.supervisor, timeout)?;
     }
     if !wait_for_end(record.supervisor, CLEARING)? {
         send(record.supervisor, libc::SIGKILL)?;
@@ -75,10 +77,16 @@ pub(crate) fn stop(record: &Record, timeout: Option<u32>) -> Result<(), Error> {
 
 /// Removes all that is left of a container whose supervisor is gone.
 pub(crate) fn clear_away(place: &Place, record: &Record) -> Result<(), Error> {
+    // Its container may have been started since it was looked at.
+    let now = place.records().get(&record.id)?;
+    let record = now.as_ref().unwrap_or(record);
     if let Some(init) = record.pid.filter(Process::is_alive) {
         // Its launcher was killed, and the container outlived it.
         send(init, libc::SIGKILL)?;
         wait_for_end(init, CLEARING)?;
+    }
+    if let Some(path) = &record.cgroup {
+        cgroup::clear_recorded(path, &record.id);
     }
     remove_files(place, &record.id)?;
     if let Some(cidfile) = &record.cidfile {

@@ -52,6 +52,9 @@ pub struct Record {
     /// The container's first process; `None` before it runs.
     #[serde(default)]
     pub pid: Option<Process>,
+    /// The container's cgroup, below the root of cgroup v2.
+    #[serde(default)]
+    pub cgroup: Option<String>,
     pub command: Vec<String>,
     pub created: Timestamp,
     #[serde(default)]
@@ -219,6 +222,7 @@ mod tests {
             unit: None,
             supervisor: Process::current().unwrap(),
             pid: None,
+            cgroup: None,
             command: vec!["sleep".into(), "1".into()],
             created: Timestamp::UNIX_EPOCH,
             started: None,

@@ -58,6 +58,7 @@ fn record(id: char, labels: &[(&str, &str)], image_labels: &[(&str, &str)]) -> R
         unit: Some("lie.service".parse().unwrap()),
         supervisor: Process::current().unwrap(),
         pid: None,
+        cgroup: None,
         command: Vec::new(),
         created: Timestamp::UNIX_EPOCH,
         started: None,

@@ -145,6 +145,7 @@ fn launch(place: &Place, flags: &Run, asked: Asked, parent: &detach::Parent) -> 
         unit,
         supervisor: Process::current().map_err(|error| Error::system("find myself", error))?,
         pid: None,
+        cgroup: None,
         command: command(&asked, flags, &config)?,
         created: Timestamp::now(),
         started: None,
@@ -156,6 +157,8 @@ fn launch(place: &Place, flags: &Run, asked: Asked, parent: &detach::Parent) -> 
         cidfile: flags.cidfile.clone(),
         id,
     };
+    let payload = cgroup.payload(flags.cgroups, &record.id);
+    record.cgroup = Some(payload.path.clone());
     choose::take_name(place, &record, flags.replace)?;
     let mut traces =
         Traces { place, id: record.id.clone(), cidfile: None, payload: None, keep: false };
@@ -163,7 +166,8 @@ fn launch(place: &Place, flags: &Run, asked: Asked, parent: &detach::Parent) -> 
         files::write_cidfile(path, &record.id)?;
         traces.cidfile = Some(path.clone());
     }
-    let payload = traces.payload.insert(cgroup.prepare(flags.cgroups, &record.id)?).clone();
+    payload.make()?;
+    traces.payload = Some(payload.clone());
     let prepared =
         Prepared { flags, asked: &asked, image: &image, config: &config, payload: &payload };
     let status = start_and_wait(place, prepared, &mut record, stop, &notifier, parent)?;
