@@ -29,10 +29,11 @@ impl<R: Remote> Native<R> {
         Self { store, records, remote, scope }
     }
 
-    /// The records of containers that run now, and what cannot be read.
+    /// The records of containers that run now in the care of a unit's process, and what cannot be
+    /// read.
     fn running_records(&self) -> Result<(Vec<Record>, Vec<Failure>), Failure> {
         let found = self.records.all()?;
-        let running = found.records.into_iter().filter(Record::is_running).collect();
+        let running = found.records.into_iter().filter(Record::is_supervised).collect();
         Ok((running, found.problems.into_iter().map(Failure::from).collect()))
     }
 }
@@ -148,7 +149,7 @@ fn authfile(record: &Record) -> Option<PathBuf> {
 fn unit_of(record: &Record, scope: Scope) -> Result<Option<UnitName>, Failure> {
     let path = format!("/proc/{}/cgroup", record.supervisor.pid);
     let text = match std::fs::read_to_string(&path) {
-        Err(cause) if !record.is_running() => {
+        Err(cause) if !record.is_supervised() => {
             tracing::debug!(container = %record.name, %cause, "ended while it was looked at, ignoring");
             return Ok(None);
         }
@@ -158,7 +159,7 @@ fn unit_of(record: &Record, scope: Scope) -> Result<Option<UnitName>, Failure> {
         })?,
     };
     // The number may have gone to another process between the two looks.
-    if !record.is_running() {
+    if !record.is_supervised() {
         return Ok(None);
     }
     Ok(cgroup::path_in(&text).and_then(|path| cgroup::service(path, scope)))

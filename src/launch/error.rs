@@ -71,6 +71,8 @@ pub(crate) enum Error {
     File { what: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot {what}")]
     System { what: &'static str, source: io::Error },
+    #[error("ended by signal {signal} before the container ran")]
+    Interrupted { signal: i32 },
     #[error("the system call filter cannot be compiled")]
     Seccomp(#[from] seccompiler::BackendError),
     #[error("the container cannot be described: {0}")]
@@ -93,6 +95,7 @@ impl Error {
         match self {
             Self::CommandNotFound { .. } => 127,
             Self::CommandNotExecutable { .. } => 126,
+            Self::Interrupted { signal } => u8::try_from(signal + 128).unwrap_or(u8::MAX),
             _ => 125,
         }
     }

@@ -48,6 +48,9 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Err(error) => {
             let chain = crate::model::failure::chain(&error);
             eprintln!("Error: {chain}");
+            if let Error::Interrupted { signal } = error {
+                supervise::end_by(signal);
+            }
             ExitCode::from(error.status())
         }
     }

@@ -123,8 +123,13 @@ fn state_and_start(stat: &[u8]) -> Option<(char, u64)> {
 }
 
 impl Record {
-    /// Whether somebody still runs this container: a record whose supervisor is gone is stale.
+    /// Whether this container runs or is being started. It may outlive its supervisor.
     pub fn is_running(&self) -> bool {
+        self.is_supervised() || self.pid.is_some_and(|init| init.is_alive())
+    }
+
+    /// Whether its supervisor, by which it belongs to a unit, still waits for it.
+    pub fn is_supervised(&self) -> bool {
         self.supervisor.is_alive()
     }
 }
@@ -255,10 +260,13 @@ mod tests {
     }
 
     #[test]
-    fn a_record_outlives_its_supervisor_only_as_stale() {
+    fn a_container_runs_as_long_as_its_supervisor_or_its_own_process() {
         let mut record = record('a');
-        assert!(record.is_running());
+        assert!(record.is_running() && record.is_supervised());
+        record.pid = Some(record.supervisor);
         record.supervisor.start_time += 1;
+        assert!(record.is_running() && !record.is_supervised());
+        record.pid = Some(record.supervisor);
         assert!(!record.is_running());
     }
 

@@ -48,10 +48,10 @@ pub(crate) fn list(place: &Place, flags: &Ps) -> Result<u8, Error> {
 
 /// Podman's words for what a container does.
 pub(crate) fn state(record: &Record) -> &'static str {
-    match (record.is_running(), record.pid.is_some_and(|process| process.is_alive())) {
-        (true, true) => "running",
+    match (record.is_supervised(), record.pid.is_some_and(|process| process.is_alive())) {
+        (_, true) => "running",
         (true, false) => "created",
-        (false, _) => "exited",
+        (false, false) => "exited",
     }
 }
 

@@ -17,7 +17,7 @@ use crate::launch::output::Output;
 use crate::launch::place::Place;
 use crate::launch::rootfs::Rootfs;
 use crate::launch::spec::{Program, Wanted, spec};
-use crate::launch::supervise::{Signals, Stop, Supervisor};
+use crate::launch::supervise::{Init, Signals, Stop, Supervisor};
 use crate::launch::volume::{Volume, parse_bind, parse_tmpfs};
 use crate::launch::{
     Error, choose, containers, detach, files, host_environment, name, runtime, signal, user,
@@ -159,6 +159,7 @@ fn launch(place: &Place, flags: &Run, asked: Asked, parent: &detach::Parent) -> 
     };
     let payload = cgroup.payload(flags.cgroups, &record.id);
     record.cgroup = Some(payload.path.clone());
+    let mut signals = Signals::take()?;
     choose::take_name(place, &record, flags.replace)?;
     let mut traces =
         Traces { place, id: record.id.clone(), cidfile: None, payload: None, keep: false };
@@ -166,11 +167,12 @@ fn launch(place: &Place, flags: &Run, asked: Asked, parent: &detach::Parent) -> 
         files::write_cidfile(path, &record.id)?;
         traces.cidfile = Some(path.clone());
     }
+    signals.check()?;
     payload.make()?;
     traces.payload = Some(payload.clone());
     let prepared =
         Prepared { flags, asked: &asked, image: &image, config: &config, payload: &payload };
-    let status = start_and_wait(place, prepared, &mut record, stop, &notifier, parent)?;
+    let status = start_and_wait(place, prepared, &mut record, stop, signals, &notifier, parent)?;
     traces.keep = !flags.rm;
     Ok(status)
 }
@@ -221,6 +223,7 @@ fn start_and_wait(
     prepared: Prepared<'_>,
     record: &mut Record,
     stop: Stop,
+    mut signals: Signals,
     notifier: &Notifier,
     parent: &detach::Parent,
 ) -> Result<u8, Error> {
@@ -235,11 +238,12 @@ fn start_and_wait(
         None
     };
     let capabilities = describe(place, &prepared, record, &rootfs, inside)?;
-    let signals = Signals::take()?;
+    signals.check()?;
     let (output, streams) = Output::open(flags.log_driver, flags.detach, record)?;
     let init = runtime::start(&record.id, &place.runtime(), &bundle, &capabilities, streams)?;
+    let init = Init::new(init);
     prepared.payload.settle()?;
-    record.pid = Process::of(init).ok();
+    record.pid = Process::of(init.pid()).ok();
     record.started = Some(Timestamp::now());
     place.records().write(record)?;
     announce(flags, notifier, inside);
