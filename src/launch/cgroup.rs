@@ -209,7 +209,10 @@ mod tests {
         let id: ContainerId = "0123456789abcdef".repeat(4).parse().unwrap();
         for (path, expected) in [
             ("/s.slice/a.service/sub", "/s.slice/a.service/payload-0123456789ab"),
-            ("/u.slice/user@1.service/b.scope", "/u.slice/user@1.service/b.scope/payload-0123456789ab"),
+            (
+                "/u.slice/user@1.service/b.scope",
+                "/u.slice/user@1.service/b.scope/payload-0123456789ab",
+            ),
             ("/", "/payload-0123456789ab"),
         ] {
             let location = Location { path: path.to_owned() };

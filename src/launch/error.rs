@@ -47,6 +47,8 @@ pub(crate) enum Error {
     NotRunning(String),
     #[error("container \"{0}\" is running: stop it, or use --force")]
     Running(String),
+    #[error("container \"{0}\" still runs after SIGKILL: something holds it in the kernel")]
+    StillRunning(String),
     #[error("no image {0} in local storage, and --pull=never")]
     NoImage(String),
     #[error("image {image} could not be pulled")]

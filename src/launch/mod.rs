@@ -28,8 +28,10 @@ mod seccomp;
 mod signal;
 mod spec;
 mod supervise;
+mod traces;
 mod user;
 mod volume;
+mod writable;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
+use std::time::Duration;
 
 /// Where the container finds its notification socket.
 pub(crate) const SOCKET_IN_CONTAINER: &str = "/run/notify/notify.sock";
@@ -52,6 +53,11 @@ impl Notifier {
             Some((UnixDatagram::unbound().ok()?, address))
         };
         Self(open())
+    }
+
+    /// Asks that the start, or the stop, may take so much longer from now on.
+    pub(crate) fn extend(&self, by: Duration) {
+        self.send(&format!("EXTEND_TIMEOUT_USEC={}", by.as_micros()));
     }
 
     pub(crate) fn is_there(&self) -> bool {

@@ -87,6 +87,10 @@ pub struct Found {
     /// In the order of their creation.
     pub records: Vec<Record>,
     pub problems: Vec<Error>,
+    /// The containers whose records cannot be read.
+    pub unreadable: Vec<ContainerId>,
+    /// The containers that have a directory, but no record in it.
+    pub empty: Vec<ContainerId>,
 }
 
 impl Process {
@@ -182,8 +186,12 @@ impl Records {
             let name = entry.map_err(unreadable)?.file_name();
             let Some(id) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
             match self.get(&id) {
-                Ok(record) => found.records.extend(record),
-                Err(problem) => found.problems.push(problem),
+                Ok(Some(record)) => found.records.push(record),
+                Ok(None) => found.empty.push(id),
+                Err(problem) => {
+                    found.problems.push(problem);
+                    found.unreadable.push(id);
+                }
             }
         }
         found.records.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::launch::args::{Format, Ps};
 use crate::launch::place::Place;
-use crate::launch::{Error, print_json};
+use crate::launch::{Error, print_json, traces};
 use crate::model::failure::chain;
 use crate::store::containers::Record;
 use crate::terminal::Terminal;
@@ -28,6 +28,7 @@ struct Listed<'a> {
 }
 
 pub(crate) fn list(place: &Place, flags: &Ps) -> Result<u8, Error> {
+    traces::reconcile(place);
     let mut found = place.records().all()?;
     for problem in &found.problems {
         eprintln!("Warning: {}, ignoring", chain(problem));

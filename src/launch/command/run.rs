@@ -1,7 +1,6 @@
 //! `updater-launch run`: from a command line to a container's exit status.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,9 +17,11 @@ use crate::launch::place::Place;
 use crate::launch::rootfs::Rootfs;
 use crate::launch::spec::{Program, Wanted, spec};
 use crate::launch::supervise::{Init, Signals, Stop, Supervisor};
+use crate::launch::traces::Traces;
 use crate::launch::volume::{Volume, parse_bind, parse_tmpfs};
 use crate::launch::{
-    Error, choose, containers, detach, files, host_environment, name, runtime, signal, user,
+    Error, choose, containers, detach, files, host_environment, name, runtime, signal, traces,
+    user, writable,
 };
 use crate::model::{ContainerId, Reference};
 use crate::store::Image;
@@ -160,11 +161,12 @@ fn launch(place: &Place, flags: &Run, asked: Asked, parent: &detach::Parent) -> 
     let payload = cgroup.payload(flags.cgroups, &record.id);
     record.cgroup = Some(payload.path.clone());
     let mut signals = Signals::take()?;
-    choose::take_name(place, &record, flags.replace)?;
-    let mut traces =
-        Traces { place, id: record.id.clone(), cidfile: None, payload: None, keep: false };
+    traces::reconcile(place);
+    containers::take_name(place, &record, flags.replace, &notifier, &mut signals)?;
+    let mut traces = Traces::new(place, record.id.clone());
+    traces.writable = Some(writable::claim(place, &record.id)?);
     if let Some(path) = &flags.cidfile {
-        files::write_cidfile(path, &record.id)?;
+        containers::write_cidfile(path, &record.id)?;
         traces.cidfile = Some(path.clone());
     }
     signals.check()?;
@@ -181,33 +183,6 @@ fn log_driver(flags: &Run) -> String {
     flags
         .log_driver
         .map_or_else(|| "default".to_owned(), |driver| format!("{driver:?}").to_lowercase())
-}
-
-/// What a container leaves on the host. Cleared away when dropped, however the launch ends; a
-/// container that ran and was not to be removed keeps its files.
-struct Traces<'a> {
-    place: &'a Place,
-    id: ContainerId,
-    cidfile: Option<PathBuf>,
-    payload: Option<Payload>,
-    keep: bool,
-}
-
-impl Drop for Traces<'_> {
-    fn drop(&mut self) {
-        if let Some(payload) = &self.payload {
-            payload.remove();
-        }
-        if self.keep {
-            return;
-        }
-        if let Some(cidfile) = &self.cidfile {
-            containers::remove_cidfile(cidfile, &self.id);
-        }
-        if let Err(error) = containers::remove_files(self.place, &self.id) {
-            eprintln!("Warning: {}, ignoring", crate::model::failure::chain(&error));
-        }
-    }
 }
 
 struct Prepared<'a> {
