@@ -45,6 +45,8 @@ pub(crate) enum Error {
     Ambiguous(String),
     #[error("container \"{0}\" is not running")]
     NotRunning(String),
+    #[error("{}", no_logs(.name, .driver))]
+    NoLogs { name: String, driver: String },
     #[error("container \"{0}\" is running: stop it, or use --force")]
     Running(String),
     #[error("container \"{0}\" still runs after SIGKILL: something holds it in the kernel")]
@@ -81,6 +83,18 @@ pub(crate) enum Error {
     Spec(String),
     #[error("the container could not be {stage}")]
     Runtime { stage: &'static str, source: libcontainer::error::LibcontainerError },
+}
+
+fn no_logs(name: &str, driver: &str) -> String {
+    let went = match driver {
+        "none" => "was thrown away",
+        "passthrough" => "went to its launcher's own streams as they are",
+        _ => "went to its launcher's own output",
+    };
+    format!(
+        "the output of container \"{name}\" is not in the journal: it {went}; \
+         run it with --log-driver=journald"
+    )
 }
 
 impl Error {

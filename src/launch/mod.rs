@@ -26,6 +26,7 @@ mod rootfs;
 mod runtime;
 mod seccomp;
 mod signal;
+mod sink;
 mod spec;
 mod supervise;
 mod traces;

@@ -12,7 +12,7 @@ use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
 
 use super::Error;
 use super::notify::{Notifier, Proxy};
-use super::output::Output;
+use super::output::{Output, Turn};
 
 /// All signals but those that tell of a fault in this program itself.
 fn taken() -> SigSet {
@@ -158,71 +158,118 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) proxy: Option<Proxy>,
 }
 
+/// The container was asked to stop.
+#[derive(Debug, Clone, Copy)]
+struct Stopping {
+    kill_at: Instant,
+    killed: bool,
+}
+
+/// What there is to do.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Signal,
+    Output(Turn),
+    Notification,
+}
+
 impl Supervisor<'_> {
     /// Waits for the container's end; its exit status, 128 + N for signal N.
     pub(crate) fn wait(mut self) -> Result<u8, Error> {
-        let mut kill_at = None;
+        let mut stopping = None;
         loop {
             while let Some(signal) = self.signals.next() {
-                self.handle(signal, &mut kill_at);
+                self.handle(signal, &mut stopping);
             }
             // What ended before the signals were looked at is found here.
             if let Some(status) = self.init.reap()? {
-                self.output.drain();
+                self.finish(stopping.is_some());
                 return Ok(status);
             }
-            let ready = self.poll(kill_at)?;
-            if kill_at.is_some_and(|at| at <= Instant::now()) {
-                self.init.send(libc::SIGKILL);
-                kill_at = None;
+            let kill_at = stopping.filter(|stop| !stop.killed).map(|stop| stop.kill_at);
+            for event in poll_until(self.sources(), kill_at)? {
+                match event {
+                    Event::Signal => {}
+                    Event::Output(turn) => self.output.take(turn),
+                    Event::Notification => self.forward(),
+                }
             }
-            ready.streams.into_iter().for_each(|index| self.output.pump(index));
-            if ready.proxy
-                && let Some(proxy) = &self.proxy
+            if let Some(stop) = &mut stopping
+                && !stop.killed
+                && stop.kill_at <= Instant::now()
             {
-                proxy.forward(self.notifier);
+                self.init.send(libc::SIGKILL);
+                stop.killed = true;
             }
         }
     }
 
-    fn handle(&self, signal: i32, kill_at: &mut Option<Instant>) {
+    fn handle(&self, signal: i32, stopping: &mut Option<Stopping>) {
         match signal {
             libc::SIGCHLD | libc::SIGURG => {}
             libc::SIGTERM => {
                 self.notifier.send("STOPPING=1");
                 self.init.send(self.stop.signal);
                 // A second TERM does not put the end off.
-                kill_at.get_or_insert_with(|| Instant::now() + self.stop.timeout);
+                let kill_at = Instant::now() + self.stop.timeout;
+                stopping.get_or_insert(Stopping { kill_at, killed: false });
             }
             other => self.init.send(other),
         }
     }
 
-    fn poll(&self, kill_at: Option<Instant>) -> Result<Ready, Error> {
-        let streams: Vec<_> = self.output.waiting().collect();
-        let mut polled = vec![PollFd::from_borrowed_fd(self.signals.fd.as_fd(), PollFlags::IN)];
-        polled.extend(streams.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
+    fn forward(&mut self) {
+        if let Some(proxy) = &mut self.proxy {
+            proxy.forward(self.notifier);
+        }
+    }
+
+    fn sources(&self) -> Vec<(Event, PollFd<'_>)> {
+        let signals = PollFd::from_borrowed_fd(self.signals.fd.as_fd(), PollFlags::IN);
+        let mut sources = vec![(Event::Signal, signals)];
+        for (turn, fd, flags) in self.output.waiting() {
+            sources.push((Event::Output(turn), PollFd::from_borrowed_fd(fd, flags)));
+        }
         if let Some(proxy) = &self.proxy {
-            polled.push(PollFd::from_borrowed_fd(proxy.as_fd(), PollFlags::IN));
+            let (fd, flags) = proxy.waiting(self.notifier);
+            sources.push((Event::Notification, PollFd::from_borrowed_fd(fd, flags)));
         }
-        let left = kill_at.map(|at| at.saturating_duration_since(Instant::now()));
-        let left = left.and_then(|left| rustix::time::Timespec::try_from(left).ok());
-        match poll(&mut polled, left.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(Error::system("wait for the container", error)),
+        sources
+    }
+
+    /// What the container said last is still passed on. A reader of our own output may take its
+    /// time, until we are told to end; the journal, or a stop, has some.
+    fn finish(&mut self, stopping: bool) {
+        self.forward();
+        let patience = if stopping { Some(PATIENCE_OF_STOP) } else { self.output.patience() };
+        let until = patience.map(|patience| Instant::now() + patience);
+        while !self.output.drain() && until.is_none_or(|until| Instant::now() < until) {
+            self.proxy = None;
+            if self.signals.check().is_err() || poll_until(self.sources(), until).is_err() {
+                break;
+            }
         }
-        let is_ready = |index: usize| polled.get(index).is_some_and(|fd| !fd.revents().is_empty());
-        let ready = streams.iter().enumerate().filter(|(at, _)| is_ready(at + 1));
-        Ok(Ready {
-            streams: ready.map(|(_, (index, _))| *index).collect(),
-            proxy: self.proxy.is_some() && is_ready(streams.len() + 1),
-        })
+        self.output.close();
     }
 }
 
-struct Ready {
-    streams: Vec<usize>,
-    proxy: bool,
+/// How long a destination may take for the rest of the output, once the container has to end.
+const PATIENCE_OF_STOP: Duration = Duration::from_secs(2);
+
+/// Waits for one of `sources`, at most until then; those that are ready.
+fn poll_until(
+    sources: Vec<(Event, PollFd<'_>)>,
+    until: Option<Instant>,
+) -> Result<Vec<Event>, Error> {
+    let (events, mut polled): (Vec<Event>, Vec<PollFd<'_>>) = sources.into_iter().unzip();
+    let left = until.map(|at| at.saturating_duration_since(Instant::now()));
+    let left = left.and_then(|left| rustix::time::Timespec::try_from(left).ok());
+    match poll(&mut polled, left.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => return Err(Error::system("wait for the container", error)),
+    }
+    let both = events.into_iter().zip(polled);
+    Ok(both.filter(|(_, fd)| !fd.revents().is_empty()).map(|(event, _)| event).collect())
 }
 
 /// Waits for one child; its exit status, 128 + N for signal N.

@@ -66,7 +66,7 @@ pub struct Record {
     pub stop_signal: String,
     /// Seconds between the stop signal and SIGKILL.
     pub stop_timeout: u32,
-    /// `journald`, `none`, `passthrough`, ….
+    /// Where its output goes: `journald`, `none`, `passthrough`, or `own`, its launcher's output.
     pub log_driver: String,
     /// Whether everything of it goes when it ends (`--rm`).
     #[serde(default)]

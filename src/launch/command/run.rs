@@ -12,7 +12,7 @@ use crate::launch::capability::Capabilities;
 use crate::launch::cgroup::{self, Payload};
 use crate::launch::environment::{DEFAULT_PATH, Environment};
 use crate::launch::notify::{DIRECTORY_IN_CONTAINER, Notifier, Proxy, SOCKET_IN_CONTAINER};
-use crate::launch::output::Output;
+use crate::launch::output::{self, Output};
 use crate::launch::place::Place;
 use crate::launch::rootfs::Rootfs;
 use crate::launch::spec::{Program, Wanted, spec};
@@ -153,7 +153,7 @@ fn launch(place: &Place, flags: &Run, asked: Asked, parent: &detach::Parent) -> 
         rootfs: place.records().directory(&id).join("rootfs"),
         stop_signal,
         stop_timeout: flags.stop_timeout,
-        log_driver: log_driver(flags),
+        log_driver: output::name(output::effective(flags.log_driver, flags.detach)).to_owned(),
         remove: flags.rm,
         cidfile: flags.cidfile.clone(),
         id,
@@ -177,12 +177,6 @@ fn launch(place: &Place, flags: &Run, asked: Asked, parent: &detach::Parent) -> 
     let status = start_and_wait(place, prepared, &mut record, stop, signals, &notifier, parent)?;
     traces.keep = !flags.rm;
     Ok(status)
-}
-
-fn log_driver(flags: &Run) -> String {
-    flags
-        .log_driver
-        .map_or_else(|| "default".to_owned(), |driver| format!("{driver:?}").to_lowercase())
 }
 
 struct Prepared<'a> {
@@ -214,7 +208,8 @@ fn start_and_wait(
     };
     let capabilities = describe(place, &prepared, record, &rootfs, inside)?;
     signals.check()?;
-    let (output, streams) = Output::open(flags.log_driver, flags.detach, record)?;
+    let (output, streams) =
+        Output::open(output::effective(flags.log_driver, flags.detach), record)?;
     let init = runtime::start(&record.id, &place.runtime(), &bundle, &capabilities, streams)?;
     let init = Init::new(init);
     prepared.payload.settle()?;
