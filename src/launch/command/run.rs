@@ -9,7 +9,8 @@ use oci_spec::image::Config as ImageConfig;
 use super::exec::Own;
 use crate::launch::args::{Network, Run, SdNotify};
 use crate::launch::capability::Capabilities;
-use crate::launch::cgroup::{self, Payload};
+use crate::launch::cgroup::{Location, Payload};
+use crate::launch::detach::{self, Handover};
 use crate::launch::environment::{DEFAULT_PATH, Environment};
 use crate::launch::notify::{DIRECTORY_IN_CONTAINER, Notifier, Proxy, SOCKET_IN_CONTAINER};
 use crate::launch::output::{self, Output};
@@ -20,7 +21,7 @@ use crate::launch::supervise::{Init, Signals, Stop, Supervisor};
 use crate::launch::traces::Traces;
 use crate::launch::volume::{Volume, parse_bind, parse_tmpfs};
 use crate::launch::{
-    Error, choose, containers, detach, files, host_environment, name, runtime, signal, traces,
+    Error, choose, containers, files, host_environment, name, runtime, signal, traces,
     user, writable,
 };
 use crate::model::{ContainerId, Reference};
@@ -30,15 +31,23 @@ use crate::store::containers::{Process, Record};
 pub(crate) fn run(place: &Place, flags: &Run) -> Result<u8, Error> {
     // All that can be wrong with the command line, before anything is touched.
     let asked = Asked::read(flags)?;
-    let parent = if flags.detach { detach::detach()? } else { detach::Parent::none() };
-    if let Some(status) = parent.is_finished() {
+    let notifier = Notifier::from_environment();
+    let location = Location::find()?;
+    let image = choose::image(place, flags, &asked.reference, location.unit().as_ref(), &notifier)?;
+    // The image is there: whoever interrupts a pull has interrupted all.
+    let handover = if flags.detach { detach::detach()? } else { Handover::none() };
+    if let Some(status) = handover.exit_status() {
         return Ok(status);
     }
-    let result = launch(place, flags, asked, &parent);
-    if let Err(error) = &result {
-        parent.failed(error);
-    }
-    result
+    let chosen = Chosen { asked, image, location };
+    handover.outcome(launch(place, flags, chosen, &notifier, &handover))
+}
+
+/// What is known before the supervisor is on its own.
+struct Chosen {
+    asked: Asked,
+    image: Image,
+    location: Location,
 }
 
 /// What the command line asks for, checked.
@@ -122,11 +131,14 @@ fn command(asked: &Asked, flags: &Run, image: &ImageConfig) -> Result<Vec<String
     if words.is_empty() { Err(Error::NoCommand) } else { Ok(words) }
 }
 
-fn launch(place: &Place, flags: &Run, asked: Asked, parent: &detach::Parent) -> Result<u8, Error> {
-    let notifier = Notifier::from_environment();
-    let cgroup = cgroup::Location::find()?;
-    let unit = cgroup.unit();
-    let image = choose::image(place, flags, &asked.reference, unit.as_ref(), &notifier)?;
+fn launch(
+    place: &Place,
+    flags: &Run,
+    chosen: Chosen,
+    notifier: &Notifier,
+    handover: &Handover,
+) -> Result<u8, Error> {
+    let Chosen { asked, image, location } = chosen;
     let config = image.config.config().clone().unwrap_or_default();
     let stop_signal = flags.stop_signal.clone().or(config.stop_signal().clone());
     let stop_signal = stop_signal.unwrap_or_else(|| "SIGTERM".to_owned());
@@ -143,7 +155,7 @@ fn launch(place: &Place, flags: &Run, asked: Asked, parent: &detach::Parent) -> 
         image: image.identity.clone(),
         labels: asked.labels.clone(),
         image_labels: config.labels().clone().unwrap_or_default().into_iter().collect(),
-        unit,
+        unit: location.unit(),
         supervisor: Process::current().map_err(|error| Error::system("find myself", error))?,
         pid: None,
         cgroup: None,
@@ -158,11 +170,11 @@ fn launch(place: &Place, flags: &Run, asked: Asked, parent: &detach::Parent) -> 
         cidfile: flags.cidfile.clone(),
         id,
     };
-    let payload = cgroup.payload(flags.cgroups, &record.id);
+    let payload = location.payload(flags.cgroups, &record.id);
     record.cgroup = Some(payload.path.clone());
     let mut signals = Signals::take()?;
     traces::reconcile(place);
-    containers::take_name(place, &record, flags.replace, &notifier, &mut signals)?;
+    containers::take_name(place, &record, flags.replace, notifier, &mut signals)?;
     let mut traces = Traces::new(place, record.id.clone());
     traces.writable = Some(writable::claim(place, &record.id)?);
     if let Some(path) = &flags.cidfile {
@@ -174,7 +186,7 @@ fn launch(place: &Place, flags: &Run, asked: Asked, parent: &detach::Parent) -> 
     traces.payload = Some(payload.clone());
     let prepared =
         Prepared { flags, asked: &asked, image: &image, config: &config, payload: &payload };
-    let status = start_and_wait(place, prepared, &mut record, stop, signals, &notifier, parent)?;
+    let status = start_and_wait(place, prepared, &mut record, stop, signals, notifier, handover)?;
     traces.keep = !flags.rm;
     Ok(status)
 }
@@ -194,7 +206,7 @@ fn start_and_wait(
     stop: Stop,
     mut signals: Signals,
     notifier: &Notifier,
-    parent: &detach::Parent,
+    handover: &Handover,
 ) -> Result<u8, Error> {
     let flags = prepared.flags;
     let bundle = place.records().directory(&record.id);
@@ -217,7 +229,7 @@ fn start_and_wait(
     record.started = Some(Timestamp::now());
     place.records().write(record)?;
     announce(flags, notifier, inside);
-    parent.started(&record.id)?;
+    handover.started(&record.id)?;
     let supervisor = Supervisor { init, stop, signals, output, notifier, proxy };
     supervisor.wait()
 }
