@@ -127,10 +127,11 @@ impl Payload {
         }
     }
 
-    /// After the start: without a cgroup of its own (`disabled`), the container moves to ours.
-    pub(crate) fn settle(&self) -> Result<(), Error> {
+    /// After the start: without a cgroup of its own (`disabled`), the container moves to ours,
+    /// whose path it is then.
+    pub(crate) fn settle(&self) -> Result<Option<&str>, Error> {
         if self.mode != Some(Mode::Disabled) {
-            return Ok(());
+            return Ok(None);
         }
         let (from, to) = (directory(&self.path), directory(&self.launcher.path));
         let failed = |what, path: &Path, source| Error::Io { what, path: path.to_owned(), source };
@@ -150,7 +151,7 @@ impl Payload {
                 break;
             }
         }
-        Ok(())
+        Ok(Some(&self.launcher.path))
     }
 
     /// Ends what is left in the cgroup and removes it.

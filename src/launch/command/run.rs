@@ -1,10 +1,12 @@
 //! `updater-launch run`: from a command line to a container's exit status.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use oci_spec::image::Config as ImageConfig;
+use oci_spec::runtime::Spec;
 
 use super::exec::Own;
 use crate::launch::args::{Network, Run, SdNotify};
@@ -91,7 +93,7 @@ fn labels(words: &[String]) -> Result<BTreeMap<String, String>, Error> {
 }
 
 fn volumes(flags: &Run) -> Result<Vec<Volume>, Error> {
-    let selinux = std::path::Path::new("/sys/fs/selinux/enforce").exists();
+    let selinux = Path::new("/sys/fs/selinux/enforce").exists();
     let mut volumes = Vec::new();
     for text in &flags.volume {
         let mut volume = parse_bind(text, selinux)?;
@@ -224,7 +226,10 @@ fn start_and_wait(
         Output::open(output::effective(flags.log_driver, flags.detach), record)?;
     let init = runtime::start(&record.id, &place.runtime(), &bundle, &capabilities, streams)?;
     let init = Init::new(init);
-    prepared.payload.settle()?;
+    if let Some(shared) = prepared.payload.settle()? {
+        share_cgroup(&bundle.join("config.json"), shared)?;
+        record.cgroup = None;
+    }
     record.pid = Process::of(init.pid()).ok();
     record.started = Some(Timestamp::now());
     place.records().write(record)?;
@@ -232,6 +237,17 @@ fn start_and_wait(
     handover.started(&record.id)?;
     let supervisor = Supervisor { init, stop, signals, output, notifier, proxy };
     supervisor.wait()
+}
+
+/// What `exec` starts later belongs beside the container. In a cgroup that is gone, the runtime
+/// would make it again, and enable every controller from the root down to it.
+fn share_cgroup(config: &Path, cgroup: &str) -> Result<(), Error> {
+    let failed = |error: oci_spec::OciSpecError| Error::Spec(error.to_string());
+    let mut spec = Spec::load(config).map_err(failed)?;
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_cgroups_path(Some(cgroup.into()));
+    }
+    spec.save(config).map_err(failed)
 }
 
 fn notify_inside(flags: &Run, notifier: &Notifier) -> bool {
