@@ -1,15 +1,9 @@
-//! For whom: the host, or one user; and where things lie for either.
+//! Where things lie, for the host and for a user.
 
 use std::path::PathBuf;
 
 use super::Error;
-
-/// The host's instance works with the system's manager, a user's with that user's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    System,
-    User,
-}
+pub use crate::model::Scope;
 
 /// Where things are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]

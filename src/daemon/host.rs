@@ -147,7 +147,7 @@ pub fn open(
     let flight = Flight::default();
     let bus = Bus { scope, connection, restart_timeout: settings.restart_timeout };
     let host = Host {
-        engine: Native::new(store, records, client.clone()),
+        engine: Native::new(store, records, client.clone(), scope),
         registry: client,
         manager: Braked::new(bus, flight.clone()),
         ledger: Ledger::new(&settings.paths.state.join("ledger")),

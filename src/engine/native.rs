@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::model::{
     Container, Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Policy,
-    Reference, UnitName, label,
+    Reference, Scope, UnitName, cgroup, label,
 };
 use crate::store::containers::{Record, Records};
 use crate::store::pull::{Remote, Want, pull};
@@ -20,17 +20,20 @@ pub struct Native<R> {
     store: Store,
     records: Records,
     remote: R,
+    /// Whose units the containers are in.
+    scope: Scope,
 }
 
 impl<R: Remote> Native<R> {
-    pub fn new(store: Store, records: Records, remote: R) -> Self {
-        Self { store, records, remote }
+    pub fn new(store: Store, records: Records, remote: R, scope: Scope) -> Self {
+        Self { store, records, remote, scope }
     }
 
-    /// The records of containers that run now, and what cannot be read.
+    /// The records of containers that run now in the care of a unit's process, and what cannot be
+    /// read.
     fn running_records(&self) -> Result<(Vec<Record>, Vec<Failure>), Failure> {
         let found = self.records.all()?;
-        let running = found.records.into_iter().filter(Record::is_running).collect();
+        let running = found.records.into_iter().filter(Record::is_supervised).collect();
         Ok((running, found.problems.into_iter().map(Failure::from).collect()))
     }
 }
@@ -40,7 +43,7 @@ impl<R: Remote> Engine for Native<R> {
         let (records, mut problems) = self.running_records()?;
         let mut containers = Vec::new();
         for record in records {
-            match container(&record, unit_of) {
+            match container(&record, |record| unit_of(record, self.scope)) {
                 Ok(container) => containers.extend(container),
                 Err(problem) => problems.push(problem),
             }
@@ -84,7 +87,7 @@ impl<R: Remote> Engine for Native<R> {
     ) -> Result<Option<ImageIdentity>, Failure> {
         let (records, _) = self.running_records()?;
         for record in records.into_iter().filter(|record| record.reference == *reference) {
-            if unit_of(&record)?.as_ref() == Some(unit) {
+            if unit_of(&record, self.scope)?.as_ref() == Some(unit) {
                 return Ok(Some(record.image));
             }
         }
@@ -153,10 +156,10 @@ fn authfile(record: &Record) -> Option<PathBuf> {
 
 /// The unit whose cgroup really holds the launcher, whatever the record says. A launcher that has
 /// ended meanwhile is in none.
-fn unit_of(record: &Record) -> Result<Option<UnitName>, Failure> {
+fn unit_of(record: &Record, scope: Scope) -> Result<Option<UnitName>, Failure> {
     let path = format!("/proc/{}/cgroup", record.supervisor.pid);
     let text = match std::fs::read_to_string(&path) {
-        Err(cause) if !record.is_running() => {
+        Err(cause) if !record.is_supervised() => {
             tracing::debug!(container = %record.name, %cause, "ended while it was looked at, ignoring");
             return Ok(None);
         }
@@ -166,29 +169,10 @@ fn unit_of(record: &Record) -> Result<Option<UnitName>, Failure> {
         })?,
     };
     // The number may have gone to another process between the two looks.
-    if !record.is_running() {
+    if !record.is_supervised() {
         return Ok(None);
     }
-    let system = rustix::process::geteuid().is_root();
-    Ok(unit_from_cgroup(&text, system))
-}
-
-/// The innermost service of the cgroup path in the text of `/proc/PID/cgroup` (cgroups(7)): of the
-/// system manager, or of a user's, which is below `user@UID.service`. A process in a scope, such
-/// as a login session, belongs to no service.
-fn unit_from_cgroup(text: &str, system: bool) -> Option<UnitName> {
-    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let mut parts = path.split('/').collect::<Vec<_>>();
-    let manager =
-        parts.iter().rposition(|part| part.starts_with("user@") && part.ends_with(".service"));
-    match manager {
-        // What runs below a user's manager is that user's.
-        Some(_) if system => return None,
-        Some(at) => drop(parts.drain(..=at)),
-        None => {}
-    }
-    let innermost = |part: &&&str| part.ends_with(".service") || part.ends_with(".scope");
-    parts.iter().rev().find(innermost)?.parse().ok()
+    Ok(cgroup::path_in(&text).and_then(|path| cgroup::service(path, scope)))
 }
 
 #[cfg(test)]

@@ -6,10 +6,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::model::{ContainerId, UnitName};
+use crate::model::cgroup::{path_in, service, unit_directory};
+use crate::model::{ContainerId, Scope, UnitName};
 
 /// Where cgroup v2 is mounted.
 const ROOT: &str = "/sys/fs/cgroup";
+/// How long a killed cgroup may take to become empty.
+const EMPTYING: Duration = Duration::from_secs(5);
 
 /// How the container relates to the launcher's cgroup (podman-run(1), `--cgroups`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -40,38 +43,13 @@ pub(crate) enum Error {
     },
 }
 
-/// The cgroup v2 path in the text of `/proc/PID/cgroup` (cgroups(7)).
-pub(crate) fn path_of(text: &str) -> Option<&str> {
-    text.lines().find_map(|line| line.strip_prefix("0::")).filter(|path| path.starts_with('/'))
-}
-
-/// The innermost service unit of a cgroup path. systemd escapes a unit's leading `_` and `.`,
-/// and names that look like the kernel's own files, by a `_` in front.
-pub(crate) fn unit_of(path: &str) -> Option<UnitName> {
-    path.split('/').rev().find_map(|component| {
-        component.strip_prefix('_').unwrap_or(component).parse::<UnitName>().ok()
-    })
-}
-
-/// The directory of the innermost service unit, where processes may sit in a child of it.
-fn unit_directory(path: &str) -> &str {
-    let mut end = path.len();
-    while let Some(slash) = path[..end].rfind('/') {
-        if path[slash + 1..end].ends_with(".service") {
-            return &path[..end];
-        }
-        end = slash;
-    }
-    path
-}
-
 /// This process's cgroup.
 #[derive(Debug, Clone)]
-pub(crate) struct Own {
+pub(crate) struct Location {
     path: String,
 }
 
-impl Own {
+impl Location {
     /// Reads `/proc/self/cgroup`.
     pub(crate) fn find() -> Result<Self, Error> {
         let magic = rustix::fs::statfs(ROOT).map(|statfs| statfs.f_type);
@@ -79,12 +57,12 @@ impl Own {
             return Err(Error::NotVersion2);
         }
         let text = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        path_of(&text).map(|path| Self { path: path.to_owned() }).ok_or(Error::NotFound)
+        path_in(&text).map(|path| Self { path: path.to_owned() }).ok_or(Error::NotFound)
     }
 
     /// The service unit this process runs in.
     pub(crate) fn unit(&self) -> Option<UnitName> {
-        unit_of(&self.path)
+        service(&self.path, Scope::System)
     }
 
     /// Whether systemd delegated the unit's cgroup (systemd marks it by an extended attribute).
@@ -96,24 +74,10 @@ impl Own {
         })
     }
 
-    /// Makes a cgroup for the container, below the unit's. libcontainer needs one that is not
-    /// ours: where a start fails, it kills whatever is in it.
-    pub(crate) fn prepare(&self, mode: Option<Mode>, id: &ContainerId) -> Result<Payload, Error> {
-        if mode == Some(Mode::Split) && self.path != "/" && !self.is_delegated() {
-            return Err(Error::NotDelegated(unit_directory(&self.path).to_owned()));
-        }
+    /// The cgroup that the container is to have, below the unit's; nothing is made yet.
+    pub(crate) fn payload(&self, mode: Option<Mode>, id: &ContainerId) -> Payload {
         let parent = unit_directory(&self.path).trim_end_matches('/');
-        if mode == Some(Mode::Split) {
-            step_aside(&directory(parent).join("supervisor"))?;
-        }
-        let path = format!("{parent}/payload-{}", id.short());
-        let full = directory(&path);
-        match std::fs::create_dir(&full) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(Error::Io { what: "make", path: full, source: error })
-            }
-            _ => Ok(Payload { path, shared_with: self.path.clone(), mode }),
-        }
+        Payload { path: format!("{parent}/{}", payload_name(id)), launcher: self.clone(), mode }
     }
 }
 
@@ -139,18 +103,37 @@ fn directory(path: &str) -> PathBuf {
 pub(crate) struct Payload {
     /// Below the cgroup root, with a leading slash.
     pub(crate) path: String,
-    /// The launcher's own.
-    shared_with: String,
+    launcher: Location,
     mode: Option<Mode>,
 }
 
 impl Payload {
-    /// After the start: without a cgroup of its own (`disabled`), the container moves to ours.
-    pub(crate) fn settle(&self) -> Result<(), Error> {
-        if self.mode != Some(Mode::Disabled) {
-            return Ok(());
+    /// Makes the cgroup. libcontainer needs one that is not ours: where a start fails, it kills
+    /// whatever is in it.
+    pub(crate) fn make(&self) -> Result<(), Error> {
+        let parent = unit_directory(&self.launcher.path);
+        if self.mode == Some(Mode::Split) {
+            if self.launcher.path != "/" && !self.launcher.is_delegated() {
+                return Err(Error::NotDelegated(parent.to_owned()));
+            }
+            step_aside(&directory(parent).join("supervisor"))?;
         }
-        let (from, to) = (directory(&self.path), directory(&self.shared_with));
+        let full = directory(&self.path);
+        match std::fs::create_dir(&full) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(Error::Io { what: "make", path: full, source: error })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// After the start: without a cgroup of its own (`disabled`), the container moves to ours,
+    /// whose path it is then.
+    pub(crate) fn settle(&self) -> Result<Option<&str>, Error> {
+        if self.mode != Some(Mode::Disabled) {
+            return Ok(None);
+        }
+        let (from, to) = (directory(&self.path), directory(&self.launcher.path));
         let failed = |what, path: &Path, source| Error::Io { what, path: path.to_owned(), source };
         // What forks while it is moved is found in the next round.
         for _ in 0..100 {
@@ -168,70 +151,73 @@ impl Payload {
                 break;
             }
         }
-        Ok(())
+        Ok(Some(&self.launcher.path))
     }
 
     /// Ends what is left in the cgroup and removes it.
     pub(crate) fn remove(&self) {
-        let directory = directory(&self.path);
-        let deadline = Instant::now() + Duration::from_secs(2);
-        let mut killed = false;
-        while let Err(error) = std::fs::remove_dir(&directory) {
-            if error.kind() == io::ErrorKind::NotFound || Instant::now() > deadline {
-                return;
-            }
-            if !killed {
-                let _ = std::fs::write(directory.join("cgroup.kill"), "1");
-                killed = true;
-            }
-            std::thread::sleep(Duration::from_millis(1));
+        clear(&self.path);
+    }
+}
+
+fn payload_name(id: &ContainerId) -> String {
+    format!("payload-{}", id.short())
+}
+
+/// Ends what is left in the cgroup that a record names for its container, and removes it.
+pub(crate) fn clear_recorded(path: &str, id: &ContainerId) {
+    // Nothing but a container's own cgroup is ever killed.
+    if path.rsplit('/').next() == Some(&payload_name(id)) {
+        clear(path);
+    }
+}
+
+/// Kills all in a cgroup, waits until it is empty, and removes it. What the kernel does not let go
+/// in time is left to the next look for leftovers.
+fn clear(path: &str) {
+    let directory = directory(path);
+    let deadline = Instant::now() + EMPTYING;
+    while let Err(error) = remove_tree(&directory) {
+        if error.kind() == io::ErrorKind::NotFound || Instant::now() > deadline {
+            return;
+        }
+        // Again each time: a process that was being moved in may have come too late for the last.
+        let _ = std::fs::write(directory.join("cgroup.kill"), "1");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Removes a cgroup and those that the container made below it.
+fn remove_tree(directory: &Path) -> io::Result<()> {
+    let Err(error) = std::fs::remove_dir(directory) else { return Ok(()) };
+    if error.kind() == io::ErrorKind::NotFound {
+        return Err(error);
+    }
+    for entry in std::fs::read_dir(directory)?.flatten() {
+        if entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
         }
     }
+    std::fs::remove_dir(directory)
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
-    fn finds_the_path() {
-        assert_eq!(path_of("0::/system.slice/app.service\n"), Some("/system.slice/app.service"));
-        assert_eq!(path_of("12:cpu:/x\n0::/\n"), Some("/"));
-        assert_eq!(path_of("1:name=systemd:/x\n"), None);
-        assert_eq!(path_of(""), None);
-    }
-
-    #[test]
-    fn the_innermost_service_is_the_unit() {
-        for (path, unit) in [
-            ("/system.slice/app.service", Some("app.service")),
-            ("/system.slice/app.service/payload-0123", Some("app.service")),
-            ("/system.slice/system-a.slice/a@b.service/.control", Some("a@b.service")),
-            ("/user.slice/user-1.slice/user@1.service/app.slice/x.service", Some("x.service")),
-            ("/system.slice/__x.service", Some("_x.service")),
-            ("/user.slice/user-0.slice/session-3.scope", None),
-            ("/", None),
+    fn a_containers_cgroup_lies_in_its_units_own_directory() {
+        let id: ContainerId = "0123456789abcdef".repeat(4).parse().unwrap();
+        for (path, expected) in [
+            ("/s.slice/a.service/sub", "/s.slice/a.service/payload-0123456789ab"),
+            (
+                "/u.slice/user@1.service/b.scope",
+                "/u.slice/user@1.service/b.scope/payload-0123456789ab",
+            ),
+            ("/", "/payload-0123456789ab"),
         ] {
-            assert_eq!(unit_of(path).as_ref().map(UnitName::as_str), unit, "{path}");
-        }
-    }
-
-    #[test]
-    fn payloads_lie_in_the_units_own_directory() {
-        assert_eq!(unit_directory("/s.slice/a.service/sub/x"), "/s.slice/a.service");
-        assert_eq!(unit_directory("/s.slice/a.service"), "/s.slice/a.service");
-        assert_eq!(unit_directory("/user.slice/session-3.scope"), "/user.slice/session-3.scope");
-        assert_eq!(unit_directory("/"), "/");
-    }
-
-    proptest! {
-        #[test]
-        fn never_panics(text in "(?s).{0,80}") {
-            let _ = path_of(&text);
-            let _ = unit_of(&text);
-            let _ = unit_directory(&text);
+            let location = Location { path: path.to_owned() };
+            assert_eq!(location.payload(None, &id).path, expected);
         }
     }
 }

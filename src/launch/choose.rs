@@ -1,20 +1,19 @@
-//! Which image a container runs, and whose name it may take.
+//! Which image a container runs.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::Error;
 use super::args::{PullPolicy, Run};
 use super::notify::Notifier;
 use super::place::Place;
-use super::{Error, containers};
 use crate::model::{Reference, UnitName};
-use crate::store::containers::Record;
 use crate::store::{Image, Store};
 
 /// How often a pull is looked after, and by how much each look lets the start take longer.
 const LOOK: Duration = Duration::from_millis(20);
 const EXTEND_EVERY: Duration = Duration::from_secs(10);
-const EXTEND: &str = "EXTEND_TIMEOUT_USEC=30000000";
+const EXTEND: Duration = Duration::from_secs(30);
 
 /// The image that the unit is bound to for this reference, whatever the tag says; else the one
 /// that the tag names, pulled as the policy says.
@@ -87,29 +86,9 @@ fn wait(mut child: Child, notifier: &Notifier) -> Result<bool, Error> {
             return Ok(status.success());
         }
         if extended.is_none_or(|at| at.elapsed() >= EXTEND_EVERY) {
-            notifier.send(EXTEND);
+            notifier.extend(EXTEND);
             extended = Some(Instant::now());
         }
         std::thread::sleep(LOOK);
     }
-}
-
-/// Writes the record, and with it takes the name. What a launcher that was killed has left under
-/// the name is cleared away; a container that runs goes only with `replace`.
-pub(crate) fn take_name(place: &Place, record: &Record, replace: bool) -> Result<(), Error> {
-    let records = place.records();
-    let _lock = records.lock()?;
-    for other in records.all()?.records {
-        if other.name != record.name {
-            continue;
-        }
-        let leftover = !other.is_running() && other.remove;
-        if !replace && !leftover {
-            let id = other.id.short().to_owned();
-            return Err(Error::NameInUse { name: other.name, id });
-        }
-        containers::stop(&other, None)?;
-        containers::clear_away(place, &other)?;
-    }
-    Ok(records.write(record)?)
 }

@@ -1,12 +1,16 @@
 //! Finding, stopping and clearing away containers by their records.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
+use super::notify::Notifier;
 use super::place::Place;
-use super::{Error, signal};
-use crate::disk;
+use super::supervise::Signals;
+use super::traces::remove_files;
+use super::writable::Discarded;
+use super::{Error, cgroup, signal};
 use crate::model::ContainerId;
 use crate::store::containers::{Process, Record};
 
@@ -32,7 +36,7 @@ pub(crate) fn find(place: &Place, word: &str) -> Result<Record, Error> {
 pub(crate) fn select(
     place: &Place,
     words: &[String],
-    cidfiles: &[std::path::PathBuf],
+    cidfiles: &[PathBuf],
     ignore: bool,
 ) -> Result<Vec<Record>, Error> {
     let mut wanted = words.to_vec();
@@ -55,7 +59,8 @@ pub(crate) fn select(
 }
 
 /// Asks a container to stop, by its own signal; after `timeout` by SIGKILL. Returns when its
-/// supervisor is gone. One that does not run is no error.
+/// supervisor is gone. One that does not run is no error. What `record` does not know yet, of a
+/// container that is just being started, its supervisor does.
 pub(crate) fn stop(record: &Record, timeout: Option<u32>) -> Result<(), Error> {
     let timeout = Duration::from_secs(timeout.unwrap_or(record.stop_timeout).into());
     if let Some(init) = record.pid.filter(Process::is_alive) {
@@ -64,40 +69,81 @@ pub(crate) fn stop(record: &Record, timeout: Option<u32>) -> Result<(), Error> {
         if !wait_for_end(init, timeout)? {
             send(init, libc::SIGKILL)?;
         }
-    } else if record.is_running() {
+    } else if record.supervisor.is_alive() {
         send(record.supervisor, libc::SIGTERM)?;
+        wait_for_end(record.supervisor, timeout)?;
     }
     if !wait_for_end(record.supervisor, CLEARING)? {
         send(record.supervisor, libc::SIGKILL)?;
         wait_for_end(record.supervisor, CLEARING)?;
     }
-    Ok(())
+    // A process that waits for a disk or a server outlives even SIGKILL for a while.
+    if record.is_running() { Err(Error::StillRunning(record.name.clone())) } else { Ok(()) }
 }
 
-/// Removes all that is left of a container whose supervisor is gone.
-pub(crate) fn clear_away(place: &Place, record: &Record) -> Result<(), Error> {
+/// Writes the record, and with it takes the name. What a launcher that was killed has left under
+/// the name is cleared away; a container that runs goes only with `replace`. While one is stopped,
+/// nobody else is kept from starting; who comes first then has the name.
+pub(crate) fn take_name(
+    place: &Place,
+    record: &Record,
+    replace: bool,
+    notifier: &Notifier,
+    signals: &mut Signals,
+) -> Result<(), Error> {
+    let records = place.records();
+    loop {
+        let lock = records.lock()?;
+        let mut all = records.all()?.records.into_iter();
+        let Some(other) = all.find(|other| other.name == record.name) else {
+            return Ok(records.write(record)?);
+        };
+        if !replace && (other.is_running() || !other.remove) {
+            let id = other.id.short().to_owned();
+            return Err(Error::NameInUse { name: other.name, id });
+        }
+        if other.is_running() {
+            drop(lock);
+            notifier.extend(Duration::from_secs(other.stop_timeout.into()) + 3 * CLEARING);
+            stop(&other, None)?;
+        } else {
+            let discarded = clear_away(place, &other)?;
+            drop(lock);
+            discarded.into_iter().for_each(Discarded::remove);
+        }
+        signals.check()?;
+    }
+}
+
+/// Writes the ID into a new file; one of an earlier container is replaced, as Podman's own units
+/// expect of a start after a crash.
+pub(crate) fn write_cidfile(path: &Path, id: &ContainerId) -> Result<(), Error> {
+    std::fs::write(path, id.as_str())
+        .map_err(|source| Error::file("write the container ID to", path, source))
+}
+
+/// Clears away all that is left of a container whose supervisor is gone. What it wrote is only out
+/// of the way then: whoever holds a lock removes that without it.
+pub(crate) fn clear_away(place: &Place, record: &Record) -> Result<Option<Discarded>, Error> {
+    // Its container may have been started since it was looked at.
+    let now = place.records().get(&record.id)?;
+    let record = now.as_ref().unwrap_or(record);
     if let Some(init) = record.pid.filter(Process::is_alive) {
         // Its launcher was killed, and the container outlived it.
         send(init, libc::SIGKILL)?;
         wait_for_end(init, CLEARING)?;
     }
-    remove_files(place, &record.id)?;
+    if let Some(path) = &record.cgroup {
+        cgroup::clear_recorded(path, &record.id);
+    }
     if let Some(cidfile) = &record.cidfile {
         remove_cidfile(cidfile, &record.id);
     }
-    Ok(())
-}
-
-/// Removes a container's files. The record goes last: as long as it is there, so is the name.
-pub(crate) fn remove_files(place: &Place, id: &ContainerId) -> Result<(), Error> {
-    for path in [place.writable(id), place.runtime().join(id.as_str())] {
-        disk::remove_tree(&path).map_err(|cause| Error::file("remove", &path, cause))?;
-    }
-    Ok(place.records().remove(id)?)
+    remove_files(place, &record.id)
 }
 
 /// A cidfile that names another container by now is not ours to remove.
-pub(crate) fn remove_cidfile(path: &std::path::Path, id: &ContainerId) {
+pub(crate) fn remove_cidfile(path: &Path, id: &ContainerId) {
     if std::fs::read_to_string(path).is_ok_and(|text| text.trim() == id.as_str()) {
         let _ = std::fs::remove_file(path);
     }

@@ -45,8 +45,12 @@ pub(crate) enum Error {
     Ambiguous(String),
     #[error("container \"{0}\" is not running")]
     NotRunning(String),
+    #[error("{}", no_logs(.name, .driver))]
+    NoLogs { name: String, driver: String },
     #[error("container \"{0}\" is running: stop it, or use --force")]
     Running(String),
+    #[error("container \"{0}\" still runs after SIGKILL: something holds it in the kernel")]
+    StillRunning(String),
     #[error("no image {0} in local storage, and --pull=never")]
     NoImage(String),
     #[error("image {image} could not be pulled")]
@@ -71,12 +75,26 @@ pub(crate) enum Error {
     File { what: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot {what}")]
     System { what: &'static str, source: io::Error },
+    #[error("ended by signal {signal} before the container ran")]
+    Interrupted { signal: i32 },
     #[error("the system call filter cannot be compiled")]
     Seccomp(#[from] seccompiler::BackendError),
     #[error("the container cannot be described: {0}")]
     Spec(String),
     #[error("the container could not be {stage}")]
     Runtime { stage: &'static str, source: libcontainer::error::LibcontainerError },
+}
+
+fn no_logs(name: &str, driver: &str) -> String {
+    let went = match driver {
+        "none" => "was thrown away",
+        "passthrough" => "went to its launcher's own streams as they are",
+        _ => "went to its launcher's own output",
+    };
+    format!(
+        "the output of container \"{name}\" is not in the journal: it {went}; \
+         run it with --log-driver=journald"
+    )
 }
 
 impl Error {
@@ -93,6 +111,7 @@ impl Error {
         match self {
             Self::CommandNotFound { .. } => 127,
             Self::CommandNotExecutable { .. } => 126,
+            Self::Interrupted { signal } => u8::try_from(signal + 128).unwrap_or(u8::MAX),
             _ => 125,
         }
     }

@@ -1,13 +1,11 @@
-//! The files of ours that a container sees: its hosts, resolver and name; and its cidfile.
+//! The files of ours that a container sees: its hosts, resolver and name.
 
 use std::fs;
-use std::io::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::args::Network;
-use crate::model::ContainerId;
 
 /// Writes them below `bundle`; each with where it is bound. On the host's network, names resolve as
 /// on the host.
@@ -55,14 +53,6 @@ fn with_name(hosts: &str, hostname: &str) -> String {
         text.push_str(&format!("127.0.1.1 {hostname}\n"));
     }
     text
-}
-
-/// Writes the ID into a new file; one of an earlier container is replaced, as Podman's own units
-/// expect of a start after a crash.
-pub(crate) fn write_cidfile(path: &Path, id: &ContainerId) -> Result<(), Error> {
-    let failed = |source| Error::file("write the container ID to", path, source);
-    let mut file = fs::File::create(path).map_err(failed)?;
-    file.write_all(id.as_str().as_bytes()).map_err(failed)
 }
 
 #[cfg(test)]

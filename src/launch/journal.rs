@@ -1,7 +1,10 @@
 //! A container's lines in the journal, with its name and ID as fields (journald's native protocol,
 //! systemd.io/JOURNAL_NATIVE_PROTOCOL).
 
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 
 use crate::store::containers::Record;
 
@@ -17,6 +20,11 @@ pub(crate) fn is_standard_output() -> bool {
         .is_ok_and(|stat| named == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
+/// Whether there is a journal to write to.
+pub(crate) fn is_there() -> bool {
+    Path::new(SOCKET).exists()
+}
+
 /// The journal's socket and the fields that every line gets.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -25,27 +33,40 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// `None` where there is no journal.
-    pub(crate) fn connect(record: &Record) -> Option<Self> {
-        let socket = UnixDatagram::unbound().ok()?;
-        socket.connect(SOCKET).ok()?;
+    /// For the lines of one container.
+    pub(crate) fn connect(record: &Record) -> io::Result<Self> {
         let mut fields = Vec::new();
         field(&mut fields, "CONTAINER_NAME", record.name.as_bytes());
         field(&mut fields, "CONTAINER_ID", record.id.short().as_bytes());
         field(&mut fields, "CONTAINER_ID_FULL", record.id.as_str().as_bytes());
         field(&mut fields, "IMAGE_NAME", record.reference.to_string().as_bytes());
         field(&mut fields, "SYSLOG_IDENTIFIER", record.name.as_bytes());
-        Some(Self { socket, fields })
+        Self::at(Path::new(SOCKET), fields)
     }
 
-    /// Writes one line; `error` where it came from standard error. A journal that does not take it
-    /// must not stop the container, ignoring.
-    pub(crate) fn write(&self, line: &[u8], error: bool) {
+    pub(super) fn at(socket: &Path, fields: Vec<u8>) -> io::Result<Self> {
+        let own = UnixDatagram::unbound()?;
+        own.connect(socket)?;
+        own.set_nonblocking(true)?;
+        Ok(Self { socket: own, fields })
+    }
+
+    /// Writes one line; `error` where it came from standard error.
+    ///
+    /// # Errors
+    /// `WouldBlock` where the journal takes no more for now.
+    pub(crate) fn write(&self, line: &[u8], error: bool) -> io::Result<()> {
         let mut entry = self.fields.clone();
         let priority = if error { ERR } else { INFO };
         field(&mut entry, "PRIORITY", priority.to_string().as_bytes());
         field(&mut entry, "MESSAGE", line);
-        let _ = self.socket.send(&entry);
+        self.socket.send(&entry).map(drop)
+    }
+}
+
+impl AsFd for Journal {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

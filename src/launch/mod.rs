@@ -26,10 +26,13 @@ mod rootfs;
 mod runtime;
 mod seccomp;
 mod signal;
+mod sink;
 mod spec;
 mod supervise;
+mod traces;
 mod user;
 mod volume;
+mod writable;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -48,6 +51,9 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Err(error) => {
             let chain = crate::model::failure::chain(&error);
             eprintln!("Error: {chain}");
+            if let Error::Interrupted { signal } = error {
+                supervise::end_by(signal);
+            }
             ExitCode::from(error.status())
         }
     }

@@ -1,12 +1,16 @@
 //! sd_notify(3): what the launcher tells the service manager, and what of a container's words it
 //! passes on.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
 
 /// Where the container finds its notification socket.
 pub(crate) const SOCKET_IN_CONTAINER: &str = "/run/notify/notify.sock";
@@ -38,7 +42,12 @@ pub(crate) fn filter(datagram: &[u8]) -> Option<String> {
 
 /// The service manager's notification socket, where there is one.
 #[derive(Debug)]
-pub(crate) struct Notifier(Option<(UnixDatagram, SocketAddr)>);
+pub(crate) struct Notifier(Option<UnixDatagram>);
+
+/// How long the manager may take to make room for what it must hear.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How many datagrams of a container are passed on before others have their turn.
+const ROUND: usize = 64;
 
 impl Notifier {
     /// From `$NOTIFY_SOCKET`; one that cannot be used is the same as none.
@@ -49,30 +58,59 @@ impl Notifier {
                 Some(name) => SocketAddr::from_abstract_name(name).ok()?,
                 None => SocketAddr::from_pathname(&path).ok()?,
             };
-            Some((UnixDatagram::unbound().ok()?, address))
+            Self::connect(&address).ok()
         };
         Self(open())
+    }
+
+    fn connect(address: &SocketAddr) -> io::Result<UnixDatagram> {
+        let socket = UnixDatagram::unbound()?;
+        // So that it can be waited for.
+        socket.connect_addr(address)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
     }
 
     pub(crate) fn is_there(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Sends `message`. A failure is not worth failing a container for, ignoring.
+    /// Sends what the manager must hear, and waits a moment where it is busy. A failure is not
+    /// worth failing a container for, ignoring.
     pub(crate) fn send(&self, message: &str) {
-        if let Some((socket, address)) = &self.0 {
-            let _ = socket.send_to_addr(message.as_bytes(), address);
+        let Some(socket) = &self.0 else { return };
+        if self.try_send(message) {
+            return;
         }
+        let mut polled = [PollFd::new(socket, PollFlags::OUT)];
+        let patience = rustix::time::Timespec::try_from(PATIENCE).ok();
+        let _ = poll(&mut polled, patience.as_ref());
+        let _ = self.try_send(message);
+    }
+
+    /// Sends; `false` where the manager takes nothing more for now.
+    fn try_send(&self, message: &str) -> bool {
+        let sent = self.0.as_ref().map(|socket| socket.send(message.as_bytes()));
+        !matches!(sent, Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Asks that the start, or the stop, may take so much longer from now on.
+    pub(crate) fn extend(&self, by: Duration) {
+        self.send(&format!("EXTEND_TIMEOUT_USEC={}", by.as_micros()));
     }
 }
 
 /// The socket that a container writes to instead of the service manager's.
 #[derive(Debug)]
-pub(crate) struct Proxy(UnixDatagram);
+pub(crate) struct Proxy {
+    socket: UnixDatagram,
+    /// Read, and not taken by the manager yet.
+    held: Option<String>,
+}
 
 impl Proxy {
     /// Makes `notify.sock` in `directory`, writable for every user of the container.
-    pub(crate) fn bind(directory: &Path) -> std::io::Result<Self> {
+    pub(crate) fn bind(directory: &Path) -> io::Result<Self> {
         std::fs::create_dir(directory)?;
         let opened = OwnedFd::from(std::fs::File::open(directory)?);
         // Through the descriptor: the whole path may be longer than sun_path.
@@ -80,23 +118,33 @@ impl Proxy {
         let socket = UnixDatagram::bind(&path)?;
         socket.set_nonblocking(true)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))?;
-        Ok(Self(socket))
+        Ok(Self { socket, held: None })
     }
 
-    /// Passes on what waits in the socket, filtered.
-    pub(crate) fn forward(&self, to: &Notifier) {
-        let mut buffer = [0u8; 8192];
-        while let Ok(length) = self.0.recv(&mut buffer) {
-            if let Some(message) = filter(&buffer[..length]) {
-                to.send(&message);
-            }
+    /// What to wait for before [`Proxy::forward`] has something to do.
+    pub(crate) fn waiting<'a>(&'a self, to: &'a Notifier) -> (BorrowedFd<'a>, PollFlags) {
+        match (&self.held, &to.0) {
+            (Some(_), Some(manager)) => (manager.as_fd(), PollFlags::OUT),
+            _ => (self.socket.as_fd(), PollFlags::IN),
         }
     }
-}
 
-impl std::os::fd::AsFd for Proxy {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        std::os::fd::AsFd::as_fd(&self.0)
+    /// Passes on what waits in the socket, filtered, as far as the manager takes it: a container
+    /// that talks without end holds nobody else up.
+    pub(crate) fn forward(&mut self, to: &Notifier) {
+        let mut buffer = [0u8; 8192];
+        for _ in 0..ROUND {
+            let Some(message) = self.held.take().or_else(|| {
+                let length = self.socket.recv(&mut buffer).ok()?;
+                Some(filter(&buffer[..length]).unwrap_or_default())
+            }) else {
+                return;
+            };
+            if !message.is_empty() && !to.try_send(&message) {
+                self.held = Some(message);
+                return;
+            }
+        }
     }
 }
 
@@ -121,13 +169,41 @@ mod tests {
         let manager = directory.path().join("manager");
         let listening = UnixDatagram::bind(&manager).unwrap();
         let address = SocketAddr::from_pathname(&manager).unwrap();
-        let notifier = Notifier(Some((UnixDatagram::unbound().unwrap(), address)));
+        let notifier = Notifier(Some(Notifier::connect(&address).unwrap()));
         let inside = directory.path().join("notify");
-        let proxy = Proxy::bind(&inside).unwrap();
+        let mut proxy = Proxy::bind(&inside).unwrap();
         let container = UnixDatagram::unbound().unwrap();
         container.send_to(b"MAINPID=7\nREADY=1", inside.join("notify.sock")).unwrap();
         proxy.forward(&notifier);
         let mut buffer = [0u8; 100];
+        let length = listening.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"READY=1");
+    }
+
+    #[test]
+    fn a_manager_that_stalls_holds_nobody_up_and_misses_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let manager = directory.path().join("manager");
+        let listening = UnixDatagram::bind(&manager).unwrap();
+        let address = SocketAddr::from_pathname(&manager).unwrap();
+        let notifier = Notifier(Some(Notifier::connect(&address).unwrap()));
+        let mut full = 0;
+        while notifier.try_send("STATUS=busy") {
+            full += 1;
+            assert!(full < 100_000, "it takes without end");
+        }
+        let inside = directory.path().join("notify");
+        let mut proxy = Proxy::bind(&inside).unwrap();
+        let container = UnixDatagram::unbound().unwrap();
+        container.send_to(b"READY=1", inside.join("notify.sock")).unwrap();
+        proxy.forward(&notifier);
+        assert_eq!(proxy.waiting(&notifier).1, PollFlags::OUT);
+        let mut buffer = [0u8; 100];
+        for _ in 0..full {
+            listening.recv(&mut buffer).unwrap();
+        }
+        proxy.forward(&notifier);
+        assert_eq!(proxy.waiting(&notifier).1, PollFlags::IN);
         let length = listening.recv(&mut buffer).unwrap();
         assert_eq!(&buffer[..length], b"READY=1");
     }

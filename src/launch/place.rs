@@ -52,7 +52,12 @@ impl Place {
 
     /// What a container writes, and the work directory of its overlay: on the layers' file system.
     pub(crate) fn writable(&self, id: &ContainerId) -> PathBuf {
-        self.state.join("containers").join(id.as_str())
+        self.containers().join(id.as_str())
+    }
+
+    /// The directories of what containers write.
+    pub(crate) fn containers(&self) -> PathBuf {
+        self.state.join("containers")
     }
 
     /// The runtime's own records.

@@ -14,6 +14,7 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
 use oci_spec::runtime::Spec;
+use rustix::event::{PollFd, PollFlags, poll};
 use seccompiler::BpfProgram;
 
 use super::capability::Capabilities;
@@ -106,6 +107,7 @@ fn executor(capabilities: &Capabilities) -> Result<(Report, Launch), Error> {
         effective: parse(&capabilities.effective),
         ambient: parse(&capabilities.ambient),
         report: write.as_raw_fd(),
+        launcher: read.as_raw_fd(),
     };
     Ok((Report { read: read.into(), write: Some(write) }, launch))
 }
@@ -162,6 +164,8 @@ struct Launch {
     effective: HashSet<Capability>,
     ambient: HashSet<Capability>,
     report: RawFd,
+    /// Our copy of the end that only the launcher reads.
+    launcher: RawFd,
 }
 
 impl Executor for Launch {
@@ -185,7 +189,8 @@ impl Executor for Launch {
         })?;
         let path = c_string(&path.to_string_lossy()).map_err(ExecutorError::Other)?;
         self.restore_signals();
-        self.shed_privileges().map_err(|error| {
+        // Last of all: a change of capabilities undoes it.
+        self.shed_privileges().and_then(|()| self.die_with_launcher()).map_err(|error| {
             self.tell(&command, &error);
             ExecutorError::Other(error)
         })?;
@@ -210,6 +215,27 @@ impl Launch {
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
         let none = nix::sys::signal::SigSet::empty();
         let _ = none.thread_set_mask();
+    }
+
+    /// A launcher that is killed takes the container along. One that is gone already is known by
+    /// the pipe that it no longer reads: who the parent is cannot be seen from inside.
+    fn die_with_launcher(&self) -> Result<(), String> {
+        let failed = |error: std::io::Error| format!("death with the launcher: {error}");
+        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
+            .map_err(|error| failed(error.into()))?;
+        // SAFETY: both descriptors are this process's copies, and nothing else in it uses them; the
+        // second stays open.
+        let writing = unsafe {
+            libc::close(self.launcher);
+            std::os::fd::BorrowedFd::borrow_raw(self.report)
+        };
+        let mut polled = [PollFd::from_borrowed_fd(writing, PollFlags::empty())];
+        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut polled, Some(&now)).map_err(|error| failed(error.into()))?;
+        match polled[0].revents().contains(PollFlags::ERR) {
+            true => Err("the launcher is gone".to_owned()),
+            false => Ok(()),
+        }
     }
 
     /// Loads the filter, then drops what only that needed.

@@ -1,10 +1,12 @@
-//! Nouns of the field: image reference, digest, platform, unit name, container, policy, failure.
+//! Nouns of the field: image reference, digest, platform, unit name, a cgroup's unit, container,
+//! policy, failure.
 //!
 //! What must not live here: IO, clocks, async, decisions. Everything is a value that can be
 //! compared, printed and written down.
 
 #![deny(clippy::disallowed_methods)]
 
+pub mod cgroup;
 pub mod container;
 pub mod digest;
 pub mod failure;
@@ -13,6 +15,7 @@ pub mod label;
 pub mod platform;
 pub mod policy;
 pub mod reference;
+pub mod scope;
 pub mod unit;
 
 pub use container::{Container, ContainerId, EngineKind};
@@ -22,4 +25,5 @@ pub use image::{ImageIdentity, ImageSource};
 pub use platform::Platform;
 pub use policy::Policy;
 pub use reference::Reference;
+pub use scope::Scope;
 pub use unit::UnitName;

@@ -52,6 +52,9 @@ pub struct Record {
     /// The container's first process; `None` before it runs.
     #[serde(default)]
     pub pid: Option<Process>,
+    /// The container's cgroup, below the root of cgroup v2.
+    #[serde(default)]
+    pub cgroup: Option<String>,
     pub command: Vec<String>,
     pub created: Timestamp,
     #[serde(default)]
@@ -63,7 +66,7 @@ pub struct Record {
     pub stop_signal: String,
     /// Seconds between the stop signal and SIGKILL.
     pub stop_timeout: u32,
-    /// `journald`, `none`, `passthrough`, ….
+    /// Where its output goes: `journald`, `none`, `passthrough`, or `own`, its launcher's output.
     pub log_driver: String,
     /// Whether everything of it goes when it ends (`--rm`).
     #[serde(default)]
@@ -84,6 +87,10 @@ pub struct Found {
     /// In the order of their creation.
     pub records: Vec<Record>,
     pub problems: Vec<Error>,
+    /// The containers whose records cannot be read.
+    pub unreadable: Vec<ContainerId>,
+    /// The containers that have a directory, but no record in it.
+    pub empty: Vec<ContainerId>,
 }
 
 impl Process {
@@ -120,8 +127,13 @@ fn state_and_start(stat: &[u8]) -> Option<(char, u64)> {
 }
 
 impl Record {
-    /// Whether somebody still runs this container: a record whose supervisor is gone is stale.
+    /// Whether this container runs or is being started. It may outlive its supervisor.
     pub fn is_running(&self) -> bool {
+        self.is_supervised() || self.pid.is_some_and(|init| init.is_alive())
+    }
+
+    /// Whether its supervisor, by which it belongs to a unit, still waits for it.
+    pub fn is_supervised(&self) -> bool {
         self.supervisor.is_alive()
     }
 }
@@ -174,8 +186,12 @@ impl Records {
             let name = entry.map_err(unreadable)?.file_name();
             let Some(id) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
             match self.get(&id) {
-                Ok(record) => found.records.extend(record),
-                Err(problem) => found.problems.push(problem),
+                Ok(Some(record)) => found.records.push(record),
+                Ok(None) => found.empty.push(id),
+                Err(problem) => {
+                    found.problems.push(problem);
+                    found.unreadable.push(id);
+                }
             }
         }
         found.records.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
@@ -214,6 +230,7 @@ mod tests {
             unit: None,
             supervisor: Process::current().unwrap(),
             pid: None,
+            cgroup: None,
             command: vec!["sleep".into(), "1".into()],
             created: Timestamp::UNIX_EPOCH,
             started: None,
@@ -246,10 +263,13 @@ mod tests {
     }
 
     #[test]
-    fn a_record_outlives_its_supervisor_only_as_stale() {
+    fn a_container_runs_as_long_as_its_supervisor_or_its_own_process() {
         let mut record = record('a');
-        assert!(record.is_running());
+        assert!(record.is_running() && record.is_supervised());
+        record.pid = Some(record.supervisor);
         record.supervisor.start_time += 1;
+        assert!(record.is_running() && !record.is_supervised());
+        record.pid = Some(record.supervisor);
         assert!(!record.is_running());
     }
 

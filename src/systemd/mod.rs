@@ -1,8 +1,7 @@
-//! Edge: systemd. The manager over D-Bus, the unit of a cgroup, what the service tells its manager.
+//! Edge: systemd. The manager over D-Bus, what the service tells its manager.
 //!
 //! What must not live here: which unit is restarted, and what its state means.
 
-pub mod cgroup;
 mod error;
 pub mod inhibit;
 mod jobs;
@@ -10,7 +9,6 @@ mod manager;
 pub mod notify;
 mod proxy;
 
-pub use cgroup::unit_of_cgroup;
 pub use error::Error;
 pub use manager::Manager;
 

@@ -106,6 +106,7 @@ fn record(id: char, labels: &[(&str, &str)], image_labels: &[(&str, &str)]) -> R
         unit: Some("lie.service".parse().unwrap()),
         supervisor: Process::current().unwrap(),
         pid: None,
+        cgroup: None,
         command: Vec::new(),
         created: Timestamp::UNIX_EPOCH,
         started: None,
@@ -145,26 +146,9 @@ fn an_image_names_no_credentials_file() {
     assert_eq!(file(&theirs, &theirs), PathBuf::from("/flag.json"));
 }
 
-#[test]
-fn the_cgroup_names_the_unit() {
-    let unit = |path: &str, system| {
-        unit_from_cgroup(&format!("0::{path}\n"), system).map(|unit| unit.to_string())
-    };
-    let app = Some("app.service".to_owned());
-    assert_eq!(unit("/system.slice/app.service", true), app);
-    assert_eq!(unit("/system.slice/outer.service/x/app.service/container", true), app);
-    let user = "/user.slice/user-7.slice/user@7.service";
-    assert_eq!(unit(&format!("{user}/app.slice/app.service/s"), false), app);
-    assert_eq!(unit(&format!("{user}/app.slice/app.service"), true), None);
-    assert_eq!(unit(&format!("{user}/init.scope"), false), None);
-    assert_eq!(unit("/user.slice/user-0.slice/session-3.scope", true), None);
-    assert_eq!(unit("/", true), None);
-    assert_eq!(unit_from_cgroup("", true), None);
-}
-
 fn native(dir: &std::path::Path) -> Native<Nowhere> {
     let store = Store::open(&dir.join("state")).unwrap();
-    Native::new(store, Records::open(&dir.join("run")), Nowhere)
+    Native::new(store, Records::open(&dir.join("run")), Nowhere, Scope::System)
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -211,7 +195,8 @@ async fn an_image_for_another_processor_is_not_staged() {
         let remote = Single::of(architecture);
         let digest = Digest::of(&remote.manifest);
         let store = Store::open(&dir.path().join("state")).unwrap();
-        let native = Native::new(store, Records::open(&dir.path().join("run")), remote);
+        let native =
+            Native::new(store, Records::open(&dir.path().join("run")), remote, Scope::System);
         let reference = record('a', &[], &[]).reference;
         let source = ImageSource { reference, authfile: None };
         let image =

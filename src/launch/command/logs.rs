@@ -10,6 +10,9 @@ use crate::launch::{Error, containers};
 /// Becomes `journalctl`.
 pub(crate) fn show(place: &Place, flags: &Logs) -> Result<u8, Error> {
     let record = containers::find(place, &flags.container)?;
+    if record.log_driver != "journald" {
+        return Err(Error::NoLogs { name: record.name, driver: record.log_driver });
+    }
     let mut journalctl = Command::new("journalctl");
     let format = if flags.timestamps { "short-iso-precise" } else { "cat" };
     journalctl.args(["--quiet", "--no-pager", "--output", format]);

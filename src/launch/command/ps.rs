@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::launch::args::{Format, Ps};
 use crate::launch::place::Place;
-use crate::launch::{Error, print_json};
+use crate::launch::{Error, print_json, traces};
 use crate::model::failure::chain;
 use crate::store::containers::Record;
 use crate::terminal::Terminal;
@@ -28,6 +28,7 @@ struct Listed<'a> {
 }
 
 pub(crate) fn list(place: &Place, flags: &Ps) -> Result<u8, Error> {
+    traces::reconcile(place);
     let mut found = place.records().all()?;
     for problem in &found.problems {
         eprintln!("Warning: {}, ignoring", chain(problem));
@@ -48,10 +49,10 @@ pub(crate) fn list(place: &Place, flags: &Ps) -> Result<u8, Error> {
 
 /// Podman's words for what a container does.
 pub(crate) fn state(record: &Record) -> &'static str {
-    match (record.is_running(), record.pid.is_some_and(|process| process.is_alive())) {
-        (true, true) => "running",
+    match (record.is_supervised(), record.pid.is_some_and(|process| process.is_alive())) {
+        (_, true) => "running",
         (true, false) => "created",
-        (false, _) => "exited",
+        (false, false) => "exited",
     }
 }
 

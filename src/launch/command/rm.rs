@@ -2,17 +2,20 @@
 
 use crate::launch::args::Remove;
 use crate::launch::place::Place;
-use crate::launch::{Error, containers};
+use crate::launch::writable::Discarded;
+use crate::launch::{Error, containers, traces};
 
 pub(crate) fn remove(place: &Place, flags: &Remove) -> Result<u8, Error> {
-    for record in containers::select(place, &flags.containers, &flags.cidfile, flags.ignore)? {
+    let records = containers::select(place, &flags.containers, &flags.cidfile, flags.ignore)?;
+    traces::reconcile(place);
+    for record in records {
         if record.is_running() {
             if !flags.force {
                 return Err(Error::Running(record.name));
             }
             containers::stop(&record, flags.time)?;
         }
-        containers::clear_away(place, &record)?;
+        containers::clear_away(place, &record)?.into_iter().for_each(Discarded::remove);
         println!("{}", record.name);
     }
     Ok(0)

@@ -1,26 +1,30 @@
 //! `updater-launch run`: from a command line to a container's exit status.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use oci_spec::image::Config as ImageConfig;
+use oci_spec::runtime::Spec;
 
 use super::exec::Own;
 use crate::launch::args::{Network, Run, SdNotify};
 use crate::launch::capability::Capabilities;
-use crate::launch::cgroup::{self, Payload};
+use crate::launch::cgroup::{Location, Payload};
+use crate::launch::detach::{self, Handover};
 use crate::launch::environment::{DEFAULT_PATH, Environment};
 use crate::launch::notify::{DIRECTORY_IN_CONTAINER, Notifier, Proxy, SOCKET_IN_CONTAINER};
-use crate::launch::output::Output;
+use crate::launch::output::{self, Output};
 use crate::launch::place::Place;
 use crate::launch::rootfs::Rootfs;
 use crate::launch::spec::{Program, Wanted, spec};
-use crate::launch::supervise::{Signals, Stop, Supervisor};
+use crate::launch::supervise::{Init, Signals, Stop, Supervisor};
+use crate::launch::traces::Traces;
 use crate::launch::volume::{Volume, parse_bind, parse_tmpfs};
 use crate::launch::{
-    Error, choose, containers, detach, files, host_environment, name, runtime, signal, user,
+    Error, choose, containers, files, host_environment, name, runtime, signal, traces, user,
+    writable,
 };
 use crate::model::{ContainerId, Reference};
 use crate::store::Image;
@@ -29,15 +33,23 @@ use crate::store::containers::{Process, Record};
 pub(crate) fn run(place: &Place, flags: &Run) -> Result<u8, Error> {
     // All that can be wrong with the command line, before anything is touched.
     let asked = Asked::read(flags)?;
-    let parent = if flags.detach { detach::detach()? } else { detach::Parent::none() };
-    if let Some(status) = parent.is_finished() {
+    let notifier = Notifier::from_environment();
+    let location = Location::find()?;
+    let image = choose::image(place, flags, &asked.reference, location.unit().as_ref(), &notifier)?;
+    // The image is there: whoever interrupts a pull has interrupted all.
+    let handover = if flags.detach { detach::detach()? } else { Handover::none() };
+    if let Some(status) = handover.exit_status() {
         return Ok(status);
     }
-    let result = launch(place, flags, asked, &parent);
-    if let Err(error) = &result {
-        parent.failed(error);
-    }
-    result
+    let chosen = Chosen { asked, image, location };
+    handover.outcome(launch(place, flags, chosen, &notifier, &handover))
+}
+
+/// What is known before the supervisor is on its own.
+struct Chosen {
+    asked: Asked,
+    image: Image,
+    location: Location,
 }
 
 /// What the command line asks for, checked.
@@ -81,7 +93,7 @@ fn labels(words: &[String]) -> Result<BTreeMap<String, String>, Error> {
 }
 
 fn volumes(flags: &Run) -> Result<Vec<Volume>, Error> {
-    let selinux = std::path::Path::new("/sys/fs/selinux/enforce").exists();
+    let selinux = Path::new("/sys/fs/selinux/enforce").exists();
     let mut volumes = Vec::new();
     for text in &flags.volume {
         let mut volume = parse_bind(text, selinux)?;
@@ -121,11 +133,14 @@ fn command(asked: &Asked, flags: &Run, image: &ImageConfig) -> Result<Vec<String
     if words.is_empty() { Err(Error::NoCommand) } else { Ok(words) }
 }
 
-fn launch(place: &Place, flags: &Run, asked: Asked, parent: &detach::Parent) -> Result<u8, Error> {
-    let notifier = Notifier::from_environment();
-    let cgroup = cgroup::Own::find()?;
-    let unit = cgroup.unit();
-    let image = choose::image(place, flags, &asked.reference, unit.as_ref(), &notifier)?;
+fn launch(
+    place: &Place,
+    flags: &Run,
+    chosen: Chosen,
+    notifier: &Notifier,
+    handover: &Handover,
+) -> Result<u8, Error> {
+    let Chosen { asked, image, location } = chosen;
     let config = image.config.config().clone().unwrap_or_default();
     let stop_signal = flags.stop_signal.clone().or(config.stop_signal().clone());
     let stop_signal = stop_signal.unwrap_or_else(|| "SIGTERM".to_owned());
@@ -142,66 +157,40 @@ fn launch(place: &Place, flags: &Run, asked: Asked, parent: &detach::Parent) -> 
         image: image.identity.clone(),
         labels: asked.labels.clone(),
         image_labels: config.labels().clone().unwrap_or_default().into_iter().collect(),
-        unit,
+        unit: location.unit(),
         supervisor: Process::current().map_err(|error| Error::system("find myself", error))?,
         pid: None,
+        cgroup: None,
         command: command(&asked, flags, &config)?,
         created: Timestamp::now(),
         started: None,
         rootfs: place.records().directory(&id).join("rootfs"),
         stop_signal,
         stop_timeout: flags.stop_timeout,
-        log_driver: log_driver(flags),
+        log_driver: output::name(output::effective(flags.log_driver, flags.detach)).to_owned(),
         remove: flags.rm,
         cidfile: flags.cidfile.clone(),
         id,
     };
-    choose::take_name(place, &record, flags.replace)?;
-    let mut traces =
-        Traces { place, id: record.id.clone(), cidfile: None, payload: None, keep: false };
+    let payload = location.payload(flags.cgroups, &record.id);
+    record.cgroup = Some(payload.path.clone());
+    let mut signals = Signals::take()?;
+    traces::reconcile(place);
+    containers::take_name(place, &record, flags.replace, notifier, &mut signals)?;
+    let mut traces = Traces::new(place, record.id.clone());
+    traces.writable = Some(writable::claim(place, &record.id)?);
     if let Some(path) = &flags.cidfile {
-        files::write_cidfile(path, &record.id)?;
+        containers::write_cidfile(path, &record.id)?;
         traces.cidfile = Some(path.clone());
     }
-    let payload = traces.payload.insert(cgroup.prepare(flags.cgroups, &record.id)?).clone();
+    signals.check()?;
+    payload.make()?;
+    traces.payload = Some(payload.clone());
     let prepared =
         Prepared { flags, asked: &asked, image: &image, config: &config, payload: &payload };
-    let status = start_and_wait(place, prepared, &mut record, stop, &notifier, parent)?;
+    let status = start_and_wait(place, prepared, &mut record, stop, signals, notifier, handover)?;
     traces.keep = !flags.rm;
     Ok(status)
-}
-
-fn log_driver(flags: &Run) -> String {
-    flags
-        .log_driver
-        .map_or_else(|| "default".to_owned(), |driver| format!("{driver:?}").to_lowercase())
-}
-
-/// What a container leaves on the host. Cleared away when dropped, however the launch ends; a
-/// container that ran and was not to be removed keeps its files.
-struct Traces<'a> {
-    place: &'a Place,
-    id: ContainerId,
-    cidfile: Option<PathBuf>,
-    payload: Option<Payload>,
-    keep: bool,
-}
-
-impl Drop for Traces<'_> {
-    fn drop(&mut self) {
-        if let Some(payload) = &self.payload {
-            payload.remove();
-        }
-        if self.keep {
-            return;
-        }
-        if let Some(cidfile) = &self.cidfile {
-            containers::remove_cidfile(cidfile, &self.id);
-        }
-        if let Err(error) = containers::remove_files(self.place, &self.id) {
-            eprintln!("Warning: {}, ignoring", crate::model::failure::chain(&error));
-        }
-    }
 }
 
 struct Prepared<'a> {
@@ -217,8 +206,9 @@ fn start_and_wait(
     prepared: Prepared<'_>,
     record: &mut Record,
     stop: Stop,
+    mut signals: Signals,
     notifier: &Notifier,
-    parent: &detach::Parent,
+    handover: &Handover,
 ) -> Result<u8, Error> {
     let flags = prepared.flags;
     let bundle = place.records().directory(&record.id);
@@ -231,17 +221,33 @@ fn start_and_wait(
         None
     };
     let capabilities = describe(place, &prepared, record, &rootfs, inside)?;
-    let signals = Signals::take()?;
-    let (output, streams) = Output::open(flags.log_driver, flags.detach, record)?;
+    signals.check()?;
+    let (output, streams) =
+        Output::open(output::effective(flags.log_driver, flags.detach), record)?;
     let init = runtime::start(&record.id, &place.runtime(), &bundle, &capabilities, streams)?;
-    prepared.payload.settle()?;
-    record.pid = Process::of(init).ok();
+    let init = Init::new(init);
+    if let Some(shared) = prepared.payload.settle()? {
+        share_cgroup(&bundle.join("config.json"), shared)?;
+        record.cgroup = None;
+    }
+    record.pid = Process::of(init.pid()).ok();
     record.started = Some(Timestamp::now());
     place.records().write(record)?;
     announce(flags, notifier, inside);
-    parent.started(&record.id)?;
+    handover.started(&record.id)?;
     let supervisor = Supervisor { init, stop, signals, output, notifier, proxy };
     supervisor.wait()
+}
+
+/// What `exec` starts later belongs beside the container. In a cgroup that is gone, the runtime
+/// would make it again, and enable every controller from the root down to it.
+fn share_cgroup(config: &Path, cgroup: &str) -> Result<(), Error> {
+    let failed = |error: oci_spec::OciSpecError| Error::Spec(error.to_string());
+    let mut spec = Spec::load(config).map_err(failed)?;
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_cgroups_path(Some(cgroup.into()));
+    }
+    spec.save(config).map_err(failed)
 }
 
 fn notify_inside(flags: &Run, notifier: &Notifier) -> bool {
