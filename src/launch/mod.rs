@@ -21,6 +21,7 @@ pub mod manual;
 mod name;
 mod notify;
 mod output;
+mod overlay;
 mod place;
 mod rootfs;
 mod runtime;

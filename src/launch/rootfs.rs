@@ -7,13 +7,11 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags,
-    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, unmount,
-};
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::thread::UnshareFlags;
 
 use super::Error;
+use super::overlay::Overlay;
 use crate::store::Image;
 
 /// The largest file read from an image, in bytes (passwd(5), group(5)).
@@ -41,7 +39,8 @@ impl Rootfs {
             .map_err(|error| Error::system("leave the mount namespace", error))?;
         // An image without layers still needs one to lie below.
         let lower = if image.layers.is_empty() { &vec![empty] } else { &image.layers };
-        overlay(lower, &upper, &work, &path)
+        Overlay { layers: lower, upper: &upper, work: &work }
+            .mount(&path)
             .map_err(|error| Error::file("mount the overlay at", &path, error.into()))?;
         Ok(Self { path })
     }
@@ -77,40 +76,10 @@ pub(crate) fn read_in(root: &Path, file: &str) -> std::io::Result<String> {
 }
 
 /// From here on, what we mount is seen by nobody else; what the host mounts is still seen by us.
-fn leave_mount_namespace() -> rustix::io::Result<()> {
+pub(super) fn leave_mount_namespace() -> rustix::io::Result<()> {
     // SAFETY: only the mount namespace is left; no descriptor and no memory is shared or unshared.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?;
     mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
-}
-
-/// By the newer mount calls: each layer is a parameter of its own, so that no number of layers
-/// exceeds a page of options. Kernels before 6.8 know only the joined form.
-fn overlay(layers: &[PathBuf], upper: &Path, work: &Path, at: &Path) -> rustix::io::Result<()> {
-    let mount = |joined: bool| {
-        let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        if joined {
-            let top_first: Vec<String> = layers.iter().rev().map(|layer| escaped(layer)).collect();
-            fsconfig_set_string(&context, "lowerdir", top_first.join(":"))?;
-        } else {
-            for layer in layers.iter().rev() {
-                fsconfig_set_string(&context, "lowerdir+", layer)?;
-            }
-        }
-        fsconfig_set_string(&context, "upperdir", upper)?;
-        fsconfig_set_string(&context, "workdir", work)?;
-        fsconfig_create(&context)?;
-        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
-    };
-    let mounted = match mount(false) {
-        Err(rustix::io::Errno::INVAL) => mount(true)?,
-        mounted => mounted?,
-    };
-    move_mount(&mounted, "", rustix::fs::CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-}
-
-/// A colon would end the path, a backslash escape what follows (overlayfs, "Multiple lower layers").
-fn escaped(path: &Path) -> String {
-    path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:")
 }
 
 #[cfg(test)]
