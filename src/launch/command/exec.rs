@@ -48,7 +48,8 @@ pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
     if !flags.interactive {
         close_input()?;
     }
-    let pid = runtime::exec(&record.id, &place.runtime(), &file, &capabilities);
+    let prepared = runtime::Prepared { uid: user.uid, capabilities };
+    let pid = runtime::exec(&record.id, &place.runtime(), &file, &prepared);
     let _ = std::fs::remove_file(&file);
     supervise::wait_for(pid?)
 }

@@ -230,10 +230,10 @@ fn start_and_wait(
     } else {
         None
     };
-    let capabilities = describe(place, &prepared, record, &rootfs, inside)?;
+    let process = describe(place, &prepared, record, &rootfs, inside)?;
     let signals = Signals::take()?;
     let (output, streams) = Output::open(flags.log_driver, flags.detach, record)?;
-    let init = runtime::start(&record.id, &place.runtime(), &bundle, &capabilities, streams)?;
+    let init = runtime::start(&record.id, &place.runtime(), &bundle, &process, streams)?;
     prepared.payload.settle()?;
     record.pid = Process::of(init).ok();
     record.started = Some(Timestamp::now());
@@ -258,14 +258,14 @@ fn announce(flags: &Run, notifier: &Notifier, inside: bool) {
     }
 }
 
-/// Writes what the runtime, and later `exec`, need to know; the capabilities of the program.
+/// Writes what the runtime, and later `exec`, need to know.
 fn describe(
     place: &Place,
     prepared: &Prepared<'_>,
     record: &Record,
     rootfs: &Rootfs,
     inside: bool,
-) -> Result<Capabilities, Error> {
+) -> Result<runtime::Prepared, Error> {
     let Prepared { flags, asked, config, payload, .. } = prepared;
     let user_text = flags.user.clone().or(config.user().clone()).unwrap_or_default();
     let user = user::resolve(&user_text, &rootfs.read("/etc/passwd"), &rootfs.read("/etc/group"))?;
@@ -304,7 +304,7 @@ fn describe(
     };
     let spec = spec(wanted).map_err(|error| Error::Spec(error.to_string()))?;
     spec.save(bundle.join("config.json")).map_err(|error| Error::Spec(error.to_string()))?;
-    Ok(capabilities)
+    Ok(runtime::Prepared { uid: user.uid, capabilities })
 }
 
 fn hostname(flags: &Run, id: &ContainerId) -> String {

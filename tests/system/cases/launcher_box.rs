@@ -1,0 +1,62 @@
+//! How `updater-launch` sets a container up: its streams, mounts, limits, environment.
+
+use crate::host::Host;
+use crate::image::Image;
+use crate::registry::Registry;
+
+cases![streams_of_ordinary_users, an_empty_standard_input];
+
+/// A registry with `app:latest`, already pulled.
+fn prepare(host: &Host) -> String {
+    prepare_image(host, &Image::app("v1"))
+}
+
+fn prepare_image(host: &Host, image: &Image) -> String {
+    let registry = Registry::start(host);
+    registry.push("app:latest", image);
+    let reference = registry.reference("app:latest");
+    host.sh(&format!("updater-launch pull {reference}"));
+    reference
+}
+
+/// `updater-launch run --rm --network host FLAGS IMAGE COMMAND`.
+fn run(flags: &str, image: &str, command: &str) -> String {
+    format!("updater-launch run --rm --network host {flags} {image} {command}")
+}
+
+/// A container `box` in the background, that `exec` can be tried in.
+fn start(host: &Host, flags: &str, image: &str, command: &str) {
+    host.sh(&format!(
+        "updater-launch run -d --rm --name box --stop-timeout 0 --network host {flags} {image} {command}"
+    ));
+}
+
+fn streams_of_ordinary_users(host: &Host) {
+    let app = prepare(host);
+    let write = "sh -c 'echo out > /dev/stdout; echo err > /dev/stderr'";
+    let told = host.run(&run("--user 1000", &app, write));
+    assert_eq!((&*told.stdout, &*told.stderr), ("out\n", "err\n"), "{}", told.describe());
+    start(host, "", &app, "sleep 1000");
+    let told = host.run(&format!("updater-launch exec --user 1000 box {write}"));
+    assert_eq!((&*told.stdout, &*told.stderr), ("out\n", "err\n"), "{}", told.describe());
+    // What has a name on the host is not handed over.
+    host.sh("mkfifo -m 600 /tmp/named; cat /tmp/named > /dev/null &
+             updater-launch exec --user 1000 box true > /tmp/named
+             [ $(stat -c %u /tmp/named) = 0 ]");
+}
+
+fn an_empty_standard_input(host: &Host) {
+    let app = prepare(host);
+    assert_eq!(host.sh(&format!("echo mine | {}", run("", &app, "cat"))), "");
+    let loop_ =
+        format!("printf 'a\\nb\\n' | while read x; do echo $x; {}; done", run("", &app, "cat"));
+    assert_eq!(host.sh(&loop_), "a\nb");
+    let read = "sh -c 'read line; echo got=$line; sleep 1000'";
+    host.sh(&format!(
+        "echo mine | updater-launch run -d --rm --name reader --stop-timeout 0 --network host {app} {read}"
+    ));
+    host.wait_for("updater-launch logs reader | grep -x got=", crate::host::seconds(10));
+    start(host, "", &app, "sleep 1000");
+    assert_eq!(host.sh("echo mine | updater-launch exec box cat"), "");
+    assert_eq!(host.sh("echo mine | updater-launch exec -i box cat"), "mine");
+}
