@@ -18,6 +18,7 @@ mod error;
 mod files;
 mod journal;
 pub mod manual;
+mod mounts;
 mod name;
 mod notify;
 mod output;

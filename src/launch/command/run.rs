@@ -12,13 +12,14 @@ use crate::launch::args::{Network, Run, SdNotify};
 use crate::launch::capability::Capabilities;
 use crate::launch::cgroup::{self, Payload};
 use crate::launch::environment::{DEFAULT_PATH, Environment};
+use crate::launch::mounts::Bound;
 use crate::launch::notify::{DIRECTORY_IN_CONTAINER, Notifier, Proxy, SOCKET_IN_CONTAINER};
 use crate::launch::output::Output;
 use crate::launch::place::Place;
 use crate::launch::rootfs::Rootfs;
 use crate::launch::spec::{Program, Wanted, spec};
 use crate::launch::supervise::{Signals, Stop, Supervisor};
-use crate::launch::volume::{Volume, parse_bind, parse_tmpfs};
+use crate::launch::volume::{Volume, parse_bind, parse_tmpfs, refuse_twice};
 use crate::launch::{
     Error, choose, containers, detach, files, host_environment, name, runtime, signal, user,
 };
@@ -94,6 +95,7 @@ fn volumes(flags: &Run) -> Result<Vec<Volume>, Error> {
     for text in &flags.tmpfs {
         volumes.push(parse_tmpfs(text)?);
     }
+    refuse_twice(&volumes)?;
     Ok(volumes)
 }
 
@@ -276,7 +278,7 @@ fn describe(
     let bundle = place.records().directory(&record.id);
     let mut bound = files::write(&bundle, &hostname, flags.network)?;
     if inside {
-        bound.push((bundle.join("notify"), DIRECTORY_IN_CONTAINER));
+        bound.push(Bound { source: bundle.join("notify"), target: DIRECTORY_IN_CONTAINER });
     }
     let own = Own {
         user: user_text,

@@ -4,7 +4,7 @@ use crate::host::Host;
 use crate::image::Image;
 use crate::registry::Registry;
 
-cases![streams_of_ordinary_users, an_empty_standard_input];
+cases![streams_of_ordinary_users, an_empty_standard_input, mounts_do_not_hide_each_other];
 
 /// A registry with `app:latest`, already pulled.
 fn prepare(host: &Host) -> String {
@@ -59,4 +59,21 @@ fn an_empty_standard_input(host: &Host) {
     start(host, "", &app, "sleep 1000");
     assert_eq!(host.sh("echo mine | updater-launch exec box cat"), "");
     assert_eq!(host.sh("echo mine | updater-launch exec -i box cat"), "mine");
+}
+
+fn mounts_do_not_hide_each_other(host: &Host) {
+    let app = prepare(host);
+    host.write("/srv/inner/file", "from the host\n");
+    host.sh("mkdir -p /srv/outer/x");
+    let read = "cat /data/x/file";
+    for outer in ["--tmpfs /data", "-v /srv/outer:/data"] {
+        let after = run(&format!("-v /srv/inner:/data/x {outer}"), &app, read);
+        assert_eq!(host.sh(&after), "from the host");
+    }
+    let twice = host.fails(125, &run("-v /srv/inner:/data -v /srv/outer:/data/", &app, "true"));
+    assert!(twice.stderr.contains("/data"), "{}", twice.describe());
+    let told = "sh -c 'ls -d $NOTIFY_SOCKET'";
+    let flags = "--sdnotify container --tmpfs /run";
+    let listed = host.sh(&format!("NOTIFY_SOCKET=/run/systemd/notify {}", run(flags, &app, told)));
+    assert_eq!(listed, "/run/notify/notify.sock");
 }
