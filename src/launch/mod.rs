@@ -17,6 +17,7 @@ mod environment;
 mod error;
 mod files;
 mod journal;
+mod limits;
 pub mod manual;
 mod mounts;
 mod name;
@@ -64,6 +65,10 @@ pub fn refuse(error: &clap::Error) -> ! {
 
 fn carry_out(arguments: Arguments) -> Result<u8, Error> {
     let place = Place::find(arguments.root, arguments.runroot)?;
+    if matches!(arguments.command, Command::Run(_) | Command::Exec(_)) {
+        // What is made for a container is made for its users, whatever the unit's UMask= is.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(spec::UMASK));
+    }
     match arguments.command {
         Command::Run(run) => command::run::run(&place, &run),
         Command::Stop(stop) => command::stop::stop(&place, &stop),

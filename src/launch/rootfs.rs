@@ -3,7 +3,7 @@
 
 use std::fs::DirBuilder;
 use std::io::Read;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
@@ -35,6 +35,9 @@ impl Rootfs {
                 .create(directory)
                 .map_err(|source| Error::file("make", directory, source))?;
         }
+        if let Some(top) = image.layers.last() {
+            like(top, &upper).map_err(|source| Error::file("use the layer", top, source))?;
+        }
         leave_mount_namespace()
             .map_err(|error| Error::system("leave the mount namespace", error))?;
         // An image without layers still needs one to lie below.
@@ -59,6 +62,13 @@ impl Drop for Rootfs {
     fn drop(&mut self) {
         let _ = unmount(&self.path, UnmountFlags::DETACH);
     }
+}
+
+/// The upper directory is the container's `/`: it has owner and mode of the image's.
+fn like(top: &Path, upper: &Path) -> std::io::Result<()> {
+    let image = std::fs::metadata(top)?;
+    std::os::unix::fs::chown(upper, Some(image.uid()), Some(image.gid()))?;
+    std::fs::set_permissions(upper, image.permissions())
 }
 
 /// Reads a text file below `root`, whatever links lie on the way to it.

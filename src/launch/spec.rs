@@ -14,6 +14,7 @@ use oci_spec::runtime::{
 
 use super::args::Network;
 use super::capability::Capabilities;
+use super::limits::Limits;
 use super::mounts::{self, Bound};
 use super::user::User;
 use super::volume::Volume;
@@ -39,6 +40,9 @@ const READ_ONLY: [&str; 5] =
 /// Capabilities that loading a system call filter needs; dropped before the program starts.
 pub(crate) const FOR_FILTER: [&str; 2] = ["SYS_ADMIN", "SETPCAP"];
 
+/// Of a container's programs, whatever the unit's `UMask=` is.
+pub(crate) const UMASK: u32 = 0o022;
+
 /// All that a specification is made from.
 #[derive(Debug)]
 pub(crate) struct Wanted<'a> {
@@ -62,6 +66,7 @@ pub(crate) struct Program<'a> {
     pub(crate) environment: Vec<String>,
     pub(crate) directory: &'a str,
     pub(crate) capabilities: &'a Capabilities,
+    pub(crate) limits: Limits,
 }
 
 /// The specification of a whole container.
@@ -106,6 +111,7 @@ pub(crate) fn process(program: Program<'_>) -> Result<Process, OciSpecError> {
         .uid(program.user.uid)
         .gid(program.user.gid)
         .additional_gids(program.user.groups.clone())
+        .umask(UMASK)
         .build()?;
     let mut process = ProcessBuilder::default()
         .terminal(false)
@@ -114,7 +120,7 @@ pub(crate) fn process(program: Program<'_>) -> Result<Process, OciSpecError> {
         .env(program.environment)
         .cwd(program.directory)
         .capabilities(capabilities)
-        .rlimits(vec![])
+        .rlimits(program.limits.to_spec()?)
         .build()?;
     // The runtime takes `false` for "set", and the filter could not be loaded then.
     process.set_no_new_privileges(None);
@@ -162,6 +168,7 @@ mod tests {
                 environment: vec![],
                 directory: "/",
                 capabilities: &Capabilities::new(&[], &[], uid).unwrap(),
+                limits: Limits::current(),
             },
         })
         .unwrap()

@@ -12,6 +12,7 @@ use crate::launch::args::{Network, Run, SdNotify};
 use crate::launch::capability::Capabilities;
 use crate::launch::cgroup::{self, Payload};
 use crate::launch::environment::{DEFAULT_PATH, Environment};
+use crate::launch::limits::Limits;
 use crate::launch::mounts::Bound;
 use crate::launch::notify::{DIRECTORY_IN_CONTAINER, Notifier, Proxy, SOCKET_IN_CONTAINER};
 use crate::launch::output::Output;
@@ -302,6 +303,7 @@ fn describe(
             environment,
             directory: &directory,
             capabilities: &capabilities,
+            limits: Limits::current(),
         },
     };
     let spec = spec(wanted).map_err(|error| Error::Spec(error.to_string()))?;

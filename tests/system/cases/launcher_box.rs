@@ -4,7 +4,12 @@ use crate::host::Host;
 use crate::image::Image;
 use crate::registry::Registry;
 
-cases![streams_of_ordinary_users, an_empty_standard_input, mounts_do_not_hide_each_other];
+cases![
+    streams_of_ordinary_users,
+    an_empty_standard_input,
+    mounts_do_not_hide_each_other,
+    the_callers_umask_and_limits
+];
 
 /// A registry with `app:latest`, already pulled.
 fn prepare(host: &Host) -> String {
@@ -76,4 +81,21 @@ fn mounts_do_not_hide_each_other(host: &Host) {
     let flags = "--sdnotify container --tmpfs /run";
     let listed = host.sh(&format!("NOTIFY_SOCKET=/run/systemd/notify {}", run(flags, &app, told)));
     assert_eq!(listed, "/run/notify/notify.sock");
+}
+
+fn the_callers_umask_and_limits(host: &Host) {
+    let app = prepare(host);
+    let look = "sh -c 'umask; stat -c %a / /etc/hosts /etc/resolv.conf; ls /app > /dev/null; ulimit -Sn; ulimit -Hn'";
+    for flags in ["", "--user 1000"] {
+        let command =
+            format!("umask 077; ulimit -Sn 1024; ulimit -Hn 4096; {}", run(flags, &app, look));
+        assert_eq!(host.sh(&command), "0022\n755\n644\n644\n4096\n4096");
+    }
+    let notify = run("--sdnotify container --user 1000", &app, "sh -c '[ -w $NOTIFY_SOCKET ]'");
+    host.sh(&format!("umask 077; NOTIFY_SOCKET=/run/systemd/notify {notify}"));
+    start(host, "", &app, "sleep 1000");
+    let inside = "umask 077; ulimit -n 4096; updater-launch exec box sh -c 'umask; ulimit -Hn'";
+    assert_eq!(host.sh(inside), "0022\n4096");
+    // What holds the container's environment is root's alone.
+    host.sh("[ $(stat -c %a /run/updaterd/containers/*/) = 700 ]");
 }
