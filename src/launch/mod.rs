@@ -6,6 +6,7 @@
 //!
 //! What must not live here: requests to registries but in `pull`, updates, D-Bus.
 
+mod account;
 pub mod args;
 mod capability;
 mod cgroup;

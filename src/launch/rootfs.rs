@@ -4,14 +4,16 @@
 use std::fs::DirBuilder;
 use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, mkdirat, openat2};
+use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::thread::UnshareFlags;
 
 use super::Error;
 use super::overlay::Overlay;
+use super::user::User;
 use crate::store::Image;
 
 /// The largest file read from an image, in bytes (passwd(5), group(5)).
@@ -52,6 +54,13 @@ impl Rootfs {
         &self.path
     }
 
+    /// Makes a directory and those above it, as the container would find them, for `user`; those
+    /// that are there stay as they are.
+    pub(crate) fn make_directory(&self, directory: &str, user: &User) -> Result<(), Error> {
+        make_in(&self.path, Path::new(directory), user)
+            .map_err(|error| Error::file("make the working directory", directory, error.into()))
+    }
+
     /// A file of the container, as the container would find it; empty where there is none.
     pub(crate) fn read(&self, file: &str) -> String {
         read_in(&self.path, file).unwrap_or_default()
@@ -69,6 +78,36 @@ fn like(top: &Path, upper: &Path) -> std::io::Result<()> {
     let image = std::fs::metadata(top)?;
     std::os::unix::fs::chown(upper, Some(image.uid()), Some(image.gid()))?;
     std::fs::set_permissions(upper, image.permissions())
+}
+
+/// One component after the other: each is found below `root`, whatever links lead to it, or made.
+fn make_in(root: &Path, directory: &Path, user: &User) -> rustix::io::Result<()> {
+    let open = |path: &Path| {
+        let root = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        openat2(&root, path, flags, Mode::empty(), resolve)
+    };
+    let mut reached = PathBuf::from(".");
+    let mut parent = open(&reached)?;
+    for component in directory.components() {
+        let name = match component {
+            Component::Normal(name) => name,
+            Component::ParentDir => "..".as_ref(),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
+        };
+        reached.push(name);
+        parent = match open(&reached) {
+            Err(Errno::NOENT) => {
+                mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
+                let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+                chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+                open(&reached)?
+            }
+            found => found?,
+        };
+    }
+    Ok(())
 }
 
 /// Reads a text file below `root`, whatever links lie on the way to it.
@@ -109,6 +148,26 @@ mod tests {
         std::fs::write(root.path().join("real"), "inside").unwrap();
         assert!(read_in(root.path(), "/etc/passwd").is_err());
         assert_eq!(read_in(root.path(), "/etc/group").unwrap(), "inside");
+    }
+
+    #[test]
+    fn directories_are_made_inside() {
+        let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        symlink(outside.path(), root.path().join("out")).unwrap();
+        symlink("/real", root.path().join("link")).unwrap();
+        std::fs::create_dir(root.path().join("real")).unwrap();
+        let own = std::fs::metadata(root.path()).unwrap();
+        let user = User { uid: own.uid(), gid: own.gid(), groups: vec![], home: None };
+        let make = |path: &str| make_in(root.path(), Path::new(path), &user);
+        make("/a/./b").unwrap();
+        make("/a/b").unwrap();
+        make("/link/below").unwrap();
+        make("/../../up").unwrap();
+        for made in ["a/b", "real/below", "up"] {
+            assert!(root.path().join(made).is_dir(), "{made}");
+        }
+        assert!(make("/out/x").is_err());
+        assert!(std::fs::read_dir(outside.path()).unwrap().next().is_none());
     }
 
     #[test]

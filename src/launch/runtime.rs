@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use caps::{CapSet, Capability};
 use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
 use oci_spec::runtime::Spec;
@@ -18,14 +19,33 @@ use rustix::fs::Uid;
 use seccompiler::BpfProgram;
 
 use super::capability::Capabilities;
-use super::{Error, seccomp};
+use super::{Error, account, seccomp};
 use crate::model::ContainerId;
 
 /// What is known of a program before it is started, but for its specification.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) uid: u32,
+    pub(crate) directory: String,
     pub(crate) capabilities: Capabilities,
+}
+
+impl Prepared {
+    /// The runtime's failure, by what it `said` of it.
+    fn failed(
+        &self,
+        stage: &'static str,
+        said: Option<String>,
+        source: LibcontainerError,
+    ) -> Error {
+        let why = match said.as_deref().and_then(|said| said.strip_prefix("failed to chdir")) {
+            None => return Error::Runtime { stage, said, source },
+            Some(": ENOENT") => "does not exist",
+            Some(": ENOTDIR") => "is not a directory",
+            Some(_) => "cannot be entered",
+        };
+        Error::NoDirectory { directory: self.directory.clone(), why }
+    }
 }
 
 /// What the program's standard output and error are; `None` is our own.
@@ -68,7 +88,7 @@ pub(crate) fn start(
     streams.hand_over(process.uid)?;
     let input = std::fs::File::open("/dev/null")
         .map_err(|source| Error::file("open", "/dev/null", source))?;
-    let created = (|| {
+    let (started, said) = account::listen(|| {
         let mut builder = ContainerBuilder::new(id.to_string(), SyscallType::default())
             .with_root_path(state)?
             .with_executor(executor)
@@ -80,15 +100,16 @@ pub(crate) fn start(
         if let Some(error) = streams.error {
             builder = builder.with_stderr(error);
         }
-        builder.as_init(bundle).with_systemd(false).with_detach(false).build()
-    })();
-    let mut container = match created {
+        let builder = builder.as_init(bundle).with_systemd(false).with_detach(false);
+        let mut container = builder.build()?;
+        container.start()?;
+        Ok(container)
+    })?;
+    let container = started.map_err(|source| process.failed("started", said, source));
+    let container = match container {
         Ok(container) => container,
-        Err(source) => return Err(report.or(Error::Runtime { stage: "created", source })),
+        Err(error) => return Err(report.or(error)),
     };
-    if let Err(source) = container.start() {
-        return Err(report.or(Error::Runtime { stage: "started", source }));
-    }
     restore_dumpable();
     report.wait()?;
     container
@@ -106,7 +127,7 @@ pub(crate) fn exec(
 ) -> Result<i32, Error> {
     let (report, executor) = executor(&process.capabilities)?;
     Streams::default().hand_over(process.uid)?;
-    let started = (|| {
+    let (started, said) = account::listen(|| {
         ContainerBuilder::new(id.to_string(), SyscallType::default())
             .with_root_path(state)?
             .with_executor(executor)
@@ -114,14 +135,14 @@ pub(crate) fn exec(
             .with_detach(false)
             .with_process(Some(description))
             .build()
-    })();
+    })?;
     restore_dumpable();
     match started {
         Ok(pid) => {
             report.wait()?;
             Ok(pid.as_raw())
         }
-        Err(source) => Err(report.or(Error::Runtime { stage: "entered", source })),
+        Err(source) => Err(report.or(process.failed("entered", said, source))),
     }
 }
 

@@ -50,7 +50,8 @@ pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
     if !flags.interactive {
         close_input()?;
     }
-    let prepared = runtime::Prepared { uid: user.uid, capabilities };
+    let prepared =
+        runtime::Prepared { uid: user.uid, directory: directory.to_owned(), capabilities };
     let pid = runtime::exec(&record.id, &place.runtime(), &file, &prepared);
     let _ = std::fs::remove_file(&file);
     supervise::wait_for(pid?)

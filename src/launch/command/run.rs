@@ -1,7 +1,7 @@
 //! `updater-launch run`: from a command line to a container's exit status.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -83,7 +83,7 @@ fn labels(words: &[String]) -> Result<BTreeMap<String, String>, Error> {
 }
 
 fn volumes(flags: &Run) -> Result<Vec<Volume>, Error> {
-    let selinux = std::path::Path::new("/sys/fs/selinux/enforce").exists();
+    let selinux = Path::new("/sys/fs/selinux/enforce").exists();
     let mut volumes = Vec::new();
     for text in &flags.volume {
         let mut volume = parse_bind(text, selinux)?;
@@ -275,6 +275,10 @@ fn describe(
     let hostname = hostname(flags, &record.id);
     let environment = environment(asked, config, &user, &hostname, inside)?;
     let directory = directory(flags, config)?;
+    let below = |volume: &Volume| Path::new(&directory).starts_with(&volume.target);
+    if flags.workdir.is_none() && !asked.volumes.iter().any(below) {
+        rootfs.make_directory(&directory, &user)?;
+    }
     let capabilities = Capabilities::new(&flags.cap_add, &flags.cap_drop, user.uid)?;
     let bundle = place.records().directory(&record.id);
     let mut bound = files::write(&bundle, &hostname, flags.network)?;
@@ -308,7 +312,7 @@ fn describe(
     };
     let spec = spec(wanted).map_err(|error| Error::Spec(error.to_string()))?;
     spec.save(bundle.join("config.json")).map_err(|error| Error::Spec(error.to_string()))?;
-    Ok(runtime::Prepared { uid: user.uid, capabilities })
+    Ok(runtime::Prepared { uid: user.uid, directory, capabilities })
 }
 
 fn hostname(flags: &Run, id: &ContainerId) -> String {
@@ -321,11 +325,14 @@ fn hostname(flags: &Run, id: &ContainerId) -> String {
 }
 
 fn directory(flags: &Run, config: &ImageConfig) -> Result<String, Error> {
-    let directory = flags.workdir.clone().or(config.working_dir().clone()).unwrap_or_default();
-    match directory.as_str() {
-        "" => Ok("/".to_owned()),
-        path if path.starts_with('/') => Ok(directory),
-        _ => Err(Error::Workdir(directory)),
+    match &flags.workdir {
+        Some(directory) if !directory.starts_with('/') => Err(Error::Workdir(directory.clone())),
+        Some(directory) => Ok(directory.clone()),
+        // An image's is one from its root, whether it says so or not.
+        None => {
+            let directory = config.working_dir().as_deref().unwrap_or_default();
+            Ok(format!("/{}", directory.trim_start_matches('/')))
+        }
     }
 }
 

@@ -8,7 +8,9 @@ cases![
     streams_of_ordinary_users,
     an_empty_standard_input,
     mounts_do_not_hide_each_other,
-    the_callers_umask_and_limits
+    the_callers_umask_and_limits,
+    working_directories,
+    failures_name_their_cause,
 ];
 
 /// A registry with `app:latest`, already pulled.
@@ -98,4 +100,34 @@ fn the_callers_umask_and_limits(host: &Host) {
     assert_eq!(host.sh(inside), "0022\n4096");
     // What holds the container's environment is root's alone.
     host.sh("[ $(stat -c %a /run/updaterd/containers/*/) = 700 ]");
+}
+
+fn working_directories(host: &Host) {
+    let image = Image::app("v1").with("WorkingDir", "/app/not/there").with("User", "app");
+    let app = prepare_image(host, &image);
+    let look = "sh -c 'pwd; stat -c %u:%g:%a . ; touch here'";
+    assert_eq!(host.sh(&run("", &app, look)), "/app/not/there\n1000:1001:755");
+    assert_eq!(host.sh(&run("--read-only", &app, "pwd")), "/app/not/there");
+    for (directory, why) in [("/nope", "does not exist"), ("/etc/passwd", "is not a directory")] {
+        let refused = host.fails(125, &run(&format!("--workdir {directory}"), &app, "true"));
+        let told = format!("\"{directory}\" {why}");
+        assert!(refused.stderr.contains(&told), "{}", refused.describe());
+    }
+    start(host, "", &app, "sleep 1000");
+    let refused = host.fails(125, "updater-launch exec --workdir /nope box true");
+    assert!(refused.stderr.contains("\"/nope\" does not exist"), "{}", refused.describe());
+}
+
+fn failures_name_their_cause(host: &Host) {
+    let app = prepare(host);
+    host.write("/srv/file", "a file\n");
+    let long = "a".repeat(80);
+    for (flags, cause) in [
+        ("--volume /srv/file:/app", "\"/app\": EINVAL"),
+        ("--tmpfs /scratch:size=bogus", "\"/scratch\": EINVAL"),
+        (&format!("--hostname {long}"), &*long),
+    ] {
+        let failed = host.fails(125, &run(flags, &app, "true"));
+        assert!(failed.stderr.contains(cause), "{}", failed.describe());
+    }
 }
