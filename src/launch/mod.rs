@@ -7,6 +7,7 @@
 //! What must not live here: requests to registries but in `pull`, updates, D-Bus.
 
 mod account;
+mod activation;
 pub mod args;
 mod capability;
 mod cgroup;
@@ -65,6 +66,7 @@ pub fn refuse(error: &clap::Error) -> ! {
 }
 
 fn carry_out(arguments: Arguments) -> Result<u8, Error> {
+    activation::keep_own(matches!(arguments.command, Command::Run(_)));
     let place = Place::find(arguments.root, arguments.runroot)?;
     if matches!(arguments.command, Command::Run(_) | Command::Exec(_)) {
         // What is made for a container is made for its users, whatever the unit's UMask= is.

@@ -85,6 +85,7 @@ pub(crate) fn start(
     streams: Streams,
 ) -> Result<i32, Error> {
     let (report, executor) = executor(&process.capabilities)?;
+    drop_groups()?;
     streams.hand_over(process.uid)?;
     let input = std::fs::File::open("/dev/null")
         .map_err(|source| Error::file("open", "/dev/null", source))?;
@@ -126,6 +127,7 @@ pub(crate) fn exec(
     process: &Prepared,
 ) -> Result<i32, Error> {
     let (report, executor) = executor(&process.capabilities)?;
+    drop_groups()?;
     Streams::default().hand_over(process.uid)?;
     let (started, said) = account::listen(|| {
         ContainerBuilder::new(id.to_string(), SyscallType::default())
@@ -144,6 +146,15 @@ pub(crate) fn exec(
         }
         Err(source) => Err(report.or(process.failed("entered", said, source))),
     }
+}
+
+/// The caller's supplementary groups are not the container's; libcontainer leaves them where the
+/// container's user has none. Nothing that this process does later needs them.
+fn drop_groups() -> Result<(), Error> {
+    if nix::unistd::getgroups().is_ok_and(|groups| groups.is_empty()) {
+        return Ok(());
+    }
+    nix::unistd::setgroups(&[]).map_err(|error| Error::system("leave our groups", error))
 }
 
 /// libcontainer clears it for the whole process; without it `/proc/self` is root's alone.

@@ -22,7 +22,8 @@ use crate::launch::spec::{Program, Wanted, spec};
 use crate::launch::supervise::{Signals, Stop, Supervisor};
 use crate::launch::volume::{Volume, parse_bind, parse_tmpfs, refuse_twice};
 use crate::launch::{
-    Error, choose, containers, detach, files, host_environment, name, runtime, signal, user,
+    Error, activation, choose, containers, detach, files, host_environment, name, runtime, signal,
+    user,
 };
 use crate::model::{ContainerId, Reference};
 use crate::store::Image;
@@ -304,7 +305,7 @@ fn describe(
         process: Program {
             user: &user,
             arguments: record.command.clone(),
-            environment,
+            environment: environment.into_iter().chain(activation::names()).collect(),
             directory: &directory,
             capabilities: &capabilities,
             limits: Limits::current(),

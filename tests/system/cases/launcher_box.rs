@@ -11,6 +11,8 @@ cases![
     the_callers_umask_and_limits,
     working_directories,
     failures_name_their_cause,
+    the_callers_groups,
+    descriptors_from_systemd,
 ];
 
 /// A registry with `app:latest`, already pulled.
@@ -130,4 +132,43 @@ fn failures_name_their_cause(host: &Host) {
         let failed = host.fails(125, &run(flags, &app, "true"));
         assert!(failed.stderr.contains(cause), "{}", failed.describe());
     }
+}
+
+fn the_callers_groups(host: &Host) {
+    let app = prepare(host);
+    let member = "setpriv --groups 0,4,27";
+    let groups = "grep Groups: /proc/self/status";
+    for user in ["1000", "7:8", "root"] {
+        let command = run(&format!("--user {user}"), &app, groups);
+        let expected = if user == "1000" { "Groups:\t1002" } else { "Groups:" };
+        assert_eq!(host.sh(&format!("{member} {command}")), expected, "{user}");
+    }
+    start(host, "", &app, "sleep 1000");
+    assert_eq!(host.sh(&format!("{member} updater-launch exec --user 7 box {groups}")), "Groups:");
+}
+
+fn descriptors_from_systemd(host: &Host) {
+    let app = prepare(host);
+    let look = "sh -c 'env | grep LISTEN | sort; [ ! -e /proc/self/fd/3 ] || cat <&3'";
+    let call = |pid: &str| {
+        let command = run("", &app, look);
+        let variables = format!("LISTEN_FDS=1 LISTEN_PID={pid} LISTEN_FDNAMES=web");
+        host.sh(&format!("echo passed > /tmp/passed; ({variables} exec {command}) 3< /tmp/passed"))
+    };
+    assert_eq!(call("1"), "");
+    assert_eq!(call("$BASHPID"), "LISTEN_FDNAMES=web\nLISTEN_FDS=1\nLISTEN_PID=1\npassed");
+    // In the background, the process that systemd started is not the one that starts the program.
+    let start = format!(
+        "updater-launch run -d --rm --name box --stop-timeout 0 --network host {app} sleep 1000"
+    );
+    host.sh(&format!("(LISTEN_FDS=1 LISTEN_PID=$BASHPID exec {start}) 3< /tmp/passed"));
+    let environment =
+        "updater-launch exec box sh -c \"tr '\\0' '\\n' < /proc/1/environ; cat /proc/1/fd/3\"";
+    let told = host.sh(environment);
+    assert!(told.contains("LISTEN_FDS=1") && told.ends_with("passed"), "{told}");
+    // The command of an exec gets none.
+    let inside = "sh -c '[ ! -e /proc/self/fd/3 ]; [ -z $LISTEN_FDS ]'";
+    host.sh(&format!(
+        "(LISTEN_FDS=1 LISTEN_PID=$BASHPID exec updater-launch exec box {inside}) 3< /tmp/passed"
+    ));
 }
