@@ -61,6 +61,8 @@ pub(crate) enum Error {
     Entrypoint(String),
     #[error("the working directory {0:?} is not a path from the root")]
     Workdir(String),
+    #[error("the working directory {directory:?} {why} in the container")]
+    NoDirectory { directory: String, why: &'static str },
     #[error("command {command:?} was not found in the container")]
     CommandNotFound { command: String },
     #[error("command {command:?} cannot be executed in the container: {why}")]
@@ -81,8 +83,13 @@ pub(crate) enum Error {
     Seccomp(#[from] seccompiler::BackendError),
     #[error("the container cannot be described: {0}")]
     Spec(String),
-    #[error("the container could not be {stage}")]
-    Runtime { stage: &'static str, source: libcontainer::error::LibcontainerError },
+    #[error("the container could not be {stage}{}", .said.as_deref().map(|said| format!(" ({said})")).unwrap_or_default())]
+    Runtime {
+        stage: &'static str,
+        /// The cause in the runtime's words, which its errors do not carry.
+        said: Option<String>,
+        source: libcontainer::error::LibcontainerError,
+    },
 }
 
 fn no_logs(name: &str, driver: &str) -> String {

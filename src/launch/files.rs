@@ -2,18 +2,15 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::Error;
 use super::args::Network;
+use super::mounts::Bound;
 
 /// Writes them below `bundle`; each with where it is bound. On the host's network, names resolve as
 /// on the host.
-pub(crate) fn write(
-    bundle: &Path,
-    hostname: &str,
-    network: Network,
-) -> Result<Vec<(PathBuf, &'static str)>, Error> {
+pub(crate) fn write(bundle: &Path, hostname: &str, network: Network) -> Result<Vec<Bound>, Error> {
     let of_host = |path| fs::read_to_string(path).unwrap_or_default();
     let (hosts, resolver) = match network {
         Network::Host => (of_host("/etc/hosts"), of_host("/etc/resolv.conf")),
@@ -28,7 +25,7 @@ pub(crate) fn write(
     for (name, target, text) in files {
         let path = bundle.join(name);
         fs::write(&path, text).map_err(|source| Error::file("write", &path, source))?;
-        bound.push((path, target));
+        bound.push(Bound { source: path, target });
     }
     Ok(bound)
 }

@@ -6,6 +6,8 @@
 //!
 //! What must not live here: requests to registries but in `pull`, updates, D-Bus.
 
+mod account;
+mod activation;
 pub mod args;
 mod capability;
 mod cgroup;
@@ -17,10 +19,13 @@ mod environment;
 mod error;
 mod files;
 mod journal;
+mod limits;
 pub mod manual;
+mod mounts;
 mod name;
 mod notify;
 mod output;
+mod overlay;
 mod place;
 mod rootfs;
 mod runtime;
@@ -67,7 +72,12 @@ pub fn refuse(error: &clap::Error) -> ! {
 }
 
 fn carry_out(arguments: Arguments) -> Result<u8, Error> {
+    activation::keep_own(matches!(arguments.command, Command::Run(_)));
     let place = Place::find(arguments.root, arguments.runroot)?;
+    if matches!(arguments.command, Command::Run(_) | Command::Exec(_)) {
+        // What is made for a container is made for its users, whatever the unit's UMask= is.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(spec::UMASK));
+    }
     match arguments.command {
         Command::Run(run) => command::run::run(&place, &run),
         Command::Stop(stop) => command::stop::stop(&place, &stop),

@@ -3,17 +3,17 @@
 
 use std::fs::DirBuilder;
 use std::io::Read;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags,
-    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, unmount,
-};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, mkdirat, openat2};
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::thread::UnshareFlags;
 
 use super::Error;
+use super::overlay::Overlay;
+use super::user::User;
 use crate::store::Image;
 
 /// The largest file read from an image, in bytes (passwd(5), group(5)).
@@ -37,17 +37,28 @@ impl Rootfs {
                 .create(directory)
                 .map_err(|source| Error::file("make", directory, source))?;
         }
+        if let Some(top) = image.layers.last() {
+            like(top, &upper).map_err(|source| Error::file("use the layer", top, source))?;
+        }
         leave_mount_namespace()
             .map_err(|error| Error::system("leave the mount namespace", error))?;
         // An image without layers still needs one to lie below.
         let lower = if image.layers.is_empty() { &vec![empty] } else { &image.layers };
-        overlay(lower, &upper, &work, &path)
+        Overlay { layers: lower, upper: &upper, work: &work }
+            .mount(&path)
             .map_err(|error| Error::file("mount the overlay at", &path, error.into()))?;
         Ok(Self { path })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Makes a directory and those above it, as the container would find them, for `user`; those
+    /// that are there stay as they are.
+    pub(crate) fn make_directory(&self, directory: &str, user: &User) -> Result<(), Error> {
+        make_in(&self.path, Path::new(directory), user)
+            .map_err(|error| Error::file("make the working directory", directory, error.into()))
     }
 
     /// A file of the container, as the container would find it; empty where there is none.
@@ -60,6 +71,43 @@ impl Drop for Rootfs {
     fn drop(&mut self) {
         let _ = unmount(&self.path, UnmountFlags::DETACH);
     }
+}
+
+/// The upper directory is the container's `/`: it has owner and mode of the image's.
+fn like(top: &Path, upper: &Path) -> std::io::Result<()> {
+    let image = std::fs::metadata(top)?;
+    std::os::unix::fs::chown(upper, Some(image.uid()), Some(image.gid()))?;
+    std::fs::set_permissions(upper, image.permissions())
+}
+
+/// One component after the other: each is found below `root`, whatever links lead to it, or made.
+fn make_in(root: &Path, directory: &Path, user: &User) -> rustix::io::Result<()> {
+    let open = |path: &Path| {
+        let root = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        openat2(&root, path, flags, Mode::empty(), resolve)
+    };
+    let mut reached = PathBuf::from(".");
+    let mut parent = open(&reached)?;
+    for component in directory.components() {
+        let name = match component {
+            Component::Normal(name) => name,
+            Component::ParentDir => "..".as_ref(),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
+        };
+        reached.push(name);
+        parent = match open(&reached) {
+            Err(Errno::NOENT) => {
+                mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
+                let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+                chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+                open(&reached)?
+            }
+            found => found?,
+        };
+    }
+    Ok(())
 }
 
 /// Reads a text file below `root`, whatever links lie on the way to it.
@@ -77,40 +125,10 @@ pub(crate) fn read_in(root: &Path, file: &str) -> std::io::Result<String> {
 }
 
 /// From here on, what we mount is seen by nobody else; what the host mounts is still seen by us.
-fn leave_mount_namespace() -> rustix::io::Result<()> {
+pub(super) fn leave_mount_namespace() -> rustix::io::Result<()> {
     // SAFETY: only the mount namespace is left; no descriptor and no memory is shared or unshared.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?;
     mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
-}
-
-/// By the newer mount calls: each layer is a parameter of its own, so that no number of layers
-/// exceeds a page of options. Kernels before 6.8 know only the joined form.
-fn overlay(layers: &[PathBuf], upper: &Path, work: &Path, at: &Path) -> rustix::io::Result<()> {
-    let mount = |joined: bool| {
-        let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        if joined {
-            let top_first: Vec<String> = layers.iter().rev().map(|layer| escaped(layer)).collect();
-            fsconfig_set_string(&context, "lowerdir", top_first.join(":"))?;
-        } else {
-            for layer in layers.iter().rev() {
-                fsconfig_set_string(&context, "lowerdir+", layer)?;
-            }
-        }
-        fsconfig_set_string(&context, "upperdir", upper)?;
-        fsconfig_set_string(&context, "workdir", work)?;
-        fsconfig_create(&context)?;
-        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
-    };
-    let mounted = match mount(false) {
-        Err(rustix::io::Errno::INVAL) => mount(true)?,
-        mounted => mounted?,
-    };
-    move_mount(&mounted, "", rustix::fs::CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-}
-
-/// A colon would end the path, a backslash escape what follows (overlayfs, "Multiple lower layers").
-fn escaped(path: &Path) -> String {
-    path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:")
 }
 
 #[cfg(test)]
@@ -130,6 +148,26 @@ mod tests {
         std::fs::write(root.path().join("real"), "inside").unwrap();
         assert!(read_in(root.path(), "/etc/passwd").is_err());
         assert_eq!(read_in(root.path(), "/etc/group").unwrap(), "inside");
+    }
+
+    #[test]
+    fn directories_are_made_inside() {
+        let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        symlink(outside.path(), root.path().join("out")).unwrap();
+        symlink("/real", root.path().join("link")).unwrap();
+        std::fs::create_dir(root.path().join("real")).unwrap();
+        let own = std::fs::metadata(root.path()).unwrap();
+        let user = User { uid: own.uid(), gid: own.gid(), groups: vec![], home: None };
+        let make = |path: &str| make_in(root.path(), Path::new(path), &user);
+        make("/a/./b").unwrap();
+        make("/a/b").unwrap();
+        make("/link/below").unwrap();
+        make("/../../up").unwrap();
+        for made in ["a/b", "real/below", "up"] {
+            assert!(root.path().join(made).is_dir(), "{made}");
+        }
+        assert!(make("/out/x").is_err());
+        assert!(std::fs::read_dir(outside.path()).unwrap().next().is_none());
     }
 
     #[test]

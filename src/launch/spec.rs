@@ -2,18 +2,20 @@
 //! what the image says to what the runtime is told.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
     Capabilities as CapabilitySet, Capability, LinuxBuilder, LinuxCapabilitiesBuilder,
-    LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResourcesBuilder, Mount,
-    MountBuilder, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+    LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResourcesBuilder, Process,
+    ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
 
 use super::args::Network;
 use super::capability::Capabilities;
+use super::limits::Limits;
+use super::mounts::{self, Bound};
 use super::user::User;
 use super::volume::Volume;
 
@@ -38,6 +40,9 @@ const READ_ONLY: [&str; 5] =
 /// Capabilities that loading a system call filter needs; dropped before the program starts.
 pub(crate) const FOR_FILTER: [&str; 2] = ["SYS_ADMIN", "SETPCAP"];
 
+/// Of a container's programs, whatever the unit's `UMask=` is.
+pub(crate) const UMASK: u32 = 0o022;
+
 /// All that a specification is made from.
 #[derive(Debug)]
 pub(crate) struct Wanted<'a> {
@@ -48,8 +53,7 @@ pub(crate) struct Wanted<'a> {
     /// The cgroup, from the root of the hierarchy.
     pub(crate) cgroup: &'a str,
     pub(crate) volumes: &'a [Volume],
-    /// Files of ours bound into the container: source, target.
-    pub(crate) files: &'a [(PathBuf, &'static str)],
+    pub(crate) files: &'a [Bound],
     pub(crate) process: Program<'a>,
 }
 
@@ -62,17 +66,11 @@ pub(crate) struct Program<'a> {
     pub(crate) environment: Vec<String>,
     pub(crate) directory: &'a str,
     pub(crate) capabilities: &'a Capabilities,
+    pub(crate) limits: Limits,
 }
 
 /// The specification of a whole container.
 pub(crate) fn spec(wanted: Wanted<'_>) -> Result<Spec, OciSpecError> {
-    let mut mounts = standard_mounts(wanted.read_only)?;
-    for (source, target) in wanted.files {
-        mounts.push(mount(target, "bind", source, &["bind", "rprivate", "nosuid", "nodev"])?);
-    }
-    for volume in wanted.volumes {
-        mounts.push(volume_mount(volume)?);
-    }
     let text = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
     let linux = LinuxBuilder::default()
         .namespaces(namespaces(wanted.network)?)
@@ -89,7 +87,7 @@ pub(crate) fn spec(wanted: Wanted<'_>) -> Result<Spec, OciSpecError> {
         .root(root)
         .process(process(wanted.process)?)
         .hostname(wanted.hostname)
-        .mounts(mounts)
+        .mounts(mounts::list(wanted.read_only, wanted.volumes, wanted.files)?)
         .linux(linux)
         .build()?;
     spec.set_hooks(None);
@@ -113,6 +111,7 @@ pub(crate) fn process(program: Program<'_>) -> Result<Process, OciSpecError> {
         .uid(program.user.uid)
         .gid(program.user.gid)
         .additional_gids(program.user.groups.clone())
+        .umask(UMASK)
         .build()?;
     let mut process = ProcessBuilder::default()
         .terminal(false)
@@ -121,7 +120,7 @@ pub(crate) fn process(program: Program<'_>) -> Result<Process, OciSpecError> {
         .env(program.environment)
         .cwd(program.directory)
         .capabilities(capabilities)
-        .rlimits(vec![])
+        .rlimits(program.limits.to_spec()?)
         .build()?;
     // The runtime takes `false` for "set", and the filter could not be loaded then.
     process.set_no_new_privileges(None);
@@ -146,54 +145,6 @@ fn namespaces(network: Network) -> Result<Vec<LinuxNamespace>, OciSpecError> {
     types.into_iter().map(|typ| LinuxNamespaceBuilder::default().typ(typ).build()).collect()
 }
 
-fn standard_mounts(read_only: bool) -> Result<Vec<Mount>, OciSpecError> {
-    let safe = ["nosuid", "noexec", "nodev"];
-    let with = |more: &[&'static str]| [&safe[..], more].concat();
-    let mut mounts = vec![
-        mount("/proc", "proc", "proc", &safe)?,
-        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
-        mount(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-        )?,
-        mount("/dev/shm", "tmpfs", "shm", &with(&["mode=1777", "size=64000k"]))?,
-        mount("/dev/mqueue", "mqueue", "mqueue", &safe)?,
-        mount("/sys", "sysfs", "sysfs", &with(&["ro"]))?,
-        mount("/sys/fs/cgroup", "cgroup", "cgroup", &with(&["relatime", "ro"]))?,
-    ];
-    if read_only {
-        for directory in ["/run", "/tmp", "/var/tmp"] {
-            let mode = if directory == "/run" { "mode=755" } else { "mode=1777" };
-            mounts.push(mount(directory, "tmpfs", "tmpfs", &["nosuid", "nodev", mode])?);
-        }
-    }
-    Ok(mounts)
-}
-
-fn volume_mount(volume: &Volume) -> Result<Mount, OciSpecError> {
-    let options: Vec<&str> = volume.options.iter().map(String::as_str).collect();
-    match &volume.source {
-        Some(source) => mount(&volume.target, "bind", source, &options),
-        None => mount(&volume.target, "tmpfs", "tmpfs", &options),
-    }
-}
-
-fn mount(
-    target: impl AsRef<Path>,
-    typ: &str,
-    source: impl AsRef<Path>,
-    options: &[&str],
-) -> Result<Mount, OciSpecError> {
-    MountBuilder::default()
-        .destination(target.as_ref())
-        .typ(typ)
-        .source(source.as_ref())
-        .options(options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>())
-        .build()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,10 +153,10 @@ mod tests {
         User { uid, gid: 0, groups: vec![], home: None }
     }
 
-    fn spec_of(uid: u32, network: Network, read_only: bool) -> Spec {
+    fn spec_of(uid: u32, network: Network) -> Spec {
         spec(Wanted {
             rootfs: Path::new("/r"),
-            read_only,
+            read_only: false,
             hostname: "h",
             network,
             cgroup: "/a.service/payload",
@@ -217,6 +168,7 @@ mod tests {
                 environment: vec![],
                 directory: "/",
                 capabilities: &Capabilities::new(&[], &[], uid).unwrap(),
+                limits: Limits::current(),
             },
         })
         .unwrap()
@@ -224,14 +176,14 @@ mod tests {
 
     #[test]
     fn no_new_privileges_is_not_mentioned() {
-        let text = serde_json::to_string(&spec_of(0, Network::Host, false)).unwrap();
+        let text = serde_json::to_string(&spec_of(0, Network::Host)).unwrap();
         assert!(!text.contains("noNewPrivileges"), "{text}");
     }
 
     #[test]
     fn the_network_namespace_is_as_asked_for() {
         let has_network = |network| {
-            let spec = spec_of(0, network, false);
+            let spec = spec_of(0, network);
             let linux = spec.linux().as_ref().unwrap();
             let namespaces = linux.namespaces().as_ref().unwrap();
             namespaces.iter().any(|namespace| namespace.typ() == LinuxNamespaceType::Network)
@@ -241,18 +193,8 @@ mod tests {
     }
 
     #[test]
-    fn a_read_only_root_has_places_to_write() {
-        let targets = |read_only| {
-            let spec = spec_of(0, Network::None, read_only);
-            let mounts = spec.mounts().as_ref().unwrap();
-            mounts.iter().any(|mount| mount.destination() == Path::new("/var/tmp"))
-        };
-        assert!(targets(true) && !targets(false));
-    }
-
-    #[test]
     fn a_user_has_no_capability_in_effect_but_for_the_filter() {
-        let spec = spec_of(1000, Network::None, false);
+        let spec = spec_of(1000, Network::None);
         let process = spec.process().as_ref().unwrap();
         let effective = process.capabilities().as_ref().unwrap().effective().as_ref().unwrap();
         assert_eq!(effective.len(), FOR_FILTER.len());

@@ -1,5 +1,6 @@
 //! What `--volume` and `--tmpfs` ask for, as mounts of the runtime's specification. Pure.
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 /// One mount into the container, as the operator asked for it.
@@ -22,6 +23,10 @@ pub(crate) enum InvalidVolume {
     Named(String),
     #[error("{0:?}: the target must be an absolute path below /, without \"..\"")]
     Target(String),
+    #[error("{0:?}: the container's own /dev and /proc cannot be replaced; mount below them")]
+    Own(String),
+    #[error("two mounts at {target}: leave one out", target = .0.display())]
+    Twice(PathBuf),
     #[error("{volume:?}: option {option:?} is {reason}")]
     Option { volume: String, option: String, reason: &'static str },
 }
@@ -103,6 +108,15 @@ pub(crate) fn parse_tmpfs(text: &str) -> Result<Volume, InvalidVolume> {
     Ok(Volume { source: None, target: absolute(target)?, options: words.0 })
 }
 
+/// Refuses volumes that would hide each other.
+pub(crate) fn refuse_twice(volumes: &[Volume]) -> Result<(), InvalidVolume> {
+    let mut seen = BTreeSet::new();
+    match volumes.iter().find(|volume| !seen.insert(&volume.target)) {
+        Some(volume) => Err(InvalidVolume::Twice(volume.target.clone())),
+        None => Ok(()),
+    }
+}
+
 /// Mount options in order, each once.
 struct Words(Vec<String>);
 
@@ -131,7 +145,14 @@ fn absolute(text: &str) -> Result<PathBuf, InvalidVolume> {
             Component::ParentDir | Component::Prefix(_) => return Err(refused()),
         }
     }
-    if path == Path::new("/") { Err(refused()) } else { Ok(path) }
+    if path == Path::new("/") {
+        return Err(refused());
+    }
+    // The runtime makes device nodes and links there: on the host, where the host's is mounted.
+    if path == Path::new("/dev") || path == Path::new("/proc") {
+        return Err(InvalidVolume::Own(text.to_owned()));
+    }
+    Ok(path)
 }
 
 #[cfg(test)]
@@ -164,6 +185,7 @@ mod tests {
             ("/a:b", "absolute"),
             ("/a:/", "below /"),
             ("/a:/b/../..", "without"),
+            ("/dev:/dev", "own"),
             ("/a:/b:U", "not there yet"),
             ("/a:/b:wild", "not known"),
         ] {
@@ -171,6 +193,14 @@ mod tests {
             assert!(message.contains(part), "{text}: {message}");
         }
         assert!(parse_bind("/a:/b:Z", true).is_err());
+    }
+
+    #[test]
+    fn one_target_takes_one_mount() {
+        let volumes = |texts: [&str; 2]| texts.map(|text| parse_tmpfs(text).unwrap());
+        let error = refuse_twice(&volumes(["/a/b", "/a//b/"])).unwrap_err();
+        assert_eq!(error, InvalidVolume::Twice("/a/b".into()));
+        assert!(refuse_twice(&volumes(["/a", "/a/b"])).is_ok());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::launch::args::Exec;
 use crate::launch::capability::Capabilities;
 use crate::launch::environment::{DEFAULT_PATH, Environment};
+use crate::launch::limits::Limits;
 use crate::launch::place::Place;
 use crate::launch::spec::{Program, process};
 use crate::launch::user::resolve;
@@ -40,6 +41,7 @@ pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
         environment: environment.to_strings(),
         directory,
         capabilities: &capabilities,
+        limits: Limits::current(),
     };
     let process = process(program).map_err(|error| Error::Spec(error.to_string()))?;
     let name = format!("exec-{}.json", std::process::id());
@@ -48,7 +50,9 @@ pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
     if !flags.interactive {
         close_input()?;
     }
-    let pid = runtime::exec(&record.id, &place.runtime(), &file, &capabilities);
+    let prepared =
+        runtime::Prepared { uid: user.uid, directory: directory.to_owned(), capabilities };
+    let pid = runtime::exec(&record.id, &place.runtime(), &file, &prepared);
     let _ = std::fs::remove_file(&file);
     supervise::wait_for(pid?)
 }

@@ -14,6 +14,8 @@ use crate::launch::capability::Capabilities;
 use crate::launch::cgroup::{Location, Payload};
 use crate::launch::detach::{self, Handover};
 use crate::launch::environment::{DEFAULT_PATH, Environment};
+use crate::launch::limits::Limits;
+use crate::launch::mounts::Bound;
 use crate::launch::notify::{DIRECTORY_IN_CONTAINER, Notifier, Proxy, SOCKET_IN_CONTAINER};
 use crate::launch::output::{self, Output};
 use crate::launch::place::Place;
@@ -21,10 +23,10 @@ use crate::launch::rootfs::Rootfs;
 use crate::launch::spec::{Program, Wanted, spec};
 use crate::launch::supervise::{Init, Signals, Stop, Supervisor};
 use crate::launch::traces::Traces;
-use crate::launch::volume::{Volume, parse_bind, parse_tmpfs};
+use crate::launch::volume::{Volume, parse_bind, parse_tmpfs, refuse_twice};
 use crate::launch::{
-    Error, choose, containers, files, host_environment, name, runtime, signal, traces, user,
-    writable,
+    Error, activation, choose, containers, files, host_environment, name, runtime, signal, traces,
+    user, writable,
 };
 use crate::model::{ContainerId, Reference};
 use crate::store::Image;
@@ -106,6 +108,7 @@ fn volumes(flags: &Run) -> Result<Vec<Volume>, Error> {
     for text in &flags.tmpfs {
         volumes.push(parse_tmpfs(text)?);
     }
+    refuse_twice(&volumes)?;
     Ok(volumes)
 }
 
@@ -220,11 +223,11 @@ fn start_and_wait(
     } else {
         None
     };
-    let capabilities = describe(place, &prepared, record, &rootfs, inside)?;
+    let process = describe(place, &prepared, record, &rootfs, inside)?;
     signals.check()?;
     let (output, streams) =
         Output::open(output::effective(flags.log_driver, flags.detach), record)?;
-    let init = runtime::start(&record.id, &place.runtime(), &bundle, &capabilities, streams)?;
+    let init = runtime::start(&record.id, &place.runtime(), &bundle, &process, streams)?;
     let init = Init::new(init);
     if let Some(shared) = prepared.payload.settle()? {
         share_cgroup(&bundle.join("config.json"), shared)?;
@@ -264,25 +267,29 @@ fn announce(flags: &Run, notifier: &Notifier, inside: bool) {
     }
 }
 
-/// Writes what the runtime, and later `exec`, need to know; the capabilities of the program.
+/// Writes what the runtime, and later `exec`, need to know.
 fn describe(
     place: &Place,
     prepared: &Prepared<'_>,
     record: &Record,
     rootfs: &Rootfs,
     inside: bool,
-) -> Result<Capabilities, Error> {
+) -> Result<runtime::Prepared, Error> {
     let Prepared { flags, asked, config, payload, .. } = prepared;
     let user_text = flags.user.clone().or(config.user().clone()).unwrap_or_default();
     let user = user::resolve(&user_text, &rootfs.read("/etc/passwd"), &rootfs.read("/etc/group"))?;
     let hostname = hostname(flags, &record.id);
     let environment = environment(asked, config, &user, &hostname, inside)?;
     let directory = directory(flags, config)?;
+    let below = |volume: &Volume| Path::new(&directory).starts_with(&volume.target);
+    if flags.workdir.is_none() && !asked.volumes.iter().any(below) {
+        rootfs.make_directory(&directory, &user)?;
+    }
     let capabilities = Capabilities::new(&flags.cap_add, &flags.cap_drop, user.uid)?;
     let bundle = place.records().directory(&record.id);
     let mut bound = files::write(&bundle, &hostname, flags.network)?;
     if inside {
-        bound.push((bundle.join("notify"), DIRECTORY_IN_CONTAINER));
+        bound.push(Bound { source: bundle.join("notify"), target: DIRECTORY_IN_CONTAINER });
     }
     let own = Own {
         user: user_text,
@@ -303,14 +310,15 @@ fn describe(
         process: Program {
             user: &user,
             arguments: record.command.clone(),
-            environment,
+            environment: environment.into_iter().chain(activation::names()).collect(),
             directory: &directory,
             capabilities: &capabilities,
+            limits: Limits::current(),
         },
     };
     let spec = spec(wanted).map_err(|error| Error::Spec(error.to_string()))?;
     spec.save(bundle.join("config.json")).map_err(|error| Error::Spec(error.to_string()))?;
-    Ok(capabilities)
+    Ok(runtime::Prepared { uid: user.uid, directory, capabilities })
 }
 
 fn hostname(flags: &Run, id: &ContainerId) -> String {
@@ -323,11 +331,14 @@ fn hostname(flags: &Run, id: &ContainerId) -> String {
 }
 
 fn directory(flags: &Run, config: &ImageConfig) -> Result<String, Error> {
-    let directory = flags.workdir.clone().or(config.working_dir().clone()).unwrap_or_default();
-    match directory.as_str() {
-        "" => Ok("/".to_owned()),
-        path if path.starts_with('/') => Ok(directory),
-        _ => Err(Error::Workdir(directory)),
+    match &flags.workdir {
+        Some(directory) if !directory.starts_with('/') => Err(Error::Workdir(directory.clone())),
+        Some(directory) => Ok(directory.clone()),
+        // An image's is one from its root, whether it says so or not.
+        None => {
+            let directory = config.working_dir().as_deref().unwrap_or_default();
+            Ok(format!("/{}", directory.trim_start_matches('/')))
+        }
     }
 }
 

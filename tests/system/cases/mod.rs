@@ -13,6 +13,7 @@ mod innocent;
 mod installation;
 mod interruption;
 mod launcher;
+mod launcher_box;
 mod registry;
 mod rollback;
 mod service;
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("installation", installation::CASES),
         ("interruption", interruption::CASES),
         ("launcher", launcher::CASES),
+        ("launcher_box", launcher_box::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
         ("service", service::CASES),

@@ -1,0 +1,174 @@
+//! How `updater-launch` sets a container up: its streams, mounts, limits, environment.
+
+use crate::host::Host;
+use crate::image::Image;
+use crate::registry::Registry;
+
+cases![
+    streams_of_ordinary_users,
+    an_empty_standard_input,
+    mounts_do_not_hide_each_other,
+    the_callers_umask_and_limits,
+    working_directories,
+    failures_name_their_cause,
+    the_callers_groups,
+    descriptors_from_systemd,
+];
+
+/// A registry with `app:latest`, already pulled.
+fn prepare(host: &Host) -> String {
+    prepare_image(host, &Image::app("v1"))
+}
+
+fn prepare_image(host: &Host, image: &Image) -> String {
+    let registry = Registry::start(host);
+    registry.push("app:latest", image);
+    let reference = registry.reference("app:latest");
+    host.sh(&format!("updater-launch pull {reference}"));
+    reference
+}
+
+/// `updater-launch run --rm --network host FLAGS IMAGE COMMAND`.
+fn run(flags: &str, image: &str, command: &str) -> String {
+    format!("updater-launch run --rm --network host {flags} {image} {command}")
+}
+
+/// A container `box` in the background, that `exec` can be tried in.
+fn start(host: &Host, flags: &str, image: &str, command: &str) {
+    host.sh(&format!(
+        "updater-launch run -d --rm --name box --stop-timeout 0 --network host {flags} {image} {command}"
+    ));
+}
+
+fn streams_of_ordinary_users(host: &Host) {
+    let app = prepare(host);
+    let write = "sh -c 'echo out > /dev/stdout; echo err > /dev/stderr'";
+    let told = host.run(&run("--user 1000", &app, write));
+    assert_eq!((&*told.stdout, &*told.stderr), ("out\n", "err\n"), "{}", told.describe());
+    start(host, "", &app, "sleep 1000");
+    let told = host.run(&format!("updater-launch exec --user 1000 box {write}"));
+    assert_eq!((&*told.stdout, &*told.stderr), ("out\n", "err\n"), "{}", told.describe());
+    // What has a name on the host is not handed over.
+    host.sh("mkfifo -m 600 /tmp/named; cat /tmp/named > /dev/null &
+             updater-launch exec --user 1000 box true > /tmp/named
+             [ $(stat -c %u /tmp/named) = 0 ]");
+}
+
+fn an_empty_standard_input(host: &Host) {
+    let app = prepare(host);
+    assert_eq!(host.sh(&format!("echo mine | {}", run("", &app, "cat"))), "");
+    let loop_ =
+        format!("printf 'a\\nb\\n' | while read x; do echo $x; {}; done", run("", &app, "cat"));
+    assert_eq!(host.sh(&loop_), "a\nb");
+    let read = "sh -c 'read line; echo got=$line; sleep 1000'";
+    host.sh(&format!(
+        "echo mine | updater-launch run -d --rm --name reader --stop-timeout 0 --network host {app} {read}"
+    ));
+    host.wait_for("updater-launch logs reader | grep -x got=", crate::host::seconds(10));
+    start(host, "", &app, "sleep 1000");
+    assert_eq!(host.sh("echo mine | updater-launch exec box cat"), "");
+    assert_eq!(host.sh("echo mine | updater-launch exec -i box cat"), "mine");
+}
+
+fn mounts_do_not_hide_each_other(host: &Host) {
+    let app = prepare(host);
+    host.write("/srv/inner/file", "from the host\n");
+    host.sh("mkdir -p /srv/outer/x");
+    let read = "cat /data/x/file";
+    for outer in ["--tmpfs /data", "-v /srv/outer:/data"] {
+        let after = run(&format!("-v /srv/inner:/data/x {outer}"), &app, read);
+        assert_eq!(host.sh(&after), "from the host");
+    }
+    let twice = host.fails(125, &run("-v /srv/inner:/data -v /srv/outer:/data/", &app, "true"));
+    assert!(twice.stderr.contains("/data"), "{}", twice.describe());
+    let told = "sh -c 'ls -d $NOTIFY_SOCKET'";
+    let flags = "--sdnotify container --tmpfs /run";
+    let listed = host.sh(&format!("NOTIFY_SOCKET=/run/systemd/notify {}", run(flags, &app, told)));
+    assert_eq!(listed, "/run/notify/notify.sock");
+}
+
+fn the_callers_umask_and_limits(host: &Host) {
+    let app = prepare(host);
+    let look = "sh -c 'umask; stat -c %a / /etc/hosts /etc/resolv.conf; ls /app > /dev/null; ulimit -Sn; ulimit -Hn'";
+    for flags in ["", "--user 1000"] {
+        let command =
+            format!("umask 077; ulimit -Sn 1024; ulimit -Hn 4096; {}", run(flags, &app, look));
+        assert_eq!(host.sh(&command), "0022\n755\n644\n644\n4096\n4096");
+    }
+    let notify = run("--sdnotify container --user 1000", &app, "sh -c '[ -w $NOTIFY_SOCKET ]'");
+    host.sh(&format!("umask 077; NOTIFY_SOCKET=/run/systemd/notify {notify}"));
+    start(host, "", &app, "sleep 1000");
+    let inside = "umask 077; ulimit -n 4096; updater-launch exec box sh -c 'umask; ulimit -Hn'";
+    assert_eq!(host.sh(inside), "0022\n4096");
+    // What holds the container's environment is root's alone.
+    host.sh("[ $(stat -c %a /run/updaterd/containers/*/) = 700 ]");
+}
+
+fn working_directories(host: &Host) {
+    let image = Image::app("v1").with("WorkingDir", "/app/not/there").with("User", "app");
+    let app = prepare_image(host, &image);
+    let look = "sh -c 'pwd; stat -c %u:%g:%a . ; touch here'";
+    assert_eq!(host.sh(&run("", &app, look)), "/app/not/there\n1000:1001:755");
+    assert_eq!(host.sh(&run("--read-only", &app, "pwd")), "/app/not/there");
+    for (directory, why) in [("/nope", "does not exist"), ("/etc/passwd", "is not a directory")] {
+        let refused = host.fails(125, &run(&format!("--workdir {directory}"), &app, "true"));
+        let told = format!("\"{directory}\" {why}");
+        assert!(refused.stderr.contains(&told), "{}", refused.describe());
+    }
+    start(host, "", &app, "sleep 1000");
+    let refused = host.fails(125, "updater-launch exec --workdir /nope box true");
+    assert!(refused.stderr.contains("\"/nope\" does not exist"), "{}", refused.describe());
+}
+
+fn failures_name_their_cause(host: &Host) {
+    let app = prepare(host);
+    host.write("/srv/file", "a file\n");
+    let long = "a".repeat(80);
+    for (flags, cause) in [
+        ("--volume /srv/file:/app", "\"/app\": EINVAL"),
+        ("--tmpfs /scratch:size=bogus", "\"/scratch\": EINVAL"),
+        (&format!("--hostname {long}"), &*long),
+    ] {
+        let failed = host.fails(125, &run(flags, &app, "true"));
+        assert!(failed.stderr.contains(cause), "{}", failed.describe());
+    }
+}
+
+fn the_callers_groups(host: &Host) {
+    let app = prepare(host);
+    let member = "setpriv --groups 0,4,27";
+    let groups = "grep Groups: /proc/self/status";
+    for user in ["1000", "7:8", "root"] {
+        let command = run(&format!("--user {user}"), &app, groups);
+        let expected = if user == "1000" { "Groups:\t1002" } else { "Groups:" };
+        assert_eq!(host.sh(&format!("{member} {command}")), expected, "{user}");
+    }
+    start(host, "", &app, "sleep 1000");
+    assert_eq!(host.sh(&format!("{member} updater-launch exec --user 7 box {groups}")), "Groups:");
+}
+
+fn descriptors_from_systemd(host: &Host) {
+    let app = prepare(host);
+    let look = "sh -c 'env | grep LISTEN | sort; [ ! -e /proc/self/fd/3 ] || cat <&3'";
+    let call = |pid: &str| {
+        let command = run("", &app, look);
+        let variables = format!("LISTEN_FDS=1 LISTEN_PID={pid} LISTEN_FDNAMES=web");
+        host.sh(&format!("echo passed > /tmp/passed; ({variables} exec {command}) 3< /tmp/passed"))
+    };
+    assert_eq!(call("1"), "");
+    assert_eq!(call("$BASHPID"), "LISTEN_FDNAMES=web\nLISTEN_FDS=1\nLISTEN_PID=1\npassed");
+    // In the background, the process that systemd started is not the one that starts the program.
+    let start = format!(
+        "updater-launch run -d --rm --name box --stop-timeout 0 --network host {app} sleep 1000"
+    );
+    host.sh(&format!("(LISTEN_FDS=1 LISTEN_PID=$BASHPID exec {start}) 3< /tmp/passed"));
+    let environment =
+        "updater-launch exec box sh -c \"tr '\\0' '\\n' < /proc/1/environ; cat /proc/1/fd/3\"";
+    let told = host.sh(environment);
+    assert!(told.contains("LISTEN_FDS=1") && told.ends_with("passed"), "{told}");
+    // The command of an exec gets none.
+    let inside = "sh -c '[ ! -e /proc/self/fd/3 ]; [ -z $LISTEN_FDS ]'";
+    host.sh(&format!(
+        "(LISTEN_FDS=1 LISTEN_PID=$BASHPID exec updater-launch exec box {inside}) 3< /tmp/passed"
+    ));
+}
