@@ -5,7 +5,8 @@ use std::io::Write as _;
 use super::access::Embedded;
 use crate::config::{self, Scope};
 use crate::daemon::api::Error;
-use crate::daemon::host::{self, Host};
+use crate::daemon::flight::Flight;
+use crate::daemon::host::{self, Host, Opener};
 use crate::daemon::journal;
 use crate::daemon::observe::{Journal, Observers};
 use crate::daemon::pass::Pass;
@@ -32,7 +33,13 @@ impl Embedded for Here {
         if self.progress {
             observers = observers.with(Progress);
         }
-        Ok(host::open(self.scope, &settings, None, observers, "updaterctl")?)
+        let opener = Opener {
+            program: "updaterctl",
+            connection: None,
+            observers,
+            flight: Flight::default(),
+        };
+        Ok(host::open(self.scope, &settings, opener)?)
     }
 }
 

@@ -123,22 +123,27 @@ impl Clock for SystemClock {
     }
 }
 
-/// Puts a pass together. `connection` is the bus that the caller is on already; `observers` hear
-/// of everything; `program` is what others are told while this process holds the pass lock.
+/// Who opens a host, and what it brings along.
+pub struct Opener {
+    /// What others are told while this process holds the pass lock.
+    pub program: &'static str,
+    /// The bus that the process is on already.
+    pub connection: Option<Connection>,
+    /// Who hears of everything.
+    pub observers: Observers,
+    /// What is in flight in this process, whatever settings it began under.
+    pub flight: Flight,
+}
+
+/// Puts a pass together.
 ///
 /// # Errors
 /// Where registries.conf or the store cannot be read.
-pub fn open(
-    scope: Scope,
-    settings: &Settings,
-    connection: Option<Connection>,
-    observers: Observers,
-    program: &'static str,
-) -> Result<Pass<Host>, Failure> {
+pub fn open(scope: Scope, settings: &Settings, opener: Opener) -> Result<Pass<Host>, Failure> {
+    let Opener { program, connection, observers, flight } = opener;
     let client = Rc::new(registry::Client::new(&registry::Options::default())?);
     let store = Store::open(&settings.paths.state)?;
     let records = Records::open(&settings.paths.run);
-    let flight = Flight::default();
     let bus = Bus { scope, connection, restart_timeout: settings.restart_timeout };
     let host = Host {
         engine: Native::new(store, records, client.clone()),
@@ -146,9 +151,9 @@ pub fn open(
         manager: Braked::new(bus, flight.clone()),
         ledger: Ledger::new(&settings.paths.state.join("ledger")),
         clock: SystemClock::default(),
-        observers: observers.with(flight.clone()),
+        observers: observers.with(flight),
     };
-    Ok(Pass::new(host, options(settings), settings.paths.run.clone(), program, flight))
+    Ok(Pass::new(host, options(settings), settings.paths.run.clone(), program))
 }
 
 fn options(settings: &Settings) -> Options {

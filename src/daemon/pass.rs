@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 
 use super::api::{Api, Error, UnitStatus};
-use super::flight::Flight;
 use super::run::Work;
 use super::units::{Known, statuses};
 use crate::ledger::{Ledger, PassLock, lock::LockError};
@@ -26,18 +25,11 @@ pub struct Pass<W> {
     run: PathBuf,
     /// Who takes the lock, as others are told.
     program: &'static str,
-    flight: Flight,
 }
 
 impl<W: World<Ledger = Ledger>> Pass<W> {
-    pub fn new(
-        world: W,
-        options: Options,
-        run: PathBuf,
-        program: &'static str,
-        flight: Flight,
-    ) -> Self {
-        Self { updater: Updater::new(world, options), run, program, flight }
+    pub fn new(world: W, options: Options, run: PathBuf, program: &'static str) -> Self {
+        Self { updater: Updater::new(world, options), run, program }
     }
 
     fn lock(&self) -> Result<PassLock, Error> {
@@ -118,14 +110,6 @@ impl<W: World<Ledger = Ledger>> Work for Pass<W> {
         }
         let _lock = self.lock()?;
         Ok(self.updater.recover().await?)
-    }
-
-    fn wind_down(&self) {
-        self.flight.wind_down();
-    }
-
-    fn in_flight(&self) -> bool {
-        self.flight.in_flight()
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::api::{Api, Error};
 use super::bus::{Activity, Properties, Signal};
+use super::flight::Flight;
 use super::journal::{self, message};
 use super::request::{Call, Request};
 use super::schedule::{self, Interval, Wake};
@@ -34,12 +35,6 @@ pub const IDLE: Duration = Duration::from_secs(30);
 pub trait Work: Api {
     /// Finishes or takes back what an earlier process left in flight.
     async fn recover(&self) -> Result<Report, Error>;
-
-    /// From now on no rollout begins; one whose unit was restarted goes on.
-    fn wind_down(&self);
-
-    /// Whether a unit was restarted and its rollout has not ended.
-    fn in_flight(&self) -> bool;
 }
 
 /// What one reading of the configuration gives.
@@ -76,6 +71,8 @@ pub struct Daemon<'a, W, C> {
     /// Reads the configuration again; an error is one line that says where it is bad.
     pub reload: &'a dyn Fn() -> Result<Loaded<W>, String>,
     pub clock: &'a C,
+    /// What all passes have in flight, under whatever settings they began.
+    pub flight: Flight,
     /// How often systemd hears that the loop turns; `None` where it does not ask.
     pub watchdog: Option<Duration>,
     /// Signals and properties for the bus.
@@ -352,10 +349,10 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
         notify::stopping();
         notify::status("stopping");
         self.publish_as(Activity::Stopping);
-        self.loaded.work.wind_down();
+        self.daemon.flight.wind_down();
         let deadline = tokio::time::sleep(STOP_GRACE);
         tokio::pin!(deadline);
-        while self.loaded.work.in_flight() {
+        while self.daemon.flight.in_flight() {
             tokio::select! {
                 () = &mut deadline => return Ended::StoppedInFlight,
                 done = jobs.next() => if done.is_none() { break },

@@ -9,7 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::args::Arguments;
 use super::bus::{NAME, Service, Signal};
-use super::host::{self, Host, SystemClock};
+use super::flight::Flight;
+use super::host::{self, Host, Opener, SystemClock};
 use super::journal::{self, message};
 use super::observe::{Journal, Observers, Signals, StatusLine};
 use super::pass::Pass;
@@ -77,8 +78,13 @@ pub async fn start(arguments: Arguments) -> Result<(), Error> {
 /// `updaterd --recover-only`
 async fn recover(scope: Scope, settings: &Settings) -> Result<(), Error> {
     let observers = Observers::default().with(Journal(scope));
-    let pass = host::open(scope, settings, None, observers, "updaterd --recover-only")
-        .map_err(Error::Setup)?;
+    let opener = Opener {
+        program: "updaterd --recover-only",
+        connection: None,
+        observers,
+        flight: Flight::default(),
+    };
+    let pass = host::open(scope, settings, opener).map_err(Error::Setup)?;
     let report = pass.recover().await.map_err(Error::Recovery)?;
     let unfinished = report.has(OutcomeKind::NeedsOperator) || report.has(OutcomeKind::Suspended);
     if unfinished { Err(Error::NotRecovered) } else { Ok(()) }
@@ -89,13 +95,19 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
     let connection = host::connect(scope).await.map_err(Error::Bus)?;
     let (request_sender, requests) = mpsc::channel(QUEUE);
     let (signal_sender, signals) = mpsc::unbounded_channel();
+    let flight = Flight::default();
     let opened = |settings: &Settings| -> Result<Loaded<Pass<Host>>, Failure> {
         let observers = Observers::default()
             .with(Journal(scope))
             .with(StatusLine)
             .with(Signals(signal_sender.clone()));
-        let connection = Some(connection.clone());
-        let pass = host::open(scope, settings, connection, observers, "updaterd")?;
+        let opener = Opener {
+            program: "updaterd",
+            connection: Some(connection.clone()),
+            observers,
+            flight: flight.clone(),
+        };
+        let pass = host::open(scope, settings, opener)?;
         Ok(Loaded { work: Rc::new(pass), interval: host::interval(settings) })
     };
     let reloaded = || {
@@ -110,6 +122,7 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
     let daemon = Daemon {
         reload: &reloaded,
         clock: &SystemClock::default(),
+        flight: flight.clone(),
         watchdog: notify::watchdog_interval(),
         signals: signal_sender.clone(),
         random: &fastrand::f64,

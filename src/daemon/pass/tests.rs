@@ -3,7 +3,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::*;
-use crate::daemon::flight::{Braked, Connect};
+use crate::daemon::flight::{Braked, Connect, Flight};
 use crate::model::{
     Container, Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Platform,
     Policy, Reference,
@@ -162,7 +162,7 @@ fn pass(dir: &tempfile::TempDir) -> Pass<Host> {
     let host = Host {
         ledger: Ledger::new(&dir.path().join("ledger")),
         manager: Braked::new(NoBus, flight.clone()),
-        flight: flight.clone(),
+        flight,
     };
     let options = Options {
         checks_in_flight: 1,
@@ -171,7 +171,7 @@ fn pass(dir: &tempfile::TempDir) -> Pass<Host> {
         backoff_max: Duration::from_secs(3600),
         units: std::collections::BTreeMap::new(),
     };
-    Pass::new(host, options, dir.path().join("run"), "test", flight)
+    Pass::new(host, options, dir.path().join("run"), "test")
 }
 
 #[tokio::test]

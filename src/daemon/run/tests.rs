@@ -6,7 +6,8 @@ use super::*;
 use crate::daemon::api::UnitStatus;
 use crate::model::UnitName;
 use crate::plan::{Plan, Quarantined};
-use crate::update::Entry;
+use crate::update::port::Observer as _;
+use crate::update::{Entry, Event, EventKind};
 
 /// A clock that stands still until a test moves it.
 #[derive(Default)]
@@ -48,8 +49,6 @@ struct Recorder {
     gate: Notify,
     running: Cell<usize>,
     most: Cell<usize>,
-    in_flight: Cell<bool>,
-    wound_down: Cell<bool>,
 }
 
 impl Recorder {
@@ -97,7 +96,6 @@ impl Api for Rc<Recorder> {
             self.gate.notified().await;
         }
         self.running.set(self.running.get() - 1);
-        self.in_flight.set(false);
         if names == ["busy.service"] {
             return Err(Error::Busy("another pass is under way".into()));
         }
@@ -126,14 +124,6 @@ impl Work for Rc<Recorder> {
         self.note("recover");
         Ok(report())
     }
-
-    fn wind_down(&self) {
-        self.wound_down.set(true);
-    }
-
-    fn in_flight(&self) -> bool {
-        self.in_flight.get()
-    }
 }
 
 /// A running loop's handles.
@@ -143,6 +133,7 @@ struct Handles {
     requests: mpsc::Sender<Request>,
     reload: mpsc::Sender<()>,
     stop: RefCell<Option<oneshot::Sender<()>>>,
+    flight: Flight,
     properties: Mutex<mpsc::UnboundedReceiver<Signal>>,
     released: Rc<Cell<bool>>,
 }
@@ -152,6 +143,11 @@ impl Handles {
         let (reply, answer) = oneshot::channel();
         self.requests.try_send(Request { call, reply }).unwrap();
         answer
+    }
+
+    /// A pass tells its observers.
+    fn happens(&self, kind: EventKind) {
+        self.flight.event(&Event { unit: "a.service".parse().ok(), ..Event::new(kind) });
     }
 
     fn stop(&self) {
@@ -191,17 +187,19 @@ async fn beside<F: Future<Output = ()>>(
         requests: request_sender,
         reload: reload_sender,
         stop: RefCell::new(Some(stop_sender)),
+        flight: Flight::default(),
         properties: Mutex::new(properties),
         released: Rc::default(),
     });
-    let work = Rc::clone(&handles.work);
     let reloads: Reloads = Rc::new(RefCell::new(reloads));
     let daemon = Daemon {
         reload: &|| {
             let interval = reloads.borrow_mut().remove(0)?;
-            Ok(Loaded { work: Rc::new(Rc::clone(&work)), interval })
+            // As in the program, a reload makes everything anew.
+            Ok(Loaded { work: Rc::default(), interval })
         },
         clock: &*handles.clock,
+        flight: handles.flight.clone(),
         watchdog: None,
         signals,
         random: &|| 0.5,
@@ -320,7 +318,6 @@ async fn stops_at_once_where_nothing_was_restarted() {
         on.work.until("update manual", 1).await;
         on.stop();
         assert!(answer.await.is_err(), "the caller is told nothing of a dropped pass");
-        assert!(on.work.wound_down.get());
     })
     .await;
     assert_eq!(ended, Ended::Stopped);
@@ -330,11 +327,30 @@ async fn stops_at_once_where_nothing_was_restarted() {
 async fn lets_a_rollout_in_flight_end() {
     let ended = beside(Some(HOURLY), vec![], async |on| {
         on.work.gate_closed.set(true);
-        on.work.in_flight.set(true);
         let answer = on.ask(Call::Update { units: vec![], trigger: Trigger::Manual });
         on.work.until("update manual", 1).await;
+        on.happens(EventKind::Restarting);
         on.stop();
         on.published(|p| p.activity == Activity::Stopping).await;
+        on.happens(EventKind::Updated);
+        on.work.open();
+        assert!(answer.await.unwrap().is_ok());
+    })
+    .await;
+    assert_eq!(ended, Ended::Stopped);
+}
+
+#[tokio::test]
+async fn a_rollout_that_began_before_a_reload_ends_too() {
+    let ended = beside(Some(HOURLY), vec![Ok(Some(HOURLY))], async |on| {
+        on.work.gate_closed.set(true);
+        let answer = on.ask(Call::Update { units: vec![], trigger: Trigger::Manual });
+        on.work.until("update manual", 1).await;
+        on.happens(EventKind::Restarting);
+        on.ask(Call::Reload).await.unwrap().unwrap();
+        on.stop();
+        on.published(|p| p.activity == Activity::Stopping).await;
+        on.happens(EventKind::Updated);
         on.work.open();
         assert!(answer.await.unwrap().is_ok());
     })
