@@ -122,19 +122,15 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
     let daemon = Daemon {
         reload: &reloaded,
         clock: &SystemClock::default(),
+        name: &*service,
         flight: flight.clone(),
         watchdog: notify::watchdog_interval(),
         signals: signal_sender.clone(),
         random: &fastrand::f64,
     };
     let orders = Orders { requests, reload, stop };
-    let release = || async {
-        if let Err(error) = service.release_name().await {
-            tracing::warn!(target: "updaterd", "cannot release {NAME}, ignoring: {error}");
-        }
-    };
     let ended = tokio::select! {
-        ended = daemon.run(first, orders, release) => Ok(ended),
+        ended = daemon.run(first, orders) => Ok(ended),
         () = connection.closed() => Err(Error::BusLost),
     };
     // What was told last is still to be sent: with the last sender, the emitter ends.
