@@ -60,13 +60,13 @@ impl Remote {
         Self { connection }
     }
 
-    /// What a verb that only reads asks: never starts the service.
-    pub fn reader(&self) -> Caller<'_> {
+    /// Calls the service where it runs, and never starts it.
+    pub fn running(&self) -> Caller<'_> {
         Caller { remote: self, flags: MethodFlags::NO_AUTO_START }
     }
 
-    /// What a verb that changes something asks: starts the service where it is not running.
-    pub fn changer(&self) -> Caller<'_> {
+    /// Calls the service, and has the bus start it where it is not running.
+    pub fn starting(&self) -> Caller<'_> {
         Caller { remote: self, flags: MethodFlags::empty() }
     }
 

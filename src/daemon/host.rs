@@ -1,7 +1,6 @@
 //! The real edges of this host, put together for a pass.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -10,6 +9,7 @@ use zbus::Connection;
 use super::flight::{Braked, Connect, Flight};
 use super::observe::Observers;
 use super::pass::Pass;
+use super::registries::Registries;
 use super::schedule::Interval;
 use crate::config::{Schedule, Scope, Settings};
 use crate::engine::native::Native;
@@ -23,8 +23,8 @@ use crate::update::port::{Clock, World};
 
 /// The ports of this host, or of one user on it.
 pub struct Host {
-    registry: Rc<registry::Client>,
-    engine: Native<Rc<registry::Client>>,
+    registries: Registries,
+    engine: Native<Registries>,
     manager: Braked<Bus>,
     ledger: Ledger,
     clock: SystemClock,
@@ -32,15 +32,15 @@ pub struct Host {
 }
 
 impl World for Host {
-    type Registry = registry::Client;
-    type Engine = Native<Rc<registry::Client>>;
+    type Registry = Registries;
+    type Engine = Native<Registries>;
     type Manager = Braked<Bus>;
     type Ledger = Ledger;
     type Clock = SystemClock;
     type Observer = Observers;
 
     fn registry(&self) -> &Self::Registry {
-        &self.registry
+        &self.registries
     }
 
     fn engine(&self) -> &Self::Engine {
@@ -138,16 +138,16 @@ pub struct Opener {
 /// Puts a pass together.
 ///
 /// # Errors
-/// Where registries.conf or the store cannot be read.
+/// Where the store has no place. What cannot be read is said by those who need it.
 pub fn open(scope: Scope, settings: &Settings, opener: Opener) -> Result<Pass<Host>, Failure> {
     let Opener { program, connection, observers, flight } = opener;
-    let client = Rc::new(registry::Client::new(&registry::Options::default())?);
+    let registries = Registries::new(registry::Options::default());
     let store = Store::open(&settings.paths.state)?;
     let records = Records::open(&settings.paths.run);
     let bus = Bus { scope, connection, restart_timeout: settings.restart_timeout };
     let host = Host {
-        engine: Native::new(store, records, client.clone()),
-        registry: client,
+        engine: Native::new(store, records, registries.clone()),
+        registries,
         manager: Braked::new(bus, flight.clone()),
         ledger: Ledger::new(&settings.paths.state.join("ledger")),
         clock: SystemClock::default(),

@@ -16,6 +16,7 @@ pub mod journal;
 pub mod manual;
 pub mod observe;
 pub mod pass;
+pub mod registries;
 pub mod request;
 pub mod run;
 pub mod schedule;

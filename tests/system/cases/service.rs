@@ -7,6 +7,8 @@ use crate::units::{ContainerUnit, configure, configure_every_second, configure_q
 
 cases![
     a_configuration_typo_is_refused_with_its_place,
+    a_configuration_typo_is_told_to_who_would_start_it,
+    broken_registries_hinder_no_reading,
     a_reload_with_a_typo_keeps_the_old_configuration,
     drop_ins_count,
     readiness_status_and_watchdog,
@@ -28,6 +30,24 @@ fn a_configuration_typo_is_refused_with_its_place(host: &Host) {
     assert_eq!(host.property("updaterd.service", "ActiveState"), "failed");
     configure_quiet(host);
     host.sh("systemctl start updaterd.service");
+}
+
+fn a_configuration_typo_is_told_to_who_would_start_it(host: &Host) {
+    configure(host, "schedule = \"timer\"\nsetle = \"2s\"\n");
+    let started = std::time::Instant::now();
+    let refused = host.run("updaterctl update");
+    assert_eq!(refused.status, 1, "{}", refused.describe());
+    assert!(refused.stderr.contains("/etc/updaterd/updaterd.toml:2:"), "{}", refused.describe());
+    assert!(started.elapsed() < seconds(10), "it waited for a service that cannot start");
+    assert_eq!(host.property("updaterd.service", "InvocationID"), "");
+}
+
+fn broken_registries_hinder_no_reading(host: &Host) {
+    configure_quiet(host);
+    host.write("/etc/containers/registries.conf.d/broken.conf", "[[registry]\n");
+    for verb in ["status", "history", "quarantine list"] {
+        host.sh(&format!("updaterctl {verb}"));
+    }
 }
 
 fn a_reload_with_a_typo_keeps_the_old_configuration(host: &Host) {
