@@ -2,9 +2,9 @@
 
 use super::Error;
 use super::remote::{Properties, Remote, RemoteError};
-use crate::daemon::api::{Api, UnitStatus};
+use crate::daemon::api::{Api, Checked, UnitStatus};
 use crate::model::UnitName;
-use crate::plan::{Plan, Quarantined};
+use crate::plan::Quarantined;
 use crate::update::{Entry, Report, Trigger};
 
 /// Opens the library's own implementation, when it is needed.
@@ -80,7 +80,7 @@ impl<E: Embedded> Access<E> {
         present(remote.properties().await)
     }
 
-    pub async fn check(&self) -> Result<Plan, Error> {
+    pub async fn check(&self) -> Result<Checked, Error> {
         read!(self, check())
     }
 

@@ -5,10 +5,10 @@ use zbus::proxy::MethodFlags;
 use zbus::{Connection, Proxy};
 
 use crate::config::Scope;
-use crate::daemon::api::{Error, UnitStatus};
+use crate::daemon::api::{Checked, Error, UnitStatus};
 use crate::daemon::bus::{ERROR_PREFIX, INTERFACE, NAME, PATH};
 use crate::model::UnitName;
-use crate::plan::{Plan, Quarantined};
+use crate::plan::Quarantined;
 use crate::update::{Entry, Report, Trigger};
 
 /// Why a call to the service failed.
@@ -123,7 +123,7 @@ impl Caller<'_> {
         })
     }
 
-    pub async fn check(&self) -> Result<Plan, RemoteError> {
+    pub async fn check(&self) -> Result<Checked, RemoteError> {
         self.call("Check", &()).await
     }
 

@@ -3,12 +3,12 @@
 
 use std::path::PathBuf;
 
-use super::api::{Api, Error, UnitStatus};
+use super::api::{Api, Checked, Error, UnitStatus};
 use super::run::Work;
-use super::units::{Known, statuses};
+use super::units::{Known, not_running, statuses};
 use crate::ledger::{Ledger, PassLock, lock::LockError};
-use crate::model::UnitName;
-use crate::plan::{Plan, Quarantined};
+use crate::model::{Container, UnitName};
+use crate::plan::Quarantined;
 use crate::update::port::{Engine, Ledger as _, World};
 use crate::update::{Entry, Options, Report, Trigger, Updater};
 
@@ -49,6 +49,20 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
         entries.reverse();
         Ok(entries)
     }
+
+    /// Joins the containers as they are now with what the ledger knows.
+    async fn join(
+        &self,
+        join: impl FnOnce(&[Container], &Known<'_>) -> Vec<UnitStatus>,
+    ) -> Result<Vec<UnitStatus>, Error> {
+        let inventory = self.updater.world().engine().inventory().await?;
+        let known = Known {
+            memory: &self.ledger().memory()?,
+            in_flight: &self.ledger().in_flight().map_err(failed)?,
+            history: &self.entries(STATUS_HISTORY)?,
+        };
+        Ok(join(&inventory.containers, &known))
+    }
 }
 
 fn failed(error: crate::ledger::Error) -> Error {
@@ -56,8 +70,9 @@ fn failed(error: crate::ledger::Error) -> Error {
 }
 
 impl<W: World<Ledger = Ledger>> Api for Pass<W> {
-    async fn check(&self) -> Result<Plan, Error> {
-        Ok(self.updater.check(&[]).await?)
+    async fn check(&self) -> Result<Checked, Error> {
+        let plan = self.updater.check(&[]).await?;
+        Ok(Checked { plan, not_running: self.join(not_running).await? })
     }
 
     async fn update(&self, units: &[UnitName], trigger: Trigger) -> Result<Report, Error> {
@@ -66,13 +81,7 @@ impl<W: World<Ledger = Ledger>> Api for Pass<W> {
     }
 
     async fn units(&self) -> Result<Vec<UnitStatus>, Error> {
-        let inventory = self.updater.world().engine().inventory().await?;
-        let known = Known {
-            memory: &self.ledger().memory()?,
-            in_flight: &self.ledger().in_flight().map_err(failed)?,
-            history: &self.entries(STATUS_HISTORY)?,
-        };
-        Ok(statuses(&inventory.containers, &known))
+        self.join(statuses).await
     }
 
     async fn history(&self, unit: Option<&UnitName>, limit: usize) -> Result<Vec<Entry>, Error> {

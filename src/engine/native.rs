@@ -130,6 +130,7 @@ fn container(
         policy: Policy::from_label(policy),
         source,
         image: record.image.clone(),
+        created: record.created,
     }))
 }
 

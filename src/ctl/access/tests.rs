@@ -24,7 +24,7 @@ impl Embedded for &Here {
 }
 
 impl Api for Empty {
-    async fn check(&self) -> Result<Plan, ApiError> {
+    async fn check(&self) -> Result<Checked, ApiError> {
         Err(ApiError::Failed("here".into()))
     }
 

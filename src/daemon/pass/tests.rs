@@ -83,6 +83,7 @@ impl Engine for Host {
                 authfile: None,
             },
             image: image(),
+            created: Timestamp::UNIX_EPOCH,
         };
         Ok(Inventory { containers: vec![container], problems: vec![] })
     }
@@ -178,7 +179,7 @@ fn pass(dir: &tempfile::TempDir) -> Pass<Host> {
 async fn reading_works_on_a_fresh_host_and_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let pass = pass(&dir);
-    assert_eq!(pass.check().await.unwrap().skipped.len(), 1);
+    assert_eq!(pass.check().await.unwrap().plan.skipped.len(), 1);
     assert_eq!(pass.units().await.unwrap()[0].unit, "app.service".parse().ok());
     assert_eq!(pass.history(None, 10).await.unwrap(), []);
     assert_eq!(pass.quarantine().await.unwrap(), []);

@@ -3,7 +3,7 @@ use std::cell::RefCell;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::daemon::api::UnitStatus;
+use crate::daemon::api::{Checked, UnitStatus};
 use crate::model::UnitName;
 use crate::plan::{Plan, Quarantined};
 use crate::update::port::Observer as _;
@@ -73,8 +73,14 @@ impl Recorder {
     }
 }
 
-fn plan() -> Plan {
-    Plan { made_at: Timestamp::UNIX_EPOCH, rollouts: vec![], skipped: vec![], problems: vec![] }
+fn checked() -> Checked {
+    let plan = Plan {
+        made_at: Timestamp::UNIX_EPOCH,
+        rollouts: vec![],
+        skipped: vec![],
+        problems: vec![],
+    };
+    Checked { plan, not_running: vec![] }
 }
 
 fn report() -> Report {
@@ -82,9 +88,9 @@ fn report() -> Report {
 }
 
 impl Api for Rc<Recorder> {
-    async fn check(&self) -> Result<Plan, Error> {
+    async fn check(&self) -> Result<Checked, Error> {
         self.note("check");
-        Ok(plan())
+        Ok(checked())
     }
 
     async fn update(&self, units: &[UnitName], trigger: Trigger) -> Result<Report, Error> {
@@ -276,7 +282,7 @@ async fn passes_take_turns_and_checks_do_not_wait() {
         let second = on.ask(Call::Update { units: vec![], trigger: Trigger::Timer });
         on.work.until("update manual a.service", 1).await;
         let check = on.ask(Call::Check).await.unwrap().unwrap();
-        assert_eq!(serde_json::from_str::<Plan>(&check).unwrap(), plan());
+        assert_eq!(serde_json::from_str::<Checked>(&check).unwrap(), checked());
         assert!(!on.work.calls().contains(&"update timer".to_owned()));
         on.work.open();
         let answer = first.await.unwrap().unwrap();
