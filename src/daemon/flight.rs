@@ -56,6 +56,7 @@ impl Observer for Flight {
             EventKind::Updated
             | EventKind::RolledBack
             | EventKind::UpdateFailed
+            | EventKind::NotReached
             | EventKind::StoppedMeanwhile
             | EventKind::NeedsOperator
             | EventKind::Suspended => self.0.end(event),

@@ -28,6 +28,8 @@ pub enum EventKind {
     RolledBack,
     /// The update failed before anything was restarted, or rollback is switched off.
     UpdateFailed,
+    /// The rollout ended before the unit's turn came.
+    NotReached,
     /// The unit's operator stopped it meanwhile.
     StoppedMeanwhile,
     /// The way back failed as well.

@@ -82,6 +82,12 @@ pub const UPDATE_FAILED: Message = Message {
     explanation: "Either nothing was restarted, or rollback is switched off in the configuration. \
         The entry has the cause.",
 };
+pub const NOT_REACHED: Message = Message {
+    id: "b08a2bde6ef54c19a6110b080bd220a1",
+    subject: "@UNIT@ was not reached by the update",
+    explanation: "The update of @IMAGE@ ended before it came to @UNIT@, which was not touched and \
+        goes on with @OLD_DIGEST@. The entry has the cause.",
+};
 pub const STOPPED_MEANWHILE: Message = Message {
     id: "9cb5fa7a8e2549199607a1101864131f",
     subject: "@UNIT@ was stopped while it was to be updated",
@@ -128,7 +134,7 @@ pub const CONFIGURATION_REJECTED: Message = Message {
 };
 
 /// All kinds, in the order of the catalog.
-pub const ALL: [&Message; 20] = [
+pub const ALL: [&Message; 21] = [
     &CHECK_FAILED,
     &MISCONFIGURED,
     &PROBLEM,
@@ -141,6 +147,7 @@ pub const ALL: [&Message; 20] = [
     &ROLLING_BACK,
     &ROLLED_BACK,
     &UPDATE_FAILED,
+    &NOT_REACHED,
     &STOPPED_MEANWHILE,
     &NEEDS_OPERATOR,
     &QUARANTINED,
@@ -166,6 +173,7 @@ pub fn of(kind: EventKind) -> &'static Message {
         EventKind::RollingBack => &ROLLING_BACK,
         EventKind::RolledBack => &ROLLED_BACK,
         EventKind::UpdateFailed => &UPDATE_FAILED,
+        EventKind::NotReached => &NOT_REACHED,
         EventKind::StoppedMeanwhile => &STOPPED_MEANWHILE,
         EventKind::NeedsOperator => &NEEDS_OPERATOR,
         EventKind::Quarantined => &QUARANTINED,
@@ -222,8 +230,13 @@ mod tests {
         }
     }
 
+    /// `UPDATE_CATALOG=1 cargo test catalog` writes it anew.
     #[test]
     fn the_catalog_is_installed_as_it_is_here() {
-        assert_eq!(catalog(), include_str!("../../../systemd/updaterd.catalog"));
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/updaterd.catalog");
+        if std::env::var_os("UPDATE_CATALOG").is_some() {
+            std::fs::write(path, catalog()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), catalog());
     }
 }

@@ -126,6 +126,7 @@ pub(super) fn outcome(kind: EventKind) -> Option<&'static str> {
         EventKind::Updated => "updated",
         EventKind::RolledBack => "rolled-back",
         EventKind::UpdateFailed => "failed",
+        EventKind::NotReached => "not-reached",
         EventKind::StoppedMeanwhile => "stopped",
         EventKind::NeedsOperator => "needs-operator",
         EventKind::Quarantined => "quarantined",
@@ -153,6 +154,7 @@ fn level(kind: EventKind) -> Level {
         | EventKind::Suspended => Level::WARN,
         EventKind::UpdateAvailable
         | EventKind::Updated
+        | EventKind::NotReached
         | EventKind::StoppedMeanwhile
         | EventKind::Resumed => Level::INFO,
         EventKind::Staging | EventKind::Staged | EventKind::Restarting | EventKind::Verifying => {
