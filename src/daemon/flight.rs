@@ -6,6 +6,7 @@ use std::rc::Rc;
 use tokio::sync::OnceCell;
 
 use crate::model::{Failure, UnitName};
+use crate::plan::Cause;
 use crate::update::port::{JobError, JobResult, Manager, Observer, UnitState};
 use crate::update::{Event, EventKind};
 
@@ -26,6 +27,18 @@ impl Flight {
     /// Whether a unit was restarted and its rollout has not ended.
     pub fn in_flight(&self) -> bool {
         !self.0.begun.borrow().is_empty()
+    }
+
+    /// The units of which that is so, each as the event that is told of it when the process ends
+    /// all the same.
+    pub fn suspended(&self) -> Vec<Event> {
+        let suspended = |begun: &Event| Event {
+            kind: EventKind::Suspended,
+            detail: Cause::ServiceStopping.to_string(),
+            elapsed_ms: None,
+            ..begun.clone()
+        };
+        self.0.begun.borrow().iter().map(suspended).collect()
     }
 
     /// From now on no unit is restarted for an update; a rollback still may.
@@ -106,7 +119,7 @@ impl<C: Connect> Manager for Braked<C> {
 
     async fn try_restart(&self, unit: &UnitName) -> Result<JobResult, JobError> {
         if self.flight.0.winding_down.get() {
-            return Err(JobError::ShuttingDown("the service is stopping".into()));
+            return Err(JobError::ServiceStopping);
         }
         self.manager().await.map_err(JobError::Refused)?.try_restart(unit).await
     }
@@ -133,6 +146,10 @@ mod tests {
         };
         assert!(tell("a.service", EventKind::Resumed) && tell("b.service", EventKind::Resumed));
         assert!(tell("a.service", EventKind::Verifying));
+        let suspended = flight.suspended();
+        let units: Vec<_> = suspended.iter().map(|event| (event.kind, &event.unit)).collect();
+        let [a, b] = ["a.service", "b.service"].map(|unit| unit.parse().ok());
+        assert_eq!(units, [(EventKind::Suspended, &a), (EventKind::Suspended, &b)]);
         assert!(tell("a.service", EventKind::Updated));
         assert!(!tell("b.service", EventKind::Suspended));
     }

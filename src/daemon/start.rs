@@ -11,7 +11,6 @@ use super::args::Arguments;
 use super::bus::{NAME, Service, Signal};
 use super::flight::Flight;
 use super::host::{self, Host, Opener, SystemClock};
-use super::journal::{self, message};
 use super::observe::{Journal, Observers, Signals, StatusLine};
 use super::pass::Pass;
 use super::run::{Daemon, Ended, Loaded, Orders, Work as _};
@@ -20,6 +19,7 @@ use crate::model::Failure;
 use crate::model::failure::chain;
 use crate::systemd::notify;
 use crate::update::OutcomeKind;
+use crate::update::port::Observer as _;
 
 /// Calls that wait for the main loop; more wait in the bus.
 const QUEUE: usize = 64;
@@ -97,14 +97,10 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
     let (signal_sender, signals) = mpsc::unbounded_channel();
     let flight = Flight::default();
     let opened = |settings: &Settings| -> Result<Loaded<Pass<Host>>, Failure> {
-        let observers = Observers::default()
-            .with(Journal(scope))
-            .with(StatusLine)
-            .with(Signals(signal_sender.clone()));
         let opener = Opener {
             program: "updaterd",
             connection: Some(connection.clone()),
-            observers,
+            observers: observers(scope, &signal_sender),
             flight: flight.clone(),
         };
         let pass = host::open(scope, settings, opener)?;
@@ -133,17 +129,22 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
         ended = daemon.run(first, orders) => Ok(ended),
         () = connection.closed() => Err(Error::BusLost),
     };
+    if matches!(ended, Ok(Ended::StoppedInFlight)) {
+        let observers = observers(scope, &signal_sender);
+        flight.suspended().iter().for_each(|event| observers.event(event));
+    }
     // What was told last is still to be sent: with the last sender, the emitter ends.
     drop(daemon);
     drop(signal_sender);
     if tokio::time::timeout(LAST_SIGNALS, emitter).await.is_err() {
         tracing::warn!(target: "updaterd", "the bus does not take the last signals, ignoring");
     }
-    if ended? == Ended::StoppedInFlight {
-        let text = "stopped while an update was in flight: it is taken up at the next start";
-        journal::note(&message::SUSPENDED, true, text);
-    }
-    Ok(())
+    ended.map(drop)
+}
+
+/// Who hears of what the service does.
+fn observers(scope: Scope, signals: &mpsc::UnboundedSender<Signal>) -> Observers {
+    Observers::default().with(Journal(scope)).with(StatusLine).with(Signals(signals.clone()))
 }
 
 /// Sends what the loop and the pass tell, in order.

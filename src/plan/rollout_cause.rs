@@ -52,6 +52,8 @@ pub enum Cause {
     Launcher,
     /// The host is shutting down.
     ShuttingDown { message: String },
+    /// The service is stopping, on a host that goes on.
+    ServiceStopping,
     /// Storage, registry, bus: whatever is not the image.
     Host { failure: Failure },
 }
@@ -69,13 +71,15 @@ impl Cause {
             | Self::WrongImage { .. }
             | Self::Launcher
             | Self::ShuttingDown { .. }
+            | Self::ServiceStopping
             | Self::Host { .. } => false,
         }
     }
 
-    /// Whether the rollout must stand still, to be taken up again when the host is back.
+    /// Whether the rollout must stand still, to be taken up again when the host or the service is
+    /// back.
     pub fn suspends(&self) -> bool {
-        matches!(self, Self::ShuttingDown { .. })
+        matches!(self, Self::ShuttingDown { .. } | Self::ServiceStopping)
     }
 }
 
@@ -98,6 +102,7 @@ impl fmt::Display for Cause {
             }
             Self::Launcher => f.write_str("the launcher failed before the image was started (125)"),
             Self::ShuttingDown { message } => write!(f, "the host is shutting down: {message}"),
+            Self::ServiceStopping => f.write_str("updaterd is stopping"),
             Self::Host { failure } => failure.fmt(f),
         }
     }

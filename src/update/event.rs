@@ -35,7 +35,7 @@ pub enum EventKind {
     /// The way back failed as well.
     NeedsOperator,
     Quarantined,
-    /// The host shuts down: the rollout goes on at the next start.
+    /// The host shuts down or the service stops: the rollout goes on at the next start.
     Suspended,
     /// A rollout that a crash or a shutdown interrupted is taken up again.
     Resumed,

@@ -58,6 +58,7 @@ impl<W: World> Updater<W> {
             Err(JobError::ShuttingDown(message)) => {
                 return Event::Failed(Cause::ShuttingDown { message });
             }
+            Err(JobError::ServiceStopping) => return Event::Failed(Cause::ServiceStopping),
             Err(JobError::NoSuchUnit(message)) => {
                 let failure = Failure::new(FailureKind::Local, message);
                 return Event::Failed(Cause::Host { failure });

@@ -108,7 +108,8 @@ pub const QUARANTINED: Message = Message {
 pub const SUSPENDED: Message = Message {
     id: "80b047d3e9e34ff3b45b39db3381847c",
     subject: "The update of @UNIT@ is suspended",
-    explanation: "The host shuts down. The update is finished or taken back at the next start.",
+    explanation: "The host shuts down, or the service stops. The update is finished or taken \
+        back at the next start: \"updaterctl history @UNIT@\" shows how it ended.",
 };
 pub const RESUMED: Message = Message {
     id: "159042e907714a11b3006ec57d1698d4",
