@@ -22,3 +22,4 @@ pub mod run;
 pub mod schedule;
 pub mod start;
 mod units;
+pub mod writable;

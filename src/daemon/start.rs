@@ -14,6 +14,7 @@ use super::host::{self, Host, Opener, SystemClock};
 use super::observe::{Journal, Observers, Signals, StatusLine};
 use super::pass::Pass;
 use super::run::{Daemon, Ended, Loaded, Orders, Work as _};
+use super::writable::{self, ReadOnly};
 use crate::config::{self, Scope, Settings};
 use crate::model::Failure;
 use crate::model::failure::chain;
@@ -32,6 +33,8 @@ const LAST_SIGNALS: Duration = Duration::from_secs(1);
 pub enum Error {
     #[error("bad configuration")]
     Configuration(#[source] config::Error),
+    #[error("cannot keep anything where the configuration says")]
+    ReadOnly(#[source] ReadOnly),
     #[error("cannot set the service up")]
     Setup(#[source] Failure),
     #[error("cannot connect to the bus")]
@@ -54,7 +57,7 @@ impl Error {
     /// What the process exits with: 78 (`EX_CONFIG`, sysexits(3)) where nothing but another
     /// configuration helps, so that systemd does not start it again; else 1.
     pub fn exit_code(&self) -> u8 {
-        if matches!(self, Self::Configuration(_)) { 78 } else { 1 }
+        if matches!(self, Self::Configuration(_) | Self::ReadOnly(_)) { 78 } else { 1 }
     }
 }
 
@@ -68,6 +71,7 @@ pub async fn start(arguments: Arguments) -> Result<(), Error> {
     if arguments.check_config {
         return Ok(());
     }
+    writable::probe(&settings.paths).map_err(Error::ReadOnly)?;
     if arguments.recover_only {
         recover(scope, &settings).await
     } else {
@@ -108,6 +112,7 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
     };
     let reloaded = || {
         let settings = config::load(scope).map_err(|error| chain(&error))?;
+        writable::probe(&settings.paths).map_err(|error| chain(&error))?;
         opened(&settings).map_err(|failure| failure.message)
     };
     let first = opened(settings).map_err(Error::Setup)?;
@@ -181,4 +186,41 @@ fn listen_for_reload() -> Result<mpsc::Receiver<()>, Error> {
         }
     });
     Ok(reload)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// How each of the two is run, which is its own; all else is what it may do.
+    const OWN: &[&str] = &[
+        "Type",
+        "NotifyAccess",
+        "BusName",
+        "ExecStart",
+        "ExecReload",
+        "Restart",
+        "RestartSec",
+        "RestartPreventExitStatus",
+        "WatchdogSec",
+        "TimeoutStartSec",
+        "TimeoutStopSec",
+    ];
+
+    fn limits(unit: &str) -> BTreeSet<&str> {
+        let (_, service) = unit.split_once("[Service]\n").unwrap();
+        let lines = service.split("\n[").next().unwrap().lines();
+        lines
+            .filter(|line| !line.starts_with('#'))
+            .filter(|line| line.split_once('=').is_some_and(|(key, _)| !OWN.contains(&key)))
+            .collect()
+    }
+
+    #[test]
+    fn recovery_is_as_confined_as_the_service() {
+        let service = limits(include_str!("../../systemd/system/updaterd.service"));
+        let recovery = limits(include_str!("../../systemd/system/updaterd-recover.service"));
+        assert!(service.contains("ProtectSystem=strict"));
+        assert_eq!(service, recovery);
+    }
 }

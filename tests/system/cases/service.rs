@@ -9,6 +9,7 @@ cases![
     a_configuration_typo_is_refused_with_its_place,
     a_configuration_typo_is_told_to_who_would_start_it,
     broken_registries_hinder_no_reading,
+    another_directory_has_to_be_writable,
     a_reload_with_a_typo_keeps_the_old_configuration,
     drop_ins_count,
     readiness_status_and_watchdog,
@@ -48,6 +49,21 @@ fn broken_registries_hinder_no_reading(host: &Host) {
     for verb in ["status", "history", "quarantine list"] {
         host.sh(&format!("updaterctl {verb}"));
     }
+}
+
+fn another_directory_has_to_be_writable(host: &Host) {
+    configure(host, "schedule = \"timer\"\n[paths]\nstate = \"/srv/updaterd\"\n");
+    host.fails(1, "systemctl start updaterd.service");
+    let log = host.journal("--unit=updaterd.service");
+    assert!(log.contains("ReadWritePaths=/srv/updaterd"), "{log}");
+    assert_eq!(host.property("updaterd.service", "ActiveState"), "failed");
+    assert_eq!(host.property("updaterd.service", "ExecMainStatus"), "78");
+    for unit in ["updaterd", "updaterd-recover"] {
+        let drop_in = format!("/etc/systemd/system/{unit}.service.d/paths.conf");
+        host.write(&drop_in, "[Service]\nReadWritePaths=/srv/updaterd\n");
+    }
+    host.sh("mkdir /srv/updaterd; systemctl daemon-reload");
+    host.sh("systemctl start updaterd-recover.service updaterd.service");
 }
 
 fn a_reload_with_a_typo_keeps_the_old_configuration(host: &Host) {
