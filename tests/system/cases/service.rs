@@ -193,7 +193,7 @@ fn a_user_has_a_daemon_too(host: &Host) {
     host.wait_for("systemctl is-active user@4000.service", seconds(20));
     let user = "systemctl --user --machine=someone@";
     host.wait_for(&format!("{user} is-active dbus.socket"), seconds(20));
-    host.sh(&format!("{user} start updaterd.service"));
+    host.sh(&format!("{user} start updaterd-recover.service updaterd.service"));
     host.sh(&format!("{user} is-active updaterd.service"));
     host.sh(&format!("{user} stop updaterd.service"));
     assert_eq!(host.sh(&format!("{user} show --value -p Result updaterd.service")), "success");
