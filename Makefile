@@ -79,6 +79,7 @@ install: $(PROGRAMS:%=$(BUILT)/%) ## Install below $(DESTDIR)$(PREFIX)
 	$(if $(filter /usr,$(PREFIX)),,test -e $(DESTDIR)$(CONFDIR)/updaterd.toml ||) \
 		install -m 644 config/updaterd.toml $(DESTDIR)$(CONFDIR)
 	$(foreach page,$(wildcard docs/man/*.[1-8]),$(call install-page,$(page),$(subst .,,$(suffix $(page)))))
+	$(if $(DESTDIR),,-journalctl --update-catalog)
 
 .PHONY: help
 help: ## This text

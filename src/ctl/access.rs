@@ -2,9 +2,9 @@
 
 use super::Error;
 use super::remote::{Properties, Remote, RemoteError};
-use crate::daemon::api::{Api, UnitStatus};
+use crate::daemon::api::{Api, Checked, UnitStatus};
 use crate::model::UnitName;
-use crate::plan::{Plan, Quarantined};
+use crate::plan::Quarantined;
 use crate::update::{Entry, Report, Trigger};
 
 /// Opens the library's own implementation, when it is needed.
@@ -13,7 +13,13 @@ pub trait Embedded {
 
     /// # Errors
     /// Where configuration or state cannot be read.
-    fn open(&self) -> Result<Self::Api, crate::daemon::api::Error>;
+    fn open(&self) -> Result<Self::Api, Error>;
+
+    /// Whether the service could start with the configuration as it is.
+    ///
+    /// # Errors
+    /// Where it could not: the bus would tell no more than that nobody came.
+    fn validate(&self) -> Result<(), Error>;
 }
 
 /// The service, or this process.
@@ -24,21 +30,43 @@ pub struct Access<E> {
     embedded: E,
 }
 
-/// Asks the service; where it is absent, does the same in this process.
-macro_rules! served {
-    ($self:ident, $caller:ident, $method:ident($($argument:expr),*)) => {{
+/// Asks the service where it runs; else does the same in this process.
+macro_rules! read {
+    ($self:ident, $method:ident($($argument:expr),*)) => {{
+        if let Some(remote) = &$self.remote
+            && let Some(answer) = present(remote.running().$method($($argument),*).await)?
+        {
+            return Ok(answer);
+        }
+        Ok($self.embedded.open()?.$method($($argument),*).await?)
+    }};
+}
+
+/// Asks the service, started where it is not running; where there is none, does the same in this
+/// process.
+macro_rules! change {
+    ($self:ident, $method:ident($($argument:expr),*)) => {{
         if let Some(remote) = &$self.remote {
-            match remote.$caller().$method($($argument),*).await {
-                Err(RemoteError::Absent) => {}
-                Ok(answer) => return Ok(answer),
-                Err(RemoteError::Service(error)) => return Err(error.into()),
-                Err(RemoteError::Bus { message, hint }) => {
-                    return Err(Error::Bus { message, hint });
-                }
+            if let Some(answer) = present(remote.running().$method($($argument),*).await)? {
+                return Ok(answer);
+            }
+            $self.embedded.validate()?;
+            if let Some(answer) = present(remote.starting().$method($($argument),*).await)? {
+                return Ok(answer);
             }
         }
         Ok($self.embedded.open()?.$method($($argument),*).await?)
     }};
+}
+
+/// `None` where there is no service to answer.
+fn present<T>(answer: Result<T, RemoteError>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(RemoteError::Absent) => Ok(None),
+        Err(RemoteError::Service(error)) => Err(error.into()),
+        Err(RemoteError::Bus { message, hint }) => Err(Error::Bus { message, hint }),
+    }
 }
 
 impl<E: Embedded> Access<E> {
@@ -49,24 +77,19 @@ impl<E: Embedded> Access<E> {
     /// What the running service says of itself; `None` where none runs.
     pub async fn service(&self) -> Result<Option<Properties>, Error> {
         let Some(remote) = &self.remote else { return Ok(None) };
-        match remote.properties().await {
-            Ok(properties) => Ok(Some(properties)),
-            Err(RemoteError::Absent) => Ok(None),
-            Err(RemoteError::Service(error)) => Err(error.into()),
-            Err(RemoteError::Bus { message, hint }) => Err(Error::Bus { message, hint }),
-        }
+        present(remote.properties().await)
     }
 
-    pub async fn check(&self) -> Result<Plan, Error> {
-        served!(self, reader, check())
+    pub async fn check(&self) -> Result<Checked, Error> {
+        read!(self, check())
     }
 
     pub async fn update(&self, units: &[UnitName], trigger: Trigger) -> Result<Report, Error> {
-        served!(self, changer, update(units, trigger))
+        change!(self, update(units, trigger))
     }
 
     pub async fn units(&self) -> Result<Vec<UnitStatus>, Error> {
-        served!(self, reader, units())
+        read!(self, units())
     }
 
     pub async fn history(
@@ -74,15 +97,15 @@ impl<E: Embedded> Access<E> {
         unit: Option<&UnitName>,
         limit: usize,
     ) -> Result<Vec<Entry>, Error> {
-        served!(self, reader, history(unit, limit))
+        read!(self, history(unit, limit))
     }
 
     pub async fn quarantine(&self) -> Result<Vec<Quarantined>, Error> {
-        served!(self, reader, quarantine())
+        read!(self, quarantine())
     }
 
     pub async fn clear_quarantine(&self, what: Option<&str>) -> Result<Vec<Quarantined>, Error> {
-        served!(self, changer, clear_quarantine(what))
+        change!(self, clear_quarantine(what))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a command that failed says: one line, and a hint on what to do next.
 
+use crate::config;
 use crate::daemon::api;
 
 /// Why a command could not be carried out.
@@ -7,6 +8,8 @@ use crate::daemon::api;
 pub enum Error {
     #[error(transparent)]
     Service(#[from] api::Error),
+    #[error("bad configuration")]
+    Configuration(#[source] config::Error),
     /// The service is there but does not answer as it should.
     #[error("{message}")]
     Bus { message: String, hint: &'static str },
@@ -24,6 +27,9 @@ impl Error {
                 Some("wait until it has ended; \"updaterctl status\" shows what is being updated")
             }
             Self::Bus { hint, .. } => Some(hint),
+            Self::Configuration(_) => {
+                Some("mend it; \"updaterd --check-config\" says whether it is good")
+            }
             Self::Service(_) | Self::Output(_) | Self::Json(_) => None,
         }
     }

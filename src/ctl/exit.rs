@@ -1,7 +1,6 @@
 //! Exit codes: fixed, documented in `--help` and updaterctl(1).
 
-use crate::daemon::api::Error;
-use crate::plan::Plan;
+use crate::daemon::api::{Checked, Error};
 use crate::update::{OutcomeKind, Report};
 
 pub const DONE: u8 = 0;
@@ -23,9 +22,10 @@ pub fn of_error(error: &Error) -> u8 {
 }
 
 /// Available updates are no failure; what could not be checked is one.
-pub fn of_plan(plan: &Plan) -> u8 {
+pub fn of_check(checked: &Checked) -> u8 {
+    let Checked { plan, not_running } = checked;
     let failed = plan.skipped.iter().any(|skipped| skipped.reason.is_error());
-    if failed || !plan.problems.is_empty() { PARTLY } else { DONE }
+    if failed || !plan.problems.is_empty() || !not_running.is_empty() { PARTLY } else { DONE }
 }
 
 /// The gravest thing that happened.

@@ -2,14 +2,15 @@
 
 use std::io::Write as _;
 
+use super::Error;
 use super::access::Embedded;
-use crate::config::{self, Scope};
-use crate::daemon::api::Error;
-use crate::daemon::host::{self, Host};
+use crate::config::{self, Scope, Settings};
+use crate::daemon::api;
+use crate::daemon::flight::Flight;
+use crate::daemon::host::{self, Host, Opener};
 use crate::daemon::journal;
 use crate::daemon::observe::{Journal, Observers};
 use crate::daemon::pass::Pass;
-use crate::model::failure::chain;
 use crate::update::Event;
 use crate::update::port::Observer;
 
@@ -21,18 +22,33 @@ pub struct Here {
     pub progress: bool,
 }
 
+impl Here {
+    fn settings(&self) -> Result<Settings, Error> {
+        config::load(self.scope).map_err(Error::Configuration)
+    }
+}
+
 impl Embedded for Here {
     type Api = Pass<Host>;
 
     fn open(&self) -> Result<Pass<Host>, Error> {
-        let settings = config::load(self.scope)
-            .map_err(|error| Error::Failed(format!("bad configuration: {}", chain(&error))))?;
+        let settings = self.settings()?;
         journal::install_beside_terminal();
         let mut observers = Observers::default().with(Journal(self.scope));
         if self.progress {
             observers = observers.with(Progress);
         }
-        Ok(host::open(self.scope, &settings, None, observers, "updaterctl")?)
+        let opener = Opener {
+            program: "updaterctl",
+            connection: None,
+            observers,
+            flight: Flight::default(),
+        };
+        Ok(host::open(self.scope, &settings, opener).map_err(api::Error::from)?)
+    }
+
+    fn validate(&self) -> Result<(), Error> {
+        self.settings().map(drop)
     }
 }
 

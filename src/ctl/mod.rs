@@ -1,7 +1,7 @@
 //! `updaterctl`: what an operator types.
 //!
 //! [`args`] is the command line, [`remote`] the service on the bus, [`access`] the choice between
-//! it and this very process, [`command`] one file for each command, [`table`] what fits a
+//! it and this very process, [`command`] one file for each command, [`crate::terminal`] what fits a
 //! terminal. What must not live here: anything the library cannot do without a terminal.
 
 pub mod access;

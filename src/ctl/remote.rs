@@ -5,10 +5,10 @@ use zbus::proxy::MethodFlags;
 use zbus::{Connection, Proxy};
 
 use crate::config::Scope;
-use crate::daemon::api::{Error, UnitStatus};
+use crate::daemon::api::{Checked, Error, UnitStatus};
 use crate::daemon::bus::{ERROR_PREFIX, INTERFACE, NAME, PATH};
 use crate::model::UnitName;
-use crate::plan::{Plan, Quarantined};
+use crate::plan::Quarantined;
 use crate::update::{Entry, Report, Trigger};
 
 /// Why a call to the service failed.
@@ -60,13 +60,13 @@ impl Remote {
         Self { connection }
     }
 
-    /// What a verb that only reads asks: never starts the service.
-    pub fn reader(&self) -> Caller<'_> {
+    /// Calls the service where it runs, and never starts it.
+    pub fn running(&self) -> Caller<'_> {
         Caller { remote: self, flags: MethodFlags::NO_AUTO_START }
     }
 
-    /// What a verb that changes something asks: starts the service where it is not running.
-    pub fn changer(&self) -> Caller<'_> {
+    /// Calls the service, and has the bus start it where it is not running.
+    pub fn starting(&self) -> Caller<'_> {
         Caller { remote: self, flags: MethodFlags::empty() }
     }
 
@@ -123,7 +123,7 @@ impl Caller<'_> {
         })
     }
 
-    pub async fn check(&self) -> Result<Plan, RemoteError> {
+    pub async fn check(&self) -> Result<Checked, RemoteError> {
         self.call("Check", &()).await
     }
 

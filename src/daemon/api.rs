@@ -30,12 +30,13 @@ impl From<Failure> for Error {
 /// The operations of the service.
 pub trait Api {
     /// What an update of everything would do, and for everything else why not. Changes nothing.
-    async fn check(&self) -> Result<Plan, Error>;
+    async fn check(&self) -> Result<Checked, Error>;
 
     /// Brings `units` (empty: all) up to date.
     async fn update(&self, units: &[UnitName], trigger: Trigger) -> Result<Report, Error>;
 
-    /// The containers with the update label, as they are now. Asks no registry.
+    /// The containers with the update label, as they are now, and the units whose last update left
+    /// none. Asks no registry.
     async fn units(&self) -> Result<Vec<UnitStatus>, Error>;
 
     /// At most `limit` ends of updates, newest first; of one unit where one is named.
@@ -61,7 +62,7 @@ pub enum Standing {
     CheckFailing,
     /// Its last update was taken back.
     RolledBack,
-    /// Its last update needs an operator.
+    /// Its last update needs an operator. Where nothing runs, it left nothing.
     NeedsOperator,
     /// Its policy is `disabled`.
     Disabled,
@@ -73,17 +74,35 @@ pub enum Standing {
     NoUnit,
 }
 
-/// One container that carries the update label.
+/// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnitStatus {
-    pub unit: Option<UnitName>,
+pub struct Checked {
+    #[serde(flatten)]
+    pub plan: Plan,
+    /// The units that are in no plan, because their last update left nothing running.
+    #[serde(default)]
+    pub not_running: Vec<UnitStatus>,
+}
+
+/// A container that carries the update label.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
     pub container: String,
     pub engine: EngineKind,
     /// The policy, or what the label says where that is none.
     pub policy: String,
-    pub reference: Reference,
     /// The platform manifest it runs.
     pub image: Digest,
+}
+
+/// How one container stands, or one unit whose container did not come back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitStatus {
+    pub unit: Option<UnitName>,
+    pub reference: Reference,
+    /// `None` where the unit's last update left nothing running.
+    #[serde(flatten)]
+    pub running: Option<Running>,
     pub standing: Standing,
     /// Why, where there is a why.
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -15,6 +16,7 @@ use zbus::{Connection, interface};
 
 use super::api::Error;
 use super::request::{Call, Request, ask};
+use super::run::Name;
 use crate::model::UnitName;
 use crate::update::Trigger;
 
@@ -28,8 +30,9 @@ pub const INTERFACE: &str = "org.updaterd.Updater1";
 pub const ERROR_PREFIX: &str = "org.updaterd.Updater1.Error";
 
 /// From giving up the name to the moment when all calls routed here before have been handed over:
-/// a matter of microseconds, generously.
-const DRAIN: Duration = Duration::from_millis(250);
+/// a matter of microseconds, generously. A call of that time is lost on systemd, which has nothing
+/// to start while the service still runs: not longer than it must be.
+const DRAIN: Duration = Duration::from_millis(20);
 
 /// The most history entries that one call returns.
 const MAX_HISTORY: usize = 10_000;
@@ -304,6 +307,18 @@ impl Service {
         Ok(())
     }
 
+    async fn release(&self) {
+        if let Err(error) = self.release_name().await {
+            tracing::warn!(target: "updaterd", "cannot release {NAME}, ignoring: {error}");
+        }
+    }
+
+    async fn take_again(&self) {
+        if let Err(error) = self.take_name().await {
+            tracing::warn!(target: "updaterd", "cannot take {NAME} again, ignoring: {error}");
+        }
+    }
+
     /// Sends one signal; a change of the properties becomes `PropertiesChanged`.
     pub async fn emit(&self, signal: &Signal) -> zbus::Result<()> {
         let emitter = SignalEmitter::new(&self.connection, PATH)?;
@@ -347,6 +362,16 @@ impl Service {
             object.next_check_changed(emitter).await?;
         }
         Ok(())
+    }
+}
+
+impl Name for Service {
+    fn release(&self) -> LocalBoxFuture<'_, ()> {
+        self.release().boxed_local()
+    }
+
+    fn take(&self) -> LocalBoxFuture<'_, ()> {
+        self.take_again().boxed_local()
     }
 }
 

@@ -1,28 +1,44 @@
 //! Whether a rollout is in flight, and the brake that keeps new ones from starting.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use tokio::sync::OnceCell;
 
 use crate::model::{Failure, UnitName};
+use crate::plan::Cause;
 use crate::update::port::{JobError, JobResult, Manager, Observer, UnitState};
 use crate::update::{Event, EventKind};
 
-/// Shared between the observer that watches, the manager that brakes, and the main loop.
+/// Shared between the observers that watch, the managers that brake, and the main loop: one for
+/// the whole process, since a pass that began under the settings before a reload goes on beside
+/// those after it.
 #[derive(Debug, Default, Clone)]
 pub struct Flight(Rc<Cells>);
 
 #[derive(Debug, Default)]
 struct Cells {
-    restarted: Cell<bool>,
+    /// The event by which each unit that is in flight got there.
+    begun: RefCell<Vec<Event>>,
     winding_down: Cell<bool>,
 }
 
 impl Flight {
     /// Whether a unit was restarted and its rollout has not ended.
     pub fn in_flight(&self) -> bool {
-        self.0.restarted.get()
+        !self.0.begun.borrow().is_empty()
+    }
+
+    /// The units of which that is so, each as the event that is told of it when the process ends
+    /// all the same.
+    pub fn suspended(&self) -> Vec<Event> {
+        let suspended = |begun: &Event| Event {
+            kind: EventKind::Suspended,
+            detail: Cause::ServiceStopping.to_string(),
+            elapsed_ms: None,
+            ..begun.clone()
+        };
+        self.0.begun.borrow().iter().map(suspended).collect()
     }
 
     /// From now on no unit is restarted for an update; a rollback still may.
@@ -31,17 +47,33 @@ impl Flight {
     }
 }
 
+impl Cells {
+    fn begin(&self, event: &Event) {
+        self.end(event);
+        self.begun.borrow_mut().push(event.clone());
+    }
+
+    fn end(&self, event: &Event) {
+        let same = |begun: &Event| begun.unit == event.unit && begun.reference == event.reference;
+        self.begun.borrow_mut().retain(|begun| !same(begun));
+    }
+}
+
 impl Observer for Flight {
     fn event(&self, event: &Event) {
         match event.kind {
-            EventKind::Restarting | EventKind::RollingBack => self.0.restarted.set(true),
+            // What is taken up again was restarted by the process before, for all that is known.
+            EventKind::Restarting | EventKind::RollingBack | EventKind::Resumed => {
+                self.0.begin(event);
+            }
             EventKind::Updated
             | EventKind::RolledBack
             | EventKind::UpdateFailed
+            | EventKind::NotReached
             | EventKind::StoppedMeanwhile
             | EventKind::Deferred
             | EventKind::NeedsOperator
-            | EventKind::Suspended => self.0.restarted.set(false),
+            | EventKind::Suspended => self.0.end(event),
             EventKind::CheckFailed
             | EventKind::Misconfigured
             | EventKind::Problem
@@ -49,8 +81,7 @@ impl Observer for Flight {
             | EventKind::Staging
             | EventKind::Staged
             | EventKind::Verifying
-            | EventKind::Quarantined
-            | EventKind::Resumed => {}
+            | EventKind::Quarantined => {}
         }
     }
 }
@@ -103,7 +134,7 @@ impl<C: Connect> Manager for Braked<C> {
 
     async fn try_restart(&self, unit: &UnitName) -> Result<JobResult, JobError> {
         if self.flight.0.winding_down.get() {
-            return Err(JobError::ShuttingDown("the service is stopping".into()));
+            return Err(JobError::ServiceStopping);
         }
         self.manager().await.map_err(JobError::Refused)?.try_restart(unit).await
     }
@@ -114,5 +145,27 @@ impl<C: Connect> Manager for Braked<C> {
 
     async fn reset_failed(&self, unit: &UnitName) -> Result<(), Failure> {
         self.manager().await?.reset_failed(unit).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_up_again_is_in_flight_until_it_ends() {
+        let flight = Flight::default();
+        let tell = |unit: &str, kind| {
+            flight.event(&Event { unit: unit.parse().ok(), ..Event::new(kind) });
+            flight.in_flight()
+        };
+        assert!(tell("a.service", EventKind::Resumed) && tell("b.service", EventKind::Resumed));
+        assert!(tell("a.service", EventKind::Verifying));
+        let suspended = flight.suspended();
+        let units: Vec<_> = suspended.iter().map(|event| (event.kind, &event.unit)).collect();
+        let [a, b] = ["a.service", "b.service"].map(|unit| unit.parse().ok());
+        assert_eq!(units, [(EventKind::Suspended, &a), (EventKind::Suspended, &b)]);
+        assert!(tell("a.service", EventKind::Updated));
+        assert!(!tell("b.service", EventKind::Suspended));
     }
 }

@@ -1,7 +1,6 @@
 //! The real edges of this host, put together for a pass.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -10,6 +9,7 @@ use zbus::Connection;
 use super::flight::{Braked, Connect, Flight};
 use super::observe::Observers;
 use super::pass::Pass;
+use super::registries::Registries;
 use super::schedule::Interval;
 use crate::config::{Schedule, Scope, Settings};
 use crate::engine::native::Native;
@@ -23,8 +23,8 @@ use crate::update::port::{Clock, World};
 
 /// The ports of this host, or of one user on it.
 pub struct Host {
-    registry: Rc<registry::Client>,
-    engine: Native<Rc<registry::Client>>,
+    registries: Registries,
+    engine: Native<Registries>,
     manager: Braked<Bus>,
     ledger: Ledger,
     clock: SystemClock,
@@ -32,15 +32,15 @@ pub struct Host {
 }
 
 impl World for Host {
-    type Registry = registry::Client;
-    type Engine = Native<Rc<registry::Client>>;
+    type Registry = Registries;
+    type Engine = Native<Registries>;
     type Manager = Braked<Bus>;
     type Ledger = Ledger;
     type Clock = SystemClock;
     type Observer = Observers;
 
     fn registry(&self) -> &Self::Registry {
-        &self.registry
+        &self.registries
     }
 
     fn engine(&self) -> &Self::Engine {
@@ -129,32 +129,37 @@ impl Clock for SystemClock {
     }
 }
 
-/// Puts a pass together. `connection` is the bus that the caller is on already; `observers` hear
-/// of everything; `program` is what others are told while this process holds the pass lock.
+/// Who opens a host, and what it brings along.
+pub struct Opener {
+    /// What others are told while this process holds the pass lock.
+    pub program: &'static str,
+    /// The bus that the process is on already.
+    pub connection: Option<Connection>,
+    /// Who hears of everything.
+    pub observers: Observers,
+    /// What is in flight in this process, whatever settings it began under.
+    pub flight: Flight,
+}
+
+/// Puts a pass together.
 ///
 /// # Errors
-/// Where registries.conf or the store cannot be read.
-pub fn open(
-    scope: Scope,
-    settings: &Settings,
-    connection: Option<Connection>,
-    observers: Observers,
-    program: &'static str,
-) -> Result<Pass<Host>, Failure> {
-    let client = Rc::new(registry::Client::new(&registry::Options::default())?);
+/// Where the store has no place. What cannot be read is said by those who need it.
+pub fn open(scope: Scope, settings: &Settings, opener: Opener) -> Result<Pass<Host>, Failure> {
+    let Opener { program, connection, observers, flight } = opener;
+    let registries = Registries::new(registry::Options::default());
     let store = Store::open(&settings.paths.state)?;
     let records = Records::open(&settings.paths.run);
-    let flight = Flight::default();
     let bus = Bus { scope, connection, restart_timeout: settings.restart_timeout };
     let host = Host {
-        engine: Native::new(store, records, client.clone(), scope),
-        registry: client,
+        engine: Native::new(store, records, registries.clone(), scope),
+        registries,
         manager: Braked::new(bus, flight.clone()),
         ledger: Ledger::new(&settings.paths.state.join("ledger")),
         clock: SystemClock::default(),
-        observers: observers.with(flight.clone()),
+        observers: observers.with(flight),
     };
-    Ok(Pass::new(host, options(settings), settings.paths.run.clone(), program, flight))
+    Ok(Pass::new(host, options(settings), settings.paths.run.clone(), program))
 }
 
 fn options(settings: &Settings) -> Options {

@@ -97,6 +97,7 @@ fn signals(event: &Event) -> Vec<Signal> {
         }
         EventKind::Updated
         | EventKind::UpdateFailed
+        | EventKind::NotReached
         | EventKind::StoppedMeanwhile
         | EventKind::Deferred
         | EventKind::NeedsOperator

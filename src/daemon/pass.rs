@@ -3,13 +3,12 @@
 
 use std::path::PathBuf;
 
-use super::api::{Api, Error, UnitStatus};
-use super::flight::Flight;
+use super::api::{Api, Checked, Error, UnitStatus};
 use super::run::Work;
-use super::units::{Known, statuses};
+use super::units::{Known, not_running, statuses};
 use crate::ledger::{Ledger, PassLock, lock::LockError};
-use crate::model::UnitName;
-use crate::plan::{Plan, Quarantined};
+use crate::model::{Container, UnitName};
+use crate::plan::Quarantined;
 use crate::update::port::{Engine, Ledger as _, World};
 use crate::update::{Entry, Options, Report, Trigger, Updater};
 
@@ -26,18 +25,11 @@ pub struct Pass<W> {
     run: PathBuf,
     /// Who takes the lock, as others are told.
     program: &'static str,
-    flight: Flight,
 }
 
 impl<W: World<Ledger = Ledger>> Pass<W> {
-    pub fn new(
-        world: W,
-        options: Options,
-        run: PathBuf,
-        program: &'static str,
-        flight: Flight,
-    ) -> Self {
-        Self { updater: Updater::new(world, options), run, program, flight }
+    pub fn new(world: W, options: Options, run: PathBuf, program: &'static str) -> Self {
+        Self { updater: Updater::new(world, options), run, program }
     }
 
     fn lock(&self) -> Result<PassLock, Error> {
@@ -57,6 +49,20 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
         entries.reverse();
         Ok(entries)
     }
+
+    /// Joins the containers as they are now with what the ledger knows.
+    async fn join(
+        &self,
+        join: impl FnOnce(&[Container], &Known<'_>) -> Vec<UnitStatus>,
+    ) -> Result<Vec<UnitStatus>, Error> {
+        let inventory = self.updater.world().engine().inventory().await?;
+        let known = Known {
+            memory: &self.ledger().memory()?,
+            in_flight: &self.ledger().in_flight().map_err(failed)?,
+            history: &self.entries(STATUS_HISTORY)?,
+        };
+        Ok(join(&inventory.containers, &known))
+    }
 }
 
 fn failed(error: crate::ledger::Error) -> Error {
@@ -64,8 +70,9 @@ fn failed(error: crate::ledger::Error) -> Error {
 }
 
 impl<W: World<Ledger = Ledger>> Api for Pass<W> {
-    async fn check(&self) -> Result<Plan, Error> {
-        Ok(self.updater.check(&[]).await?)
+    async fn check(&self) -> Result<Checked, Error> {
+        let plan = self.updater.check(&[]).await?;
+        Ok(Checked { plan, not_running: self.join(not_running).await? })
     }
 
     async fn update(&self, units: &[UnitName], trigger: Trigger) -> Result<Report, Error> {
@@ -74,13 +81,7 @@ impl<W: World<Ledger = Ledger>> Api for Pass<W> {
     }
 
     async fn units(&self) -> Result<Vec<UnitStatus>, Error> {
-        let inventory = self.updater.world().engine().inventory().await?;
-        let known = Known {
-            memory: &self.ledger().memory()?,
-            in_flight: &self.ledger().in_flight().map_err(failed)?,
-            history: &self.entries(STATUS_HISTORY)?,
-        };
-        Ok(statuses(&inventory.containers, &known))
+        self.join(statuses).await
     }
 
     async fn history(&self, unit: Option<&UnitName>, limit: usize) -> Result<Vec<Entry>, Error> {
@@ -118,14 +119,6 @@ impl<W: World<Ledger = Ledger>> Work for Pass<W> {
         }
         let _lock = self.lock()?;
         Ok(self.updater.recover().await?)
-    }
-
-    fn wind_down(&self) {
-        self.flight.wind_down();
-    }
-
-    fn in_flight(&self) -> bool {
-        self.flight.in_flight()
     }
 }
 

@@ -34,9 +34,13 @@ pub struct Request {
     pub reply: oneshot::Sender<Result<String, Error>>,
 }
 
+/// What callers hear whose answer the main loop did not live to give.
+const STOPPING: &str = "the service is stopping; an update that it had begun is taken up at the \
+                        next start: see \"updaterctl history\"";
+
 /// Sends `call` to the main loop and waits for the answer, a JSON document.
 pub async fn ask(requests: &mpsc::Sender<Request>, call: Call) -> Result<String, Error> {
-    let stopping = || Error::Failed("the service is stopping".into());
+    let stopping = || Error::Failed(STOPPING.into());
     let (reply, answer) = oneshot::channel();
     requests.send(Request { call, reply }).await.map_err(|_| stopping())?;
     answer.await.map_err(|_| stopping())?

@@ -4,7 +4,6 @@
 //! All are arguments, so that tests run the very same loop.
 
 use std::cell::Cell;
-use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::api::{Api, Error};
 use super::bus::{Activity, Properties, Signal};
+use super::flight::Flight;
 use super::journal::{self, message};
 use super::request::{Call, Request};
 use super::schedule::{self, Interval, Wake};
@@ -34,12 +34,17 @@ pub const IDLE: Duration = Duration::from_secs(30);
 pub trait Work: Api {
     /// Finishes or takes back what an earlier process left in flight.
     async fn recover(&self) -> Result<Report, Error>;
+}
 
-    /// From now on no rollout begins; one whose unit was restarted goes on.
-    fn wind_down(&self);
+/// The service's name on the bus. What goes wrong with it is written down, not returned: the loop
+/// has nothing better to do about it than to go on.
+pub trait Name {
+    /// Gives the name back; when it returns, all calls routed here before are in
+    /// [`Orders::requests`].
+    fn release(&self) -> LocalBoxFuture<'_, ()>;
 
-    /// Whether a unit was restarted and its rollout has not ended.
-    fn in_flight(&self) -> bool;
+    /// Takes the name again.
+    fn take(&self) -> LocalBoxFuture<'_, ()>;
 }
 
 /// What one reading of the configuration gives.
@@ -76,6 +81,9 @@ pub struct Daemon<'a, W, C> {
     /// Reads the configuration again; an error is one line that says where it is bad.
     pub reload: &'a dyn Fn() -> Result<Loaded<W>, String>,
     pub clock: &'a C,
+    pub name: &'a dyn Name,
+    /// What all passes have in flight, under whatever settings they began.
+    pub flight: Flight,
     /// How often systemd hears that the loop turns; `None` where it does not ask.
     pub watchdog: Option<Duration>,
     /// Signals and properties for the bus.
@@ -86,8 +94,15 @@ pub struct Daemon<'a, W, C> {
 
 /// What a finished job was.
 enum Done {
-    Pass { scheduled: bool, asked: bool },
-    Check { asked: bool },
+    Pass {
+        scheduled: bool,
+        asked: bool,
+    },
+    Check {
+        asked: bool,
+    },
+    /// The name is given back.
+    Released,
     Other,
 }
 
@@ -102,6 +117,8 @@ struct State<'d, W, C> {
     checks: usize,
     recovering: Rc<Cell<bool>>,
     scheduled: bool,
+    /// The name is being given back, to leave.
+    leaving: bool,
     wake: Wake,
     last_check: Option<Timestamp>,
     /// Why the newest configuration is not in force.
@@ -109,14 +126,8 @@ struct State<'d, W, C> {
 }
 
 impl<W: Work, C: Clock> Daemon<'_, W, C> {
-    /// Runs until it is asked to stop, or has nothing to do. `release` gives the bus name back
-    /// and returns when all calls routed here before are in `orders.requests`.
-    pub async fn run<R: Future<Output = ()>>(
-        &self,
-        first: Loaded<W>,
-        mut orders: Orders,
-        release: impl FnOnce() -> R,
-    ) -> Ended {
+    /// Runs until it is asked to stop, or has nothing to do.
+    pub async fn run(&self, first: Loaded<W>, mut orders: Orders) -> Ended {
         let mut jobs: Jobs<'_> = FuturesUnordered::new();
         let mut state = State::new(self, first);
         jobs.push(state.recovery());
@@ -136,11 +147,19 @@ impl<W: Work, C: Clock> Daemon<'_, W, C> {
                     let _ = state.reload();
                     notify::ready();
                 }
-                Some(done) = jobs.next(), if !jobs.is_empty() => state.done(&done),
+                Some(done) = jobs.next(), if !jobs.is_empty() => match done {
+                    Done::Released
+                        if state.may_leave() && jobs.is_empty() && orders.requests.is_empty() =>
+                    {
+                        break;
+                    }
+                    Done::Released => jobs.push(state.stay()),
+                    done => state.done(&done),
+                },
                 Some(request) = orders.requests.recv() => jobs.push(state.accept(request)),
                 () = at(self.clock, wake.map(Wake::time)) => match wake {
                     Some(Wake::PassAt(_)) => jobs.push(state.scheduled_pass()),
-                    _ => break,
+                    _ => jobs.push(state.leave()),
                 },
                 () = watchdog.due() => notify::watchdog(),
             }
@@ -148,12 +167,6 @@ impl<W: Work, C: Clock> Daemon<'_, W, C> {
         notify::stopping();
         notify::status("idle: leaving until the next call");
         state.publish_as(Activity::Stopping);
-        release().await;
-        orders.requests.close();
-        while let Some(request) = orders.requests.recv().await {
-            jobs.push(state.accept(request));
-        }
-        while jobs.next().await.is_some() {}
         Ended::Idle
     }
 }
@@ -200,6 +213,7 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
             checks: 0,
             recovering: Rc::default(),
             scheduled: false,
+            leaving: false,
             wake,
             last_check: None,
             rejected: None,
@@ -210,8 +224,42 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
     fn next_wake(&self) -> Option<Wake> {
         match self.wake {
             Wake::PassAt(_) => (!self.scheduled).then_some(self.wake),
-            Wake::ExitAt(_) => (self.passes + self.checks == 0).then_some(self.wake),
+            Wake::ExitAt(_) => {
+                let idle = self.passes + self.checks == 0 && !self.leaving;
+                idle.then_some(self.wake)
+            }
         }
+    }
+
+    /// Gives the name back while the loop turns: calls that came in time are answered as always,
+    /// and a request to stop is heard. systemd is told only when nothing is left to do, since it
+    /// would not wait for it.
+    fn leave(&mut self) -> LocalBoxFuture<'d, Done> {
+        self.leaving = true;
+        let name = self.daemon.name;
+        async {
+            name.release().await;
+            Done::Released
+        }
+        .boxed_local()
+    }
+
+    /// A reload may have brought a schedule while the name was being given back.
+    fn may_leave(&self) -> bool {
+        matches!(self.wake, Wake::ExitAt(_))
+    }
+
+    /// Somebody called in the last moment. While that is done others may call, and they are heard
+    /// only by name: systemd starts nothing in the place of a service that has not stopped.
+    fn stay(&mut self) -> LocalBoxFuture<'d, Done> {
+        self.leaving = false;
+        self.put_off_leaving();
+        let name = self.daemon.name;
+        async {
+            name.take().await;
+            Done::Other
+        }
+        .boxed_local()
     }
 
     fn recovery(&mut self) -> LocalBoxFuture<'d, Done>
@@ -303,16 +351,19 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
                 self.checks -= 1;
                 *asked
             }
-            Done::Other => false,
+            Done::Released | Done::Other => false,
         };
-        let now = self.daemon.clock.now();
         if asked {
-            self.last_check = Some(now);
+            self.last_check = Some(self.daemon.clock.now());
         }
-        if let Wake::ExitAt(_) = self.wake {
-            self.wake = Wake::ExitAt(schedule::idle_exit(now, IDLE));
-        }
+        self.put_off_leaving();
         self.publish();
+    }
+
+    fn put_off_leaving(&mut self) {
+        if let Wake::ExitAt(_) = self.wake {
+            self.wake = Wake::ExitAt(schedule::idle_exit(self.daemon.clock.now(), IDLE));
+        }
     }
 
     /// Takes the new settings, or keeps the old ones and says why.
@@ -352,10 +403,10 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
         notify::stopping();
         notify::status("stopping");
         self.publish_as(Activity::Stopping);
-        self.loaded.work.wind_down();
+        self.daemon.flight.wind_down();
         let deadline = tokio::time::sleep(STOP_GRACE);
         tokio::pin!(deadline);
-        while self.loaded.work.in_flight() {
+        while self.daemon.flight.in_flight() {
             tokio::select! {
                 () = &mut deadline => return Ended::StoppedInFlight,
                 done = jobs.next() => if done.is_none() { break },

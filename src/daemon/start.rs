@@ -9,16 +9,18 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::args::Arguments;
 use super::bus::{NAME, Service, Signal};
-use super::host::{self, Host, SystemClock};
-use super::journal::{self, message};
+use super::flight::Flight;
+use super::host::{self, Host, Opener, SystemClock};
 use super::observe::{Journal, Observers, Signals, StatusLine};
 use super::pass::Pass;
 use super::run::{Daemon, Ended, Loaded, Orders, Work as _};
+use super::writable::{self, ReadOnly};
 use crate::config::{self, Scope, Settings};
 use crate::model::Failure;
 use crate::model::failure::chain;
 use crate::systemd::notify;
 use crate::update::OutcomeKind;
+use crate::update::port::Observer as _;
 
 /// Calls that wait for the main loop; more wait in the bus.
 const QUEUE: usize = 64;
@@ -31,6 +33,8 @@ const LAST_SIGNALS: Duration = Duration::from_secs(1);
 pub enum Error {
     #[error("bad configuration")]
     Configuration(#[source] config::Error),
+    #[error("cannot keep anything where the configuration says")]
+    ReadOnly(#[source] ReadOnly),
     #[error("cannot set the service up")]
     Setup(#[source] Failure),
     #[error("cannot connect to the bus")]
@@ -53,7 +57,7 @@ impl Error {
     /// What the process exits with: 78 (`EX_CONFIG`, sysexits(3)) where nothing but another
     /// configuration helps, so that systemd does not start it again; else 1.
     pub fn exit_code(&self) -> u8 {
-        if matches!(self, Self::Configuration(_)) { 78 } else { 1 }
+        if matches!(self, Self::Configuration(_) | Self::ReadOnly(_)) { 78 } else { 1 }
     }
 }
 
@@ -67,6 +71,7 @@ pub async fn start(arguments: Arguments) -> Result<(), Error> {
     if arguments.check_config {
         return Ok(());
     }
+    writable::probe(&settings.paths).map_err(Error::ReadOnly)?;
     if arguments.recover_only {
         recover(scope, &settings).await
     } else {
@@ -77,8 +82,13 @@ pub async fn start(arguments: Arguments) -> Result<(), Error> {
 /// `updaterd --recover-only`
 async fn recover(scope: Scope, settings: &Settings) -> Result<(), Error> {
     let observers = Observers::default().with(Journal(scope));
-    let pass = host::open(scope, settings, None, observers, "updaterd --recover-only")
-        .map_err(Error::Setup)?;
+    let opener = Opener {
+        program: "updaterd --recover-only",
+        connection: None,
+        observers,
+        flight: Flight::default(),
+    };
+    let pass = host::open(scope, settings, opener).map_err(Error::Setup)?;
     let report = pass.recover().await.map_err(Error::Recovery)?;
     let unfinished = report.has(OutcomeKind::NeedsOperator) || report.has(OutcomeKind::Suspended);
     if unfinished { Err(Error::NotRecovered) } else { Ok(()) }
@@ -89,17 +99,20 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
     let connection = host::connect(scope).await.map_err(Error::Bus)?;
     let (request_sender, requests) = mpsc::channel(QUEUE);
     let (signal_sender, signals) = mpsc::unbounded_channel();
+    let flight = Flight::default();
     let opened = |settings: &Settings| -> Result<Loaded<Pass<Host>>, Failure> {
-        let observers = Observers::default()
-            .with(Journal(scope))
-            .with(StatusLine)
-            .with(Signals(signal_sender.clone()));
-        let connection = Some(connection.clone());
-        let pass = host::open(scope, settings, connection, observers, "updaterd")?;
+        let opener = Opener {
+            program: "updaterd",
+            connection: Some(connection.clone()),
+            observers: observers(scope, &signal_sender),
+            flight: flight.clone(),
+        };
+        let pass = host::open(scope, settings, opener)?;
         Ok(Loaded { work: Rc::new(pass), interval: host::interval(settings) })
     };
     let reloaded = || {
         let settings = config::load(scope).map_err(|error| chain(&error))?;
+        writable::probe(&settings.paths).map_err(|error| chain(&error))?;
         opened(&settings).map_err(|failure| failure.message)
     };
     let first = opened(settings).map_err(Error::Setup)?;
@@ -110,31 +123,33 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
     let daemon = Daemon {
         reload: &reloaded,
         clock: &SystemClock::default(),
+        name: &*service,
+        flight: flight.clone(),
         watchdog: notify::watchdog_interval(),
         signals: signal_sender.clone(),
         random: &fastrand::f64,
     };
     let orders = Orders { requests, reload, stop };
-    let release = || async {
-        if let Err(error) = service.release_name().await {
-            tracing::warn!(target: "updaterd", "cannot release {NAME}, ignoring: {error}");
-        }
-    };
     let ended = tokio::select! {
-        ended = daemon.run(first, orders, release) => Ok(ended),
+        ended = daemon.run(first, orders) => Ok(ended),
         () = connection.closed() => Err(Error::BusLost),
     };
+    if matches!(ended, Ok(Ended::StoppedInFlight)) {
+        let observers = observers(scope, &signal_sender);
+        flight.suspended().iter().for_each(|event| observers.event(event));
+    }
     // What was told last is still to be sent: with the last sender, the emitter ends.
     drop(daemon);
     drop(signal_sender);
     if tokio::time::timeout(LAST_SIGNALS, emitter).await.is_err() {
         tracing::warn!(target: "updaterd", "the bus does not take the last signals, ignoring");
     }
-    if ended? == Ended::StoppedInFlight {
-        let text = "stopped while an update was in flight: it is taken up at the next start";
-        journal::note(&message::SUSPENDED, true, text);
-    }
-    Ok(())
+    ended.map(drop)
+}
+
+/// Who hears of what the service does.
+fn observers(scope: Scope, signals: &mpsc::UnboundedSender<Signal>) -> Observers {
+    Observers::default().with(Journal(scope)).with(StatusLine).with(Signals(signals.clone()))
 }
 
 /// Sends what the loop and the pass tell, in order.
@@ -171,4 +186,41 @@ fn listen_for_reload() -> Result<mpsc::Receiver<()>, Error> {
         }
     });
     Ok(reload)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// How each of the two is run, which is its own; all else is what it may do.
+    const OWN: &[&str] = &[
+        "Type",
+        "NotifyAccess",
+        "BusName",
+        "ExecStart",
+        "ExecReload",
+        "Restart",
+        "RestartSec",
+        "RestartPreventExitStatus",
+        "WatchdogSec",
+        "TimeoutStartSec",
+        "TimeoutStopSec",
+    ];
+
+    fn limits(unit: &str) -> BTreeSet<&str> {
+        let (_, service) = unit.split_once("[Service]\n").unwrap();
+        let lines = service.split("\n[").next().unwrap().lines();
+        lines
+            .filter(|line| !line.starts_with('#'))
+            .filter(|line| line.split_once('=').is_some_and(|(key, _)| !OWN.contains(&key)))
+            .collect()
+    }
+
+    #[test]
+    fn recovery_is_as_confined_as_the_service() {
+        let service = limits(include_str!("../../systemd/system/updaterd.service"));
+        let recovery = limits(include_str!("../../systemd/system/updaterd-recover.service"));
+        assert!(service.contains("ProtectSystem=strict"));
+        assert_eq!(service, recovery);
+    }
 }

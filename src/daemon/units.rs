@@ -1,7 +1,9 @@
 //! How every container stands: the inventory joined with what the ledger knows. Pure.
 
-use super::api::{Standing, UnitStatus};
-use crate::model::{Container, Policy};
+use std::collections::BTreeSet;
+
+use super::api::{Running, Standing, UnitStatus};
+use crate::model::{Container, Policy, Reference, UnitName};
 use crate::plan::Memory;
 use crate::update::port::InFlight;
 use crate::update::{Entry, OutcomeKind};
@@ -15,15 +17,57 @@ pub(crate) struct Known<'a> {
     pub(crate) history: &'a [Entry],
 }
 
-/// One status for each container, sorted by unit, then name; those without a unit last.
+/// One status for each container and each unit that lost its own, sorted by unit, then name;
+/// those without a unit last.
 pub(crate) fn statuses(containers: &[Container], known: &Known<'_>) -> Vec<UnitStatus> {
     let mut found: Vec<UnitStatus> =
         containers.iter().map(|container| status(container, known)).collect();
-    found.sort_by(|a, b| {
-        let key = |s: &UnitStatus| (s.unit.is_none(), s.unit.clone(), s.container.clone());
-        key(a).cmp(&key(b))
-    });
+    found.extend(not_running(containers, known));
+    let name = |status: &UnitStatus| status.running.as_ref().map(|on| on.container.clone());
+    found.sort_by_cached_key(|status| (status.unit.is_none(), status.unit.clone(), name(status)));
     found
+}
+
+/// The units whose last update left nothing running, and that nobody has mended since: no
+/// inventory has them, and they are the ones that need somebody.
+pub(crate) fn not_running(containers: &[Container], known: &Known<'_>) -> Vec<UnitStatus> {
+    let mut seen = BTreeSet::new();
+    let left_nothing = |entry: &&Entry| {
+        let outcome = &entry.outcome;
+        let bad = matches!(outcome.result, OutcomeKind::NeedsOperator | OutcomeKind::Failed);
+        // A unit that was given another reference meanwhile is a mended one too.
+        let runs = |container: &Container| {
+            container.unit.as_ref() == Some(&outcome.unit)
+                && (container.source.reference == outcome.reference
+                    || container.created > entry.ended)
+        };
+        bad && !containers.iter().any(runs)
+            && known.flight(&outcome.unit, &outcome.reference).is_none()
+    };
+    let newest = known
+        .history
+        .iter()
+        .filter(|entry| seen.insert((&entry.outcome.unit, &entry.outcome.reference)));
+    let gone = newest.filter(left_nothing);
+    gone.map(|entry| UnitStatus {
+        unit: Some(entry.outcome.unit.clone()),
+        reference: entry.outcome.reference.clone(),
+        running: None,
+        standing: Standing::NeedsOperator,
+        detail: entry.outcome.detail.clone(),
+        last: Some(entry.clone()),
+    })
+    .collect()
+}
+
+impl<'a> Known<'a> {
+    /// The rollout that is under way for a unit.
+    fn flight(&self, unit: &UnitName, reference: &Reference) -> Option<&'a InFlight> {
+        self.in_flight.iter().find(|flight| {
+            flight.rollout.reference() == reference
+                && flight.rollout.steps.iter().any(|step| &step.unit == unit)
+        })
+    }
 }
 
 fn status(container: &Container, known: &Known<'_>) -> UnitStatus {
@@ -34,14 +78,16 @@ fn status(container: &Container, known: &Known<'_>) -> UnitStatus {
     let (standing, detail) = standing(container, known, last);
     UnitStatus {
         unit: container.unit.clone(),
-        container: container.name.clone(),
-        engine: container.engine,
-        policy: match &container.policy {
-            Ok(policy) => policy.to_string(),
-            Err(invalid) => invalid.0.clone(),
-        },
         reference: container.source.reference.clone(),
-        image: container.image.manifest.clone(),
+        running: Some(Running {
+            container: container.name.clone(),
+            engine: container.engine,
+            policy: match &container.policy {
+                Ok(policy) => policy.to_string(),
+                Err(invalid) => invalid.0.clone(),
+            },
+            image: container.image.manifest.clone(),
+        }),
         standing,
         detail,
         last: last.cloned(),
@@ -62,18 +108,13 @@ fn standing(container: &Container, known: &Known<'_>, last: Option<&Entry>) -> (
     if policy == Policy::Registry && container.source.reference.digest().is_some() {
         return (Standing::Pinned, String::new());
     }
-    let reference = &container.source.reference;
-    let flight = known.in_flight.iter().find(|flight| {
-        flight.rollout.reference() == reference
-            && flight.rollout.steps.iter().any(|step| &step.unit == unit)
-    });
-    if let Some(flight) = flight {
+    if let Some(flight) = known.flight(unit, &container.source.reference) {
         return (Standing::Updating, format!("to {}", flight.rollout.new.manifest.short()));
     }
     // An outcome says something about now only while the unit still runs what it left behind.
     let current = |entry: &&Entry| match entry.outcome.result {
         OutcomeKind::RolledBack => entry.outcome.old == container.image.manifest,
-        OutcomeKind::NeedsOperator => true,
+        OutcomeKind::NeedsOperator => container.created <= entry.ended,
         _ => false,
     };
     match last.filter(current) {

@@ -143,6 +143,7 @@ fn container(
         policy: Policy::from_label(policy),
         source,
         image: record.image.clone(),
+        created: record.created,
     }))
 }
 

@@ -11,12 +11,13 @@ use crate::terminal::manual::{self, Page};
 pub fn page() -> io::Result<String> {
     let about = Page {
         section: "1",
-        exit_status: "\
-  N      run and exec: what the container, or the command in it, ended with
-  125    updater-launch itself failed; it says why on standard error
-  126    the command cannot be executed
-  127    the command was not found
-  128+N  signal N ended the container",
+        exit_status: concat!(
+            "  N  run and exec: what the container, or the command in it, ended with\n",
+            "  125  updater-launch itself failed; it says why on standard error\n",
+            "  126  the command cannot be executed\n",
+            "  127  the command was not found\n",
+            "  128+N  signal N ended the container",
+        ),
         files: &[
             ("/var/lib/updaterd", "Images, layers, and what containers write."),
             ("/run/updaterd/containers", "A record of each container that runs."),

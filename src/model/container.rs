@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::policy::InvalidPolicy;
@@ -85,6 +86,7 @@ pub struct Container {
     pub source: ImageSource,
     /// The image the container was created from.
     pub image: ImageIdentity,
+    pub created: Timestamp,
 }
 
 /// A policy is written as its word; an invalid label value as it stood.

@@ -49,14 +49,38 @@ impl Failure {
     }
 }
 
-/// An error and its causes on one line, outermost first, joined by `: `.
+/// An error and its causes on one line, outermost first, joined by `: `. A cause that the error
+/// before it ends with is not said twice.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Told {
+        #[error("cannot ask: {0}")]
+        Twice(#[source] std::io::Error),
+        #[error("cannot ask")]
+        Once(#[source] std::io::Error),
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = || std::io::Error::other("no such file");
+        assert_eq!(chain(&Told::Twice(cause())), "cannot ask: no such file");
+        assert_eq!(chain(&Told::Once(cause())), "cannot ask: no such file");
+    }
 }

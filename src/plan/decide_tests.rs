@@ -17,6 +17,7 @@ fn container(number: u8, unit: &str, reference: &str) -> Container {
         policy: Ok(Policy::Registry),
         source: ImageSource { reference: reference.parse().unwrap(), authfile: None },
         image: image("old"),
+        created: Timestamp::UNIX_EPOCH,
     }
 }
 

@@ -58,6 +58,8 @@ pub enum Cause {
     ShuttingDown { message: String },
     /// The bus, or systemd on it, went away: what became of the job is not known.
     BusLost { message: String },
+    /// The service is stopping, on a host that goes on.
+    ServiceStopping,
     /// Storage, registry: whatever is not the image.
     Host { failure: Failure },
 }
@@ -78,13 +80,15 @@ impl Cause {
             | Self::Launcher
             | Self::ShuttingDown { .. }
             | Self::BusLost { .. }
+            | Self::ServiceStopping
             | Self::Host { .. } => false,
         }
     }
 
-    /// Whether the rollout must stand still, to be taken up again when the host is back.
+    /// Whether the rollout must stand still, to be taken up again when the host or the service is
+    /// back.
     pub fn suspends(&self) -> bool {
-        matches!(self, Self::ShuttingDown { .. } | Self::BusLost { .. })
+        matches!(self, Self::ShuttingDown { .. } | Self::BusLost { .. } | Self::ServiceStopping)
     }
 }
 
@@ -112,6 +116,7 @@ impl fmt::Display for Cause {
             Self::Launcher => f.write_str("the launcher failed before the image was started (125)"),
             Self::ShuttingDown { message } => write!(f, "the host is shutting down: {message}"),
             Self::BusLost { message } => write!(f, "the connection to systemd was lost: {message}"),
+            Self::ServiceStopping => f.write_str("updaterd is stopping"),
             Self::Host { failure } => failure.fmt(f),
         }
     }

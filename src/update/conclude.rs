@@ -157,7 +157,8 @@ fn event_of(outcome: &Outcome) -> Event {
     let kind = match outcome.result {
         OutcomeKind::Updated => EventKind::Updated,
         OutcomeKind::RolledBack => EventKind::RolledBack,
-        OutcomeKind::Failed | OutcomeKind::NotReached => EventKind::UpdateFailed,
+        OutcomeKind::Failed => EventKind::UpdateFailed,
+        OutcomeKind::NotReached => EventKind::NotReached,
         OutcomeKind::NeedsOperator => EventKind::NeedsOperator,
         OutcomeKind::Stopped => EventKind::StoppedMeanwhile,
         OutcomeKind::Deferred => EventKind::Deferred,

@@ -28,6 +28,8 @@ pub enum EventKind {
     RolledBack,
     /// The update failed before anything was restarted, or rollback is switched off.
     UpdateFailed,
+    /// The rollout ended before the unit's turn came.
+    NotReached,
     /// The unit was stopped meanwhile.
     StoppedMeanwhile,
     /// The unit gets the new image at its next start.
@@ -35,7 +37,7 @@ pub enum EventKind {
     /// The way back failed as well.
     NeedsOperator,
     Quarantined,
-    /// The rollout goes on later: the host shuts down, or its end could not be written down.
+    /// The rollout goes on later: host or service stops, or its end could not be written down.
     Suspended,
     /// A rollout that a crash or a shutdown interrupted is taken up again.
     Resumed,

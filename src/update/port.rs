@@ -101,6 +101,8 @@ pub struct UnitState {
 pub enum JobError {
     /// The host is shutting down: the transaction was refused, which proves nothing.
     ShuttingDown(String),
+    /// Not asked for: the service itself is stopping.
+    ServiceStopping,
     /// No such unit, or it cannot be loaded.
     NoSuchUnit(String),
     /// Refused for another reason: nothing was queued.

@@ -91,6 +91,7 @@ impl<W: World> Updater<W> {
 fn not_queued(error: JobError) -> Event {
     match error {
         JobError::ShuttingDown(message) => Event::Failed(Cause::ShuttingDown { message }),
+        JobError::ServiceStopping => Event::Failed(Cause::ServiceStopping),
         JobError::Lost(message) => Event::Failed(Cause::BusLost { message }),
         JobError::Stuck(failure) => Event::Failed(Cause::Host { failure }),
         JobError::Refused(failure) => Event::NotBegun(Cause::Host { failure }),

@@ -35,8 +35,7 @@ impl Host {
             "make --silent --no-print-directory -C {} install PREFIX=/usr BUILT={}
              systemctl daemon-reload
              systemd-tmpfiles --create /usr/lib/tmpfiles.d/updaterd.conf
-             busctl call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus ReloadConfig
-             journalctl --update-catalog",
+             busctl call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus ReloadConfig",
             env!("CARGO_MANIFEST_DIR"),
             programs().display(),
         ));

@@ -13,14 +13,18 @@ struct Empty;
 impl Embedded for &Here {
     type Api = Empty;
 
-    fn open(&self) -> Result<Empty, ApiError> {
+    fn open(&self) -> Result<Empty, Error> {
         self.0.set(self.0.get() + 1);
         Ok(Empty)
+    }
+
+    fn validate(&self) -> Result<(), Error> {
+        Ok(())
     }
 }
 
 impl Api for Empty {
-    async fn check(&self) -> Result<Plan, ApiError> {
+    async fn check(&self) -> Result<Checked, ApiError> {
         Err(ApiError::Failed("here".into()))
     }
 

@@ -6,8 +6,9 @@ use super::{Output, Style, count, json, problems};
 use crate::ctl::Error;
 use crate::ctl::access::{Access, Embedded};
 use crate::ctl::exit;
+use crate::daemon::api::{Checked, UnitStatus};
+use crate::plan::Reason;
 use crate::plan::decide::Skipped;
-use crate::plan::{Plan, Reason};
 use crate::terminal::Tone;
 use crate::terminal::table::{Cell, Column, render};
 
@@ -20,12 +21,16 @@ const COLUMNS: [Column; 5] = [
 ];
 
 pub(super) async fn run<E: Embedded>(access: &Access<E>, style: Style) -> Result<Output, Error> {
-    let plan = access.check().await?;
-    let code = exit::of_plan(&plan);
-    if style.json { json(&plan, code) } else { Ok(Output { text: table(&plan, style), code }) }
+    let checked = access.check().await?;
+    let code = exit::of_check(&checked);
+    match style.json {
+        true => json(&checked, code),
+        false => Ok(Output { text: table(&checked, style), code }),
+    }
 }
 
-pub(super) fn table(plan: &Plan, style: Style) -> String {
+pub(super) fn table(checked: &Checked, style: Style) -> String {
+    let Checked { plan, not_running } = checked;
     let mut rows = Vec::new();
     for rollout in &plan.rollouts {
         for step in &rollout.steps {
@@ -40,6 +45,7 @@ pub(super) fn table(plan: &Plan, style: Style) -> String {
     }
     let updates = rows.len();
     rows.extend(plan.skipped.iter().map(skipped));
+    rows.extend(not_running.iter().map(gone));
     if rows.is_empty() {
         let mut text = String::from(
             "No running container has the label io.containers.autoupdate: nothing to keep up to date.\n",
@@ -54,12 +60,27 @@ pub(super) fn table(plan: &Plan, style: Style) -> String {
     if failed > 0 {
         let _ = write!(text, ", {failed} could not be checked");
     }
+    if !not_running.is_empty() {
+        let _ = write!(text, ", {} not running", not_running.len());
+    }
     text.push_str(".\n");
     if updates > 0 {
         text.push_str("\"updaterctl update\" does it now.\n");
     }
     problems(&mut text, &plan.problems);
     text
+}
+
+/// The row of a unit whose last update left nothing running.
+fn gone(status: &UnitStatus) -> Vec<Cell> {
+    let (state, tone) = super::status::state(status);
+    vec![
+        Cell::new(super::status::unit(status)),
+        Cell::new(status.reference.to_string()),
+        Cell::new(""),
+        Cell::new(""),
+        Cell::new(state).tone(tone),
+    ]
 }
 
 /// The row of a container that is left as it is.

@@ -62,7 +62,8 @@ pub(super) fn text(service: Option<&Properties>, units: &[UnitStatus], style: St
     text
 }
 
-fn row(status: &UnitStatus, style: Style) -> Vec<Cell> {
+/// How it stands, in words.
+pub(super) fn state(status: &UnitStatus) -> (String, Tone) {
     let (word, tone) = match status.standing {
         Standing::Followed => ("followed", Tone::Good),
         Standing::Updating => ("updating", Tone::Notice),
@@ -74,22 +75,36 @@ fn row(status: &UnitStatus, style: Style) -> Vec<Cell> {
         Standing::InvalidPolicy => ("invalid policy", Tone::Bad),
         Standing::NoUnit => ("no unit", Tone::Bad),
     };
-    let state = match status.detail.as_str() {
-        "" => word.to_owned(),
-        detail => format!("{word}: {detail}"),
+    let mut state = match status.running {
+        Some(_) => word.to_owned(),
+        None => format!("not running: {word}"),
     };
+    if !status.detail.is_empty() {
+        let _ = write!(state, ": {}", status.detail);
+    }
+    (state, tone)
+}
+
+/// Whose row it is.
+pub(super) fn unit(status: &UnitStatus) -> String {
+    match (&status.unit, &status.running) {
+        (Some(unit), _) => unit.to_string(),
+        (None, Some(running)) => format!("({})", running.container),
+        (None, None) => String::new(),
+    }
+}
+
+fn row(status: &UnitStatus, style: Style) -> Vec<Cell> {
+    let (state, tone) = state(status);
+    let image = status.running.as_ref().map(|running| running.image.short());
     let last = status
         .last
         .as_ref()
         .map(|entry| format!("{} {}", entry.outcome.result, age(entry.ended, style.now)));
-    let unit = match &status.unit {
-        Some(unit) => unit.to_string(),
-        None => format!("({})", status.container),
-    };
     vec![
-        Cell::new(unit),
+        Cell::new(unit(status)),
         Cell::new(status.reference.to_string()),
-        Cell::new(status.image.short()),
+        Cell::new(image.unwrap_or_default()),
         Cell::new(state).tone(tone),
         Cell::new(last.unwrap_or_default()),
     ]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::ctl::exit;
 use crate::ctl::remote::Properties;
-use crate::daemon::api::{Standing, UnitStatus};
+use crate::daemon::api::{Checked, Running, Standing, UnitStatus};
 use crate::model::{
     Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Platform, Policy,
 };
@@ -42,8 +42,8 @@ fn skipped(unit: Option<&str>, reason: Reason) -> Skipped {
     }
 }
 
-fn plan() -> Plan {
-    Plan {
+fn checked() -> Checked {
+    let plan = Plan {
         made_at: Timestamp::UNIX_EPOCH,
         rollouts: vec![Rollout {
             source: source(),
@@ -71,7 +71,8 @@ fn plan() -> Plan {
             skipped(None, Reason::NoUnit),
         ],
         problems: vec![],
-    }
+    };
+    Checked { plan, not_running: vec![gone()] }
 }
 
 fn outcome(result: OutcomeKind, detail: &str) -> Outcome {
@@ -83,6 +84,18 @@ fn outcome(result: OutcomeKind, detail: &str) -> Outcome {
         result,
         detail: detail.into(),
         elapsed_ms: 75_300,
+    }
+}
+
+/// A unit whose last update left nothing running.
+fn gone() -> UnitStatus {
+    UnitStatus {
+        unit: Some("web.service".parse().unwrap()),
+        reference: source().reference,
+        running: None,
+        standing: Standing::NeedsOperator,
+        detail: "it crashed".into(),
+        last: Some(entry(OutcomeKind::NeedsOperator, "it crashed", 1_799_999_000)),
     }
 }
 
@@ -104,8 +117,8 @@ fn entry(result: OutcomeKind, detail: &str, ended: i64) -> Entry {
 
 #[test]
 fn a_check_on_a_narrow_and_a_wide_terminal() {
-    insta::assert_snapshot!("check-80", check::table(&plan(), style(80)));
-    insta::assert_snapshot!("check-140", check::table(&plan(), style(140)));
+    insta::assert_snapshot!("check-80", check::table(&checked(), style(80)));
+    insta::assert_snapshot!("check-140", check::table(&checked(), style(140)));
 }
 
 #[test]
@@ -121,11 +134,13 @@ fn a_report_says_what_happened_and_why() {
 fn a_status_has_the_service_and_the_units() {
     let status = |unit: &str, standing, detail: &str, last| UnitStatus {
         unit: Some(unit.parse().unwrap()),
-        container: "app".into(),
-        engine: EngineKind::Native,
-        policy: "registry".into(),
         reference: source().reference,
-        image: Digest::of(b"v1"),
+        running: Some(Running {
+            container: "app".into(),
+            engine: EngineKind::Native,
+            policy: "registry".into(),
+            image: Digest::of(b"v1"),
+        }),
         standing,
         detail: detail.into(),
         last,
@@ -138,6 +153,7 @@ fn a_status_has_the_service_and_the_units() {
             Some(entry(OutcomeKind::Updated, "", 1_800_000_000 - 7260)),
         ),
         status("db.service", Standing::CheckFailing, "registry.example:5000: timed out", None),
+        gone(),
     ];
     let properties = Properties {
         version: "0.1.0".into(),
@@ -197,7 +213,10 @@ fn the_gravest_result_is_the_exit_code() {
         problems: vec![],
     };
     assert_eq!(exit::of_report(&unchecked), exit::PARTLY);
-    assert_eq!(exit::of_plan(&plan()), exit::PARTLY, "a container has no unit");
+    assert_eq!(exit::of_check(&checked()), exit::PARTLY, "a container has no unit");
+    let mut only_gone = checked();
+    only_gone.plan.skipped.clear();
+    assert_eq!(exit::of_check(&only_gone), exit::PARTLY, "a unit lost its container");
 }
 
 #[test]

@@ -39,13 +39,14 @@ async fn speaks_what_the_service_speaks() {
     })
     .await;
     let app: UnitName = "app.service".parse().unwrap();
-    let report = remote.changer().update(std::slice::from_ref(&app), Trigger::Timer).await.unwrap();
+    let report =
+        remote.starting().update(std::slice::from_ref(&app), Trigger::Timer).await.unwrap();
     assert!(report.outcomes.is_empty());
-    assert_eq!(remote.reader().history(Some(&app), 3).await.unwrap(), []);
-    assert_eq!(remote.reader().units().await.unwrap(), []);
-    let busy = remote.changer().clear_quarantine(None).await.unwrap_err();
+    assert_eq!(remote.running().history(Some(&app), 3).await.unwrap(), []);
+    assert_eq!(remote.running().units().await.unwrap(), []);
+    let busy = remote.starting().clear_quarantine(None).await.unwrap_err();
     assert!(matches!(busy, RemoteError::Service(Error::Busy(_))), "{busy:?}");
-    let unreadable = remote.reader().check().await.unwrap_err();
+    let unreadable = remote.running().check().await.unwrap_err();
     assert!(matches!(unreadable, RemoteError::Bus { .. }), "{unreadable:?}");
     let properties = remote.properties().await.unwrap();
     assert_eq!((&*properties.state, &*properties.next_check), ("idle", ""));

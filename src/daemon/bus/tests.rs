@@ -55,6 +55,32 @@ async fn methods_become_calls() {
     assert_eq!(answer, "ListUnits");
 }
 
+/// What a program may rely on is written down.
+#[tokio::test]
+async fn the_manual_page_has_every_member() {
+    let (_service, client, _requests) = pair().await;
+    let page = include_str!("../../../docs/man/org.updaterd.Updater1.5");
+    let introspectable = "org.freedesktop.DBus.Introspectable";
+    let object = Proxy::new(&client, NAME, PATH, introspectable).await.unwrap();
+    let xml: String = object.call("Introspect", &()).await.unwrap();
+    let (_, own) = xml.split_once(&format!("<interface name=\"{INTERFACE}\">")).unwrap();
+    let own = own.split("</interface>").next().unwrap();
+    let mut members = 0;
+    for line in own.lines().map(str::trim_start) {
+        let member = ["<method name=\"", "<signal name=\"", "<property name=\""]
+            .iter()
+            .find_map(|tag| line.strip_prefix(tag));
+        let Some((name, _)) = member.and_then(|member| member.split_once('"')) else { continue };
+        let told = |line: &str| line.starts_with(".B") && line.split(' ').nth(1) == Some(name);
+        assert!(page.lines().any(told), "{name} is not in the page");
+        members += 1;
+    }
+    assert!(members >= 15, "{own}");
+    for error in ["Busy", "InvalidArguments", "Failed"] {
+        assert!(page.contains(&format!(".B {ERROR_PREFIX}.{error}\n")), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn errors_have_stable_names() {
     let (_service, client, requests) = pair().await;

@@ -58,6 +58,7 @@ fn phrase(kind: EventKind) -> &'static str {
         EventKind::RollingBack => "rolling back",
         EventKind::RolledBack => "rolled back",
         EventKind::UpdateFailed => "update failed:",
+        EventKind::NotReached => "not reached, left as it was:",
         EventKind::StoppedMeanwhile => "stopped meanwhile, left alone:",
         EventKind::Deferred => "gets at its next start",
         EventKind::NeedsOperator => "needs an operator:",

@@ -82,6 +82,12 @@ pub const UPDATE_FAILED: Message = Message {
     explanation: "Either nothing was restarted, or rollback is switched off in the configuration. \
         The entry has the cause.",
 };
+pub const NOT_REACHED: Message = Message {
+    id: "b08a2bde6ef54c19a6110b080bd220a1",
+    subject: "@UNIT@ was not reached by the update",
+    explanation: "The update of @IMAGE@ ended before it came to @UNIT@, which was not touched and \
+        goes on with @OLD_DIGEST@. The entry has the cause.",
+};
 pub const STOPPED_MEANWHILE: Message = Message {
     id: "9cb5fa7a8e2549199607a1101864131f",
     subject: "@UNIT@ was stopped while it was to be updated",
@@ -108,7 +114,8 @@ pub const QUARANTINED: Message = Message {
 pub const SUSPENDED: Message = Message {
     id: "80b047d3e9e34ff3b45b39db3381847c",
     subject: "The update of @UNIT@ is suspended",
-    explanation: "The host shuts down. The update is finished or taken back at the next start.",
+    explanation: "The host shuts down, or the service stops. The update is finished or taken \
+        back at the next start: \"updaterctl history @UNIT@\" shows how it ended.",
 };
 pub const RESUMED: Message = Message {
     id: "159042e907714a11b3006ec57d1698d4",
@@ -134,7 +141,7 @@ pub const CONFIGURATION_REJECTED: Message = Message {
 };
 
 /// All kinds, in the order of the catalog.
-pub const ALL: [&Message; 21] = [
+pub const ALL: [&Message; 22] = [
     &CHECK_FAILED,
     &MISCONFIGURED,
     &PROBLEM,
@@ -147,6 +154,7 @@ pub const ALL: [&Message; 21] = [
     &ROLLING_BACK,
     &ROLLED_BACK,
     &UPDATE_FAILED,
+    &NOT_REACHED,
     &STOPPED_MEANWHILE,
     &DEFERRED,
     &NEEDS_OPERATOR,
@@ -173,6 +181,7 @@ pub fn of(kind: EventKind) -> &'static Message {
         EventKind::RollingBack => &ROLLING_BACK,
         EventKind::RolledBack => &ROLLED_BACK,
         EventKind::UpdateFailed => &UPDATE_FAILED,
+        EventKind::NotReached => &NOT_REACHED,
         EventKind::StoppedMeanwhile => &STOPPED_MEANWHILE,
         EventKind::Deferred => &DEFERRED,
         EventKind::NeedsOperator => &NEEDS_OPERATOR,

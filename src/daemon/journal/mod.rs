@@ -126,6 +126,7 @@ pub(super) fn outcome(kind: EventKind) -> Option<&'static str> {
         EventKind::Updated => "updated",
         EventKind::RolledBack => "rolled-back",
         EventKind::UpdateFailed => "failed",
+        EventKind::NotReached => "not-reached",
         EventKind::StoppedMeanwhile => "stopped",
         EventKind::Deferred => "deferred",
         EventKind::NeedsOperator => "needs-operator",
@@ -154,6 +155,7 @@ fn level(kind: EventKind) -> Level {
         | EventKind::Suspended => Level::WARN,
         EventKind::UpdateAvailable
         | EventKind::Updated
+        | EventKind::NotReached
         | EventKind::StoppedMeanwhile
         | EventKind::Deferred
         | EventKind::Resumed => Level::INFO,

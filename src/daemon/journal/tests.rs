@@ -92,6 +92,14 @@ fn what_is_not_known_is_left_out() {
 }
 
 #[test]
+fn a_unit_that_was_not_reached_did_not_fail() {
+    let event = Event { detail: "app.service: no".into(), ..Event::new(EventKind::NotReached) };
+    let entry = entries(|| record(Scope::System, &event)).pop().unwrap();
+    assert_eq!((&*entry["level"], &*entry["OUTCOME"]), ("INFO", "not-reached"));
+    assert_eq!(entry["MESSAGE_ID"], message::NOT_REACHED.id);
+}
+
+#[test]
 fn a_note_has_its_id() {
     let write = || note(&message::CONFIGURATION_REJECTED, true, "line 3: unknown key");
     let entry = entries(write).pop().unwrap();

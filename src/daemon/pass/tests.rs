@@ -3,7 +3,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::*;
-use crate::daemon::flight::{Braked, Connect};
+use crate::daemon::flight::{Braked, Connect, Flight};
 use crate::model::{
     Container, Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Platform,
     Policy, Reference,
@@ -91,6 +91,7 @@ impl Engine for Host {
                 authfile: None,
             },
             image: image(),
+            created: Timestamp::UNIX_EPOCH,
         };
         Ok(Inventory { containers: vec![container], problems: vec![] })
     }
@@ -170,7 +171,7 @@ fn pass(dir: &tempfile::TempDir) -> Pass<Host> {
     let host = Host {
         ledger: Ledger::new(&dir.path().join("ledger")),
         manager: Braked::new(NoBus, flight.clone()),
-        flight: flight.clone(),
+        flight,
     };
     let options = Options {
         checks_in_flight: 1,
@@ -179,14 +180,14 @@ fn pass(dir: &tempfile::TempDir) -> Pass<Host> {
         backoff_max: Duration::from_secs(3600),
         units: std::collections::BTreeMap::new(),
     };
-    Pass::new(host, options, dir.path().join("run"), "test", flight)
+    Pass::new(host, options, dir.path().join("run"), "test")
 }
 
 #[tokio::test]
 async fn reading_works_on_a_fresh_host_and_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let pass = pass(&dir);
-    assert_eq!(pass.check().await.unwrap().skipped.len(), 1);
+    assert_eq!(pass.check().await.unwrap().plan.skipped.len(), 1);
     assert_eq!(pass.units().await.unwrap()[0].unit, "app.service".parse().ok());
     assert_eq!(pass.history(None, 10).await.unwrap(), []);
     assert_eq!(pass.quarantine().await.unwrap(), []);
@@ -245,7 +246,7 @@ async fn winding_down_keeps_units_from_being_restarted() {
     let unit = "app.service".parse().unwrap();
     assert!(matches!(manager.try_restart(&unit).await, Err(JobError::Refused(_))));
     flight.wind_down();
-    assert!(matches!(manager.try_restart(&unit).await, Err(JobError::ShuttingDown(_))));
+    assert!(matches!(manager.try_restart(&unit).await, Err(JobError::ServiceStopping)));
     // The way back stays open.
     assert!(matches!(manager.restart(&unit).await, Err(JobError::Refused(_))));
 }

@@ -3,10 +3,11 @@ use std::cell::RefCell;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::daemon::api::UnitStatus;
+use crate::daemon::api::{Checked, UnitStatus};
 use crate::model::UnitName;
 use crate::plan::{Plan, Quarantined};
-use crate::update::Entry;
+use crate::update::port::Observer as _;
+use crate::update::{Entry, Event, EventKind};
 
 /// A clock that stands still until a test moves it.
 #[derive(Default)]
@@ -48,8 +49,6 @@ struct Recorder {
     gate: Notify,
     running: Cell<usize>,
     most: Cell<usize>,
-    in_flight: Cell<bool>,
-    wound_down: Cell<bool>,
 }
 
 impl Recorder {
@@ -74,8 +73,14 @@ impl Recorder {
     }
 }
 
-fn plan() -> Plan {
-    Plan { made_at: Timestamp::UNIX_EPOCH, rollouts: vec![], skipped: vec![], problems: vec![] }
+fn checked() -> Checked {
+    let plan = Plan {
+        made_at: Timestamp::UNIX_EPOCH,
+        rollouts: vec![],
+        skipped: vec![],
+        problems: vec![],
+    };
+    Checked { plan, not_running: vec![] }
 }
 
 fn report() -> Report {
@@ -83,9 +88,9 @@ fn report() -> Report {
 }
 
 impl Api for Rc<Recorder> {
-    async fn check(&self) -> Result<Plan, Error> {
+    async fn check(&self) -> Result<Checked, Error> {
         self.note("check");
-        Ok(plan())
+        Ok(checked())
     }
 
     async fn update(&self, units: &[UnitName], trigger: Trigger) -> Result<Report, Error> {
@@ -97,7 +102,6 @@ impl Api for Rc<Recorder> {
             self.gate.notified().await;
         }
         self.running.set(self.running.get() - 1);
-        self.in_flight.set(false);
         if names == ["busy.service"] {
             return Err(Error::Busy("another pass is under way".into()));
         }
@@ -126,14 +130,6 @@ impl Work for Rc<Recorder> {
         self.note("recover");
         Ok(report())
     }
-
-    fn wind_down(&self) {
-        self.wound_down.set(true);
-    }
-
-    fn in_flight(&self) -> bool {
-        self.in_flight.get()
-    }
 }
 
 /// A running loop's handles.
@@ -143,8 +139,37 @@ struct Handles {
     requests: mpsc::Sender<Request>,
     reload: mpsc::Sender<()>,
     stop: RefCell<Option<oneshot::Sender<()>>>,
+    flight: Flight,
     properties: Mutex<mpsc::UnboundedReceiver<Signal>>,
-    released: Rc<Cell<bool>>,
+    name: Rc<Registered>,
+}
+
+/// The name on the bus; a test may hold the last moment before it is given back.
+struct Registered {
+    held: Cell<bool>,
+    releasing: Notify,
+    letting_go: Notify,
+}
+
+impl Default for Registered {
+    fn default() -> Self {
+        Self { held: Cell::new(true), releasing: Notify::new(), letting_go: Notify::new() }
+    }
+}
+
+impl Name for Registered {
+    fn release(&self) -> LocalBoxFuture<'_, ()> {
+        async {
+            self.held.set(false);
+            self.releasing.notify_one();
+            self.letting_go.notified().await;
+        }
+        .boxed_local()
+    }
+
+    fn take(&self) -> LocalBoxFuture<'_, ()> {
+        async { self.held.set(true) }.boxed_local()
+    }
 }
 
 impl Handles {
@@ -152,6 +177,11 @@ impl Handles {
         let (reply, answer) = oneshot::channel();
         self.requests.try_send(Request { call, reply }).unwrap();
         answer
+    }
+
+    /// A pass tells its observers.
+    fn happens(&self, kind: EventKind) {
+        self.flight.event(&Event { unit: "a.service".parse().ok(), ..Event::new(kind) });
     }
 
     fn stop(&self) {
@@ -191,25 +221,27 @@ async fn beside<F: Future<Output = ()>>(
         requests: request_sender,
         reload: reload_sender,
         stop: RefCell::new(Some(stop_sender)),
+        flight: Flight::default(),
         properties: Mutex::new(properties),
-        released: Rc::default(),
+        name: Rc::default(),
     });
-    let work = Rc::clone(&handles.work);
     let reloads: Reloads = Rc::new(RefCell::new(reloads));
     let daemon = Daemon {
         reload: &|| {
             let interval = reloads.borrow_mut().remove(0)?;
-            Ok(Loaded { work: Rc::new(Rc::clone(&work)), interval })
+            // As in the program, a reload makes everything anew.
+            Ok(Loaded { work: Rc::default(), interval })
         },
         clock: &*handles.clock,
+        name: &*handles.name,
+        flight: handles.flight.clone(),
         watchdog: None,
         signals,
         random: &|| 0.5,
     };
     let first = Loaded { work: Rc::new(Rc::clone(&handles.work)), interval };
     let orders = Orders { requests, reload, stop };
-    let released = Rc::clone(&handles.released);
-    let running = daemon.run(first, orders, || async move { released.set(true) });
+    let running = daemon.run(first, orders);
     let both = async { tokio::join!(running, script(Rc::clone(&handles))).0 };
     tokio::time::timeout(Duration::from_secs(20), both).await.expect("the loop hangs")
 }
@@ -250,7 +282,7 @@ async fn passes_take_turns_and_checks_do_not_wait() {
         let second = on.ask(Call::Update { units: vec![], trigger: Trigger::Timer });
         on.work.until("update manual a.service", 1).await;
         let check = on.ask(Call::Check).await.unwrap().unwrap();
-        assert_eq!(serde_json::from_str::<Plan>(&check).unwrap(), plan());
+        assert_eq!(serde_json::from_str::<Checked>(&check).unwrap(), checked());
         assert!(!on.work.calls().contains(&"update timer".to_owned()));
         on.work.open();
         let answer = first.await.unwrap().unwrap();
@@ -320,7 +352,6 @@ async fn stops_at_once_where_nothing_was_restarted() {
         on.work.until("update manual", 1).await;
         on.stop();
         assert!(answer.await.is_err(), "the caller is told nothing of a dropped pass");
-        assert!(on.work.wound_down.get());
     })
     .await;
     assert_eq!(ended, Ended::Stopped);
@@ -330,11 +361,12 @@ async fn stops_at_once_where_nothing_was_restarted() {
 async fn lets_a_rollout_in_flight_end() {
     let ended = beside(Some(HOURLY), vec![], async |on| {
         on.work.gate_closed.set(true);
-        on.work.in_flight.set(true);
         let answer = on.ask(Call::Update { units: vec![], trigger: Trigger::Manual });
         on.work.until("update manual", 1).await;
+        on.happens(EventKind::Restarting);
         on.stop();
         on.published(|p| p.activity == Activity::Stopping).await;
+        on.happens(EventKind::Updated);
         on.work.open();
         assert!(answer.await.unwrap().is_ok());
     })
@@ -343,7 +375,25 @@ async fn lets_a_rollout_in_flight_end() {
 }
 
 #[tokio::test]
-async fn leaves_when_idle_but_answers_what_is_queued() {
+async fn a_rollout_that_began_before_a_reload_ends_too() {
+    let ended = beside(Some(HOURLY), vec![Ok(Some(HOURLY))], async |on| {
+        on.work.gate_closed.set(true);
+        let answer = on.ask(Call::Update { units: vec![], trigger: Trigger::Manual });
+        on.work.until("update manual", 1).await;
+        on.happens(EventKind::Restarting);
+        on.ask(Call::Reload).await.unwrap().unwrap();
+        on.stop();
+        on.published(|p| p.activity == Activity::Stopping).await;
+        on.happens(EventKind::Updated);
+        on.work.open();
+        assert!(answer.await.unwrap().is_ok());
+    })
+    .await;
+    assert_eq!(ended, Ended::Stopped);
+}
+
+#[tokio::test]
+async fn leaves_when_idle_and_only_then() {
     let ended = beside(None, vec![], async |on| {
         on.work.until("recover", 1).await;
         on.published(|p| p.activity == Activity::Idle).await;
@@ -356,13 +406,39 @@ async fn leaves_when_idle_but_answers_what_is_queued() {
         on.work.until("update timer", 1).await;
         on.clock.advance(10 * seconds);
         settle().await;
-        assert!(!on.released.get(), "it left during a pass");
+        assert!(on.name.held.get(), "it left during a pass");
         on.work.open();
         late.await.unwrap().unwrap();
         on.published(|p| p.activity == Activity::Idle).await;
         on.clock.advance(seconds);
+        on.name.releasing.notified().await;
+        on.name.letting_go.notify_one();
         on.published(|p| p.activity == Activity::Stopping).await;
     })
     .await;
     assert_eq!(ended, Ended::Idle);
+}
+
+#[tokio::test]
+async fn who_calls_in_the_last_moment_is_served_as_always() {
+    let ended = beside(None, vec![], async |on| {
+        on.work.until("recover", 1).await;
+        on.published(|p| p.activity == Activity::Idle).await;
+        on.clock.advance(i64::try_from(IDLE.as_secs()).unwrap());
+        on.name.releasing.notified().await;
+        on.work.gate_closed.set(true);
+        let late = on.ask(Call::Update { units: vec![], trigger: Trigger::Timer });
+        on.work.until("update timer", 1).await;
+        on.name.letting_go.notify_one();
+        settle().await;
+        assert!(on.name.held.get(), "others are heard while it is busy");
+        on.happens(EventKind::Restarting);
+        on.stop();
+        on.published(|p| p.activity == Activity::Stopping).await;
+        on.happens(EventKind::Updated);
+        on.work.open();
+        assert!(late.await.unwrap().is_ok());
+    })
+    .await;
+    assert_eq!(ended, Ended::Stopped);
 }

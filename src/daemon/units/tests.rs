@@ -24,6 +24,7 @@ fn container(unit: Option<&str>, label: &str, reference: &str) -> Container {
         policy: Policy::from_label(label),
         source: ImageSource { reference: reference.parse().unwrap(), authfile: None },
         image: image(b"v1"),
+        created: Timestamp::UNIX_EPOCH,
     }
 }
 
@@ -88,6 +89,52 @@ fn only_the_newest_end_counts() {
     let history = [ended(OutcomeKind::Updated), ended(OutcomeKind::NeedsOperator)];
     assert_eq!(of(&[app()], &history, &Memory::default()), [Standing::Followed]);
     assert_eq!(of(&[app()], &history[1..], &Memory::default()), [Standing::NeedsOperator]);
+}
+
+#[test]
+fn a_container_newer_than_the_trouble_is_a_mended_one() {
+    let history = [ended(OutcomeKind::NeedsOperator)];
+    let mended = Container { created: Timestamp::from_second(1).unwrap(), ..app() };
+    assert_eq!(of(&[mended], &history, &Memory::default()), [Standing::Followed]);
+}
+
+#[test]
+fn a_unit_that_lost_its_container_is_shown() {
+    let memory = Memory::default();
+    let gone = |history: &[Entry], containers: &[Container]| {
+        statuses(containers, &Known { memory: &memory, in_flight: &[], history })
+    };
+    for result in [OutcomeKind::NeedsOperator, OutcomeKind::Failed] {
+        let [status] = &gone(&[ended(result), ended(OutcomeKind::Updated)], &[])[..] else {
+            panic!("one row for {result}");
+        };
+        assert_eq!(status.unit, "app.service".parse().ok());
+        assert_eq!((&status.running, status.standing), (&None, Standing::NeedsOperator));
+        assert_eq!(status.detail, "it crashed");
+    }
+    for result in [OutcomeKind::Updated, OutcomeKind::RolledBack, OutcomeKind::Stopped] {
+        assert_eq!(gone(&[ended(result), ended(OutcomeKind::NeedsOperator)], &[]), []);
+    }
+    let elsewhere = Container {
+        created: Timestamp::from_second(1).unwrap(),
+        ..container(Some("app.service"), "registry", "registry.example/app:2")
+    };
+    let found = gone(&[ended(OutcomeKind::NeedsOperator)], &[elsewhere]);
+    assert!(matches!(&found[..], [one] if one.running.is_some()), "it runs another image now");
+}
+
+#[test]
+fn a_status_reads_what_it_writes() {
+    let known = Known {
+        memory: &Memory::default(),
+        in_flight: &[],
+        history: &[ended(OutcomeKind::NeedsOperator)],
+    };
+    for containers in [vec![], vec![app()]] {
+        let found = statuses(&containers, &known);
+        let text = serde_json::to_string(&found).unwrap();
+        assert_eq!(serde_json::from_str::<Vec<UnitStatus>>(&text).unwrap(), found);
+    }
 }
 
 #[test]

@@ -276,6 +276,7 @@ impl Engine for Host {
                     authfile: None,
                 },
                 image: image.clone(),
+                created: Timestamp::UNIX_EPOCH,
             });
         }
         Ok(Inventory { containers, problems: vec![] })

@@ -12,7 +12,7 @@ fn units_verify(host: &Host) {
     assert!(system.status == 0 && system.said().is_empty(), "{}", system.describe());
     let user = host.run(
         "cd /usr/lib/systemd/user; systemd-analyze verify --user --man=no \
-         updaterd.service updaterd-check.service updaterd-check.timer",
+         updaterd.service updaterd-recover.service updaterd-check.service updaterd-check.timer",
     );
     let complaints: Vec<&str> =
         user.stderr.lines().filter(|line| line.contains("updaterd")).collect();
@@ -35,7 +35,13 @@ fn nothing_is_outside_destdir(host: &Host) {
 }
 
 fn manuals_are_there(host: &Host) {
-    for page in ["man1/updaterctl.1", "man1/updater-launch.1", "man8/updaterd.8"] {
+    for page in [
+        "man1/updaterctl.1",
+        "man1/updater-launch.1",
+        "man5/updaterd.toml.5",
+        "man5/org.updaterd.Updater1.5",
+        "man8/updaterd.8",
+    ] {
         host.sh(&format!("[ -s /usr/share/man/{page} ]"));
     }
 }

@@ -7,6 +7,7 @@ use crate::units::{ContainerUnit, configure, configure_quiet, version, wait_for_
 
 cases![
     the_daemon_killed_while_an_update_settles,
+    the_daemon_stopped_after_a_reload,
     the_daemon_killed_before_a_rollback,
     recovery_at_boot_where_the_timer_schedules,
     the_launcher_killed_under_a_unit,
@@ -37,6 +38,21 @@ fn the_daemon_killed_while_an_update_settles(host: &Host) {
     host.wait_for("updaterctl history | grep updated", seconds(30));
     host.sh("systemctl restart app.service");
     assert_eq!(version(host, "app"), "v2");
+}
+
+fn the_daemon_stopped_after_a_reload(host: &Host) {
+    let registry = Registry::start(host);
+    configure(host, "schedule = \"timer\"\nsettle = \"6s\"\n");
+    registry.push("app:latest", &Image::app("v1"));
+    ContainerUnit::new("app", &registry.reference("app:latest")).start(host);
+    let before = host.sh(SETTLING);
+    registry.push("app:latest", &Image::app("v2"));
+    host.sh("systemctl start updaterd.service");
+    host.sh("updaterctl update > /tmp/update 2>&1 &");
+    host.wait_for(&format!("[ $({SETTLING}) != {before} ]"), seconds(30));
+    host.sh("systemctl reload updaterd.service; systemctl stop updaterd.service");
+    let history = host.sh("updaterctl history");
+    assert!(history.contains("updated"), "what was in flight came to its end: {history}");
 }
 
 fn the_daemon_killed_before_a_rollback(host: &Host) {

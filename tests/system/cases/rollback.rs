@@ -151,9 +151,16 @@ fn an_old_image_that_fails_too_needs_an_operator(host: &Host) {
     registry.push("app:latest", &script("v2"));
     let outcome = host.fails(NEEDS_OPERATOR, "updaterctl update");
     assert!(outcome.said().contains("operator"), "{}", outcome.describe());
+    // It runs no container, and is shown all the same.
+    let status = host.sh("updaterctl status");
+    assert!(status.contains("app.service") && status.contains("not running"), "{status}");
+    let check = host.fails(3, "updaterctl check");
+    assert!(check.stdout.contains("needs an operator"), "{}", check.describe());
 
     host.write("/srv/works", "yes\n");
     host.sh("systemctl reset-failed app.service; systemctl restart app.service");
+    let status = host.sh("updaterctl status");
+    assert!(status.contains("followed"), "it was mended: {status}");
     host.sh("updaterctl update");
     assert_eq!(version(host, "app"), "v2");
 }

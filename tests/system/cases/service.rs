@@ -7,6 +7,9 @@ use crate::units::{ContainerUnit, configure, configure_every_second, configure_q
 
 cases![
     a_configuration_typo_is_refused_with_its_place,
+    a_configuration_typo_is_told_to_who_would_start_it,
+    broken_registries_hinder_no_reading,
+    another_directory_has_to_be_writable,
     a_reload_with_a_typo_keeps_the_old_configuration,
     drop_ins_count,
     readiness_status_and_watchdog,
@@ -28,6 +31,39 @@ fn a_configuration_typo_is_refused_with_its_place(host: &Host) {
     assert_eq!(host.property("updaterd.service", "ActiveState"), "failed");
     configure_quiet(host);
     host.sh("systemctl start updaterd.service");
+}
+
+fn a_configuration_typo_is_told_to_who_would_start_it(host: &Host) {
+    configure(host, "schedule = \"timer\"\nsetle = \"2s\"\n");
+    let started = std::time::Instant::now();
+    let refused = host.run("updaterctl update");
+    assert_eq!(refused.status, 1, "{}", refused.describe());
+    assert!(refused.stderr.contains("/etc/updaterd/updaterd.toml:2:"), "{}", refused.describe());
+    assert!(started.elapsed() < seconds(10), "it waited for a service that cannot start");
+    assert_eq!(host.property("updaterd.service", "InvocationID"), "");
+}
+
+fn broken_registries_hinder_no_reading(host: &Host) {
+    configure_quiet(host);
+    host.write("/etc/containers/registries.conf.d/broken.conf", "[[registry]\n");
+    for verb in ["status", "history", "quarantine list"] {
+        host.sh(&format!("updaterctl {verb}"));
+    }
+}
+
+fn another_directory_has_to_be_writable(host: &Host) {
+    configure(host, "schedule = \"timer\"\n[paths]\nstate = \"/srv/updaterd\"\n");
+    host.fails(1, "systemctl start updaterd.service");
+    let log = host.journal("--unit=updaterd.service");
+    assert!(log.contains("ReadWritePaths=/srv/updaterd"), "{log}");
+    assert_eq!(host.property("updaterd.service", "ActiveState"), "failed");
+    assert_eq!(host.property("updaterd.service", "ExecMainStatus"), "78");
+    for unit in ["updaterd", "updaterd-recover"] {
+        let drop_in = format!("/etc/systemd/system/{unit}.service.d/paths.conf");
+        host.write(&drop_in, "[Service]\nReadWritePaths=/srv/updaterd\n");
+    }
+    host.sh("mkdir /srv/updaterd; systemctl daemon-reload");
+    host.sh("systemctl start updaterd-recover.service updaterd.service");
 }
 
 fn a_reload_with_a_typo_keeps_the_old_configuration(host: &Host) {
@@ -157,7 +193,7 @@ fn a_user_has_a_daemon_too(host: &Host) {
     host.wait_for("systemctl is-active user@4000.service", seconds(20));
     let user = "systemctl --user --machine=someone@";
     host.wait_for(&format!("{user} is-active dbus.socket"), seconds(20));
-    host.sh(&format!("{user} start updaterd.service"));
+    host.sh(&format!("{user} start updaterd-recover.service updaterd.service"));
     host.sh(&format!("{user} is-active updaterd.service"));
     host.sh(&format!("{user} stop updaterd.service"));
     assert_eq!(host.sh(&format!("{user} show --value -p Result updaterd.service")), "success");
