@@ -16,7 +16,7 @@ use crate::update::port::Registry;
 #[derive(Debug, Clone)]
 pub struct Registries {
     options: registry::Options,
-    client: Rc<OnceCell<Rc<Client>>>,
+    client: Rc<OnceCell<Client>>,
 }
 
 impl Registries {
@@ -25,15 +25,15 @@ impl Registries {
     }
 
     /// A failure is not kept: registries.conf may be mended meanwhile.
-    async fn client(&self) -> Result<&Rc<Client>, Failure> {
-        let made = async || Ok(Rc::new(Client::new(&self.options)?));
+    async fn client(&self) -> Result<&Client, Failure> {
+        let made = async || Ok(Client::new(&self.options)?);
         self.client.get_or_try_init(made).await
     }
 }
 
 impl Registry for Registries {
     async fn target(&self, source: &ImageSource) -> Result<Digest, Failure> {
-        Registry::target(&**self.client().await?, source).await
+        Registry::target(self.client().await?, source).await
     }
 
     async fn identify(
@@ -42,7 +42,7 @@ impl Registry for Registries {
         target: &Digest,
         platform: &Platform,
     ) -> Result<ImageIdentity, Failure> {
-        Registry::identify(&**self.client().await?, source, target, platform).await
+        Registry::identify(self.client().await?, source, target, platform).await
     }
 }
 

@@ -40,7 +40,7 @@ impl Prepared {
         source: LibcontainerError,
     ) -> Error {
         let why = match said.as_deref().and_then(|said| said.strip_prefix("failed to chdir")) {
-            None => return Error::Runtime { stage, said, source },
+            None => return Error::Runtime { stage, said, source: Box::new(source) },
             Some(": ENOENT") => "does not exist",
             Some(": ENOTDIR") => "is not a directory",
             Some(_) => "cannot be entered",

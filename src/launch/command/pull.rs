@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::rc::Rc;
 use std::sync::Mutex;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -32,7 +31,7 @@ pub(crate) fn pull(place: &Place, flags: &Pull) -> Result<u8, Error> {
 
 async fn one(store: &Store, reference: &Reference, flags: &Pull) -> Result<Image, Error> {
     let RegistryFlags { authfile, tls_verify } = &flags.registry;
-    let client = Rc::new(Client::new(&Options { tls_verify: *tls_verify, ..Options::default() })?);
+    let client = Client::new(&Options { tls_verify: *tls_verify, ..Options::default() })?;
     let source = ImageSource { reference: reference.clone(), authfile: authfile.clone() };
     if !flags.quiet {
         eprintln!("Trying to pull {reference}...");

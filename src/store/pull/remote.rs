@@ -1,7 +1,5 @@
 //! Where images come from.
 
-use std::rc::Rc;
-
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 
@@ -55,8 +53,7 @@ impl From<RawManifest> for Document {
     }
 }
 
-/// Shared, so that a pull uses the connections and tokens that the check before it made.
-impl Remote for Rc<registry::Client> {
+impl Remote for registry::Client {
     async fn target(&self, source: &ImageSource) -> Result<Digest, Failure> {
         registry::Client::target(self, source).await.map_err(Failure::from)
     }

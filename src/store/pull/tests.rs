@@ -3,7 +3,6 @@ use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
-use std::rc::Rc;
 use std::time::Instant;
 
 use futures_util::Stream;
@@ -647,7 +646,7 @@ async fn pulls_over_http() {
     Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&server).await;
     let options =
         Options { tls_verify: Some(false), paths: Paths::default(), ..Options::default() };
-    let client = Rc::new(Client::new(&options).unwrap());
+    let client = Client::new(&options).unwrap();
     let reference = format!("{}/team/app:1", server.address()).parse().unwrap();
     let source = ImageSource { reference, authfile: None };
     let image = pull(&store, &client, &source, want(), &()).await.unwrap();
