@@ -41,7 +41,11 @@ pub(crate) fn detach() -> Result<Handover, Error> {
         ForkResult::Parent { .. } => {
             drop(write);
             let (status, text) = listen(read.into());
-            if status == 0 { println!("{text}") } else { eprintln!("Error: {text}") }
+            if status == 0 {
+                println!("{text}")
+            } else {
+                eprintln!("Error: {text}")
+            }
             Ok(Handover(Role::Caller(status)))
         }
     }

@@ -9,8 +9,9 @@ use crate::launch::capability::Capabilities;
 use crate::launch::environment::{DEFAULT_PATH, Environment};
 use crate::launch::place::Place;
 use crate::launch::spec::{Program, process};
+use crate::launch::supervise::{Init, Signals, attend};
 use crate::launch::user::resolve;
-use crate::launch::{Error, containers, host_environment, rootfs, runtime, supervise};
+use crate::launch::{Error, containers, host_environment, rootfs, runtime};
 use crate::model::ContainerId;
 
 pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
@@ -48,9 +49,12 @@ pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
     if !flags.interactive {
         close_input()?;
     }
+    let mut signals = Signals::take()?;
     let pid = runtime::exec(&record.id, &place.runtime(), &file, &capabilities);
     let _ = std::fs::remove_file(&file);
-    supervise::wait_for(pid?)
+    let command = Init::new(pid?);
+    signals.check()?;
+    attend(command, signals)
 }
 
 /// What `exec` takes over from the container's own program.

@@ -1,7 +1,7 @@
 //! `updater-launch run`: from a command line to a container's exit status.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,8 +23,8 @@ use crate::launch::supervise::{Init, Signals, Stop, Supervisor};
 use crate::launch::traces::Traces;
 use crate::launch::volume::{Volume, parse_bind, parse_tmpfs};
 use crate::launch::{
-    Error, choose, containers, files, host_environment, name, runtime, signal, traces,
-    user, writable,
+    Error, choose, containers, files, host_environment, name, runtime, signal, traces, user,
+    writable,
 };
 use crate::model::{ContainerId, Reference};
 use crate::store::Image;
@@ -59,6 +59,9 @@ struct Asked {
     environment: Vec<String>,
     volumes: Vec<Volume>,
     entrypoint: Option<Vec<String>>,
+    /// Absolute: others read it from the record, wherever they are.
+    authfile: Option<PathBuf>,
+    cidfile: Option<PathBuf>,
 }
 
 impl Asked {
@@ -80,8 +83,14 @@ impl Asked {
             environment: environment.to_strings(),
             volumes: volumes(flags)?,
             entrypoint: flags.entrypoint.as_deref().map(entrypoint).transpose()?,
+            authfile: flags.registry.authfile.as_deref().map(absolute).transpose()?,
+            cidfile: flags.cidfile.as_deref().map(absolute).transpose()?,
         })
     }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(|source| Error::file("find", path, source))
 }
 
 fn labels(words: &[String]) -> Result<BTreeMap<String, String>, Error> {
@@ -153,7 +162,7 @@ fn launch(
     let mut record = Record {
         name: flags.name.clone().unwrap_or_else(|| format!("container-{}", id.short())),
         reference: asked.reference.clone(),
-        authfile: flags.registry.authfile.clone(),
+        authfile: asked.authfile.clone(),
         image: image.identity.clone(),
         labels: asked.labels.clone(),
         image_labels: config.labels().clone().unwrap_or_default().into_iter().collect(),
@@ -169,7 +178,7 @@ fn launch(
         stop_timeout: flags.stop_timeout,
         log_driver: output::name(output::effective(flags.log_driver, flags.detach)).to_owned(),
         remove: flags.rm,
-        cidfile: flags.cidfile.clone(),
+        cidfile: asked.cidfile.clone(),
         id,
     };
     let payload = location.payload(flags.cgroups, &record.id);
@@ -179,7 +188,7 @@ fn launch(
     containers::take_name(place, &record, flags.replace, notifier, &mut signals)?;
     let mut traces = Traces::new(place, record.id.clone());
     traces.writable = Some(writable::claim(place, &record.id)?);
-    if let Some(path) = &flags.cidfile {
+    if let Some(path) = &asked.cidfile {
         containers::write_cidfile(path, &record.id)?;
         traces.cidfile = Some(path.clone());
     }
