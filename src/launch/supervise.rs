@@ -8,7 +8,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait, waitpid};
 
 use super::Error;
 use super::notify::{Notifier, Proxy};
@@ -125,7 +125,7 @@ impl Init {
     /// Waits, without stopping, for whatever child has ended; the container's own end is told.
     fn reap(&mut self) -> Result<Option<u8>, Error> {
         loop {
-            match waitpid(None, WaitOptions::NOHANG) {
+            match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) if pid.as_raw_pid() == self.pid => {
                     self.ended = true;
                     return Ok(Some(exit_status(status)));

@@ -12,6 +12,7 @@ mod failure;
 mod installation;
 mod interruption;
 mod launcher;
+mod lifecycle;
 mod registry;
 mod rollback;
 mod service;
@@ -26,6 +27,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("installation", installation::CASES),
         ("interruption", interruption::CASES),
         ("launcher", launcher::CASES),
+        ("lifecycle", lifecycle::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
         ("service", service::CASES),
