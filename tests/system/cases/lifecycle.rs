@@ -16,6 +16,7 @@ cases![
     leftovers_of_a_power_cut_go,
     a_deep_tree_keeps_no_unit_from_starting,
     nobody_waits_for_anothers_stop,
+    a_start_that_is_stopped_before_it_ran_leaves_nothing,
     a_reader_that_stalls_holds_up_no_stop,
     a_journal_that_stalls_holds_up_no_stop,
     the_caller_hears_why_a_background_start_failed,
@@ -174,11 +175,23 @@ fn nobody_waits_for_anothers_stop(host: &Host) {
     host.sh("updater-launch stop web");
 }
 
+fn a_start_that_is_stopped_before_it_ran_leaves_nothing(host: &Host) {
+    let app = prepare(host);
+    start(host, "--rm --name web --stop-timeout 3", &app, &stubborn("web"));
+    ContainerUnit::new("web", &app).write(host);
+    host.sh("systemctl start --no-block web.service");
+    std::thread::sleep(seconds(1));
+    host.sh("systemctl stop web.service");
+    assert_eq!(host.property("web.service", "Result"), "success");
+    assert!(host.journal("--unit=web.service").contains("before the container ran"));
+    assert_eq!(host.sh("updater-launch ps --all --quiet; ls /var/lib/updaterd/containers"), "");
+}
+
 fn a_reader_that_stalls_holds_up_no_stop(host: &Host) {
     let app = prepare(host);
     let flood = "sh -c 'while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done'";
     host.sh(&format!(
-        "mkfifo /tmp/fifo; sleep 1000 < /tmp/fifo & exec 3> /tmp/fifo
+        "mkfifo /tmp/fifo; sleep 1000 < /tmp/fifo > /dev/null 2>&1 & exec 3> /tmp/fifo
          updater-launch run --rm --name web --network host --stop-timeout 1 {app} {flood} >&3 2>&1 &
          supervisor=$!; sleep 1; kill -TERM $supervisor
          for i in $(seq 1 60); do kill -0 $supervisor 2> /dev/null || exit 0; sleep 0.1; done
