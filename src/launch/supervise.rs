@@ -325,17 +325,19 @@ mod tests {
     #[test]
     fn an_end_by_a_real_time_signal_has_its_number() {
         let script = format!("kill -{} $$", libc::SIGRTMIN() + 3);
-        let child = std::process::Command::new("sh").args(["-c", &script]).spawn().unwrap();
+        let mut child = std::process::Command::new("sh").args(["-c", &script]).spawn().unwrap();
         let status = wait_for(child.id().cast_signed()).unwrap();
+        assert!(child.wait().is_err(), "it has been waited for");
         assert_eq!(i32::from(status), 128 + libc::SIGRTMIN() + 3);
     }
 
     #[test]
     fn what_was_started_does_not_outlive_a_failure() {
-        let child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
         let process = crate::store::containers::Process::of(child.id().cast_signed()).unwrap();
         drop(Init::new(process.pid));
         assert!(!process.is_alive());
+        assert!(child.wait().is_err(), "it has been waited for");
     }
 
     #[test]
