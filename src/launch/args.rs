@@ -22,7 +22,13 @@ command cannot be executed, 127 where it is not found, 128+N where signal N ende
 
 /// Runs containers as children of their unit's main process.
 #[derive(Debug, Parser)]
-#[command(name = "updater-launch", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(
+    name = "updater-launch",
+    version,
+    after_help = EXAMPLES,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
 pub struct Arguments {
     /// Where images and containers' files are kept, instead of /var/lib/updaterd
     #[arg(long, value_name = "DIR", global = true)]

@@ -7,7 +7,7 @@ use super::Error;
 use super::args::{PullPolicy, Run};
 use super::notify::Notifier;
 use super::place::Place;
-use crate::model::{Reference, UnitName};
+use crate::model::{Digest, Reference, UnitName};
 use crate::store::{Image, Store};
 
 /// How often a pull is looked after, and by how much each look lets the start take longer.
@@ -29,6 +29,10 @@ pub(crate) fn image(
         && let Some(manifest) = store.binding(unit, reference)?
         && let Some(image) = store.image(&manifest)?
     {
+        // Somebody may have moved the tag by hand, and wonders.
+        if store.resolve(reference)?.is_none_or(|tagged| tagged.identity.manifest != manifest) {
+            eprintln!("{unit} is bound to {manifest} by updaterd, whatever {reference} names");
+        }
         return Ok(image);
     }
     let here = store.resolve(reference)?;
@@ -44,6 +48,20 @@ pub(crate) fn image(
             pulled(&store, reference)
         }
     }
+}
+
+/// Says which units will not run what a person has just given the name `reference`.
+pub(crate) fn warn_of_bindings(
+    store: &Store,
+    reference: &Reference,
+    manifest: &Digest,
+) -> Result<(), Error> {
+    for (unit, bound) in store.bound(reference)? {
+        if bound != *manifest {
+            eprintln!("Warning: {unit} stays on {bound}, to which updaterd has bound it");
+        }
+    }
+    Ok(())
 }
 
 fn pulled(store: &Store, reference: &Reference) -> Result<Image, Error> {

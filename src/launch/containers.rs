@@ -68,6 +68,7 @@ pub(crate) fn stop(record: &Record, timeout: Option<u32>) -> Result<(), Error> {
         send(init, number)?;
         if !wait_for_end(init, timeout)? {
             send(init, libc::SIGKILL)?;
+            wait_for_end(init, CLEARING)?;
         }
     } else if record.supervisor.is_alive() {
         send(record.supervisor, libc::SIGTERM)?;

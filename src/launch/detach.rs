@@ -9,8 +9,8 @@ use super::Error;
 use crate::model::ContainerId;
 use crate::model::failure::chain;
 
-/// Ends what the supervisor says.
-const END: u8 = 0;
+/// Ends what the supervisor says: no status, and in no text.
+const END: u8 = 0xff;
 
 /// Between the supervisor and the caller that waits for its word.
 #[derive(Debug)]
@@ -135,6 +135,15 @@ mod tests {
         let status = Handover(Role::Supervisor(write)).outcome(Err(error)).unwrap();
         assert_eq!(status, 125);
         assert_eq!(listen(read), (125, "cannot do it: line one\nline two".to_owned()));
+    }
+
+    #[test]
+    fn the_caller_hears_the_id() {
+        let (read, write) = pipe();
+        tell(&write, 0, "0123").unwrap();
+        // The supervisor keeps its end.
+        assert_eq!(listen(read), (0, "0123".to_owned()));
+        drop(write);
     }
 
     #[test]

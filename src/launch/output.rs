@@ -124,7 +124,8 @@ impl Output {
     /// After the container's end: carries what is left as far as the destinations take it. Whether
     /// all is gone; a process that outlived the container, and holds a pipe open, is not waited for.
     pub(crate) fn drain(&mut self) -> bool {
-        self.streams.iter_mut().map(Stream::drain).fold(true, |all, one| all && one)
+        let left = self.streams.iter_mut().filter_map(|stream| (!stream.drain()).then_some(()));
+        left.count() == 0
     }
 
     /// How long the destinations may take for the rest; `None` without end.

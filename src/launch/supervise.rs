@@ -8,7 +8,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait, waitpid};
 
 use super::Error;
 use super::notify::{Notifier, Proxy};
@@ -61,6 +61,10 @@ impl Signals {
     fn read(&mut self) -> Option<i32> {
         let signal = self.fd.read_signal().ok().flatten()?;
         i32::try_from(signal.ssi_signo).ok()
+    }
+
+    fn source(&self) -> (Event, PollFd<'_>) {
+        (Event::Signal, PollFd::from_borrowed_fd(self.fd.as_fd(), PollFlags::IN))
     }
 
     /// Before the container runs: whether it is not to run any more.
@@ -121,7 +125,7 @@ impl Init {
     /// Waits, without stopping, for whatever child has ended; the container's own end is told.
     fn reap(&mut self) -> Result<Option<u8>, Error> {
         loop {
-            match waitpid(None, WaitOptions::NOHANG) {
+            match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) if pid.as_raw_pid() == self.pid => {
                     self.ended = true;
                     return Ok(Some(exit_status(status)));
@@ -225,8 +229,7 @@ impl Supervisor<'_> {
     }
 
     fn sources(&self) -> Vec<(Event, PollFd<'_>)> {
-        let signals = PollFd::from_borrowed_fd(self.signals.fd.as_fd(), PollFlags::IN);
-        let mut sources = vec![(Event::Signal, signals)];
+        let mut sources = vec![self.signals.source()];
         for (turn, fd, flags) in self.output.waiting() {
             sources.push((Event::Output(turn), PollFd::from_borrowed_fd(fd, flags)));
         }
@@ -253,6 +256,32 @@ impl Supervisor<'_> {
     }
 }
 
+/// How long a command that was told to end may take, before SIGKILL.
+const PATIENCE_OF_EXEC: Duration = Duration::from_secs(10);
+
+/// Waits for a command in a container, and passes on what signals come; its exit status as that of
+/// [`Supervisor::wait`]. Who ends us ends the command.
+pub(crate) fn attend(mut command: Init, mut signals: Signals) -> Result<u8, Error> {
+    let mut kill_at: Option<Instant> = None;
+    loop {
+        while let Some(signal) = signals.next() {
+            if matches!(signal, libc::SIGTERM | libc::SIGHUP) {
+                kill_at.get_or_insert_with(|| Instant::now() + PATIENCE_OF_EXEC);
+            }
+            if !matches!(signal, libc::SIGCHLD | libc::SIGURG) {
+                command.send(signal);
+            }
+        }
+        if let Some(status) = command.reap()? {
+            return Ok(status);
+        }
+        if kill_at.is_some_and(|at| at <= Instant::now()) {
+            command.send(libc::SIGKILL);
+        }
+        poll_until(vec![signals.source()], kill_at.filter(|at| *at > Instant::now()))?;
+    }
+}
+
 /// How long a destination may take for the rest of the output, once the container has to end.
 const PATIENCE_OF_STOP: Duration = Duration::from_secs(2);
 
@@ -273,7 +302,7 @@ fn poll_until(
 }
 
 /// Waits for one child; its exit status, 128 + N for signal N.
-pub(crate) fn wait_for(pid: i32) -> Result<u8, Error> {
+fn wait_for(pid: i32) -> Result<u8, Error> {
     loop {
         match waitpid(Pid::from_raw(pid), WaitOptions::empty()) {
             Ok(Some((_, status))) => return Ok(exit_status(status)),
@@ -296,17 +325,19 @@ mod tests {
     #[test]
     fn an_end_by_a_real_time_signal_has_its_number() {
         let script = format!("kill -{} $$", libc::SIGRTMIN() + 3);
-        let child = std::process::Command::new("sh").args(["-c", &script]).spawn().unwrap();
+        let mut child = std::process::Command::new("sh").args(["-c", &script]).spawn().unwrap();
         let status = wait_for(child.id().cast_signed()).unwrap();
+        assert!(child.wait().is_err(), "it has been waited for");
         assert_eq!(i32::from(status), 128 + libc::SIGRTMIN() + 3);
     }
 
     #[test]
     fn what_was_started_does_not_outlive_a_failure() {
-        let child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
         let process = crate::store::containers::Process::of(child.id().cast_signed()).unwrap();
         drop(Init::new(process.pid));
         assert!(!process.is_alive());
+        assert!(child.wait().is_err(), "it has been waited for");
     }
 
     #[test]

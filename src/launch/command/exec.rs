@@ -10,8 +10,9 @@ use crate::launch::environment::{DEFAULT_PATH, Environment};
 use crate::launch::limits::Limits;
 use crate::launch::place::Place;
 use crate::launch::spec::{Program, process};
+use crate::launch::supervise::{Init, Signals, attend};
 use crate::launch::user::resolve;
-use crate::launch::{Error, containers, host_environment, rootfs, runtime, supervise};
+use crate::launch::{Error, containers, host_environment, rootfs, runtime};
 use crate::model::ContainerId;
 
 pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
@@ -52,9 +53,12 @@ pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
     }
     let prepared =
         runtime::Prepared { uid: user.uid, directory: directory.to_owned(), capabilities };
+    let mut signals = Signals::take()?;
     let pid = runtime::exec(&record.id, &place.runtime(), &file, &prepared);
     let _ = std::fs::remove_file(&file);
-    supervise::wait_for(pid?)
+    let command = Init::new(pid?);
+    signals.check()?;
+    attend(command, signals)
 }
 
 /// What `exec` takes over from the container's own program.

@@ -1,7 +1,7 @@
 //! `updater-launch run`: from a command line to a container's exit status.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -61,6 +61,9 @@ struct Asked {
     environment: Vec<String>,
     volumes: Vec<Volume>,
     entrypoint: Option<Vec<String>>,
+    /// Absolute: others read it from the record, wherever they are.
+    authfile: Option<PathBuf>,
+    cidfile: Option<PathBuf>,
 }
 
 impl Asked {
@@ -82,8 +85,14 @@ impl Asked {
             environment: environment.to_strings(),
             volumes: volumes(flags)?,
             entrypoint: flags.entrypoint.as_deref().map(entrypoint).transpose()?,
+            authfile: flags.registry.authfile.as_deref().map(absolute).transpose()?,
+            cidfile: flags.cidfile.as_deref().map(absolute).transpose()?,
         })
     }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(|source| Error::file("find", path, source))
 }
 
 fn labels(words: &[String]) -> Result<BTreeMap<String, String>, Error> {
@@ -156,7 +165,7 @@ fn launch(
     let mut record = Record {
         name: flags.name.clone().unwrap_or_else(|| format!("container-{}", id.short())),
         reference: asked.reference.clone(),
-        authfile: flags.registry.authfile.clone(),
+        authfile: asked.authfile.clone(),
         image: image.identity.clone(),
         labels: asked.labels.clone(),
         image_labels: config.labels().clone().unwrap_or_default().into_iter().collect(),
@@ -172,7 +181,7 @@ fn launch(
         stop_timeout: flags.stop_timeout,
         log_driver: output::name(output::effective(flags.log_driver, flags.detach)).to_owned(),
         remove: flags.rm,
-        cidfile: flags.cidfile.clone(),
+        cidfile: asked.cidfile.clone(),
         id,
     };
     let payload = location.payload(flags.cgroups, &record.id);
@@ -182,7 +191,7 @@ fn launch(
     containers::take_name(place, &record, flags.replace, notifier, &mut signals)?;
     let mut traces = Traces::new(place, record.id.clone());
     traces.writable = Some(writable::claim(place, &record.id)?);
-    if let Some(path) = &flags.cidfile {
+    if let Some(path) = &asked.cidfile {
         containers::write_cidfile(path, &record.id)?;
         traces.cidfile = Some(path.clone());
     }

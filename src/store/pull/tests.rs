@@ -312,7 +312,8 @@ fn bindings_are_kept_and_ended() {
     assert_eq!(store.binding(&unit, &reference()).unwrap(), None);
     store.bind(&unit, &reference(), &manifest).unwrap();
     let again = Store::open(store.root()).unwrap();
-    assert_eq!(again.binding(&unit, &reference()).unwrap(), Some(manifest));
+    assert_eq!(again.binding(&unit, &reference()).unwrap(), Some(manifest.clone()));
+    assert_eq!(store.bound(&reference()).unwrap(), [(unit.clone(), manifest.clone())]);
     assert!(store.bind(&unit, &reference(), &Digest::of(b"unknown")).is_err());
     store.unbind(&unit, &reference()).unwrap();
     store.unbind(&unit, &reference()).unwrap();

@@ -14,6 +14,7 @@ mod installation;
 mod interruption;
 mod launcher;
 mod launcher_box;
+mod lifecycle;
 mod registry;
 mod rollback;
 mod service;
@@ -30,6 +31,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("interruption", interruption::CASES),
         ("launcher", launcher::CASES),
         ("launcher_box", launcher_box::CASES),
+        ("lifecycle", lifecycle::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
         ("service", service::CASES),

@@ -1,0 +1,284 @@
+//! How `updater-launch` supervises: races, kills, power cuts, and readers that stall.
+
+use std::time::Instant;
+
+use crate::host::{Host, seconds};
+use crate::image::Image;
+use crate::registry::Registry;
+use crate::units::ContainerUnit;
+
+cases![
+    overlapping_starts_leave_one_container,
+    a_container_dies_with_its_supervisor,
+    a_container_that_outlives_its_supervisor_runs,
+    a_start_that_fails_late_leaves_nothing,
+    every_signal_reaches_the_container,
+    leftovers_of_a_power_cut_go,
+    a_deep_tree_keeps_no_unit_from_starting,
+    nobody_waits_for_anothers_stop,
+    a_start_that_is_stopped_before_it_ran_leaves_nothing,
+    a_reader_that_stalls_holds_up_no_stop,
+    a_journal_that_stalls_holds_up_no_stop,
+    the_caller_hears_why_a_background_start_failed,
+    exec_stays_in_a_shared_cgroup,
+    exec_leaves_no_command_behind,
+    records_name_absolute_paths_and_where_output_goes,
+    a_bound_unit_is_told_of,
+];
+
+/// A registry with `app:latest`, already pulled.
+fn prepare(host: &Host) -> String {
+    let registry = Registry::start(host);
+    registry.push("app:latest", &Image::app("v1"));
+    let reference = registry.reference("app:latest");
+    host.sh(&format!("updater-launch pull {reference}"));
+    reference
+}
+
+/// Starts a container in the background; its ID.
+fn start(host: &Host, flags: &str, image: &str, command: &str) -> String {
+    host.sh(&format!("updater-launch run -d --network host {flags} {image} {command}"))
+}
+
+/// The supervisor's process ID, or the first process's.
+fn process(host: &Host, name: &str, which: &str) -> String {
+    host.json(&format!("updater-launch inspect {name}"))[0][which]["pid"].to_string()
+}
+
+/// A program that only SIGKILL ends; `word` finds it.
+fn stubborn(word: &str) -> String {
+    format!("sh -c \"trap '' TERM; while :; do sleep 1; done; echo {word}\"")
+}
+
+fn overlapping_starts_leave_one_container(host: &Host) {
+    let app = prepare(host);
+    // The first may take longer to stop than the second would have waited for it.
+    host.sh(&format!(
+        "for i in $(seq 1 8); do (
+           updater-launch run -d --rm --replace --name q$i --network host --stop-timeout 13 {app} \
+             sh -c \"trap '' TERM; while :; do sleep 1; done; echo q$i\" > /tmp/first.$i 2>&1 &
+           sleep 0.0$i
+           updater-launch run -d --rm --replace --name q$i --network host --stop-timeout 1 {app} \
+             sh -c \"sleep 4343; echo q$i\" > /tmp/second.$i 2>&1
+           wait ) & done; wait"
+    ));
+    for number in 1..=8 {
+        let running =
+            host.sh(&format!("ps axo args | grep -c \"^sh -c .*echo q{number}\\$\" || true"));
+        assert_eq!(
+            running,
+            "1",
+            "q{number}: {}",
+            host.sh("ps axo pid,args; cat /tmp/first.* /tmp/second.*")
+        );
+    }
+    assert_eq!(host.sh("updater-launch ps --quiet | wc -l"), "8");
+}
+
+fn a_container_dies_with_its_supervisor(host: &Host) {
+    let app = prepare(host);
+    let id = start(host, "--rm --name web", &app, "sleep 4711");
+    host.sh("pgrep -fx 'sleep 4711'");
+    host.sh(&format!("kill -KILL {}", process(host, "web", "supervisor")));
+    host.wait_for("! pgrep -fx 'sleep 4711'", seconds(5));
+    // The next look clears away what could not be cleared away then.
+    assert_eq!(host.sh("updater-launch ps --all --quiet"), "");
+    let left = format!(
+        "find /run/updaterd /var/lib/updaterd /sys/fs/cgroup -name '*{id}*' -o -name payload-{}",
+        &id[..12]
+    );
+    assert_eq!(host.sh(&left), "");
+}
+
+/// A change of identity sheds the death signal (prctl(2)).
+fn a_container_that_outlives_its_supervisor_runs(host: &Host) {
+    let app = prepare(host);
+    let shed = "sh -c 'exec /usr/bin/setpriv --reuid 1000 --clear-groups --regid 1000 sleep 4711'";
+    start(host, "--rm --name web --volume /usr:/usr:ro", &app, shed);
+    host.wait_for("pgrep -fx 'sleep 4711'", seconds(5));
+    host.sh(&format!("kill -KILL {}", process(host, "web", "supervisor")));
+    std::thread::sleep(seconds(1));
+    host.sh("pgrep -fx 'sleep 4711'");
+    assert!(host.sh("updater-launch ps").contains("running"));
+    host.fails(125, "updater-launch rm web");
+    host.sh("updater-launch rm --force --time 1 web");
+    host.wait_for("! pgrep -fx 'sleep 4711'", seconds(5));
+    assert_eq!(host.sh("updater-launch ps --all --quiet"), "");
+}
+
+fn a_start_that_fails_late_leaves_nothing(host: &Host) {
+    let app = prepare(host);
+    // The caller is gone by the time that it is told: nobody knows of what was started.
+    host.sh(&format!(
+        "for i in 1 2 3 4 5 6; do
+           updater-launch run -d --rm --name web$i --network host {app} sleep 4711 > /dev/null 2>&1 &
+           caller=$!; sleep 0.00$((i * 3)); kill -KILL $caller; wait $caller || true
+         done"
+    ));
+    std::thread::sleep(seconds(1));
+    let listed = host.sh("updater-launch ps --quiet | wc -l");
+    assert_eq!(host.sh("pgrep -fxc 'sleep 4711' || true"), listed);
+}
+
+fn every_signal_reaches_the_container(host: &Host) {
+    let app = prepare(host);
+    let program = "sh -c \"trap 'echo woken' ALRM; trap 'echo ended; exit 0' 37; \
+                   while :; do sleep 0.1; done\"";
+    ContainerUnit::new("app", &app).setting("KillSignal=SIGRTMIN+3").command(program).start(host);
+    host.sh("systemctl kill --kill-whom=main --signal=SIGALRM app.service");
+    host.wait_for("updater-launch logs app | grep woken", seconds(5));
+    host.sh("systemctl stop app.service");
+    assert_eq!(host.property("app.service", "Result"), "success");
+    assert!(host.journal("--unit=app.service").contains("ended"));
+    assert_eq!(host.sh("updater-launch ps --all --quiet; ls /var/lib/updaterd/containers"), "");
+}
+
+fn leftovers_of_a_power_cut_go(host: &Host) {
+    let app = prepare(host);
+    start(host, "--name web", &app, "sleep 4711");
+    // Another's running state, the same images: in use, though no record of ours names it.
+    let other = "updater-launch --runroot /run/other";
+    host.sh(&format!("{other} run -d --rm --name other --network host {app} sleep 4712"));
+    host.sh(&format!("kill -KILL {}", process(host, "web", "supervisor")));
+    host.wait_for("! pgrep -fx 'sleep 4711'", seconds(5));
+    host.sh("rm -rf /run/updaterd/containers");
+    assert_eq!(host.sh("ls /var/lib/updaterd/containers | wc -l"), "2");
+    host.sh("updater-launch ps");
+    assert_eq!(host.sh("ls /var/lib/updaterd/containers | wc -l"), "1");
+    assert_eq!(host.sh("ls /run/updaterd/runtime | wc -l"), "0");
+    assert_eq!(host.sh(&format!("{other} exec other cat /app/version")), "v1");
+    host.sh(&format!("{other} rm --force --time 0 other"));
+    assert_eq!(host.sh("ls /var/lib/updaterd/containers | wc -l"), "0");
+}
+
+fn a_deep_tree_keeps_no_unit_from_starting(host: &Host) {
+    let app = prepare(host);
+    let dig = "sh -c 'cd /tmp; i=0; while [ $i -lt 1500 ]; do mkdir d && cd d || exit 9; \
+               i=$((i+1)); done'";
+    let run = format!("ulimit -Sn 1024; updater-launch run --rm --name web --network host {app}");
+    host.fails(0, &format!("{run} {dig}"));
+    host.fails(0, &format!("{run} true"));
+    assert_eq!(host.sh("updater-launch ps --all --quiet"), "");
+}
+
+fn nobody_waits_for_anothers_stop(host: &Host) {
+    let app = prepare(host);
+    start(host, "--rm --name web --stop-timeout 8", &app, &stubborn("web"));
+    host.sh(&format!(
+        "systemd-run --quiet updater-launch run --rm --replace --name web --network host {app}"
+    ));
+    std::thread::sleep(seconds(1));
+    let started = Instant::now();
+    host.sh(&format!("updater-launch run --rm --name other --network host {app} true"));
+    assert!(started.elapsed() < seconds(4), "{:?}", started.elapsed());
+    host.wait_for("[ $(updater-launch exec web cat /app/version) = v1 ]", seconds(20));
+    host.sh("updater-launch stop web");
+}
+
+fn a_start_that_is_stopped_before_it_ran_leaves_nothing(host: &Host) {
+    let app = prepare(host);
+    start(host, "--rm --name web --stop-timeout 3", &app, &stubborn("web"));
+    ContainerUnit::new("web", &app).write(host);
+    host.sh("systemctl start --no-block web.service");
+    std::thread::sleep(seconds(1));
+    host.sh("systemctl stop web.service");
+    assert_eq!(host.property("web.service", "Result"), "success");
+    assert!(host.journal("--unit=web.service").contains("before the container ran"));
+    assert_eq!(host.sh("updater-launch ps --all --quiet; ls /var/lib/updaterd/containers"), "");
+}
+
+fn a_reader_that_stalls_holds_up_no_stop(host: &Host) {
+    let app = prepare(host);
+    let flood = "sh -c 'while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done'";
+    host.sh(&format!(
+        "mkfifo /tmp/fifo; sleep 1000 < /tmp/fifo > /dev/null 2>&1 & exec 3> /tmp/fifo
+         updater-launch run --rm --name web --network host --stop-timeout 1 {app} {flood} >&3 2>&1 &
+         supervisor=$!; sleep 1; kill -TERM $supervisor
+         for i in $(seq 1 60); do kill -0 $supervisor 2> /dev/null || exit 0; sleep 0.1; done
+         exit 1"
+    ));
+    // What a slow reader takes in the end is all there was.
+    let much = "sh -c 'seq 1 40000'";
+    let slow = "(sleep 2; cat) | tail -n 1";
+    let run = format!("updater-launch run --rm --network host {app} {much} | {slow}");
+    assert_eq!(host.sh(&run), "40000");
+}
+
+fn a_journal_that_stalls_holds_up_no_stop(host: &Host) {
+    let app = prepare(host);
+    let flood = "sh -c 'while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done'";
+    start(host, "--rm --name web --stop-timeout 1", &app, flood);
+    let supervisor = process(host, "web", "supervisor");
+    host.sh("kill -STOP $(systemctl show --value --property=MainPID systemd-journald.service)");
+    std::thread::sleep(seconds(1));
+    let stopped = format!(
+        "kill -TERM {supervisor}
+         for i in $(seq 1 60); do kill -0 {supervisor} 2> /dev/null || exit 0; sleep 0.1; done; exit 1"
+    );
+    let outcome = host.run(&stopped);
+    host.sh("kill -CONT $(systemctl show --value --property=MainPID systemd-journald.service)");
+    assert_eq!(outcome.status, 0, "{}", outcome.describe());
+}
+
+fn the_caller_hears_why_a_background_start_failed(host: &Host) {
+    let app = prepare(host);
+    let run = "updater-launch run -d --rm --network host";
+    let missing = host.fails(127, &format!("{run} {app} /no/such/program"));
+    assert_eq!(missing.stderr.matches("/no/such/program").count(), 1, "{}", missing.describe());
+    let unknown = host.fails(125, &format!("{run} --pull=never localhost:5000/nothing:latest"));
+    assert!(unknown.stderr.contains("localhost:5000/nothing"), "{}", unknown.describe());
+}
+
+fn exec_stays_in_a_shared_cgroup(host: &Host) {
+    let app = prepare(host);
+    let controllers = "cat /sys/fs/cgroup/cgroup.subtree_control \
+                       /sys/fs/cgroup/system.slice/cgroup.subtree_control";
+    ContainerUnit::new("app", &app).flag("--cgroups=disabled").start(host);
+    let before = host.sh(controllers);
+    let own = host.sh("updater-launch exec app cat /proc/1/cgroup");
+    assert_eq!(host.sh("updater-launch exec app cat /proc/self/cgroup"), own);
+    assert_eq!(host.sh("find /sys/fs/cgroup -name 'payload-*'"), "");
+    assert_eq!(host.sh(controllers), before);
+}
+
+fn exec_leaves_no_command_behind(host: &Host) {
+    let app = prepare(host);
+    start(host, "--rm --name web", &app, "sleep 4711");
+    for signal in ["TERM", "INT", "HUP", "KILL"] {
+        host.run(&format!("timeout -s {signal} 1 updater-launch exec web sleep 777"));
+        host.wait_for("! pgrep -fx 'sleep 777'", seconds(5));
+    }
+    host.fails(128 + 37, "updater-launch exec web sh -c 'kill -37 $$'");
+    host.sh("updater-launch stop --time 0 web");
+}
+
+fn records_name_absolute_paths_and_where_output_goes(host: &Host) {
+    let app = prepare(host);
+    host.write("/tmp/auth.json", "{}");
+    let run = "updater-launch run -d --rm --network host";
+    host.sh(&format!(
+        "cd /tmp; {run} --name web --authfile auth.json --cidfile cid --log-driver none {app}"
+    ));
+    let record = &host.json("updater-launch inspect web")[0];
+    assert_eq!(record["authfile"], "/tmp/auth.json");
+    assert_eq!(record["cidfile"], "/tmp/cid");
+    let refused = host.fails(125, "updater-launch logs web");
+    assert!(refused.stderr.contains("not in the journal"), "{}", refused.describe());
+    host.sh("updater-launch rm --force web");
+    assert_ne!(host.run("test -e /tmp/cid").status, 0);
+}
+
+fn a_bound_unit_is_told_of(host: &Host) {
+    let registry = Registry::start(host);
+    registry.push("app:latest", &Image::app("v1"));
+    let app = registry.reference("app:latest");
+    ContainerUnit::new("app", &app).start(host);
+    let image = &host.json("updater-launch inspect app")[0]["image"]["manifest"];
+    host.write("/var/lib/updaterd/bindings/app.service", &format!("{{\"{app}\":{image}}}"));
+    registry.push("app:latest", &Image::app("v2"));
+    let pulled = host.fails(0, &format!("updater-launch pull {app}"));
+    assert!(pulled.stderr.contains("app.service stays on"), "{}", pulled.describe());
+    host.sh("systemctl restart app.service");
+    assert_eq!(host.sh("updater-launch exec app cat /app/version"), "v1");
+    assert!(host.journal("--unit=app.service").contains("app.service is bound to"));
+}
