@@ -35,10 +35,10 @@ mod tests {
 
     #[test]
     fn descriptors_of_another_process_are_not_ours() {
-        let is_for = |addressee: Option<&str>| super::is_for(addressee.map(OsStr::new), 42);
-        assert!(is_for(Some("42")));
+        let ours = |addressee: Option<&str>| is_for(addressee.map(OsStr::new), 42);
+        assert!(ours(Some("42")));
         for other in [None, Some("1"), Some(""), Some("42x"), Some("-42")] {
-            assert!(!is_for(other), "{other:?}");
+            assert!(!ours(other), "{other:?}");
         }
     }
 }

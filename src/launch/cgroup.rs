@@ -145,6 +145,11 @@ pub(crate) struct Payload {
 }
 
 impl Payload {
+    /// Where it is in the file system.
+    pub(crate) fn directory(&self) -> PathBuf {
+        directory(&self.path)
+    }
+
     /// After the start: without a cgroup of its own (`disabled`), the container moves to ours.
     pub(crate) fn settle(&self) -> Result<(), Error> {
         if self.mode != Some(Mode::Disabled) {

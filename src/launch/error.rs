@@ -57,6 +57,11 @@ pub(crate) enum Error {
     Entrypoint(String),
     #[error("the working directory {0:?} is not a path from the root")]
     Workdir(String),
+    #[error(
+        "with MKNOD or SYS_ADMIN a container needs a cgroup of its own, or it could open every \
+         device of the host: leave --cgroups=disabled out"
+    )]
+    Devices,
     #[error("the working directory {directory:?} {why} in the container")]
     NoDirectory { directory: String, why: &'static str },
     #[error("command {command:?} was not found in the container")]

@@ -15,6 +15,7 @@ mod choose;
 mod command;
 mod containers;
 mod detach;
+mod devices;
 mod environment;
 mod error;
 mod files;

@@ -75,8 +75,9 @@ pub(crate) fn spec(wanted: Wanted<'_>) -> Result<Spec, OciSpecError> {
     let linux = LinuxBuilder::default()
         .namespaces(namespaces(wanted.network)?)
         .cgroups_path(wanted.cgroup)
-        // No device rules: they would need a program of our own in the cgroup. The container can
-        // make no device nodes (no MKNOD), and its file systems are mounted nodev.
+        // Otherwise what the host mounts later appears below the volumes, writable.
+        .rootfs_propagation("private")
+        // No device rules: what they are for is in `devices`.
         .resources(LinuxResourcesBuilder::default().devices(vec![]).build()?)
         .masked_paths(text(&MASKED))
         .readonly_paths(text(&READ_ONLY))
@@ -147,6 +148,7 @@ fn namespaces(network: Network) -> Result<Vec<LinuxNamespace>, OciSpecError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::capability;
     use super::*;
 
     fn user(uid: u32) -> User {
@@ -167,7 +169,7 @@ mod tests {
                 arguments: vec!["sh".into()],
                 environment: vec![],
                 directory: "/",
-                capabilities: &Capabilities::new(&[], &[], uid).unwrap(),
+                capabilities: &Capabilities::new(&[], &[], uid, &capability::known()).unwrap(),
                 limits: Limits::current(),
             },
         })

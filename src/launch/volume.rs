@@ -31,8 +31,6 @@ pub(crate) enum InvalidVolume {
     Option { volume: String, option: String, reason: &'static str },
 }
 
-const PROPAGATION: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
-
 /// Reads `SOURCE:TARGET[:OPTIONS]` (podman-run(1), `--volume`). A volume is `rprivate`, `nosuid`
 /// and `nodev` unless its options say otherwise, and `ro` holds for what is mounted below it too.
 /// `selinux` says whether the host enforces labels, without which `z` and `Z` mean nothing.
@@ -70,8 +68,9 @@ pub(crate) fn parse_bind(text: &str, selinux: bool) -> Result<Volume, InvalidVol
                 return refuse(option, "not there yet: label the directory yourself");
             }
             "z" | "Z" => {}
+            "private" | "rprivate" => words.set(option, &["private", "rprivate"]),
+            "shared" | "rshared" | "slave" | "rslave" => return refuse(option, "not there yet"),
             "U" | "O" | "copy" | "nocopy" | "idmap" => return refuse(option, "not there yet"),
-            _ if PROPAGATION.contains(&option) => words.set(option, &PROPAGATION),
             _ => return refuse(option, "not known"),
         }
     }
@@ -169,7 +168,7 @@ mod tests {
     fn volumes_are_private_without_devices_unless_said_otherwise() {
         assert_eq!(options("/a:/b"), "rbind,rprivate,nosuid,nodev");
         assert_eq!(options("/a:/b:ro,z"), "rbind,rprivate,nosuid,nodev,rro");
-        assert_eq!(options("/a:/b:dev,suid,bind,rslave"), "dev,suid,bind,rslave");
+        assert_eq!(options("/a:/b:dev,suid,bind,private"), "dev,suid,bind,private");
         assert_eq!(options("./a:/b:rw,noexec"), "rbind,rprivate,nosuid,nodev,rw,noexec");
         let volume = parse_bind("/a:/b//./c/", false).unwrap();
         assert_eq!(volume.target, Path::new("/b/c"));
@@ -187,6 +186,8 @@ mod tests {
             ("/a:/b/../..", "without"),
             ("/dev:/dev", "own"),
             ("/a:/b:U", "not there yet"),
+            ("/a:/b:rslave", "not there yet"),
+            ("/a:/b:ro,shared", "not there yet"),
             ("/a:/b:wild", "not known"),
         ] {
             let message = parse_bind(text, false).unwrap_err().to_string();

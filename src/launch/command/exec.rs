@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::launch::args::Exec;
-use crate::launch::capability::Capabilities;
+use crate::launch::capability::{Capabilities, available};
 use crate::launch::environment::{DEFAULT_PATH, Environment};
 use crate::launch::limits::Limits;
 use crate::launch::place::Place;
@@ -34,7 +34,7 @@ pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
     if !directory.starts_with('/') {
         return Err(Error::Workdir(directory.to_owned()));
     }
-    let capabilities = Capabilities::new(&own.cap_add, &own.cap_drop, user.uid)?;
+    let capabilities = Capabilities::new(&own.cap_add, &own.cap_drop, user.uid, &available())?;
     let program = Program {
         user: &user,
         arguments: flags.command.clone(),

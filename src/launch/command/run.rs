@@ -9,7 +9,7 @@ use oci_spec::image::Config as ImageConfig;
 
 use super::exec::Own;
 use crate::launch::args::{Network, Run, SdNotify};
-use crate::launch::capability::Capabilities;
+use crate::launch::capability::{Capabilities, available};
 use crate::launch::cgroup::{self, Payload};
 use crate::launch::environment::{DEFAULT_PATH, Environment};
 use crate::launch::limits::Limits;
@@ -22,8 +22,8 @@ use crate::launch::spec::{Program, Wanted, spec};
 use crate::launch::supervise::{Signals, Stop, Supervisor};
 use crate::launch::volume::{Volume, parse_bind, parse_tmpfs, refuse_twice};
 use crate::launch::{
-    Error, activation, choose, containers, detach, files, host_environment, name, runtime, signal,
-    user,
+    Error, activation, choose, containers, detach, devices, files, host_environment, name, runtime,
+    signal, user,
 };
 use crate::model::{ContainerId, Reference};
 use crate::store::Image;
@@ -235,6 +235,7 @@ fn start_and_wait(
         None
     };
     let process = describe(place, &prepared, record, &rootfs, inside)?;
+    confine_devices(&prepared, &process.capabilities)?;
     let signals = Signals::take()?;
     let (output, streams) = Output::open(flags.log_driver, flags.detach, record)?;
     let init = runtime::start(&record.id, &place.runtime(), &bundle, &process, streams)?;
@@ -246,6 +247,19 @@ fn start_and_wait(
     parent.started(&record.id)?;
     let supervisor = Supervisor { init, stop, signals, output, notifier, proxy };
     supervisor.wait()
+}
+
+/// Only a container that could reach any device is confined to some; it must stay where it is.
+fn confine_devices(prepared: &Prepared<'_>, capabilities: &Capabilities) -> Result<(), Error> {
+    if !devices::REACH_DEVICES.iter().any(|name| capabilities.has(name)) {
+        return Ok(());
+    }
+    if prepared.flags.cgroups == Some(cgroup::Mode::Disabled) {
+        return Err(Error::Devices);
+    }
+    let directory = prepared.payload.directory();
+    devices::confine(&directory, &devices::allowed(&prepared.asked.volumes))
+        .map_err(|source| Error::file("confine the devices of cgroup", directory, source))
 }
 
 fn notify_inside(flags: &Run, notifier: &Notifier) -> bool {
@@ -280,7 +294,7 @@ fn describe(
     if flags.workdir.is_none() && !asked.volumes.iter().any(below) {
         rootfs.make_directory(&directory, &user)?;
     }
-    let capabilities = Capabilities::new(&flags.cap_add, &flags.cap_drop, user.uid)?;
+    let capabilities = Capabilities::new(&flags.cap_add, &flags.cap_drop, user.uid, &available())?;
     let bundle = place.records().directory(&record.id);
     let mut bound = files::write(&bundle, &hostname, flags.network)?;
     if inside {

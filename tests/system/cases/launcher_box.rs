@@ -13,6 +13,8 @@ cases![
     failures_name_their_cause,
     the_callers_groups,
     descriptors_from_systemd,
+    later_mounts_of_the_host,
+    devices,
 ];
 
 /// A registry with `app:latest`, already pulled.
@@ -171,4 +173,45 @@ fn descriptors_from_systemd(host: &Host) {
     host.sh(&format!(
         "(LISTEN_FDS=1 LISTEN_PID=$BASHPID exec updater-launch exec box {inside}) 3< /tmp/passed"
     ));
+}
+
+fn later_mounts_of_the_host(host: &Host) {
+    let app = prepare(host);
+    host.sh("mkdir -p /srv/volume/below; mount --make-rshared /");
+    start(host, "-v /srv/volume:/v:ro", &app, "sleep 1000");
+    host.sh("mount -t tmpfs none /srv/volume/below");
+    let seen = host.sh("updater-launch exec box grep -c ' /v/below ' /proc/mounts || true");
+    let refused = host.run("updater-launch exec box touch /v/below/file");
+    host.sh("umount /srv/volume/below");
+    assert_eq!(seen, "0");
+    assert_ne!(refused.status, 0);
+    host.fails(125, &run("-v /srv/volume:/v:rslave", &app, "true"));
+}
+
+fn devices(host: &Host) {
+    let app = prepare(host);
+    // A device of the host that is in no default list, and that this host itself can open.
+    let numbers = host.sh("for numbers in '10 229' '10 237' '5 1' '4 0'; do
+             rm -f /srv/node; mknod -m 600 /srv/node c $numbers
+             if (: < /srv/node) 2>/dev/null; then echo $numbers; break; fi
+         done");
+    assert_ne!(numbers, "", "no device to try with");
+    let open = "(: < /dev/node) && echo open || echo shut";
+    let node = format!("mknod /dev/node c {numbers} && {open}");
+    let zero = "mknod /dev/z c 1 5 && head -c 3 /dev/z | wc -c";
+    let in_root = "mknod /z c 1 5 && head -c 3 /z | wc -c";
+    for capability in ["MKNOD", "all"] {
+        let flags = format!("--cap-add {capability}");
+        let with = |script: &str| host.sh(&run(&flags, &app, &format!("sh -c '{script}'")));
+        assert_eq!(with(zero), "3");
+        assert_eq!(with(&node), "shut");
+        assert_eq!(with(in_root), "0");
+    }
+    // One that is bound by name was asked for.
+    let bound = "-v /srv/node:/dev/node:dev --cap-add MKNOD";
+    assert_eq!(host.sh(&run(bound, &app, &format!("sh -c '{open}'"))), "open");
+    start(host, "--cap-add MKNOD", &app, "sleep 1000");
+    assert_eq!(host.sh(&format!("updater-launch exec box sh -c '{node}'")), "shut");
+    let refused = host.fails(125, &run("--cgroups=disabled --cap-add MKNOD", &app, "true"));
+    assert!(refused.stderr.contains("cgroup"), "{}", refused.describe());
 }
