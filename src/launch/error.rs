@@ -87,7 +87,7 @@ pub(crate) enum Error {
         stage: &'static str,
         /// The cause in the runtime's words, which its errors do not carry.
         said: Option<String>,
-        source: libcontainer::error::LibcontainerError,
+        source: Box<libcontainer::error::LibcontainerError>,
     },
 }
 

@@ -2,17 +2,15 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
 use crate::launch::args::Exec;
 use crate::launch::capability::{Capabilities, available};
+use crate::launch::defaults::{ExecDefaults, write_json};
 use crate::launch::environment::{DEFAULT_PATH, Environment};
 use crate::launch::limits::Limits;
 use crate::launch::place::Place;
 use crate::launch::spec::{Program, process};
 use crate::launch::user::resolve;
 use crate::launch::{Error, containers, host_environment, rootfs, runtime, supervise};
-use crate::model::ContainerId;
 
 pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
     let record = containers::find(place, &flags.container)?;
@@ -21,20 +19,21 @@ pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
     };
     let root = PathBuf::from(format!("/proc/{}/root", init.pid));
     let read = |file| rootfs::read_in(&root, file).unwrap_or_default();
-    let own = Own::read(place, &record.id)?;
-    let user = flags.user.clone().unwrap_or(own.user);
+    let defaults = ExecDefaults::read(place, &record.id)?;
+    let user = flags.user.clone().unwrap_or(defaults.user);
     let user = resolve(&user, &read("/etc/passwd"), &read("/etc/group"))?;
     let mut environment = Environment::default();
     let host = host_environment();
-    for variable in own.environment.iter().chain(&flags.env) {
+    for variable in defaults.environment.iter().chain(&flags.env) {
         environment.apply(variable, &host).map_err(Error::Variable)?;
     }
     environment.set_default("PATH", DEFAULT_PATH);
-    let directory = flags.workdir.as_deref().unwrap_or(&own.directory);
+    let directory = flags.workdir.as_deref().unwrap_or(&defaults.directory);
     if !directory.starts_with('/') {
         return Err(Error::Workdir(directory.to_owned()));
     }
-    let capabilities = Capabilities::new(&own.cap_add, &own.cap_drop, user.uid, &available())?;
+    let capabilities =
+        Capabilities::new(&defaults.cap_add, &defaults.cap_drop, user.uid, &available())?;
     let program = Program {
         user: &user,
         arguments: flags.command.clone(),
@@ -55,37 +54,6 @@ pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
     let pid = runtime::exec(&record.id, &place.runtime(), &file, &prepared);
     let _ = std::fs::remove_file(&file);
     supervise::wait_for(pid?)
-}
-
-/// What `exec` takes over from the container's own program.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Own {
-    pub(crate) user: String,
-    pub(crate) environment: Vec<String>,
-    pub(crate) directory: String,
-    pub(crate) cap_add: Vec<String>,
-    pub(crate) cap_drop: Vec<String>,
-}
-
-impl Own {
-    pub(crate) fn write(&self, place: &Place, id: &ContainerId) -> Result<(), Error> {
-        write_json(&Self::file(place, id), self)
-    }
-
-    fn read(place: &Place, id: &ContainerId) -> Result<Self, Error> {
-        let path = Self::file(place, id);
-        let text = std::fs::read(&path).map_err(|source| Error::file("read", &path, source))?;
-        serde_json::from_slice(&text).map_err(Error::Json)
-    }
-
-    fn file(place: &Place, id: &ContainerId) -> PathBuf {
-        place.records().directory(id).join("exec.json")
-    }
-}
-
-fn write_json(path: &std::path::Path, value: &impl Serialize) -> Result<(), Error> {
-    let text = serde_json::to_vec(value).map_err(Error::Json)?;
-    std::fs::write(path, text).map_err(|source| Error::file("write", path, source))
 }
 
 /// Without `--interactive` the command reads end of file, as in podman-exec(1).

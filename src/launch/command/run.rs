@@ -7,10 +7,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use oci_spec::image::Config as ImageConfig;
 
-use super::exec::Own;
 use crate::launch::args::{Network, Run, SdNotify};
 use crate::launch::capability::{Capabilities, available};
 use crate::launch::cgroup::{self, Payload};
+use crate::launch::defaults::ExecDefaults;
 use crate::launch::environment::{DEFAULT_PATH, Environment};
 use crate::launch::limits::Limits;
 use crate::launch::mounts::Bound;
@@ -300,14 +300,14 @@ fn describe(
     if inside {
         bound.push(Bound { source: bundle.join("notify"), target: DIRECTORY_IN_CONTAINER });
     }
-    let own = Own {
+    let defaults = ExecDefaults {
         user: user_text,
         environment: environment.clone(),
         directory: directory.clone(),
         cap_add: flags.cap_add.clone(),
         cap_drop: flags.cap_drop.clone(),
     };
-    own.write(place, &record.id)?;
+    defaults.write(place, &record.id)?;
     let wanted = Wanted {
         rootfs: rootfs.path(),
         read_only: flags.read_only,

@@ -23,6 +23,9 @@ type Rules = BTreeMap<Call, Vec<SeccompRule>>;
 /// `AF_VSOCK` (vsock(7)): reaches the hypervisor, past every network namespace.
 const VSOCK: u64 = libc::AF_VSOCK as u64;
 
+/// Capabilities that [`load`] needs, and dropping them after it; no program starts with them.
+pub(crate) const TO_LOAD: [&str; 2] = ["SYS_ADMIN", "SETPCAP"];
+
 /// Compiles the filters for a container with `capabilities`, in the order they are loaded.
 pub(crate) fn compile(
     capabilities: &Capabilities,
