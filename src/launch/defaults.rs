@@ -1,5 +1,6 @@
 //! What `exec` takes over from the container it enters: written when that starts.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,10 +13,13 @@ use crate::model::ContainerId;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ExecDefaults {
     pub(crate) user: String,
+    /// `NAME=VALUE`, as image and operator set them: what is a matter of the user is not in it.
     pub(crate) environment: Vec<String>,
     pub(crate) directory: String,
     pub(crate) cap_add: Vec<String>,
     pub(crate) cap_drop: Vec<String>,
+    /// What "all" capabilities are to this container.
+    pub(crate) available: BTreeSet<String>,
 }
 
 impl ExecDefaults {

@@ -66,6 +66,11 @@ pub(crate) enum Error {
     NoDirectory { directory: String, why: &'static str },
     #[error("command {command:?} was not found in the container")]
     CommandNotFound { command: String },
+    #[error(
+        "command {command:?} is in the container, but not the interpreter (\"#!\") or the loader \
+         that it names"
+    )]
+    InterpreterNotFound { command: String },
     #[error("command {command:?} cannot be executed in the container: {why}")]
     CommandNotExecutable { command: String, why: String },
     #[error("nothing is named \"{0}\", neither a container nor an image")]
@@ -103,7 +108,7 @@ impl Error {
     /// The exit status by Podman's rules (podman-run(1), "EXIT STATUS").
     pub(crate) fn status(&self) -> u8 {
         match self {
-            Self::CommandNotFound { .. } => 127,
+            Self::CommandNotFound { .. } | Self::InterpreterNotFound { .. } => 127,
             Self::CommandNotExecutable { .. } => 126,
             _ => 125,
         }

@@ -1,7 +1,7 @@
 //! A container's program: found, confined and executed in the container's first process, which says
 //! how that went.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use caps::{CapSet, Capability};
-use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
+use libcontainer::workload::{
+    Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
+};
 use oci_spec::runtime::Spec;
 use seccompiler::BpfProgram;
 
@@ -63,15 +65,16 @@ impl Report {
 }
 
 const NOT_FOUND: &str = "not found";
+const NO_INTERPRETER: &str = "no interpreter";
 
 /// Reads a report: the command, a NUL, why.
 fn failure(text: &str) -> Option<Error> {
     let (command, why) = text.split_once('\0')?;
     let command = command.to_owned();
-    Some(if why == NOT_FOUND {
-        Error::CommandNotFound { command }
-    } else {
-        Error::CommandNotExecutable { command, why: why.to_owned() }
+    Some(match why {
+        NOT_FOUND => Error::CommandNotFound { command },
+        NO_INTERPRETER => Error::InterpreterNotFound { command },
+        why => Error::CommandNotExecutable { command, why: why.to_owned() },
     })
 }
 
@@ -98,6 +101,20 @@ impl Executor for Launch {
         }
     }
 
+    /// Replaces the whole environment. The trait's own way panics on variables that are no text.
+    fn setup_envs(&self, variables: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
+        let fits = |text: &str, banned: &[char]| !text.contains(banned);
+        // SAFETY: this process has one thread; nobody reads the environment meanwhile.
+        unsafe { libc::clearenv() };
+        for (name, value) in variables {
+            if !name.is_empty() && fits(&name, &['=', '\0']) && fits(&value, &['\0']) {
+                // SAFETY: as above.
+                unsafe { std::env::set_var(name, value) };
+            }
+        }
+        Ok(())
+    }
+
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         let (command, words) = arguments(spec).map_err(ExecutorError::Other)?;
         let path = find(&command, path_of(spec)).map_err(|why| {
@@ -111,7 +128,12 @@ impl Executor for Launch {
             ExecutorError::Other(error)
         })?;
         let Err(error) = nix::unistd::execv(&path, &words);
-        self.tell(&command, error.desc());
+        let why = match error {
+            // The file itself was found before.
+            nix::Error::ENOENT => NO_INTERPRETER,
+            other => other.desc(),
+        };
+        self.tell(&command, why);
         Err(ExecutorError::Other(error.to_string()))
     }
 }
@@ -205,6 +227,7 @@ mod tests {
     fn a_report_says_which_status_it_is() {
         assert!(failure("").is_none());
         assert_eq!(failure("x\0not found").unwrap().status(), 127);
+        assert_eq!(failure("x\0no interpreter").unwrap().status(), 127);
         assert_eq!(failure("x\0permission denied").unwrap().status(), 126);
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::launch::args::Exec;
-use crate::launch::capability::{Capabilities, available};
+use crate::launch::capability::Capabilities;
 use crate::launch::defaults::{ExecDefaults, write_json};
 use crate::launch::environment::{DEFAULT_PATH, Environment};
 use crate::launch::limits::Limits;
@@ -24,16 +24,18 @@ pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
     let user = resolve(&user, &read("/etc/passwd"), &read("/etc/group"))?;
     let mut environment = Environment::default();
     let host = host_environment();
-    for variable in defaults.environment.iter().chain(&flags.env) {
+    defaults.environment.iter().for_each(|variable| environment.inherit(variable));
+    for variable in &flags.env {
         environment.apply(variable, &host).map_err(Error::Variable)?;
     }
     environment.set_default("PATH", DEFAULT_PATH);
+    environment.set_default("HOME", user.home.as_deref().unwrap_or("/"));
     let directory = flags.workdir.as_deref().unwrap_or(&defaults.directory);
     if !directory.starts_with('/') {
         return Err(Error::Workdir(directory.to_owned()));
     }
     let capabilities =
-        Capabilities::new(&defaults.cap_add, &defaults.cap_drop, user.uid, &available())?;
+        Capabilities::new(&defaults.cap_add, &defaults.cap_drop, user.uid, &defaults.available)?;
     let program = Program {
         user: &user,
         arguments: flags.command.clone(),

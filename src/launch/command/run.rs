@@ -288,13 +288,14 @@ fn describe(
     let user_text = flags.user.clone().or(config.user().clone()).unwrap_or_default();
     let user = user::resolve(&user_text, &rootfs.read("/etc/passwd"), &rootfs.read("/etc/group"))?;
     let hostname = hostname(flags, &record.id);
-    let environment = environment(asked, config, &user, &hostname, inside)?;
+    let mut environment = environment(asked, config, &hostname, inside);
     let directory = directory(flags, config)?;
     let below = |volume: &Volume| Path::new(&directory).starts_with(&volume.target);
     if flags.workdir.is_none() && !asked.volumes.iter().any(below) {
         rootfs.make_directory(&directory, &user)?;
     }
-    let capabilities = Capabilities::new(&flags.cap_add, &flags.cap_drop, user.uid, &available())?;
+    let all = available();
+    let capabilities = Capabilities::new(&flags.cap_add, &flags.cap_drop, user.uid, &all)?;
     let bundle = place.records().directory(&record.id);
     let mut bound = files::write(&bundle, &hostname, flags.network)?;
     if inside {
@@ -302,12 +303,14 @@ fn describe(
     }
     let defaults = ExecDefaults {
         user: user_text,
-        environment: environment.clone(),
+        environment: environment.to_strings(),
         directory: directory.clone(),
         cap_add: flags.cap_add.clone(),
         cap_drop: flags.cap_drop.clone(),
+        available: all,
     };
     defaults.write(place, &record.id)?;
+    environment.set_default("HOME", user.home.as_deref().unwrap_or("/"));
     let wanted = Wanted {
         rootfs: rootfs.path(),
         read_only: flags.read_only,
@@ -319,7 +322,7 @@ fn describe(
         process: Program {
             user: &user,
             arguments: record.command.clone(),
-            environment: environment.into_iter().chain(activation::names()).collect(),
+            environment: environment.to_strings().into_iter().chain(activation::names()).collect(),
             directory: &directory,
             capabilities: &capabilities,
             limits: Limits::current(),
@@ -351,27 +354,20 @@ fn directory(flags: &Run, config: &ImageConfig) -> Result<String, Error> {
     }
 }
 
-fn environment(
-    asked: &Asked,
-    config: &ImageConfig,
-    user: &user::User,
-    hostname: &str,
-    inside: bool,
-) -> Result<Vec<String>, Error> {
+/// All but `HOME`, which is a matter of the user.
+fn environment(asked: &Asked, config: &ImageConfig, hostname: &str, inside: bool) -> Environment {
     let mut environment = Environment::default();
-    let nothing = BTreeMap::new();
     for variable in config.env().iter().flatten().chain(&asked.environment) {
-        environment.apply(variable, &nothing).map_err(Error::Variable)?;
+        environment.inherit(variable);
     }
     environment.set_default("PATH", DEFAULT_PATH);
     environment.set_default("TERM", "xterm");
     environment.set_default("HOSTNAME", hostname);
-    environment.set_default("HOME", user.home.as_deref().unwrap_or("/"));
     environment.set_default("container", "updaterd");
     if inside {
         environment.set("NOTIFY_SOCKET", SOCKET_IN_CONTAINER);
     }
-    Ok(environment.to_strings())
+    environment
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ cases![
     descriptors_from_systemd,
     later_mounts_of_the_host,
     devices,
+    environments,
+    a_missing_interpreter,
 ];
 
 /// A registry with `app:latest`, already pulled.
@@ -214,4 +216,30 @@ fn devices(host: &Host) {
     assert_eq!(host.sh(&format!("updater-launch exec box sh -c '{node}'")), "shut");
     let refused = host.fails(125, &run("--cgroups=disabled --cap-add MKNOD", &app, "true"));
     assert!(refused.stderr.contains("cgroup"), "{}", refused.describe());
+}
+
+fn environments(host: &Host) {
+    let variables = ["PATH=/bin", "FOO BAR=x", "HOMES=1"];
+    let app = prepare_image(host, &Image::app("v1").with("Env", variables));
+    let told = host.sh(&format!("FOO=$'\\xff' {}", run("", &app, "env")));
+    for expected in ["FOO BAR=x", "PATH=/bin", "HOME=/root"] {
+        assert!(told.lines().any(|line| line == expected), "{expected}: {told}");
+    }
+    assert!(!told.contains("FOO="), "{told}");
+    start(host, "", &app, "sleep 1000");
+    let home =
+        |flags: &str| host.sh(&format!("updater-launch exec {flags} box sh -c 'echo $HOME'"));
+    assert_eq!(home(""), "/root");
+    assert_eq!(home("--user app"), "/");
+    assert_eq!(home("--user app -e HOME=/mine"), "/mine");
+    host.sh("updater-launch stop box");
+    start(host, "-e HOME=/everyone", &app, "sleep 1000");
+    assert_eq!(home("--user app"), "/everyone");
+}
+
+fn a_missing_interpreter(host: &Host) {
+    let app = prepare(host);
+    host.sh("printf '#!/no/such/shell\\n' > /srv/script; chmod +x /srv/script");
+    let failed = host.fails(127, &run("-v /srv/script:/bin/script", &app, "script"));
+    assert!(failed.stderr.contains("interpreter"), "{}", failed.describe());
 }
