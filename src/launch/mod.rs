@@ -20,6 +20,7 @@ mod devices;
 mod environment;
 mod error;
 mod files;
+mod fill;
 mod journal;
 mod limits;
 pub mod manual;

@@ -12,6 +12,7 @@ use crate::launch::capability::{Capabilities, available};
 use crate::launch::cgroup::{self, Payload};
 use crate::launch::defaults::ExecDefaults;
 use crate::launch::environment::{DEFAULT_PATH, Environment};
+use crate::launch::fill::Filled;
 use crate::launch::limits::Limits;
 use crate::launch::mounts::Bound;
 use crate::launch::notify::{DIRECTORY_IN_CONTAINER, Notifier, Proxy, SOCKET_IN_CONTAINER};
@@ -20,7 +21,9 @@ use crate::launch::place::Place;
 use crate::launch::rootfs::Rootfs;
 use crate::launch::spec::{Program, Wanted, spec};
 use crate::launch::supervise::{Signals, Stop, Supervisor};
-use crate::launch::volume::{Volume, parse_bind, parse_tmpfs, refuse_twice};
+use crate::launch::volume::{
+    Volume, of_image, parse_bind, parse_tmpfs, refuse_twice, writable_places,
+};
 use crate::launch::{
     Error, activation, choose, containers, detach, devices, files, host_environment, name, runtime,
     signal, user,
@@ -234,11 +237,12 @@ fn start_and_wait(
     } else {
         None
     };
-    let process = describe(place, &prepared, record, &rootfs, inside)?;
+    let (process, filled) = describe(place, &prepared, record, &rootfs, inside)?;
     confine_devices(&prepared, &process.capabilities)?;
     let signals = Signals::take()?;
     let (output, streams) = Output::open(flags.log_driver, flags.detach, record)?;
     let init = runtime::start(&record.id, &place.runtime(), &bundle, &process, streams)?;
+    drop(filled);
     prepared.payload.settle()?;
     record.pid = Process::of(init).ok();
     record.started = Some(Timestamp::now());
@@ -283,17 +287,20 @@ fn describe(
     record: &Record,
     rootfs: &Rootfs,
     inside: bool,
-) -> Result<runtime::Prepared, Error> {
+) -> Result<(runtime::Prepared, Filled), Error> {
     let Prepared { flags, asked, config, payload, .. } = prepared;
     let user_text = flags.user.clone().or(config.user().clone()).unwrap_or_default();
     let user = user::resolve(&user_text, &rootfs.read("/etc/passwd"), &rootfs.read("/etc/group"))?;
     let hostname = hostname(flags, &record.id);
     let mut environment = environment(asked, config, &hostname, inside);
     let directory = directory(flags, config)?;
-    let below = |volume: &Volume| Path::new(&directory).starts_with(&volume.target);
-    if flags.workdir.is_none() && !asked.volumes.iter().any(below) {
+    let is_hosts = |volume: &Volume| {
+        volume.source.is_some() && Path::new(&directory).starts_with(&volume.target)
+    };
+    if flags.workdir.is_none() && !asked.volumes.iter().any(is_hosts) {
         rootfs.make_directory(&directory, &user)?;
     }
+    let filled = fill(place, prepared, record, rootfs)?;
     let all = available();
     let capabilities = Capabilities::new(&flags.cap_add, &flags.cap_drop, user.uid, &all)?;
     let bundle = place.records().directory(&record.id);
@@ -317,7 +324,7 @@ fn describe(
         hostname: &hostname,
         network: flags.network,
         cgroup: &payload.path,
-        volumes: &asked.volumes,
+        volumes: filled.volumes(),
         files: &bound,
         process: Program {
             user: &user,
@@ -330,7 +337,23 @@ fn describe(
     };
     let spec = spec(wanted).map_err(|error| Error::Spec(error.to_string()))?;
     spec.save(bundle.join("config.json")).map_err(|error| Error::Spec(error.to_string()))?;
-    Ok(runtime::Prepared { uid: user.uid, directory, capabilities })
+    Ok((runtime::Prepared { uid: user.uid, directory, capabilities }, filled))
+}
+
+/// The volumes, and what a read-only root file system needs besides.
+fn fill(
+    place: &Place,
+    prepared: &Prepared<'_>,
+    record: &Record,
+    rootfs: &Rootfs,
+) -> Result<Filled, Error> {
+    let mut volumes = prepared.asked.volumes.clone();
+    let mut own = Vec::new();
+    if prepared.flags.read_only {
+        volumes.extend(writable_places(&volumes));
+        own = of_image(prepared.config.volumes().as_deref().unwrap_or_default(), &volumes);
+    }
+    Filled::new(&volumes, &own, rootfs, &place.writable(&record.id).join("volumes"))
 }
 
 fn hostname(flags: &Run, id: &ContainerId) -> String {

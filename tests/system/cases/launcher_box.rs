@@ -1,7 +1,7 @@
 //! How `updater-launch` sets a container up: its streams, mounts, limits, environment.
 
 use crate::host::Host;
-use crate::image::Image;
+use crate::image::{Image, Layer};
 use crate::registry::Registry;
 
 cases![
@@ -17,6 +17,7 @@ cases![
     devices,
     environments,
     a_missing_interpreter,
+    volumes_begin_with_what_the_image_has,
 ];
 
 /// A registry with `app:latest`, already pulled.
@@ -242,4 +243,34 @@ fn a_missing_interpreter(host: &Host) {
     host.sh("printf '#!/no/such/shell\\n' > /srv/script; chmod +x /srv/script");
     let failed = host.fails(127, &run("-v /srv/script:/bin/script", &app, "script"));
     assert!(failed.stderr.contains("interpreter"), "{}", failed.describe());
+}
+
+fn volumes_begin_with_what_the_image_has(host: &Host) {
+    let mut layer = Layer::new();
+    layer.directory("data", 0o750);
+    layer.file("data/file", 0o640, b"from the image\n");
+    layer.file("run/app/state", 0o600, b"state\n");
+    let volumes = serde_json::json!({ "/data": {}, "/new": {} });
+    let app = prepare_image(host, &Image::app("v1").layer(layer).with("Volumes", volumes));
+    let look = "sh -c 'cat /data/file; stat -c %a /data; echo mine >> /data/file; grep \" /data \" /proc/mounts'";
+    let told = host.sh(&run("--tmpfs /data:noexec,size=1m", &app, look));
+    assert!(
+        told.starts_with("from the image\n750\ntmpfs /data tmpfs rw,nosuid,nodev,noexec"),
+        "{told}"
+    );
+    assert!(told.contains("size=1024k"), "{told}");
+    let empty = run("--tmpfs /data:notmpcopyup", &app, "ls /data");
+    assert_eq!(host.sh(&empty), "");
+    let full = host.fails(125, &run("--tmpfs /bin:size=4k", &app, "true"));
+    assert!(full.stderr.contains("/bin"), "{}", full.describe());
+
+    let look = "sh -c 'cat /data/file /run/app/state; stat -c %a /data /run; touch /data/x /new/x /run/x /tmp/x'";
+    let told = host.sh(&run("--read-only", &app, look));
+    assert_eq!(told, "from the image\nstate\n750\n755");
+    assert_ne!(host.run(&run("--read-only", &app, "sh -c 'echo >> /etc/hosts'")).status, 0);
+    assert_eq!(host.sh(&run("--read-only", &app, "cat /data/file")), "from the image");
+    host.sh("[ -z \"$(ls /var/lib/updaterd/containers)\" ]");
+    // A socket is not a file of the root file system.
+    let told = run("--read-only --sdnotify container", &app, "sh -c '[ -S $NOTIFY_SOCKET ]'");
+    host.sh(&format!("NOTIFY_SOCKET=/run/systemd/notify {told}"));
 }
