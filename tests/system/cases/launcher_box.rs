@@ -18,6 +18,7 @@ cases![
     environments,
     a_missing_interpreter,
     volumes_begin_with_what_the_image_has,
+    programs_of_32_bits,
 ];
 
 /// A registry with `app:latest`, already pulled.
@@ -273,4 +274,21 @@ fn volumes_begin_with_what_the_image_has(host: &Host) {
     // A socket is not a file of the root file system.
     let told = run("--read-only --sdnotify container", &app, "sh -c '[ -S $NOTIFY_SOCKET ]'");
     host.sh(&format!("NOTIFY_SOCKET=/run/systemd/notify {told}"));
+}
+
+/// `_exit(7)`, as an ELF file for i386: a header, a program header, four instructions.
+const EXIT_7: &str = "\\x7fELF\\1\\1\\1\\0\\0\\0\\0\\0\\0\\0\\0\\0\\2\\0\\3\\0\\1\\0\\0\\0\\x54\\x80\\4\\x08\
+\\x34\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\x34\\0\\x20\\0\\1\\0\\0\\0\\0\\0\\0\\0\
+\\1\\0\\0\\0\\0\\0\\0\\0\\0\\x80\\4\\x08\\0\\x80\\4\\x08\\x60\\0\\0\\0\\x60\\0\\0\\0\\5\\0\\0\\0\\0\\x10\\0\\0\
+\\xb8\\1\\0\\0\\0\\xbb\\7\\0\\0\\0\\xcd\\x80";
+
+fn programs_of_32_bits(host: &Host) {
+    let app = prepare(host);
+    host.sh(&format!("printf '{EXIT_7}' > /srv/program; chmod +x /srv/program"));
+    let alone = host.run("/srv/program");
+    if alone.status != 7 {
+        eprintln!("skipped: this kernel runs no 32-bit programs: {}", alone.describe());
+        return;
+    }
+    host.fails(7, &run("-v /srv/program:/bin/program", &app, "program"));
 }
