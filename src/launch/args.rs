@@ -20,6 +20,18 @@ Examples:
 Exit status of run and exec: that of the container; 125 where this program failed, 126 where the
 command cannot be executed, 127 where it is not found, 128+N where signal N ended it.";
 
+const SURROUNDINGS: &str = "\
+What a container has, whatever the unit or shell that starts it:
+  Standard input is empty. Descriptors that systemd passes (socket activation) are handed on.
+  The umask is 022; the groups are those of its user in the image.
+  RLIMIT_NOFILE and RLIMIT_NPROC are 1048576, or the hard limit of the unit (LimitNOFILE=,
+  LimitNPROC=) where that is less; all other limits are the unit's.
+  Mounts are made in the order of their depth, whatever the order of the flags.
+  A missing working directory of the image is made; one of --workdir must be there.
+  With MKNOD or SYS_ADMIN, the only devices of the host that it can open are null, zero, full,
+  random, urandom, tty, ptmx, pseudo terminals, and those bound by name with the option \"dev\".
+  On x86_64, 32-bit programs run under the same filter of system calls.";
+
 /// Runs containers as children of their unit's main process.
 #[derive(Debug, Parser)]
 #[command(
@@ -66,7 +78,7 @@ pub(crate) enum Command {
 
 /// `run`, with the flags of podman-run(1) that are there.
 #[derive(Debug, Args)]
-#[command(disable_help_flag = true)]
+#[command(disable_help_flag = true, after_help = SURROUNDINGS)]
 pub(crate) struct Run {
     /// Print help
     #[arg(long, action = clap::ArgAction::Help)]
@@ -83,10 +95,10 @@ pub(crate) struct Run {
     /// Read environment variables from a file
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<PathBuf>,
-    /// Bind a directory or file of the host
+    /// Bind a directory or file of the host: rprivate, nosuid, nodev, unless its options say suid, dev
     #[arg(short, long, value_name = "SOURCE:TARGET[:OPTIONS]")]
     pub(crate) volume: Vec<String>,
-    /// Mount a tmpfs
+    /// Mount a tmpfs; it begins with what the image has there, unless its options say notmpcopyup
     #[arg(long, value_name = "TARGET[:OPTIONS]")]
     pub(crate) tmpfs: Vec<String>,
     /// User, and group, to run as
@@ -98,13 +110,14 @@ pub(crate) struct Run {
     /// What runs instead of the image's entrypoint; a JSON list for several words
     #[arg(long, value_name = "COMMAND")]
     pub(crate) entrypoint: Option<String>,
-    /// Mount the container's root file system read-only, with a tmpfs on /run, /tmp, /var/tmp
+    /// Mount the container's root file system read-only, but for a tmpfs on /run, /tmp, /var/tmp and
+    /// for the image's volumes
     #[arg(long)]
     pub(crate) read_only: bool,
     /// Host name in the container
     #[arg(short, long, value_name = "NAME")]
     pub(crate) hostname: Option<String>,
-    /// Add a capability
+    /// Add a capability, or "all" that the launcher has
     #[arg(long, value_name = "CAPABILITY")]
     pub(crate) cap_add: Vec<String>,
     /// Drop a capability, or "all"

@@ -1,4 +1,4 @@
-//! Which capabilities(7) a container's process has. Pure.
+//! Which capabilities(7) a container's process has. Pure, but for [`available`].
 
 use std::collections::BTreeSet;
 
@@ -35,18 +35,20 @@ pub(crate) struct InvalidCapability(pub(crate) String);
 
 impl Capabilities {
     /// The sets for a process of user `uid` (podman-run(1), `--cap-add`, `--cap-drop`): root has
-    /// all of them in effect; another user only those that were added by name.
+    /// all of them in effect; another user only those that were added by name. "all" are those
+    /// that are `available` here.
     pub(crate) fn new(
         add: &[String],
         drop: &[String],
         uid: u32,
+        available: &BTreeSet<String>,
     ) -> Result<Self, InvalidCapability> {
         let add = Request::read(add)?;
         let drop = Request::read(drop)?;
         let mut bounding: BTreeSet<String> = if drop.all {
             BTreeSet::new()
         } else if add.all {
-            known()
+            available.clone()
         } else {
             DEFAULT.map(str::to_owned).into()
         };
@@ -93,9 +95,18 @@ impl Request {
 }
 
 /// Every capability of Linux, without `CAP_`.
-fn known() -> BTreeSet<String> {
+pub(crate) fn known() -> BTreeSet<String> {
+    names(caps::all())
+}
+
+/// Those that this process can give away: a unit's `CapabilityBoundingSet=` may leave some out.
+pub(crate) fn available() -> BTreeSet<String> {
+    caps::read(None, caps::CapSet::Bounding).map_or_else(|_| known(), names)
+}
+
+fn names(capabilities: caps::CapsHashSet) -> BTreeSet<String> {
     let short = |name: String| name.strip_prefix("CAP_").unwrap_or(&name).to_owned();
-    caps::all().into_iter().map(|capability| short(capability.to_string())).collect()
+    capabilities.into_iter().map(|capability| short(capability.to_string())).collect()
 }
 
 #[cfg(test)]
@@ -106,7 +117,7 @@ mod tests {
 
     fn sets(add: &[&str], drop: &[&str], uid: u32) -> Capabilities {
         let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
-        Capabilities::new(&words(add), &words(drop), uid).unwrap()
+        Capabilities::new(&words(add), &words(drop), uid, &known()).unwrap()
     }
 
     #[test]
@@ -129,14 +140,17 @@ mod tests {
     fn all_adds_and_drops() {
         assert!(sets(&["all"], &["SYS_ADMIN"], 0).bounding.len() > 30);
         assert!(!sets(&["all"], &["SYS_ADMIN"], 0).has("SYS_ADMIN"));
+        let here = ["CHOWN".to_owned(), "MKNOD".to_owned()].into();
+        let all = Capabilities::new(&["all".into()], &[], 0, &here).unwrap();
+        assert_eq!(all.bounding, here);
         assert_eq!(sets(&["CHOWN"], &["ALL"], 0).bounding, ["CHOWN".to_owned()].into());
-        assert!(Capabilities::new(&["NOPE".into()], &[], 0).is_err());
+        assert!(Capabilities::new(&["NOPE".into()], &[], 0, &known()).is_err());
     }
 
     proptest! {
         #[test]
         fn never_panics(words in proptest::collection::vec("\\PC{0,20}", 0..4)) {
-            let _ = Capabilities::new(&words, &words, 0);
+            let _ = Capabilities::new(&words, &words, 0, &known());
         }
     }
 }

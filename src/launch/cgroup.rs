@@ -108,6 +108,11 @@ pub(crate) struct Payload {
 }
 
 impl Payload {
+    /// Where it is in the file system.
+    pub(crate) fn directory(&self) -> PathBuf {
+        directory(&self.path)
+    }
+
     /// Makes the cgroup. libcontainer needs one that is not ours: where a start fails, it kills
     /// whatever is in it.
     pub(crate) fn make(&self) -> Result<(), Error> {

@@ -31,6 +31,15 @@ impl Environment {
         self.0.entry(name.to_owned()).or_insert_with(|| value.into());
     }
 
+    /// Takes `NAME=VALUE` from an image, whatever the name: what others start must start here. What
+    /// no environment can hold is left out.
+    pub(crate) fn inherit(&mut self, variable: &str) {
+        let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
+        if !name.is_empty() && !variable.contains('\0') {
+            self.set(name, value);
+        }
+    }
+
     /// Takes `NAME=VALUE`, or `NAME` for the value in `host` (nothing where the host has none),
     /// or `PREFIX*` for all of the host's names with that prefix (podman-run(1), `--env`).
     pub(crate) fn apply(
@@ -108,6 +117,15 @@ mod tests {
         environment.set_default("A", "default");
         let expected = ["A=2=3", "APP_A=1", "APP_B=2", "EMPTY=", "LANG=C"];
         assert_eq!(environment.to_strings(), expected);
+    }
+
+    #[test]
+    fn an_image_may_set_what_it_likes() {
+        let mut environment = Environment::default();
+        for variable in ["FOO BAR=x=y", "NONE", "=x", "", "A=\0", "LANG*"] {
+            environment.inherit(variable);
+        }
+        assert_eq!(environment.to_strings(), ["FOO BAR=x=y", "LANG*=", "NONE="]);
     }
 
     #[test]

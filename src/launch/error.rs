@@ -61,10 +61,20 @@ pub(crate) enum Error {
     Entrypoint(String),
     #[error("the working directory {0:?} is not a path from the root")]
     Workdir(String),
+    #[error(
+        "with MKNOD or SYS_ADMIN a container needs a cgroup of its own, or it could open every \
+         device of the host: leave --cgroups=disabled out"
+    )]
+    Devices,
     #[error("the working directory {directory:?} {why} in the container")]
     NoDirectory { directory: String, why: &'static str },
     #[error("command {command:?} was not found in the container")]
     CommandNotFound { command: String },
+    #[error(
+        "command {command:?} is in the container, but not the interpreter (\"#!\") or the loader \
+         that it names"
+    )]
+    InterpreterNotFound { command: String },
     #[error("command {command:?} cannot be executed in the container: {why}")]
     CommandNotExecutable { command: String, why: String },
     #[error("nothing is named \"{0}\", neither a container nor an image")]
@@ -116,7 +126,7 @@ impl Error {
     /// The exit status by Podman's rules (podman-run(1), "EXIT STATUS").
     pub(crate) fn status(&self) -> u8 {
         match self {
-            Self::CommandNotFound { .. } => 127,
+            Self::CommandNotFound { .. } | Self::InterpreterNotFound { .. } => 127,
             Self::CommandNotExecutable { .. } => 126,
             Self::Interrupted { signal } => u8::try_from(signal + 128).unwrap_or(u8::MAX),
             _ => 125,

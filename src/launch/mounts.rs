@@ -26,9 +26,6 @@ pub(crate) fn list(
     files: &[Bound],
 ) -> Result<Vec<Mount>, OciSpecError> {
     let mut mounts = kernels()?;
-    if read_only {
-        mounts.extend(writable()?);
-    }
     // Behind the volumes: one may reach the place by another name (`/var/run` for `/run`).
     let mut own = Vec::new();
     for file in files {
@@ -65,16 +62,6 @@ fn kernels() -> Result<Vec<Mount>, OciSpecError> {
         mount("/dev/mqueue", "mqueue", "mqueue", &SAFE)?,
         mount("/sys", "sysfs", "sysfs", &with(&["ro"]))?,
         mount("/sys/fs/cgroup", "cgroup", "cgroup", &with(&["relatime", "ro"]))?,
-    ])
-}
-
-/// Places to write where the root file system is none.
-fn writable() -> Result<Vec<Mount>, OciSpecError> {
-    let tmpfs = |target, mode| mount(target, "tmpfs", "tmpfs", &["nosuid", "nodev", mode]);
-    Ok(vec![
-        tmpfs("/run", "mode=755")?,
-        tmpfs("/tmp", "mode=1777")?,
-        tmpfs("/var/tmp", "mode=1777")?,
     ])
 }
 
@@ -141,10 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_only_root_has_places_to_write() {
-        let has =
-            |read_only| targets(read_only, &[], "/etc/hosts").contains(&"/var/tmp".to_owned());
-        assert!(has(true) && !has(false));
+    fn our_files_are_as_read_only_as_the_root() {
         let file = [Bound { source: "/bundle/hosts".into(), target: "/etc/hosts" }];
         let read_only = |root| {
             let mounts = list(root, &[], &file).unwrap();

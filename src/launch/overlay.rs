@@ -22,6 +22,7 @@ pub(super) struct Overlay<'a> {
 }
 
 impl Overlay<'_> {
+    /// Without devices: an image's nodes are none of the host's.
     pub(super) fn mount(&self, at: &Path) -> rustix::io::Result<()> {
         match self.mount_by_parameters(at) {
             Err(Errno::INVAL) => self.mount_by_descriptors(at),
@@ -39,7 +40,8 @@ impl Overlay<'_> {
         fsconfig_set_string(&context, "upperdir", self.upper)?;
         fsconfig_set_string(&context, "workdir", self.work)?;
         fsconfig_create(&context)?;
-        let mounted = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+        let nodev = MountAttrFlags::MOUNT_ATTR_NODEV;
+        let mounted = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, nodev)?;
         move_mount(&mounted, "", rustix::fs::CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
     }
 
@@ -62,7 +64,7 @@ impl Overlay<'_> {
         }
         let _ = write!(options, ",upperdir={},workdir={}", name(&upper), name(&work));
         let options = CString::new(options).map_err(|_| Errno::INVAL)?;
-        rustix::mount::mount("overlay", at, "overlay", MountFlags::empty(), &*options)
+        rustix::mount::mount("overlay", at, "overlay", MountFlags::NODEV, &*options)
     }
 }
 
@@ -73,6 +75,8 @@ fn name(descriptor: &OwnedFd) -> String {
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use rustix::fs::StatVfsMountFlags;
 
     use super::*;
 
@@ -104,6 +108,7 @@ mod tests {
             let (upper, work, at) = (make("upper".into()), make("work".into()), make("at".into()));
             way(&Overlay { layers: &layers, upper: &upper, work: &work }, &at).unwrap();
             fs::write(at.join("written"), "").unwrap();
+            assert!(rustix::fs::statvfs(&at).unwrap().f_flag.contains(StatVfsMountFlags::NODEV));
             let top = fs::read_to_string(at.join("top")).unwrap();
             let files = fs::read_dir(&at).unwrap().count();
             let detach = rustix::mount::UnmountFlags::DETACH;

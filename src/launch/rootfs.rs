@@ -3,6 +3,7 @@
 
 use std::fs::DirBuilder;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -61,6 +62,11 @@ impl Rootfs {
             .map_err(|error| Error::file("make the working directory", directory, error.into()))
     }
 
+    /// A directory, as the container would find it; `None` where there is none.
+    pub(crate) fn open_directory(&self, directory: &Path) -> Option<OwnedFd> {
+        open_in(&self.path, directory).ok()
+    }
+
     /// A file of the container, as the container would find it; empty where there is none.
     pub(crate) fn read(&self, file: &str) -> String {
         read_in(&self.path, file).unwrap_or_default()
@@ -80,14 +86,17 @@ fn like(top: &Path, upper: &Path) -> std::io::Result<()> {
     std::fs::set_permissions(upper, image.permissions())
 }
 
+/// A directory below `root`, whatever links lead to it.
+fn open_in(root: &Path, directory: &Path) -> rustix::io::Result<OwnedFd> {
+    let root = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    openat2(&root, directory, flags, Mode::empty(), resolve)
+}
+
 /// One component after the other: each is found below `root`, whatever links lead to it, or made.
 fn make_in(root: &Path, directory: &Path, user: &User) -> rustix::io::Result<()> {
-    let open = |path: &Path| {
-        let root = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        openat2(&root, path, flags, Mode::empty(), resolve)
-    };
+    let open = |path: &Path| open_in(root, path);
     let mut reached = PathBuf::from(".");
     let mut parent = open(&reached)?;
     for component in directory.components() {

@@ -16,6 +16,7 @@ use super::args::Network;
 use super::capability::Capabilities;
 use super::limits::Limits;
 use super::mounts::{self, Bound};
+use super::seccomp;
 use super::user::User;
 use super::volume::Volume;
 
@@ -36,9 +37,6 @@ const MASKED: [&str; 12] = [
 ];
 const READ_ONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-
-/// Capabilities that loading a system call filter needs; dropped before the program starts.
-pub(crate) const FOR_FILTER: [&str; 2] = ["SYS_ADMIN", "SETPCAP"];
 
 /// Of a container's programs, whatever the unit's `UMask=` is.
 pub(crate) const UMASK: u32 = 0o022;
@@ -75,8 +73,9 @@ pub(crate) fn spec(wanted: Wanted<'_>) -> Result<Spec, OciSpecError> {
     let linux = LinuxBuilder::default()
         .namespaces(namespaces(wanted.network)?)
         .cgroups_path(wanted.cgroup)
-        // No device rules: they would need a program of our own in the cgroup. The container can
-        // make no device nodes (no MKNOD), and its file systems are mounted nodev.
+        // Otherwise what the host mounts later appears below the volumes, writable.
+        .rootfs_propagation("private")
+        // No device rules: what they are for is in `devices`.
         .resources(LinuxResourcesBuilder::default().devices(vec![]).build()?)
         .masked_paths(text(&MASKED))
         .readonly_paths(text(&READ_ONLY))
@@ -97,7 +96,7 @@ pub(crate) fn spec(wanted: Wanted<'_>) -> Result<Spec, OciSpecError> {
 /// The specification of one program. It keeps what the filter needs until that is loaded.
 pub(crate) fn process(program: Program<'_>) -> Result<Process, OciSpecError> {
     let with_filter = |names: &std::collections::BTreeSet<String>| {
-        set(names.iter().map(String::as_str).chain(FOR_FILTER))
+        set(names.iter().map(String::as_str).chain(seccomp::TO_LOAD))
     };
     let plain = |names: &std::collections::BTreeSet<String>| set(names.iter().map(String::as_str));
     let capabilities = LinuxCapabilitiesBuilder::default()
@@ -147,6 +146,7 @@ fn namespaces(network: Network) -> Result<Vec<LinuxNamespace>, OciSpecError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::capability;
     use super::*;
 
     fn user(uid: u32) -> User {
@@ -167,7 +167,7 @@ mod tests {
                 arguments: vec!["sh".into()],
                 environment: vec![],
                 directory: "/",
-                capabilities: &Capabilities::new(&[], &[], uid).unwrap(),
+                capabilities: &Capabilities::new(&[], &[], uid, &capability::known()).unwrap(),
                 limits: Limits::current(),
             },
         })
@@ -197,6 +197,6 @@ mod tests {
         let spec = spec_of(1000, Network::None);
         let process = spec.process().as_ref().unwrap();
         let effective = process.capabilities().as_ref().unwrap().effective().as_ref().unwrap();
-        assert_eq!(effective.len(), FOR_FILTER.len());
+        assert_eq!(effective.len(), seccomp::TO_LOAD.len());
     }
 }

@@ -12,6 +12,45 @@ pub(crate) struct Volume {
     pub(crate) target: PathBuf,
     /// Options in the words of mount(8).
     pub(crate) options: Vec<String>,
+    /// A tmpfs that begins with what the image has there.
+    pub(crate) filled: bool,
+}
+
+impl Volume {
+    /// A directory of ours, with further options.
+    pub(crate) fn bound(source: PathBuf, target: PathBuf, options: Vec<String>) -> Self {
+        let mut words = Words::new(&["bind", "rprivate", "nosuid", "nodev"]);
+        for option in options {
+            let opposite = format!("no{option}");
+            words.set(&option, &[&opposite]);
+        }
+        Self { source: Some(source), target, options: words.0, filled: false }
+    }
+}
+
+/// A tmpfs on the places that programs write to, where the root file system is read-only and
+/// nothing else was asked for there.
+pub(crate) fn writable_places(volumes: &[Volume]) -> Vec<Volume> {
+    let tmpfs = |(target, mode): (&str, &str)| Volume {
+        source: None,
+        target: target.into(),
+        options: ["nosuid", "nodev", mode].map(str::to_owned).into(),
+        filled: true,
+    };
+    [("/run", "mode=755"), ("/tmp", "mode=1777"), ("/var/tmp", "mode=1777")]
+        .into_iter()
+        .map(tmpfs)
+        .filter(|place| volumes.iter().all(|volume| volume.target != place.target))
+        .collect()
+}
+
+/// The targets that an image declares as its volumes, where nothing else was asked for. What is no
+/// place for one is left out: others start such an image.
+pub(crate) fn of_image(declared: &[String], volumes: &[Volume]) -> Vec<PathBuf> {
+    let targets: BTreeSet<PathBuf> =
+        declared.iter().filter_map(|target| absolute(target).ok()).collect();
+    let is_free = |target: &PathBuf| volumes.iter().all(|volume| volume.target != *target);
+    targets.into_iter().filter(is_free).collect()
 }
 
 /// Why a volume is refused.
@@ -30,8 +69,6 @@ pub(crate) enum InvalidVolume {
     #[error("{volume:?}: option {option:?} is {reason}")]
     Option { volume: String, option: String, reason: &'static str },
 }
-
-const PROPAGATION: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
 /// Reads `SOURCE:TARGET[:OPTIONS]` (podman-run(1), `--volume`). A volume is `rprivate`, `nosuid`
 /// and `nodev` unless its options say otherwise, and `ro` holds for what is mounted below it too.
@@ -70,20 +107,28 @@ pub(crate) fn parse_bind(text: &str, selinux: bool) -> Result<Volume, InvalidVol
                 return refuse(option, "not there yet: label the directory yourself");
             }
             "z" | "Z" => {}
+            "private" | "rprivate" => words.set(option, &["private", "rprivate"]),
+            "shared" | "rshared" | "slave" | "rslave" => return refuse(option, "not there yet"),
             "U" | "O" | "copy" | "nocopy" | "idmap" => return refuse(option, "not there yet"),
-            _ if PROPAGATION.contains(&option) => words.set(option, &PROPAGATION),
             _ => return refuse(option, "not known"),
         }
     }
-    Ok(Volume { source: Some(source.into()), target: absolute(target)?, options: words.0 })
+    Ok(Volume {
+        source: Some(source.into()),
+        target: absolute(target)?,
+        options: words.0,
+        filled: false,
+    })
 }
 
-/// Reads `TARGET[:OPTIONS]` (podman-run(1), `--tmpfs`).
+/// Reads `TARGET[:OPTIONS]` (podman-run(1), `--tmpfs`). It begins with what the image has there,
+/// unless its options say `notmpcopyup`.
 pub(crate) fn parse_tmpfs(text: &str) -> Result<Volume, InvalidVolume> {
     let (target, options) = text.split_once(':').unwrap_or((text, ""));
     let refuse = |option: &str, reason| {
         Err(InvalidVolume::Option { volume: text.to_owned(), option: option.to_owned(), reason })
     };
+    let mut filled = true;
     let mut words = Words::new(&["nosuid", "nodev"]);
     if options.is_empty() {
         words.set("noexec", &[]);
@@ -100,12 +145,11 @@ pub(crate) fn parse_tmpfs(text: &str) -> Result<Volume, InvalidVolume> {
             "size" | "mode" | "nr_inodes" | "uid" | "gid" if option.contains('=') => {
                 words.set(option, &[]);
             }
-            "notmpcopyup" => {}
-            "tmpcopyup" => return refuse(option, "not there yet"),
+            "tmpcopyup" | "notmpcopyup" => filled = option == "tmpcopyup",
             _ => return refuse(option, "not known"),
         }
     }
-    Ok(Volume { source: None, target: absolute(target)?, options: words.0 })
+    Ok(Volume { source: None, target: absolute(target)?, options: words.0, filled })
 }
 
 /// Refuses volumes that would hide each other.
@@ -169,7 +213,7 @@ mod tests {
     fn volumes_are_private_without_devices_unless_said_otherwise() {
         assert_eq!(options("/a:/b"), "rbind,rprivate,nosuid,nodev");
         assert_eq!(options("/a:/b:ro,z"), "rbind,rprivate,nosuid,nodev,rro");
-        assert_eq!(options("/a:/b:dev,suid,bind,rslave"), "dev,suid,bind,rslave");
+        assert_eq!(options("/a:/b:dev,suid,bind,private"), "dev,suid,bind,private");
         assert_eq!(options("./a:/b:rw,noexec"), "rbind,rprivate,nosuid,nodev,rw,noexec");
         let volume = parse_bind("/a:/b//./c/", false).unwrap();
         assert_eq!(volume.target, Path::new("/b/c"));
@@ -187,6 +231,8 @@ mod tests {
             ("/a:/b/../..", "without"),
             ("/dev:/dev", "own"),
             ("/a:/b:U", "not there yet"),
+            ("/a:/b:rslave", "not there yet"),
+            ("/a:/b:ro,shared", "not there yet"),
             ("/a:/b:wild", "not known"),
         ] {
             let message = parse_bind(text, false).unwrap_err().to_string();
@@ -204,11 +250,30 @@ mod tests {
     }
 
     #[test]
+    fn a_read_only_root_has_places_to_write() {
+        let asked = [parse_tmpfs("/tmp:size=1m").unwrap()];
+        let places = writable_places(&asked);
+        let targets: Vec<_> = places.iter().map(|place| place.target.to_str().unwrap()).collect();
+        assert_eq!(targets, ["/run", "/var/tmp"]);
+        let declared = ["/data", "/tmp/", "data", "/", "/dev", "/data/"].map(str::to_owned);
+        assert_eq!(of_image(&declared, &asked), [PathBuf::from("/data")]);
+    }
+
+    #[test]
+    fn options_of_a_filled_tmpfs_stay() {
+        let options = ["dev", "noexec", "ro", "suid"].map(str::to_owned).to_vec();
+        let bound = Volume::bound("/from".into(), "/to".into(), options);
+        assert_eq!(bound.options.join(","), "bind,rprivate,dev,noexec,ro,suid");
+    }
+
+    #[test]
     fn tmpfs_options() {
         let words = |text| parse_tmpfs(text).unwrap().options.join(",");
         assert_eq!(words("/t"), "nosuid,nodev,noexec");
         assert_eq!(words("/t:rw,size=1m,mode=1777"), "nosuid,nodev,rw,size=1m,mode=1777");
         assert_eq!(words("/t:exec,suid"), "nodev,exec,suid");
+        assert!(parse_tmpfs("/t").unwrap().filled);
+        assert!(!parse_tmpfs("/t:notmpcopyup").unwrap().filled);
         assert!(parse_tmpfs("t").is_err());
         assert!(parse_tmpfs("/t:size").is_err());
         assert!(parse_tmpfs("/t:lowerdir=/").is_err());

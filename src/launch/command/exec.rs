@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
 use crate::launch::args::Exec;
 use crate::launch::capability::Capabilities;
+use crate::launch::defaults::{ExecDefaults, write_json};
 use crate::launch::environment::{DEFAULT_PATH, Environment};
 use crate::launch::limits::Limits;
 use crate::launch::place::Place;
@@ -13,7 +12,6 @@ use crate::launch::spec::{Program, process};
 use crate::launch::supervise::{Init, Signals, attend};
 use crate::launch::user::resolve;
 use crate::launch::{Error, containers, host_environment, rootfs, runtime};
-use crate::model::ContainerId;
 
 pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
     let record = containers::find(place, &flags.container)?;
@@ -22,20 +20,23 @@ pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
     };
     let root = PathBuf::from(format!("/proc/{}/root", init.pid));
     let read = |file| rootfs::read_in(&root, file).unwrap_or_default();
-    let own = Own::read(place, &record.id)?;
-    let user = flags.user.clone().unwrap_or(own.user);
+    let defaults = ExecDefaults::read(place, &record.id)?;
+    let user = flags.user.clone().unwrap_or(defaults.user);
     let user = resolve(&user, &read("/etc/passwd"), &read("/etc/group"))?;
     let mut environment = Environment::default();
     let host = host_environment();
-    for variable in own.environment.iter().chain(&flags.env) {
+    defaults.environment.iter().for_each(|variable| environment.inherit(variable));
+    for variable in &flags.env {
         environment.apply(variable, &host).map_err(Error::Variable)?;
     }
     environment.set_default("PATH", DEFAULT_PATH);
-    let directory = flags.workdir.as_deref().unwrap_or(&own.directory);
+    environment.set_default("HOME", user.home.as_deref().unwrap_or("/"));
+    let directory = flags.workdir.as_deref().unwrap_or(&defaults.directory);
     if !directory.starts_with('/') {
         return Err(Error::Workdir(directory.to_owned()));
     }
-    let capabilities = Capabilities::new(&own.cap_add, &own.cap_drop, user.uid)?;
+    let capabilities =
+        Capabilities::new(&defaults.cap_add, &defaults.cap_drop, user.uid, &defaults.available)?;
     let program = Program {
         user: &user,
         arguments: flags.command.clone(),
@@ -59,37 +60,6 @@ pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
     let command = Init::new(pid?);
     signals.check()?;
     attend(command, signals)
-}
-
-/// What `exec` takes over from the container's own program.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Own {
-    pub(crate) user: String,
-    pub(crate) environment: Vec<String>,
-    pub(crate) directory: String,
-    pub(crate) cap_add: Vec<String>,
-    pub(crate) cap_drop: Vec<String>,
-}
-
-impl Own {
-    pub(crate) fn write(&self, place: &Place, id: &ContainerId) -> Result<(), Error> {
-        write_json(&Self::file(place, id), self)
-    }
-
-    fn read(place: &Place, id: &ContainerId) -> Result<Self, Error> {
-        let path = Self::file(place, id);
-        let text = std::fs::read(&path).map_err(|source| Error::file("read", &path, source))?;
-        serde_json::from_slice(&text).map_err(Error::Json)
-    }
-
-    fn file(place: &Place, id: &ContainerId) -> PathBuf {
-        place.records().directory(id).join("exec.json")
-    }
-}
-
-fn write_json(path: &std::path::Path, value: &impl Serialize) -> Result<(), Error> {
-    let text = serde_json::to_vec(value).map_err(Error::Json)?;
-    std::fs::write(path, text).map_err(|source| Error::file("write", path, source))
 }
 
 /// Without `--interactive` the command reads end of file, as in podman-exec(1).

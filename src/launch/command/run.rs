@@ -8,12 +8,13 @@ use jiff::Timestamp;
 use oci_spec::image::Config as ImageConfig;
 use oci_spec::runtime::Spec;
 
-use super::exec::Own;
 use crate::launch::args::{Network, Run, SdNotify};
-use crate::launch::capability::Capabilities;
-use crate::launch::cgroup::{Location, Payload};
+use crate::launch::capability::{Capabilities, available};
+use crate::launch::cgroup::{self, Location, Payload};
+use crate::launch::defaults::ExecDefaults;
 use crate::launch::detach::{self, Handover};
 use crate::launch::environment::{DEFAULT_PATH, Environment};
+use crate::launch::fill::Filled;
 use crate::launch::limits::Limits;
 use crate::launch::mounts::Bound;
 use crate::launch::notify::{DIRECTORY_IN_CONTAINER, Notifier, Proxy, SOCKET_IN_CONTAINER};
@@ -23,10 +24,12 @@ use crate::launch::rootfs::Rootfs;
 use crate::launch::spec::{Program, Wanted, spec};
 use crate::launch::supervise::{Init, Signals, Stop, Supervisor};
 use crate::launch::traces::Traces;
-use crate::launch::volume::{Volume, parse_bind, parse_tmpfs, refuse_twice};
+use crate::launch::volume::{
+    Volume, of_image, parse_bind, parse_tmpfs, refuse_twice, writable_places,
+};
 use crate::launch::{
-    Error, activation, choose, containers, files, host_environment, name, runtime, signal, traces,
-    user, writable,
+    Error, activation, choose, containers, devices, files, host_environment, name, runtime, signal,
+    traces, user, writable,
 };
 use crate::model::{ContainerId, Reference};
 use crate::store::Image;
@@ -232,11 +235,13 @@ fn start_and_wait(
     } else {
         None
     };
-    let process = describe(place, &prepared, record, &rootfs, inside)?;
+    let (process, filled) = describe(place, &prepared, record, &rootfs, inside)?;
+    confine_devices(&prepared, &process.capabilities)?;
     signals.check()?;
     let (output, streams) =
         Output::open(output::effective(flags.log_driver, flags.detach), record)?;
     let init = runtime::start(&record.id, &place.runtime(), &bundle, &process, streams)?;
+    drop(filled);
     let init = Init::new(init);
     if let Some(shared) = prepared.payload.settle()? {
         share_cgroup(&bundle.join("config.json"), shared)?;
@@ -262,6 +267,19 @@ fn share_cgroup(config: &Path, cgroup: &str) -> Result<(), Error> {
     spec.save(config).map_err(failed)
 }
 
+/// Only a container that could reach any device is confined to some; it must stay where it is.
+fn confine_devices(prepared: &Prepared<'_>, capabilities: &Capabilities) -> Result<(), Error> {
+    if !devices::REACH_DEVICES.iter().any(|name| capabilities.has(name)) {
+        return Ok(());
+    }
+    if prepared.flags.cgroups == Some(cgroup::Mode::Disabled) {
+        return Err(Error::Devices);
+    }
+    let directory = prepared.payload.directory();
+    devices::confine(&directory, &devices::allowed(&prepared.asked.volumes))
+        .map_err(|source| Error::file("confine the devices of cgroup", directory, source))
+}
+
 fn notify_inside(flags: &Run, notifier: &Notifier) -> bool {
     flags.sdnotify == SdNotify::Container && notifier.is_there()
 }
@@ -283,43 +301,49 @@ fn describe(
     record: &Record,
     rootfs: &Rootfs,
     inside: bool,
-) -> Result<runtime::Prepared, Error> {
+) -> Result<(runtime::Prepared, Filled), Error> {
     let Prepared { flags, asked, config, payload, .. } = prepared;
     let user_text = flags.user.clone().or(config.user().clone()).unwrap_or_default();
     let user = user::resolve(&user_text, &rootfs.read("/etc/passwd"), &rootfs.read("/etc/group"))?;
     let hostname = hostname(flags, &record.id);
-    let environment = environment(asked, config, &user, &hostname, inside)?;
+    let mut environment = environment(asked, config, &hostname, inside);
     let directory = directory(flags, config)?;
-    let below = |volume: &Volume| Path::new(&directory).starts_with(&volume.target);
-    if flags.workdir.is_none() && !asked.volumes.iter().any(below) {
+    let is_hosts = |volume: &Volume| {
+        volume.source.is_some() && Path::new(&directory).starts_with(&volume.target)
+    };
+    if flags.workdir.is_none() && !asked.volumes.iter().any(is_hosts) {
         rootfs.make_directory(&directory, &user)?;
     }
-    let capabilities = Capabilities::new(&flags.cap_add, &flags.cap_drop, user.uid)?;
+    let filled = fill(place, prepared, record, rootfs)?;
+    let all = available();
+    let capabilities = Capabilities::new(&flags.cap_add, &flags.cap_drop, user.uid, &all)?;
     let bundle = place.records().directory(&record.id);
     let mut bound = files::write(&bundle, &hostname, flags.network)?;
     if inside {
         bound.push(Bound { source: bundle.join("notify"), target: DIRECTORY_IN_CONTAINER });
     }
-    let own = Own {
+    let defaults = ExecDefaults {
         user: user_text,
-        environment: environment.clone(),
+        environment: environment.to_strings(),
         directory: directory.clone(),
         cap_add: flags.cap_add.clone(),
         cap_drop: flags.cap_drop.clone(),
+        available: all,
     };
-    own.write(place, &record.id)?;
+    defaults.write(place, &record.id)?;
+    environment.set_default("HOME", user.home.as_deref().unwrap_or("/"));
     let wanted = Wanted {
         rootfs: rootfs.path(),
         read_only: flags.read_only,
         hostname: &hostname,
         network: flags.network,
         cgroup: &payload.path,
-        volumes: &asked.volumes,
+        volumes: filled.volumes(),
         files: &bound,
         process: Program {
             user: &user,
             arguments: record.command.clone(),
-            environment: environment.into_iter().chain(activation::names()).collect(),
+            environment: environment.to_strings().into_iter().chain(activation::names()).collect(),
             directory: &directory,
             capabilities: &capabilities,
             limits: Limits::current(),
@@ -327,7 +351,23 @@ fn describe(
     };
     let spec = spec(wanted).map_err(|error| Error::Spec(error.to_string()))?;
     spec.save(bundle.join("config.json")).map_err(|error| Error::Spec(error.to_string()))?;
-    Ok(runtime::Prepared { uid: user.uid, directory, capabilities })
+    Ok((runtime::Prepared { uid: user.uid, directory, capabilities }, filled))
+}
+
+/// The volumes, and what a read-only root file system needs besides.
+fn fill(
+    place: &Place,
+    prepared: &Prepared<'_>,
+    record: &Record,
+    rootfs: &Rootfs,
+) -> Result<Filled, Error> {
+    let mut volumes = prepared.asked.volumes.clone();
+    let mut own = Vec::new();
+    if prepared.flags.read_only {
+        volumes.extend(writable_places(&volumes));
+        own = of_image(prepared.config.volumes().as_deref().unwrap_or_default(), &volumes);
+    }
+    Filled::new(&volumes, &own, rootfs, &place.writable(&record.id).join("volumes"))
 }
 
 fn hostname(flags: &Run, id: &ContainerId) -> String {
@@ -351,27 +391,20 @@ fn directory(flags: &Run, config: &ImageConfig) -> Result<String, Error> {
     }
 }
 
-fn environment(
-    asked: &Asked,
-    config: &ImageConfig,
-    user: &user::User,
-    hostname: &str,
-    inside: bool,
-) -> Result<Vec<String>, Error> {
+/// All but `HOME`, which is a matter of the user.
+fn environment(asked: &Asked, config: &ImageConfig, hostname: &str, inside: bool) -> Environment {
     let mut environment = Environment::default();
-    let nothing = BTreeMap::new();
     for variable in config.env().iter().flatten().chain(&asked.environment) {
-        environment.apply(variable, &nothing).map_err(Error::Variable)?;
+        environment.inherit(variable);
     }
     environment.set_default("PATH", DEFAULT_PATH);
     environment.set_default("TERM", "xterm");
     environment.set_default("HOSTNAME", hostname);
-    environment.set_default("HOME", user.home.as_deref().unwrap_or("/"));
     environment.set_default("container", "updaterd");
     if inside {
         environment.set("NOTIFY_SOCKET", SOCKET_IN_CONTAINER);
     }
-    Ok(environment.to_strings())
+    environment
 }
 
 #[cfg(test)]

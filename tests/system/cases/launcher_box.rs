@@ -1,7 +1,7 @@
 //! How `updater-launch` sets a container up: its streams, mounts, limits, environment.
 
 use crate::host::Host;
-use crate::image::Image;
+use crate::image::{Image, Layer};
 use crate::registry::Registry;
 
 cases![
@@ -13,6 +13,12 @@ cases![
     failures_name_their_cause,
     the_callers_groups,
     descriptors_from_systemd,
+    later_mounts_of_the_host,
+    devices,
+    environments,
+    a_missing_interpreter,
+    volumes_begin_with_what_the_image_has,
+    programs_of_32_bits,
 ];
 
 /// A registry with `app:latest`, already pulled.
@@ -171,4 +177,118 @@ fn descriptors_from_systemd(host: &Host) {
     host.sh(&format!(
         "(LISTEN_FDS=1 LISTEN_PID=$BASHPID exec updater-launch exec box {inside}) 3< /tmp/passed"
     ));
+}
+
+fn later_mounts_of_the_host(host: &Host) {
+    let app = prepare(host);
+    host.sh("mkdir -p /srv/volume/below; mount --make-rshared /");
+    start(host, "-v /srv/volume:/v:ro", &app, "sleep 1000");
+    host.sh("mount -t tmpfs none /srv/volume/below");
+    let seen = host.sh("updater-launch exec box grep -c ' /v/below ' /proc/mounts || true");
+    let refused = host.run("updater-launch exec box touch /v/below/file");
+    host.sh("umount /srv/volume/below");
+    assert_eq!(seen, "0");
+    assert_ne!(refused.status, 0);
+    host.fails(125, &run("-v /srv/volume:/v:rslave", &app, "true"));
+}
+
+fn devices(host: &Host) {
+    let app = prepare(host);
+    // A device of the host that is in no default list, and that this host itself can open.
+    let numbers = host.sh("for numbers in '10 229' '10 237' '5 1' '4 0'; do
+             rm -f /srv/node; mknod -m 600 /srv/node c $numbers
+             if (: < /srv/node) 2>/dev/null; then echo $numbers; break; fi
+         done");
+    assert_ne!(numbers, "", "no device to try with");
+    let open = "(: < /dev/node) && echo open || echo shut";
+    let node = format!("mknod /dev/node c {numbers} && {open}");
+    let zero = "mknod /dev/z c 1 5 && head -c 3 /dev/z | wc -c";
+    let in_root = "mknod /z c 1 5 && head -c 3 /z | wc -c";
+    for capability in ["MKNOD", "all"] {
+        let flags = format!("--cap-add {capability}");
+        let with = |script: &str| host.sh(&run(&flags, &app, &format!("sh -c '{script}'")));
+        assert_eq!(with(zero), "3");
+        assert_eq!(with(&node), "shut");
+        assert_eq!(with(in_root), "0");
+    }
+    // One that is bound by name was asked for.
+    let bound = "-v /srv/node:/dev/node:dev --cap-add MKNOD";
+    assert_eq!(host.sh(&run(bound, &app, &format!("sh -c '{open}'"))), "open");
+    start(host, "--cap-add MKNOD", &app, "sleep 1000");
+    assert_eq!(host.sh(&format!("updater-launch exec box sh -c '{node}'")), "shut");
+    let refused = host.fails(125, &run("--cgroups=disabled --cap-add MKNOD", &app, "true"));
+    assert!(refused.stderr.contains("cgroup"), "{}", refused.describe());
+}
+
+fn environments(host: &Host) {
+    let variables = ["PATH=/bin", "FOO BAR=x", "HOMES=1"];
+    let app = prepare_image(host, &Image::app("v1").with("Env", variables));
+    let told = host.sh(&format!("FOO=$'\\xff' {}", run("", &app, "env")));
+    for expected in ["FOO BAR=x", "PATH=/bin", "HOME=/root"] {
+        assert!(told.lines().any(|line| line == expected), "{expected}: {told}");
+    }
+    assert!(!told.contains("FOO="), "{told}");
+    start(host, "", &app, "sleep 1000");
+    let home =
+        |flags: &str| host.sh(&format!("updater-launch exec {flags} box sh -c 'echo $HOME'"));
+    assert_eq!(home(""), "/root");
+    assert_eq!(home("--user app"), "/");
+    assert_eq!(home("--user app -e HOME=/mine"), "/mine");
+    host.sh("updater-launch stop box");
+    start(host, "-e HOME=/everyone", &app, "sleep 1000");
+    assert_eq!(home("--user app"), "/everyone");
+}
+
+fn a_missing_interpreter(host: &Host) {
+    let app = prepare(host);
+    host.sh("printf '#!/no/such/shell\\n' > /srv/script; chmod +x /srv/script");
+    let failed = host.fails(127, &run("-v /srv/script:/bin/script", &app, "script"));
+    assert!(failed.stderr.contains("interpreter"), "{}", failed.describe());
+}
+
+fn volumes_begin_with_what_the_image_has(host: &Host) {
+    let mut layer = Layer::new();
+    layer.directory("data", 0o750);
+    layer.file("data/file", 0o640, b"from the image\n");
+    layer.file("run/app/state", 0o600, b"state\n");
+    let volumes = serde_json::json!({ "/data": {}, "/new": {} });
+    let app = prepare_image(host, &Image::app("v1").layer(layer).with("Volumes", volumes));
+    let look = "sh -c 'cat /data/file; stat -c %a /data; echo mine >> /data/file; grep \" /data \" /proc/mounts'";
+    let told = host.sh(&run("--tmpfs /data:noexec,size=1m", &app, look));
+    assert!(
+        told.starts_with("from the image\n750\ntmpfs /data tmpfs rw,nosuid,nodev,noexec"),
+        "{told}"
+    );
+    assert!(told.contains("size=1024k"), "{told}");
+    let empty = run("--tmpfs /data:notmpcopyup", &app, "ls /data");
+    assert_eq!(host.sh(&empty), "");
+    let full = host.fails(125, &run("--tmpfs /bin:size=4k", &app, "true"));
+    assert!(full.stderr.contains("/bin"), "{}", full.describe());
+
+    let look = "sh -c 'cat /data/file /run/app/state; stat -c %a /data /run; touch /data/x /new/x /run/x /tmp/x'";
+    let told = host.sh(&run("--read-only", &app, look));
+    assert_eq!(told, "from the image\nstate\n750\n755");
+    assert_ne!(host.run(&run("--read-only", &app, "sh -c 'echo >> /etc/hosts'")).status, 0);
+    assert_eq!(host.sh(&run("--read-only", &app, "cat /data/file")), "from the image");
+    host.sh("[ -z \"$(ls /var/lib/updaterd/containers)\" ]");
+    // A socket is not a file of the root file system.
+    let told = run("--read-only --sdnotify container", &app, "sh -c '[ -S $NOTIFY_SOCKET ]'");
+    host.sh(&format!("NOTIFY_SOCKET=/run/systemd/notify {told}"));
+}
+
+/// `_exit(7)`, as an ELF file for i386: a header, a program header, four instructions.
+const EXIT_7: &str = "\\x7fELF\\1\\1\\1\\0\\0\\0\\0\\0\\0\\0\\0\\0\\2\\0\\3\\0\\1\\0\\0\\0\\x54\\x80\\4\\x08\
+\\x34\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\x34\\0\\x20\\0\\1\\0\\0\\0\\0\\0\\0\\0\
+\\1\\0\\0\\0\\0\\0\\0\\0\\0\\x80\\4\\x08\\0\\x80\\4\\x08\\x60\\0\\0\\0\\x60\\0\\0\\0\\5\\0\\0\\0\\0\\x10\\0\\0\
+\\xb8\\1\\0\\0\\0\\xbb\\7\\0\\0\\0\\xcd\\x80";
+
+fn programs_of_32_bits(host: &Host) {
+    let app = prepare(host);
+    host.sh(&format!("printf '{EXIT_7}' > /srv/program; chmod +x /srv/program"));
+    let alone = host.run("/srv/program");
+    if alone.status != 7 {
+        eprintln!("skipped: this kernel runs no 32-bit programs: {}", alone.describe());
+        return;
+    }
+    host.fails(7, &run("-v /srv/program:/bin/program", &app, "program"));
 }
