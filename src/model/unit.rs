@@ -12,7 +12,7 @@ pub struct UnitName(String);
 
 /// Why a text is no unit name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not the name of a service unit, such as \"app.service\"")]
+#[error("{0:?} is not the name of a service unit, such as \"app.service\"")]
 pub struct InvalidUnitName(pub String);
 
 impl UnitName {

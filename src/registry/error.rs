@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::failure::excerpt;
 use crate::model::{Digest, Failure, FailureKind, Platform};
 
 /// A request to a registry that failed: the image asked for, and the problem.
@@ -163,7 +164,7 @@ impl Problem {
     }
 
     pub(super) fn malformed(peer: &str, what: &'static str, why: impl fmt::Display) -> Self {
-        let why = plain(&why.to_string());
+        let why = excerpt(&why.to_string());
         Self::Content { peer: peer.to_owned(), fault: ContentFault::Malformed { what, why } }
     }
 }
@@ -193,13 +194,6 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::from_error(error.kind(), &error)
     }
-}
-
-/// `text` from outside, fit for a terminal and a log: no control characters, no invisible ones
-/// that reorder text, 300 characters at most.
-pub(super) fn plain(text: &str) -> String {
-    let reorders = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    text.chars().take(300).map(|c| if c.is_control() || reorders(c) { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -239,11 +233,5 @@ mod tests {
         ] {
             assert_eq!(status(code).kind(), kind);
         }
-    }
-
-    #[test]
-    fn text_from_outside_is_made_plain() {
-        assert_eq!(plain("a\x1b[31m\nb\u{202e}c"), "a [31m b c");
-        assert_eq!(plain(&"x".repeat(1000)).len(), 300);
     }
 }

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::error::{FileFault, Problem, plain};
+use super::error::{FileFault, Problem};
 use super::files;
 use super::options::Paths;
 use crate::model::Reference;
+use crate::model::failure::excerpt;
 
 /// The registries that the files configure, by prefix.
 #[derive(Debug, Default)]
@@ -87,7 +88,7 @@ impl Registries {
 
     /// Adds the tables of one file; one of the same prefix replaces the earlier one.
     fn merge(&mut self, bytes: &[u8]) -> Result<(), FileFault> {
-        let syntax = |line, what: &str| FileFault::Syntax { line, what: plain(what) };
+        let syntax = |line, what: &str| FileFault::Syntax { line, what: excerpt(what) };
         let text = std::str::from_utf8(bytes)
             .map_err(|error| syntax(line_of(bytes, error.valid_up_to()), "is not UTF-8"))?;
         let document: Document = toml::from_str(text).map_err(|error| {
@@ -152,7 +153,7 @@ impl Registries {
                 repository: parsed.repository().to_owned(),
                 insecure: tls_verify.map_or(insecure, |verify| !verify),
             }),
-            Err(_) => Err(Problem::InvalidLocation { location: plain(&physical) }),
+            Err(_) => Err(Problem::InvalidLocation { location: excerpt(&physical) }),
         }
     }
 }

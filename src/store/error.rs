@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::pull::LayerFault;
 use super::unpack;
+use crate::model::failure::excerpt;
 use crate::model::{Digest, Failure, FailureKind, Reference};
 
 /// An operation of the store that failed.
@@ -32,6 +33,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// `why` may quote what came from outside.
+    pub(super) fn refused(image: &Reference, why: &str) -> Self {
+        Self::Refused { image: Box::new(image.clone()), why: excerpt(why) }
+    }
+
     pub(super) fn read(path: &Path, source: io::Error) -> Self {
         Self::io("read", path, source)
     }

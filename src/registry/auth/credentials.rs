@@ -11,7 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::registry::error::{FileFault, Problem, plain};
+use crate::model::failure::excerpt;
+use crate::registry::error::{FileFault, Problem};
 use crate::registry::files;
 use crate::registry::options::Paths;
 
@@ -131,7 +132,7 @@ fn find_in(bytes: &[u8], name: &str) -> Result<Option<Credential>, FileFault> {
     match (best, helper) {
         (Some((_, key, entry)), _) if !entry.is_empty() => entry.credential(key),
         (_, Some((key, helper))) => {
-            Err(FileFault::Helper { key: plain(key), helper: plain(helper) })
+            Err(FileFault::Helper { key: excerpt(key), helper: excerpt(helper) })
         }
         _ => Ok(None),
     }
@@ -165,7 +166,7 @@ impl Entry {
     }
 
     fn credential(&self, key: &str) -> Result<Option<Credential>, FileFault> {
-        let fault = || FileFault::Entry(plain(key));
+        let fault = || FileFault::Entry(excerpt(key));
         let (username, password) = if self.auth.is_empty() {
             (String::new(), String::new())
         } else {

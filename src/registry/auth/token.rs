@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::challenge::Bearer;
 use super::credentials::{Credential, Fingerprint, Secret};
 use super::login::Login;
+use crate::model::failure::excerpt;
 use crate::registry::body;
 use crate::registry::error::{Denial, Problem};
 use crate::registry::gate::lock;
@@ -169,7 +170,7 @@ fn ask(wanted: &Wanted<'_>, time: Duration) -> Result<Ask, Problem> {
     if url.scheme() == "http" && !host.insecure {
         return Err(Problem::InsecureRealm {
             peer: host.registry.clone(),
-            realm: crate::registry::error::plain(&authority(&url)),
+            realm: excerpt(&authority(&url)),
         });
     }
     let mut headers = HeaderMap::new();

@@ -172,7 +172,7 @@ async fn plan(
     target: Digest,
     platform: &Platform,
 ) -> Result<Plan, Error> {
-    let refuse = |why: String| Error::Refused { image: Box::new(source.reference.clone()), why };
+    let refuse = |why: String| Error::refused(&source.reference, &why);
     let documents = remote.documents(source, &target, platform).await.map_err(Error::Remote)?;
     let manifest: Manifest = serde_json::from_slice(&documents.manifest.bytes)
         .map_err(|cause| refuse(format!("the manifest cannot be read: {cause}")))?;
@@ -225,7 +225,7 @@ async fn small_blob(
     source: &ImageSource,
     blob: &Blob,
 ) -> Result<Bytes, Error> {
-    let refuse = |why: String| Error::Refused { image: Box::new(source.reference.clone()), why };
+    let refuse = |why: String| Error::refused(&source.reference, &why);
     if blob.size > MAX_DOCUMENT {
         return Err(refuse(format!("an image configuration of {} bytes", blob.size)));
     }

@@ -18,6 +18,7 @@ use rustix::fs::{Mode, OFlags};
 
 use self::archive::Archive;
 use crate::model::FailureKind;
+use crate::model::failure::excerpt;
 
 /// How much one layer may unpack to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +76,7 @@ pub enum Fault {
 
 impl Fault {
     fn malformed(cause: io::Error) -> Self {
-        Self::Malformed(cause.to_string())
+        Self::Malformed(excerpt(&cause.to_string()))
     }
 
     /// The kind of failure, which decides about the next attempt.
