@@ -158,6 +158,16 @@ impl Registries {
     }
 }
 
+impl Registries {
+    /// Whether the host of `authority` (`HOST` or `HOST:PORT`) is declared insecure as a whole.
+    pub(super) fn is_insecure(&self, authority: &str, tls_verify: Option<bool>) -> bool {
+        // Prefixes match names of images: any will do that no entry is likely to be for.
+        let named: Result<Reference, _> = format!("{authority}/any").parse();
+        let located = named.ok().and_then(|named| self.locate(&named, tls_verify).ok());
+        located.is_some_and(|location| location.insecure)
+    }
+}
+
 /// What follows `prefix` in `name`; `None` where it does not match. A prefix ends where a
 /// component does: `r.io` does not match `r.io:5000`, which is another registry.
 fn rest<'a>(name: &'a str, reference: &Reference, prefix: &str) -> Option<&'a str> {
@@ -292,6 +302,18 @@ mod tests {
         for (flag, insecure) in [(None, true), (Some(true), false), (Some(false), true)] {
             assert_eq!(registries.locate(&reference, flag).unwrap().insecure, insecure);
         }
+    }
+
+    #[test]
+    fn a_host_as_a_whole() {
+        let text = "[[registry]]\nlocation = \"a.io\"\ninsecure = true\n\
+                    [[registry]]\nlocation = \"b.io/team\"\ninsecure = true";
+        let registries = registries(text);
+        for (host, insecure) in [("a.io", true), ("a.io:5000", false), ("b.io", false)] {
+            assert_eq!(registries.is_insecure(host, None), insecure, "{host}");
+        }
+        assert!(!registries.is_insecure("a.io", Some(true)));
+        assert!(registries.is_insecure("c.io", Some(false)));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::auth::token::{Tokens, Wanted, basic};
 use super::body;
 use super::error::{Denial, Problem};
 use super::host::Host;
+use super::registries_conf::Registries;
 use super::transport::{Ask, Transport, authority};
 use crate::model::FailureKind;
 
@@ -24,6 +25,9 @@ pub(super) struct Repository<'a> {
     pub(super) host: Arc<Host>,
     pub(super) path: String,
     pub(super) credential: Option<Credential>,
+    /// What is declared of other hosts that its realm may be on.
+    pub(super) registries: &'a Registries,
+    pub(super) tls_verify: Option<bool>,
     /// For fetching a token.
     pub(super) time: Duration,
 }
@@ -155,11 +159,14 @@ impl Repository<'_> {
             (Some(Challenge::Basic), None) => Ok(Proof::None),
             (Some(Challenge::Bearer(bearer)), credential) => {
                 let scope = self.host.scope(&self.path);
+                let insecure =
+                    |authority: &str| self.registries.is_insecure(authority, self.tls_verify);
                 let wanted = Wanted {
                     host: &self.host,
                     bearer,
                     scope: &scope,
                     credential: credential.as_ref(),
+                    insecure: &insecure,
                     not: stale,
                 };
                 let (header, fresh) = self.tokens.get(self.transport, wanted, self.time).await?;
