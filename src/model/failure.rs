@@ -14,9 +14,9 @@ pub enum FailureKind {
     Unauthorized,
     /// The repository, the tag or the digest is not there.
     NotFound,
-    /// 429; with the time the registry asked to wait, where it did.
+    /// 429, with the time the registry asked to wait, where it did; or 503 with such a time.
     RateLimited(Option<Duration>),
-    /// 5xx.
+    /// Any other 5xx.
     ServerError,
     /// The answer is not what the specification says, too large, or does not match its digest.
     InvalidContent,

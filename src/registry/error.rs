@@ -151,6 +151,8 @@ impl Problem {
                 401 | 403 => FailureKind::Unauthorized,
                 404 | 410 => FailureKind::NotFound,
                 429 => FailureKind::RateLimited(*retry_after),
+                // Overloaded, and it says for how long.
+                503 if retry_after.is_some() => FailureKind::RateLimited(*retry_after),
                 500.. => FailureKind::ServerError,
                 _ => FailureKind::InvalidContent,
             },
@@ -228,7 +230,8 @@ mod tests {
             (404, FailureKind::NotFound),
             (429, FailureKind::RateLimited(Some(Duration::from_secs(7)))),
             (500, FailureKind::ServerError),
-            (503, FailureKind::ServerError),
+            (502, FailureKind::ServerError),
+            (503, FailureKind::RateLimited(Some(Duration::from_secs(7)))),
             (418, FailureKind::InvalidContent),
         ] {
             assert_eq!(status(code).kind(), kind);

@@ -164,7 +164,7 @@ async fn refusals_have_their_kind_and_text() {
         (404, FailureKind::NotFound),
         (429, FailureKind::RateLimited(Some(Duration::from_secs(30)))),
         (500, FailureKind::ServerError),
-        (503, FailureKind::ServerError),
+        (503, FailureKind::RateLimited(Some(Duration::from_secs(30)))),
         (406, FailureKind::InvalidContent),
     ] {
         let server = MockServer::start().await;
