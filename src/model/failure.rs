@@ -1,5 +1,6 @@
 //! A failure of one step on one thing, as it is written into plans, reports and the ledger.
 
+use std::io;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,16 @@ pub enum FailureKind {
     Local,
     /// The operator, or a shutdown, ended it.
     Cancelled,
+}
+
+impl FailureKind {
+    /// What an error of a file means.
+    pub fn of_io(cause: &io::Error) -> Self {
+        match cause.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::StorageFull,
+            _ => Self::Local,
+        }
+    }
 }
 
 /// One failure: its kind, and the whole chain of causes, outermost first, as plain text.
@@ -83,7 +94,7 @@ mod tests {
         assert_eq!(excerpt(evil), tame);
         assert_eq!(excerpt(&"x".repeat(1000)).len(), 300);
         assert_eq!(Failure::new(FailureKind::Local, evil).message, tame);
-        let error = std::io::Error::other(evil);
+        let error = io::Error::other(evil);
         assert_eq!(Failure::from_error(FailureKind::Local, &error).message, tame);
         assert_eq!(chain(&error), tame);
         assert_eq!(plain(&"x".repeat(1000)).len(), 1000, "no cause is cut off");

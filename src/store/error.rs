@@ -53,7 +53,7 @@ impl Error {
     /// The kind of failure, which decides about the next attempt.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::Io { source, .. } => kind_of_io(source),
+            Self::Io { source, .. } => FailureKind::of_io(source),
             Self::Syntax { .. } => FailureKind::Local,
             Self::Remote(failure) => failure.kind.clone(),
             Self::Refused { .. } => FailureKind::InvalidContent,
@@ -63,13 +63,6 @@ impl Error {
             Self::NoSuchImage(_) => FailureKind::NotFound,
             Self::NoTag(_) => FailureKind::Configuration,
         }
-    }
-}
-
-pub(super) fn kind_of_io(cause: &io::Error) -> FailureKind {
-    match cause.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureKind::StorageFull,
-        _ => FailureKind::Local,
     }
 }
 

@@ -582,9 +582,11 @@ fn a_full_disk_is_told_and_cleaned() {
     let zeros = layer_of(&archive(&[("zeros", &vec![0; 20 << 20])]), GZIP);
     // Before the download, in the middle of it with a reserve, and by ENOSPC without one.
     let none = Limits { reserve: 0, ..Limits::default() };
-    for (layer, limits) in
-        [(raw, Limits::default()), (zeros.clone(), Limits::default()), (zeros, none)]
-    {
+    for (layer, limits, raw_size) in [
+        (raw, Limits::default(), true),
+        (zeros.clone(), Limits::default(), false),
+        (zeros, none, false),
+    ] {
         let Some(disk) = Disk::of(c"size=12m") else { return };
         let store = Store::open(disk.0.path()).unwrap();
         let small = self::layer("small", "1");
@@ -593,6 +595,8 @@ fn a_full_disk_is_told_and_cleaned() {
             runtime().block_on(pull_within(&store, &fake, &source(), want(), &(), &limits));
         let error = pulled.unwrap_err();
         assert_eq!(error.kind(), FailureKind::StorageFull, "{error:?}");
+        let told = crate::model::failure::chain(&error);
+        assert_eq!(told.contains("to be downloaded"), raw_size, "{told}");
         assert_empty(&store);
     }
 }
