@@ -47,8 +47,14 @@ pub enum Problem {
         detail: Option<String>,
         retry_after: Option<Duration>,
     },
-    #[error("{peer} refuses access{}: {why}", Detail(.detail))]
-    Unauthorized { peer: String, why: Denial, detail: Option<String> },
+    #[error("{peer} refuses access{}: {why}{}", Detail(.detail), Origin(.credentials))]
+    Unauthorized {
+        peer: String,
+        why: Denial,
+        /// The file that the credentials are from, where there are any.
+        credentials: Option<PathBuf>,
+        detail: Option<String>,
+    },
     #[error(
         "{peer} wants credentials sent over plain HTTP to {realm}; not done, because the registry is not declared insecure"
     )]
@@ -114,6 +120,17 @@ impl fmt::Display for Detail<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(detail) => write!(f, " ({detail})"),
+            None => Ok(()),
+        }
+    }
+}
+
+struct Origin<'a>(&'a Option<PathBuf>);
+
+impl fmt::Display for Origin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(path) => write!(f, " (they are from {})", path.display()),
             None => Ok(()),
         }
     }

@@ -9,6 +9,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 
 use super::auth::challenge::Challenge;
 use super::auth::credentials::Credential;
+use super::auth::login::Attempt;
 use super::auth::token::{Tokens, Wanted, basic};
 use super::body;
 use super::error::{Denial, Problem};
@@ -196,7 +197,8 @@ impl Repository<'_> {
             Ok(response)
         };
         let accepts = |response: &Response| response.status() != StatusCode::UNAUTHORIZED;
-        login.attempt(&self.host.registry, &self.path, request, accepts).await
+        let attempt = Attempt { peer: &self.host.registry, scope: &self.path, credential };
+        login.attempt(attempt, request, accepts).await
     }
 
     /// Sends by HTTPS; where a registry that is declared insecure does not speak it, by HTTP.
@@ -281,6 +283,7 @@ impl Repository<'_> {
             (Denial::NoAccess, None) => Denial::NoCredentials,
             (why, _) => why,
         };
-        Problem::Unauthorized { peer: self.host.registry.clone(), why, detail }
+        let credentials = self.credential.as_ref().map(|credential| credential.file.clone());
+        Problem::Unauthorized { peer: self.host.registry.clone(), why, credentials, detail }
     }
 }

@@ -577,6 +577,7 @@ async fn a_bad_password_is_tried_once() {
         let error = result.unwrap_err();
         assert_eq!(error.kind(), FailureKind::Unauthorized);
         assert!(!format!("{error} {error:?}").contains("hunter2"));
+        assert!(error.to_string().contains("auth.json"), "{error}");
     }
     assert_eq!(requests(&server, "GET").await, 1);
 }

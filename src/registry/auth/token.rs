@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::challenge::Bearer;
 use super::credentials::{Credential, Fingerprint, Secret};
-use super::login::Login;
+use super::login::{Attempt, Login};
 use crate::model::failure::excerpt;
 use crate::registry::body;
 use crate::registry::error::{Denial, Problem};
@@ -102,7 +102,8 @@ impl Tokens {
         let token = match wanted.credential {
             Some(credential) => {
                 let login = self.login(&wanted.bearer.realm, credential);
-                login.attempt(&wanted.host.registry, wanted.scope, request, |_| true).await?
+                let (peer, scope) = (&wanted.host.registry, wanted.scope);
+                login.attempt(Attempt { peer, scope, credential }, request, |_| true).await?
             }
             None => request.await?,
         };
@@ -150,8 +151,10 @@ async fn fetch(
         StatusCode::UNAUTHORIZED
             if wanted.credential.is_some() && ask.is_answered_by(&response) =>
         {
+            let credentials = wanted.credential.map(|credential| credential.file.clone());
             let detail = body::error_text(response, &peer).await;
-            return Err(Problem::Unauthorized { peer, why: Denial::Rejected, detail });
+            let why = Denial::Rejected;
+            return Err(Problem::Unauthorized { peer, why, credentials, detail });
         }
         _ => return Err(body::status_problem(response, &peer, "the request for a token").await),
     }
@@ -223,6 +226,7 @@ pub(crate) fn basic(registry: &str, credential: &Credential) -> Result<HeaderVal
     let unsupported = || Problem::Unauthorized {
         peer: registry.to_owned(),
         why: Denial::UnsupportedScheme,
+        credentials: Some(credential.file.clone()),
         detail: None,
     };
     secret_header(&credential.basic().ok_or_else(unsupported)?).ok_or_else(unsupported)
