@@ -37,6 +37,17 @@ pub(super) struct Manifest {
     pub(super) layers: Vec<Blob>,
 }
 
+impl Manifest {
+    /// Whether it is one of a container image, and not of another artifact in the same form.
+    pub(super) fn is_image(&self) -> bool {
+        matches!(
+            self.config.media_type.as_str(),
+            "application/vnd.oci.image.config.v1+json"
+                | "application/vnd.docker.container.image.v1+json"
+        )
+    }
+}
+
 /// A descriptor in a manifest.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -78,6 +89,9 @@ impl Store {
     fn load(&self, index: &Index, record: &Descriptor) -> Result<Option<Image>, Error> {
         let Some(bytes) = self.read_blob(&record.digest)? else { return Ok(None) };
         let Ok(manifest) = serde_json::from_slice::<Manifest>(&bytes) else { return Ok(None) };
+        if !manifest.is_image() {
+            return Ok(None);
+        }
         let Some(config_bytes) = self.read_blob(&manifest.config.digest)? else { return Ok(None) };
         let config: ImageConfiguration =
             serde_json::from_slice(&config_bytes).map_err(|source| Error::Syntax {

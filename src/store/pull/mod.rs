@@ -176,7 +176,7 @@ async fn plan(
     let documents = remote.documents(source, &target, platform).await.map_err(Error::Remote)?;
     let manifest: Manifest = serde_json::from_slice(&documents.manifest.bytes)
         .map_err(|cause| refuse(format!("the manifest cannot be read: {cause}")))?;
-    if !is_image_config(&manifest.config.media_type) {
+    if !manifest.is_image() {
         let kind = shown(&manifest.config.media_type);
         return Err(refuse(format!("an artifact of the type {kind:?}, not a container image")));
     }
@@ -204,14 +204,6 @@ async fn plan(
         ImageIdentity { target, manifest: manifest_digest, platform: platform_of(&parsed) };
     let config_digest = manifest.config.digest;
     Ok(Plan { documents, config, config_digest, identity, layers })
-}
-
-fn is_image_config(media_type: &str) -> bool {
-    matches!(
-        media_type,
-        "application/vnd.oci.image.config.v1+json"
-            | "application/vnd.docker.container.image.v1+json"
-    )
 }
 
 /// Text from outside, for a message.

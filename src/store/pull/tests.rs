@@ -343,6 +343,27 @@ fn skopeo_reads_the_layout() {
 }
 
 #[test]
+fn an_artifact_of_another_program_is_no_image() {
+    let (_dir, store) = store();
+    run(&store, &Fake::of(&[layer("a", "1")])).unwrap();
+    let add = |document: serde_json::Value| {
+        let bytes = document.to_string();
+        let digest = Digest::of(bytes.as_bytes());
+        std::fs::write(store.blob_path(&digest), &bytes).unwrap();
+        json!({"mediaType": OCI_MANIFEST, "digest": digest, "size": bytes.len()})
+    };
+    let mut config = add(json!({"name": "chart", "version": "1"}));
+    config["mediaType"] = "application/vnd.cncf.helm.config.v1+json".into();
+    let chart = add(json!({"schemaVersion": 2, "config": config, "layers": []}));
+    let path = store.root().join("images/index.json");
+    let mut index: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    index["manifests"].as_array_mut().unwrap().push(chart);
+    std::fs::write(&path, index.to_string()).unwrap();
+    assert_eq!(store.images().unwrap().len(), 1);
+}
+
+#[test]
 fn an_image_of_docker_keeps_its_manifest() {
     let (_dir, store) = store();
     let docker = Layer { media_type: DOCKER_GZIP, ..layer("a", "1") };
