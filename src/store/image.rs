@@ -105,7 +105,7 @@ impl Store {
         let identity = ImageIdentity {
             target: record.target(),
             manifest: record.digest.clone(),
-            platform: platform_of(&config),
+            platform: platform_of(&config, || record.variant()),
         };
         let blobs: u64 = manifest.layers.iter().map(|layer| layer.size).sum();
         Ok(Some(Image {
@@ -138,11 +138,33 @@ impl Store {
     }
 }
 
-/// The platform an image's configuration says it is for.
-pub(super) fn platform_of(config: &ImageConfiguration) -> Platform {
+/// The platform an image's configuration says it is for. Many leave the variant out: then `offered`
+/// says what the index has it for.
+pub(super) fn platform_of(
+    config: &ImageConfiguration,
+    offered: impl FnOnce() -> Option<String>,
+) -> Platform {
+    let variant = config.variant().clone().filter(|variant| !variant.is_empty());
     Platform {
         os: config.os().to_string(),
         architecture: config.architecture().to_string(),
-        variant: config.variant().clone().filter(|variant| !variant.is_empty()),
+        variant: variant.or_else(offered),
     }
+}
+
+/// The variant that an index (its bytes) has `manifest` for.
+pub(super) fn offered_variant(index: &[u8], manifest: &Digest) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Offers {
+        manifests: Vec<Offer>,
+    }
+    #[derive(Deserialize)]
+    struct Offer {
+        digest: String,
+        platform: Option<Platform>,
+    }
+    let offers: Offers = serde_json::from_slice(index).ok()?;
+    let manifest = manifest.to_string();
+    let offer = offers.manifests.into_iter().find(|offer| offer.digest == manifest)?;
+    offer.platform?.variant.filter(|variant| !variant.is_empty())
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use oci_spec::image::ImageConfiguration;
 
-use super::image::{Blob, MAX_DOCUMENT, Manifest, platform_of};
+use super::image::{Blob, MAX_DOCUMENT, Manifest, offered_variant, platform_of};
 use super::lock::{self, Lock};
 use super::unpack::{self, Limits};
 use super::workspace::Workspace;
@@ -199,9 +199,11 @@ async fn plan(
             layers.push(Missing { diff_id, blob });
         }
     }
-    let manifest_digest = documents.manifest.digest.clone();
-    let identity =
-        ImageIdentity { target, manifest: manifest_digest, platform: platform_of(&parsed) };
+    let digest = documents.manifest.digest.clone();
+    let index = documents.index.as_ref();
+    let platform =
+        platform_of(&parsed, || index.and_then(|index| offered_variant(&index.bytes, &digest)));
+    let identity = ImageIdentity { target, manifest: digest, platform };
     let config_digest = manifest.config.digest;
     Ok(Plan { documents, config, config_digest, identity, layers })
 }

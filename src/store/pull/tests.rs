@@ -305,6 +305,23 @@ fn an_index_made_anew_around_the_same_manifest() {
     assert_eq!(store.images().unwrap().len(), 1);
 }
 
+/// Else the next update would look for an image that runs on the oldest processor.
+#[test]
+fn a_variant_that_only_the_index_names_is_kept() {
+    let (_dir, store) = store();
+    let mut fake = Fake::of(&[layer("a", "1")]);
+    let platform = Platform { variant: Some("v7".into()), ..Platform::host() };
+    let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [
+        {"mediaType": OCI_MANIFEST, "digest": Digest::of(b"other"), "size": 1},
+        {"mediaType": OCI_MANIFEST, "digest": fake.manifest, "size": 1, "platform": platform},
+    ]});
+    fake.index = Some(fake.add(index.to_string().into_bytes()));
+    let pulled = run(&store, &fake).unwrap();
+    assert_eq!(pulled.identity.platform, platform);
+    store.tag(&reference(), &pulled.identity.manifest).unwrap();
+    assert_eq!(store.resolve(&reference()).unwrap().unwrap().identity, pulled.identity);
+}
+
 #[test]
 fn bindings_are_kept_and_ended() {
     let (_dir, store) = store();
