@@ -10,9 +10,10 @@ use super::layout::{Descriptor, Index};
 use super::{Error, Store};
 use crate::disk;
 use crate::model::{Digest, ImageIdentity, Platform, Reference};
+use crate::registry::manifest::MAX_MANIFEST;
 
-/// The largest manifest, index or configuration, in bytes (distribution-spec, "Pushing Manifests").
-pub(super) const MAX_DOCUMENT: u64 = 4 * 1024 * 1024;
+/// The largest manifest, index or configuration, in bytes.
+pub(super) const MAX_DOCUMENT: u64 = MAX_MANIFEST;
 
 /// An image whose layers are all in place.
 #[derive(Debug, Clone)]

@@ -12,10 +12,11 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use oci_spec::image::ImageConfiguration;
 
 use super::image::{Blob, MAX_DOCUMENT, Manifest, offered_variant, platform_of};
-use super::lock::{self, Lock};
+use super::lock;
 use super::unpack::{self, Limits};
 use super::workspace::Workspace;
 use super::{Error, Image, Store};
+use crate::disk::Lock;
 use crate::model::{Digest, FailureKind, ImageIdentity, ImageSource, Platform};
 
 mod commit;
