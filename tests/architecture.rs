@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("plan", &["model"]),
     ("update", &["model", "plan"]),
     ("config", &["disk", "model"]),
-    ("registry", &["model", "config", "update"]),
+    ("registry", &["disk", "model", "config", "update"]),
     ("store", &["disk", "model", "config", "update", "registry"]),
     ("systemd", &["model", "config", "update"]),
     ("engine", &["model", "config", "update", "registry", "store", "systemd"]),

@@ -5,13 +5,19 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+/// Whether an error says that there is nothing by that name: a file in the place of a directory
+/// above it is as good as none.
+pub fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 /// Reads a file; `None` where there is none.
 ///
 /// # Errors
 /// `FileTooLarge` for more than `limit` bytes; whatever open(2) and read(2) say.
 pub fn read(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if is_absent(&error) => return Ok(None),
         file => file?,
     };
     let mut bytes = Vec::new();
@@ -91,6 +97,7 @@ mod tests {
         replace(&path, b"old").unwrap();
         replace(&path, b"new").unwrap();
         assert_eq!(read(&path, 3).unwrap().unwrap(), b"new");
+        assert_eq!(read(&path.join("below"), 9).unwrap(), None);
         assert_eq!(read(&path, 2).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         remove(&path).unwrap();
         remove(&path).unwrap();

@@ -105,7 +105,7 @@ impl Removal {
             self.moved += 1;
             match rustix::fs::renameat(dir, name, &self.top, new) {
                 Ok(()) => return Ok(()),
-                // Taken; by an empty directory would not matter, since that would be replaced.
+                // Taken. An empty directory would have been replaced, which does no harm here.
                 Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
                 Err(cause) => return Err(cause.into()),
             }

@@ -21,14 +21,9 @@ pub enum Error {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let full = |source: &io::Error| {
-            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-        };
         let kind = match &error {
-            Error::Read { source, .. } | Error::Write { source, .. } if full(source) => {
-                FailureKind::StorageFull
-            }
-            _ => FailureKind::Local,
+            Error::Read { source, .. } | Error::Write { source, .. } => FailureKind::of_io(source),
+            Error::Json { .. } => FailureKind::Local,
         };
         Self::from_error(kind, &error)
     }

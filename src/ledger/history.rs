@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::file::make_parent;
+use crate::disk;
 use crate::update::report::Entry;
 
 /// At this size the file becomes `history.1.jsonl`, and the one of that name before is dropped.
@@ -51,7 +52,8 @@ fn previous(dir: &Path) -> PathBuf {
 
 fn write(path: &Path, previous: &Path, line: &[u8]) -> io::Result<()> {
     make_parent(path)?;
-    if fs::metadata(path).is_ok_and(|metadata| metadata.len() >= ROTATE_AT) {
+    let length = fs::metadata(path).ok().map(|metadata| metadata.len());
+    if length.is_some_and(|length| length >= ROTATE_AT) {
         fs::rename(path, previous)?;
     }
     let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
@@ -59,7 +61,12 @@ fn write(path: &Path, previous: &Path, line: &[u8]) -> io::Result<()> {
         file.write_all(b"\n")?;
     }
     file.write_all(line)?;
-    file.sync_all()
+    file.sync_all()?;
+    // A new file is on disk only with its name.
+    match (length, path.parent()) {
+        (Some(..ROTATE_AT), _) | (_, None) => Ok(()),
+        (_, Some(dir)) => disk::sync_directory(dir),
+    }
 }
 
 /// Whether the last line is whole: after a power cut it may not be, and must not swallow the next.

@@ -6,7 +6,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::disk;
@@ -51,10 +50,8 @@ impl PassLock {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = options.open(&path).map_err(failed)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(held_by(file)),
-            Err(error) => return Err(failed(error.into())),
+        if !disk::try_lock(&file).map_err(failed)? {
+            return Err(held_by(file));
         }
         let holder = Holder {
             pid: std::process::id(),

@@ -16,7 +16,7 @@ pub struct ContainerId(String);
 
 /// Why a text is no container ID.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not a container ID: expected 64 lower-case hexadecimal digits")]
+#[error("{0:?} is not a container ID: expected 64 lower-case hexadecimal digits")]
 pub struct InvalidContainerId(pub String);
 
 impl ContainerId {

@@ -14,7 +14,7 @@ pub struct Digest([u8; 32]);
 
 /// Why a text is no digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not a digest: expected \"sha256:\" and 64 lower-case hexadecimal digits")]
+#[error("{0:?} is not a digest: expected \"sha256:\" and 64 lower-case hexadecimal digits")]
 pub struct InvalidDigest(pub String);
 
 impl Digest {

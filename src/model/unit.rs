@@ -12,8 +12,23 @@ pub struct UnitName(String);
 
 /// Why a text is no unit name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not the name of a service unit, such as \"app.service\"")]
+#[error("{0:?} is not the name of a service unit, such as \"app.service\"")]
 pub struct InvalidUnitName(pub String);
+
+/// What names of units end with (systemd.unit(5)).
+const SUFFIXES: [&str; 11] = [
+    "service",
+    "socket",
+    "device",
+    "mount",
+    "automount",
+    "swap",
+    "target",
+    "path",
+    "timer",
+    "slice",
+    "scope",
+];
 
 impl UnitName {
     /// The longest name systemd takes, in bytes (`UNIT_NAME_MAX`).
@@ -23,9 +38,13 @@ impl UnitName {
         &self.0
     }
 
-    /// As a person may write it on a command line: `.service` is added where it has no suffix.
+    /// As a person may write it on a command line: `.service` is added where it has no suffix of a
+    /// unit, as systemctl(1) does.
     pub fn from_argument(text: &str) -> Result<Self, InvalidUnitName> {
-        if text.contains('.') { text.parse() } else { format!("{text}.service").parse() }
+        let suffixed = text
+            .rsplit_once('.')
+            .is_some_and(|(stem, suffix)| !stem.is_empty() && SUFFIXES.contains(&suffix));
+        if suffixed { text.parse() } else { format!("{text}.service").parse() }
     }
 }
 
@@ -85,7 +104,16 @@ mod tests {
 
     #[test]
     fn completes_an_argument() {
-        assert_eq!(UnitName::from_argument("app").unwrap().as_str(), "app.service");
-        assert!(UnitName::from_argument("app.socket").is_err());
+        for (text, name) in [
+            ("app", "app.service"),
+            ("my.app", "my.app.service"),
+            ("app.service", "app.service"),
+            ("app@1.2", "app@1.2.service"),
+        ] {
+            assert_eq!(UnitName::from_argument(text).unwrap().as_str(), name);
+        }
+        for bad in ["app.socket", "", "app.timer"] {
+            assert!(UnitName::from_argument(bad).is_err(), "{bad}");
+        }
     }
 }

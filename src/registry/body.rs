@@ -7,7 +7,8 @@ use reqwest::Response;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
 
-use super::error::{ContentFault, Problem, plain};
+use super::error::{ContentFault, Problem};
+use crate::model::failure::excerpt;
 
 /// The longest `Retry-After` that is believed.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
@@ -84,7 +85,7 @@ pub(super) async fn error_text(response: Response, peer: &str) -> Option<String>
     let errors: Errors = serde_json::from_slice(&body).ok()?;
     let first = errors.errors.into_iter().next()?;
     let text = if first.message.is_empty() { first.code } else { first.message };
-    Some(plain(text.trim())).filter(|text| !text.is_empty())
+    Some(excerpt(text.trim())).filter(|text| !text.is_empty())
 }
 
 /// `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3).

@@ -209,6 +209,8 @@ impl Client {
             host,
             path: location.repository,
             credential,
+            registries: &self.registries,
+            tls_verify: self.options.tls_verify,
             time: self.options.timeouts.total,
         })
     }

@@ -5,7 +5,8 @@
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::error::{ContentFault, plain};
+use super::error::ContentFault;
+use crate::model::failure::excerpt;
 use crate::model::{Digest, Platform};
 
 /// The largest manifest or index accepted, in bytes (distribution-spec, "Pushing Manifests").
@@ -79,7 +80,7 @@ impl RawManifest {
             (None, header) => header.filter(known),
         };
         let media_type = media_type
-            .ok_or_else(|| ContentFault::MediaType(plain(said.or(header).unwrap_or_default())))?;
+            .ok_or_else(|| ContentFault::MediaType(excerpt(said.or(header).unwrap_or_default())))?;
         let digest = Digest::of(&bytes);
         Ok(Self { media_type: media_type.to_owned(), bytes, digest })
     }
@@ -105,7 +106,7 @@ impl RawManifest {
             return Err(no_platform(platform, &manifests));
         };
         descriptor.digest.parse().map_err(|error: crate::model::digest::InvalidDigest| {
-            ContentFault::Malformed { what: "index", why: plain(&error.to_string()) }
+            ContentFault::Malformed { what: "index", why: excerpt(&error.to_string()) }
         })
     }
 }
@@ -114,7 +115,7 @@ impl Document {
     fn parse(bytes: &[u8]) -> Result<Self, ContentFault> {
         serde_json::from_slice(bytes).map_err(|error| ContentFault::Malformed {
             what: "manifest",
-            why: plain(&error.to_string()),
+            why: excerpt(&error.to_string()),
         })
     }
 }
@@ -165,7 +166,7 @@ fn no_platform(wanted: &Platform, manifests: &[Descriptor]) -> ContentFault {
         .take(20)
         .collect();
     let offered =
-        if offered.is_empty() { "nothing".to_owned() } else { plain(&offered.join(", ")) };
+        if offered.is_empty() { "nothing".to_owned() } else { excerpt(&offered.join(", ")) };
     ContentFault::NoPlatform { wanted: wanted.clone(), offered }
 }
 

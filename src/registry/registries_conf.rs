@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::error::{FileFault, Problem, plain};
+use super::error::{FileFault, Problem};
 use super::files;
 use super::options::Paths;
 use crate::model::Reference;
+use crate::model::failure::excerpt;
 
 /// The registries that the files configure, by prefix.
 #[derive(Debug, Default)]
@@ -87,7 +88,7 @@ impl Registries {
 
     /// Adds the tables of one file; one of the same prefix replaces the earlier one.
     fn merge(&mut self, bytes: &[u8]) -> Result<(), FileFault> {
-        let syntax = |line, what: &str| FileFault::Syntax { line, what: plain(what) };
+        let syntax = |line, what: &str| FileFault::Syntax { line, what: excerpt(what) };
         let text = std::str::from_utf8(bytes)
             .map_err(|error| syntax(line_of(bytes, error.valid_up_to()), "is not UTF-8"))?;
         let document: Document = toml::from_str(text).map_err(|error| {
@@ -152,8 +153,18 @@ impl Registries {
                 repository: parsed.repository().to_owned(),
                 insecure: tls_verify.map_or(insecure, |verify| !verify),
             }),
-            Err(_) => Err(Problem::InvalidLocation { location: plain(&physical) }),
+            Err(_) => Err(Problem::InvalidLocation { location: excerpt(&physical) }),
         }
+    }
+}
+
+impl Registries {
+    /// Whether the host of `authority` (`HOST` or `HOST:PORT`) is declared insecure as a whole.
+    pub(super) fn is_insecure(&self, authority: &str, tls_verify: Option<bool>) -> bool {
+        // Prefixes match names of images: any will do that no entry is likely to be for.
+        let named: Result<Reference, _> = format!("{authority}/any").parse();
+        let located = named.ok().and_then(|named| self.locate(&named, tls_verify).ok());
+        located.is_some_and(|location| location.insecure)
     }
 }
 
@@ -291,6 +302,18 @@ mod tests {
         for (flag, insecure) in [(None, true), (Some(true), false), (Some(false), true)] {
             assert_eq!(registries.locate(&reference, flag).unwrap().insecure, insecure);
         }
+    }
+
+    #[test]
+    fn a_host_as_a_whole() {
+        let text = "[[registry]]\nlocation = \"a.io\"\ninsecure = true\n\
+                    [[registry]]\nlocation = \"b.io/team\"\ninsecure = true";
+        let registries = registries(text);
+        for (host, insecure) in [("a.io", true), ("a.io:5000", false), ("b.io", false)] {
+            assert_eq!(registries.is_insecure(host, None), insecure, "{host}");
+        }
+        assert!(!registries.is_insecure("a.io", Some(true)));
+        assert!(registries.is_insecure("c.io", Some(false)));
     }
 
     #[test]

@@ -9,10 +9,12 @@ use reqwest::{Method, Response, StatusCode, Url};
 
 use super::auth::challenge::Challenge;
 use super::auth::credentials::Credential;
+use super::auth::login::Attempt;
 use super::auth::token::{Tokens, Wanted, basic};
 use super::body;
 use super::error::{Denial, Problem};
 use super::host::Host;
+use super::registries_conf::Registries;
 use super::transport::{Ask, Transport, authority};
 use crate::model::FailureKind;
 
@@ -24,6 +26,9 @@ pub(super) struct Repository<'a> {
     pub(super) host: Arc<Host>,
     pub(super) path: String,
     pub(super) credential: Option<Credential>,
+    /// What is declared of other hosts that its realm may be on.
+    pub(super) registries: &'a Registries,
+    pub(super) tls_verify: Option<bool>,
     /// For fetching a token.
     pub(super) time: Duration,
 }
@@ -155,11 +160,14 @@ impl Repository<'_> {
             (Some(Challenge::Basic), None) => Ok(Proof::None),
             (Some(Challenge::Bearer(bearer)), credential) => {
                 let scope = self.host.scope(&self.path);
+                let insecure =
+                    |authority: &str| self.registries.is_insecure(authority, self.tls_verify);
                 let wanted = Wanted {
                     host: &self.host,
                     bearer,
                     scope: &scope,
                     credential: credential.as_ref(),
+                    insecure: &insecure,
                     not: stale,
                 };
                 let (header, fresh) = self.tokens.get(self.transport, wanted, self.time).await?;
@@ -189,7 +197,8 @@ impl Repository<'_> {
             Ok(response)
         };
         let accepts = |response: &Response| response.status() != StatusCode::UNAUTHORIZED;
-        login.attempt(&self.host.registry, &self.path, request, accepts).await
+        let attempt = Attempt { peer: &self.host.registry, scope: &self.path, credential };
+        login.attempt(attempt, request, accepts).await
     }
 
     /// Sends by HTTPS; where a registry that is declared insecure does not speak it, by HTTP.
@@ -274,6 +283,7 @@ impl Repository<'_> {
             (Denial::NoAccess, None) => Denial::NoCredentials,
             (why, _) => why,
         };
-        Problem::Unauthorized { peer: self.host.registry.clone(), why, detail }
+        let credentials = self.credential.as_ref().map(|credential| credential.file.clone());
+        Problem::Unauthorized { peer: self.host.registry.clone(), why, credentials, detail }
     }
 }

@@ -164,7 +164,7 @@ async fn refusals_have_their_kind_and_text() {
         (404, FailureKind::NotFound),
         (429, FailureKind::RateLimited(Some(Duration::from_secs(30)))),
         (500, FailureKind::ServerError),
-        (503, FailureKind::ServerError),
+        (503, FailureKind::RateLimited(Some(Duration::from_secs(30)))),
         (406, FailureKind::InvalidContent),
     ] {
         let server = MockServer::start().await;
@@ -577,6 +577,7 @@ async fn a_bad_password_is_tried_once() {
         let error = result.unwrap_err();
         assert_eq!(error.kind(), FailureKind::Unauthorized);
         assert!(!format!("{error} {error:?}").contains("hunter2"));
+        assert!(error.to_string().contains("auth.json"), "{error}");
     }
     assert_eq!(requests(&server, "GET").await, 1);
 }

@@ -12,10 +12,11 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Certificate, Client, Identity, Method, Response, StatusCode, Url};
 use tokio::time::Instant;
 
-use super::error::{ContentFault, FileFault, Problem, plain};
+use super::error::{ContentFault, FileFault, Problem};
 use super::files;
 use super::gate::lock;
 use super::options::Options;
+use crate::model::failure::excerpt;
 
 const MAX_REDIRECTIONS: usize = 5;
 
@@ -186,7 +187,7 @@ fn redirection(ask: &Ask, url: &Url, headers: &HeaderMap) -> Result<Url, Problem
 
 fn refused(ask: &Ask, url: &Url) -> Problem {
     // Path and query are left out: signed URLs are as good as a password.
-    let shown = plain(&format!("{}://{}", url.scheme(), authority(url)));
+    let shown = excerpt(&format!("{}://{}", url.scheme(), authority(url)));
     Problem::Content { peer: ask.peer.clone(), fault: ContentFault::Redirection(shown) }
 }
 

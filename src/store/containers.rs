@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::lock::{self, Lock};
-use crate::disk;
+use super::lock;
+use crate::disk::{self, Lock, Mode};
 use crate::model::{ContainerId, ImageIdentity, Reference, UnitName};
 
 /// The largest record read, in bytes: labels and a command can be long.
@@ -152,7 +152,7 @@ impl Records {
     /// Keeps other launchers from taking a name at the same time. Waits for it.
     pub fn lock(&self) -> Result<Lock, Error> {
         self.create(&self.dir)?;
-        lock::wait(&self.dir.join("lock"), lock::Mode::Exclusive)
+        lock::wait(&self.dir.join("lock"), Mode::Exclusive)
     }
 
     /// Writes the record, replacing an older one as a whole. Only the supervisor, or whoever holds

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::pull::LayerFault;
 use super::unpack;
+use crate::model::failure::excerpt;
 use crate::model::{Digest, Failure, FailureKind, Reference};
 
 /// An operation of the store that failed.
@@ -32,6 +33,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// `why` may quote what came from outside.
+    pub(super) fn refused(image: &Reference, why: &str) -> Self {
+        Self::Refused { image: Box::new(image.clone()), why: excerpt(why) }
+    }
+
     pub(super) fn read(path: &Path, source: io::Error) -> Self {
         Self::io("read", path, source)
     }
@@ -47,7 +53,7 @@ impl Error {
     /// The kind of failure, which decides about the next attempt.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::Io { source, .. } => kind_of_io(source),
+            Self::Io { source, .. } => FailureKind::of_io(source),
             Self::Syntax { .. } => FailureKind::Local,
             Self::Remote(failure) => failure.kind.clone(),
             Self::Refused { .. } => FailureKind::InvalidContent,
@@ -57,13 +63,6 @@ impl Error {
             Self::NoSuchImage(_) => FailureKind::NotFound,
             Self::NoTag(_) => FailureKind::Configuration,
         }
-    }
-}
-
-pub(super) fn kind_of_io(cause: &io::Error) -> FailureKind {
-    match cause.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureKind::StorageFull,
-        _ => FailureKind::Local,
     }
 }
 

@@ -10,9 +10,10 @@ use super::layout::{Descriptor, Index};
 use super::{Error, Store};
 use crate::disk;
 use crate::model::{Digest, ImageIdentity, Platform, Reference};
+use crate::registry::manifest::MAX_MANIFEST;
 
-/// The largest manifest, index or configuration, in bytes (distribution-spec, "Pushing Manifests").
-pub(super) const MAX_DOCUMENT: u64 = 4 * 1024 * 1024;
+/// The largest manifest, index or configuration, in bytes.
+pub(super) const MAX_DOCUMENT: u64 = MAX_MANIFEST;
 
 /// An image whose layers are all in place.
 #[derive(Debug, Clone)]
@@ -35,6 +36,17 @@ pub struct Image {
 pub(super) struct Manifest {
     pub(super) config: Blob,
     pub(super) layers: Vec<Blob>,
+}
+
+impl Manifest {
+    /// Whether it is one of a container image, and not of another artifact in the same form.
+    pub(super) fn is_image(&self) -> bool {
+        matches!(
+            self.config.media_type.as_str(),
+            "application/vnd.oci.image.config.v1+json"
+                | "application/vnd.docker.container.image.v1+json"
+        )
+    }
 }
 
 /// A descriptor in a manifest.
@@ -78,6 +90,9 @@ impl Store {
     fn load(&self, index: &Index, record: &Descriptor) -> Result<Option<Image>, Error> {
         let Some(bytes) = self.read_blob(&record.digest)? else { return Ok(None) };
         let Ok(manifest) = serde_json::from_slice::<Manifest>(&bytes) else { return Ok(None) };
+        if !manifest.is_image() {
+            return Ok(None);
+        }
         let Some(config_bytes) = self.read_blob(&manifest.config.digest)? else { return Ok(None) };
         let config: ImageConfiguration =
             serde_json::from_slice(&config_bytes).map_err(|source| Error::Syntax {
@@ -91,7 +106,7 @@ impl Store {
         let identity = ImageIdentity {
             target: record.target(),
             manifest: record.digest.clone(),
-            platform: platform_of(&config),
+            platform: platform_of(&config, || record.variant()),
         };
         let blobs: u64 = manifest.layers.iter().map(|layer| layer.size).sum();
         Ok(Some(Image {
@@ -124,11 +139,33 @@ impl Store {
     }
 }
 
-/// The platform an image's configuration says it is for.
-pub(super) fn platform_of(config: &ImageConfiguration) -> Platform {
+/// The platform an image's configuration says it is for. Many leave the variant out: then `offered`
+/// says what the index has it for.
+pub(super) fn platform_of(
+    config: &ImageConfiguration,
+    offered: impl FnOnce() -> Option<String>,
+) -> Platform {
+    let variant = config.variant().clone().filter(|variant| !variant.is_empty());
     Platform {
         os: config.os().to_string(),
         architecture: config.architecture().to_string(),
-        variant: config.variant().clone().filter(|variant| !variant.is_empty()),
+        variant: variant.or_else(offered),
     }
+}
+
+/// The variant that an index (its bytes) has `manifest` for.
+pub(super) fn offered_variant(index: &[u8], manifest: &Digest) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Offers {
+        manifests: Vec<Offer>,
+    }
+    #[derive(Deserialize)]
+    struct Offer {
+        digest: String,
+        platform: Option<Platform>,
+    }
+    let offers: Offers = serde_json::from_slice(index).ok()?;
+    let manifest = manifest.to_string();
+    let offer = offers.manifests.into_iter().find(|offer| offer.digest == manifest)?;
+    offer.platform?.variant.filter(|variant| !variant.is_empty())
 }

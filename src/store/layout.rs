@@ -68,6 +68,11 @@ impl Descriptor {
         target.unwrap_or_else(|| self.digest.clone())
     }
 
+    /// The variant of the platform it was pulled for.
+    pub(super) fn variant(&self) -> Option<String> {
+        self.platform.as_ref()?.variant.clone()
+    }
+
     fn same_image(&self, other: &Self) -> bool {
         self.digest == other.digest && self.target() == other.target()
     }

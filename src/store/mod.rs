@@ -30,7 +30,6 @@ mod workspace;
 
 pub use error::Error;
 pub use image::Image;
-pub use lock::Lock;
 
 use crate::disk;
 use crate::model::Digest;

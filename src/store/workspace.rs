@@ -5,11 +5,8 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
-
-use super::{Error, Store, lock};
-use crate::disk;
+use super::{Error, Store};
+use crate::disk::{self, Mode};
 
 /// A directory below `tmp/`, locked while its owner lives, removed on drop: which takes its time
 /// where much was unpacked, so not on a thread that others wait for.
@@ -43,9 +40,9 @@ impl Store {
                     made => made?,
                 }
                 let dir = File::open(&path)?;
-                rustix::io::retry_on_intr(|| flock(&dir, FlockOperation::LockExclusive))?;
+                disk::lock(&dir, Mode::Exclusive)?;
                 // Another pull may have taken it for a dead one's before it was locked.
-                Ok(lock::is_at(&dir, &path).then_some(dir))
+                Ok(disk::is_at(&dir, &path).then_some(dir))
             };
             match create() {
                 Ok(Some(locked)) => return Ok(Workspace { path, _locked: locked }),
@@ -65,12 +62,12 @@ impl Store {
         let Ok(entries) = std::fs::read_dir(self.root.join("tmp")) else { return };
         for path in entries.flatten().map(|entry| entry.path()) {
             let Ok(dir) = File::open(&path) else { continue };
-            match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
-                Err(Errno::WOULDBLOCK) => {}
+            match disk::try_lock(&dir) {
+                Ok(false) => {}
                 Err(cause) => {
                     tracing::debug!(path = %path.display(), %cause, "cannot lock, ignoring");
                 }
-                Ok(()) => {
+                Ok(true) => {
                     let removed = disk::remove_tree(&path);
                     tracing::debug!(path = %path.display(), ?removed, "dropped work of a dead pull");
                 }

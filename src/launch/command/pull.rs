@@ -40,7 +40,9 @@ async fn one(store: &Store, reference: &Reference, flags: &Pull) -> Result<Image
     if !flags.quiet {
         eprintln!("Trying to pull {reference}...");
     }
-    let want = Want { target: None, platform: Platform::host() };
+    // Not everywhere is there a /proc, nor does it matter everywhere.
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let want = Want { target: None, platform: Platform::running(&cpuinfo) };
     let image = if !flags.quiet && std::io::stderr().is_terminal() {
         fetch(store, &client, &source, want, &Bars::default()).await?
     } else {

@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::registry::error::{FileFault, Problem, plain};
+use crate::model::failure::excerpt;
+use crate::registry::error::{FileFault, Problem};
 use crate::registry::files;
 use crate::registry::options::Paths;
 
@@ -20,6 +21,8 @@ use crate::registry::options::Paths;
 pub(crate) struct Credential {
     pub(crate) username: String,
     pub(crate) secret: Secret,
+    /// Where they are from, for messages.
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -38,6 +41,7 @@ pub(crate) struct Fingerprint([u8; 32]);
 struct AuthFile {
     auths: BTreeMap<String, Entry>,
     cred_helpers: BTreeMap<String, String>,
+    creds_store: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -99,18 +103,18 @@ pub(crate) fn find(
     if let Some(path) = authfile.or(paths.authfile.as_deref()) {
         let missing = || files::fault(std::io::ErrorKind::NotFound.into());
         let bytes = files::read(path).and_then(|bytes| bytes.ok_or_else(missing));
-        return bytes.and_then(|bytes| find_in(&bytes, name)).map_err(at(path));
+        return bytes.and_then(|bytes| find_in(path, &bytes, name)).map_err(at(path));
     }
     for path in &paths.authfiles {
         let Some(bytes) = files::read(path).map_err(at(path))? else { continue };
-        if let Some(credential) = find_in(&bytes, name).map_err(at(path))? {
+        if let Some(credential) = find_in(path, &bytes, name).map_err(at(path))? {
             return Ok(Some(credential));
         }
     }
     Ok(None)
 }
 
-fn find_in(bytes: &[u8], name: &str) -> Result<Option<Credential>, FileFault> {
+fn find_in(path: &Path, bytes: &[u8], name: &str) -> Result<Option<Credential>, FileFault> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }
@@ -129,12 +133,18 @@ fn find_in(bytes: &[u8], name: &str) -> Result<Option<Credential>, FileFault> {
     let registry = name.split('/').next().unwrap_or(name);
     let helper = file.cred_helpers.iter().find(|(key, _)| match_length(key, registry) > 0);
     match (best, helper) {
-        (Some((_, key, entry)), _) if !entry.is_empty() => entry.credential(key),
-        (_, Some((key, helper))) => {
-            Err(FileFault::Helper { key: plain(key), helper: plain(helper) })
+        (Some((_, key, entry)), _) if !entry.is_empty() => entry.credential(key, path).map(Some),
+        (_, Some((key, helper))) => Err(helped(key, helper)),
+        // What `docker login` leaves behind where it puts the password into a store.
+        (Some((_, key, _)), None) if !file.creds_store.is_empty() => {
+            Err(helped(key, &file.creds_store))
         }
         _ => Ok(None),
     }
+}
+
+fn helped(key: &str, helper: &str) -> FileFault {
+    FileFault::Helper { key: excerpt(key), helper: excerpt(helper) }
 }
 
 /// How much of `name` the key of an entry covers, in bytes; 0 where it does not match.
@@ -164,8 +174,8 @@ impl Entry {
         self.auth.is_empty() && self.identitytoken.is_empty()
     }
 
-    fn credential(&self, key: &str) -> Result<Option<Credential>, FileFault> {
-        let fault = || FileFault::Entry(plain(key));
+    fn credential(&self, key: &str, path: &Path) -> Result<Credential, FileFault> {
+        let fault = || FileFault::Entry(excerpt(key));
         let (username, password) = if self.auth.is_empty() {
             (String::new(), String::new())
         } else {
@@ -180,7 +190,7 @@ impl Entry {
         } else {
             Secret::IdentityToken(self.identitytoken.clone())
         };
-        Ok(Some(Credential { username, secret }))
+        Ok(Credential { username, secret, file: path.to_owned() })
     }
 }
 
@@ -201,8 +211,12 @@ mod tests {
         serde_json::json!({ "auths": auths }).to_string().into_bytes()
     }
 
+    fn find_in_file(bytes: &[u8], name: &str) -> Result<Option<Credential>, FileFault> {
+        find_in(Path::new("/auth.json"), bytes, name)
+    }
+
     fn user(entries: &[(&str, &str)], name: &str) -> Option<String> {
-        find_in(&file(entries), name).unwrap().map(|credential| credential.username)
+        find_in_file(&file(entries), name).unwrap().map(|credential| credential.username)
     }
 
     #[test]
@@ -245,24 +259,30 @@ mod tests {
     fn a_password_may_have_colons_and_padding() {
         let auth = STANDARD.encode("u:a:b\0\0");
         let file = serde_json::json!({"auths": {"r.io": {"auth": auth}}}).to_string();
-        let found = find_in(file.as_bytes(), "r.io/a").unwrap().unwrap();
+        let found = find_in_file(file.as_bytes(), "r.io/a").unwrap().unwrap();
         assert!(found.secret == Secret::Password("a:b".into()));
     }
 
     #[test]
     fn identity_tokens_and_empty_entries() {
         let file = br#"{"auths": {"a.io": {"identitytoken": "t"}, "b.io": {}}, "credsStore": "x"}"#;
-        let found = find_in(file, "a.io/x").unwrap().unwrap();
+        let found = find_in_file(file, "a.io/x").unwrap().unwrap();
         assert!(found.secret == Secret::IdentityToken("t".into()));
         assert_eq!(found.basic(), None);
-        assert_eq!(find_in(file, "b.io/x").unwrap(), None);
+        assert!(matches!(
+            find_in_file(file, "b.io/x"),
+            Err(FileFault::Helper { key, helper }) if (&*key, &*helper) == ("b.io", "x")
+        ));
+        assert_eq!(find_in_file(file, "c.io/x").unwrap(), None);
+        let without = br#"{"auths": {"b.io": {}}}"#;
+        assert_eq!(find_in_file(without, "b.io/x").unwrap(), None);
     }
 
     #[test]
     fn a_helper_is_an_error_only_for_its_registry() {
         let file = br#"{"credHelpers": {"a.io": "ecr-login"}}"#;
-        assert!(matches!(find_in(file, "a.io/x"), Err(FileFault::Helper { .. })));
-        assert_eq!(find_in(file, "b.io/x").unwrap(), None);
+        assert!(matches!(find_in_file(file, "a.io/x"), Err(FileFault::Helper { .. })));
+        assert_eq!(find_in_file(file, "b.io/x").unwrap(), None);
     }
 
     #[test]
@@ -281,7 +301,7 @@ mod tests {
             assert!(text.contains("auth.json") && !text.contains("hunter2"), "{text}");
             assert!(!text.contains("aHVudGVyMg"), "{text}");
         }
-        let found = find_in(&file(&[("r.io", "hunter2")]), "r.io/x").unwrap();
+        let found = find_in_file(&file(&[("r.io", "hunter2")]), "r.io/x").unwrap();
         assert!(!format!("{found:?}").contains("hunter2"));
     }
 
@@ -302,9 +322,9 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(text in "\\PC{0,200}", key in "[a-z./:]{0,20}", auth in "\\PC{0,40}") {
-            let _ = find_in(text.as_bytes(), "r.io/app");
+            let _ = find_in_file(text.as_bytes(), "r.io/app");
             let file = serde_json::json!({"auths": {key: {"auth": auth}}}).to_string();
-            let _ = find_in(file.as_bytes(), "r.io/app");
+            let _ = find_in_file(file.as_bytes(), "r.io/app");
         }
     }
 }

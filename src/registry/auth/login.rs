@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 
+use super::credentials::Credential;
 use crate::registry::error::{Denial, Problem};
 use crate::registry::gate::{Gate, lock};
 
@@ -27,6 +28,15 @@ pub(crate) struct Login {
     refused: Mutex<HashSet<String>>,
 }
 
+/// What a credential is used for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt<'a> {
+    /// In messages.
+    pub(crate) peer: &'a str,
+    pub(crate) scope: &'a str,
+    pub(crate) credential: &'a Credential,
+}
+
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     #[default]
@@ -36,20 +46,21 @@ enum Verdict {
 }
 
 impl Login {
-    /// Makes `request` for `scope`, which uses the credential: alone until the credential is known
+    /// Makes `request`, which uses the credential: alone until the credential is known
     /// to be good, as an answer that `accepts` says. Without a request where it was rejected a short
     /// while ago.
     pub(crate) async fn attempt<T>(
         &self,
-        peer: &str,
-        scope: &str,
+        attempt: Attempt<'_>,
         request: impl Future<Output = Result<T, Problem>>,
         accepts: impl FnOnce(&T) -> bool,
     ) -> Result<T, Problem> {
         let pass = self.gate.enter(|| self.judged() != Verdict::Unknown).await?;
         if let Verdict::Rejected(_) = self.judged() {
             let why = Denial::RejectedBefore;
-            return Err(Problem::Unauthorized { peer: peer.to_owned(), why, detail: None });
+            let credentials = Some(attempt.credential.file.clone());
+            let peer = attempt.peer.to_owned();
+            return Err(Problem::Unauthorized { peer, why, credentials, detail: None });
         }
         let result = request.await;
         match &result {
@@ -67,7 +78,9 @@ impl Login {
                     _ => Verdict::Rejected(Instant::now()),
                 };
             }
-            Err(Problem::Status { status: StatusCode::FORBIDDEN, .. }) => self.refuse(scope),
+            Err(Problem::Status { status: StatusCode::FORBIDDEN, .. }) => {
+                self.refuse(attempt.scope);
+            }
             Err(problem) if pass.is_some() => self.gate.fail(problem),
             Err(_) => {}
         }

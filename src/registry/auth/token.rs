@@ -13,7 +13,8 @@ use serde::Deserialize;
 
 use super::challenge::Bearer;
 use super::credentials::{Credential, Fingerprint, Secret};
-use super::login::Login;
+use super::login::{Attempt, Login};
+use crate::model::failure::excerpt;
 use crate::registry::body;
 use crate::registry::error::{Denial, Problem};
 use crate::registry::gate::lock;
@@ -60,12 +61,14 @@ impl fmt::Debug for Token {
 }
 
 /// What a token is wanted for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Wanted<'a> {
     pub(crate) host: &'a Host,
     pub(crate) bearer: &'a Bearer,
     pub(crate) scope: &'a str,
     pub(crate) credential: Option<&'a Credential>,
+    /// Whether a realm at this `HOST:PORT` is declared insecure in its own right.
+    pub(crate) insecure: &'a dyn Fn(&str) -> bool,
     /// A token that the registry has just refused.
     pub(crate) not: Option<&'a HeaderValue>,
 }
@@ -99,7 +102,8 @@ impl Tokens {
         let token = match wanted.credential {
             Some(credential) => {
                 let login = self.login(&wanted.bearer.realm, credential);
-                login.attempt(&wanted.host.registry, wanted.scope, request, |_| true).await?
+                let (peer, scope) = (&wanted.host.registry, wanted.scope);
+                login.attempt(Attempt { peer, scope, credential }, request, |_| true).await?
             }
             None => request.await?,
         };
@@ -147,8 +151,10 @@ async fn fetch(
         StatusCode::UNAUTHORIZED
             if wanted.credential.is_some() && ask.is_answered_by(&response) =>
         {
+            let credentials = wanted.credential.map(|credential| credential.file.clone());
             let detail = body::error_text(response, &peer).await;
-            return Err(Problem::Unauthorized { peer, why: Denial::Rejected, detail });
+            let why = Denial::Rejected;
+            return Err(Problem::Unauthorized { peer, why, credentials, detail });
         }
         _ => return Err(body::status_problem(response, &peer, "the request for a token").await),
     }
@@ -166,10 +172,13 @@ fn ask(wanted: &Wanted<'_>, time: Duration) -> Result<Ask, Problem> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Problem::malformed(&host.registry, "realm", "it holds a user name"));
     }
-    if url.scheme() == "http" && !host.insecure {
+    // What is declared of the registry's host is not said of another, which gets the password.
+    let insecure =
+        (host.insecure && is_host_of(&url, &host.authority)) || (wanted.insecure)(&authority(&url));
+    if url.scheme() == "http" && !insecure {
         return Err(Problem::InsecureRealm {
             peer: host.registry.clone(),
-            realm: crate::registry::error::plain(&authority(&url)),
+            realm: excerpt(&authority(&url)),
         });
     }
     let mut headers = HeaderMap::new();
@@ -191,8 +200,13 @@ fn ask(wanted: &Wanted<'_>, time: Duration) -> Result<Ask, Problem> {
         }
     }
     let peer = authority(&url);
-    let insecure = host.insecure;
     Ok(Ask { method, url, peer, headers, authorization, body, insecure, time })
+}
+
+/// Whether `url` leads to the host of `authority`, be it to another port.
+fn is_host_of(url: &Url, authority: &str) -> bool {
+    let own: Option<Url> = format!("{}://{authority}", url.scheme()).parse().ok();
+    own.is_some_and(|own| own.host() == url.host())
 }
 
 /// The form of an OAuth2 refresh (RFC 6749, section 6).
@@ -212,6 +226,7 @@ pub(crate) fn basic(registry: &str, credential: &Credential) -> Result<HeaderVal
     let unsupported = || Problem::Unauthorized {
         peer: registry.to_owned(),
         why: Denial::UnsupportedScheme,
+        credentials: Some(credential.file.clone()),
         detail: None,
     };
     secret_header(&credential.basic().ok_or_else(unsupported)?).ok_or_else(unsupported)
@@ -262,17 +277,35 @@ mod tests {
 
     #[test]
     fn a_realm_in_plain_http_is_for_the_insecure_only() {
-        for (realm, insecure, asked) in [
-            ("https://auth.example/t", false, true),
-            ("http://auth.example/t", false, false),
-            ("http://auth.example/t", true, true),
+        // With what is declared insecure: only the registry's own host, or the realm's.
+        for (realm, insecure, asked, verified) in [
+            ("https://auth.example/t", "none", true, true),
+            ("https://auth.example/t", "r.io:5000", true, true),
+            ("https://auth.example/t", "auth.example", true, false),
+            ("https://r.io/t", "none", true, true),
+            ("https://r.io/t", "r.io:5000", true, false),
+            ("http://r.io:5001/t", "r.io:5000", true, false),
+            ("http://r.io/t", "none", false, true),
+            ("http://auth.example/t", "none", false, true),
+            ("http://auth.example/t", "r.io:5000", false, true),
+            ("http://auth.example/t", "auth.example", true, false),
         ] {
-            let host = Host::new("r.io", "r.io", insecure);
+            let host = Host::new("r.io:5000", "r.io:5000", insecure == "r.io:5000");
+            let declared = |authority: &str| authority == insecure;
             let bearer = Bearer { realm: realm.into(), service: "s".into(), scope: None };
-            let wanted =
-                Wanted { host: &host, bearer: &bearer, scope: "x", credential: None, not: None };
+            let wanted = Wanted {
+                host: &host,
+                bearer: &bearer,
+                scope: "x",
+                credential: None,
+                insecure: &declared,
+                not: None,
+            };
             match ask(&wanted, Duration::from_secs(1)) {
-                Ok(ask) => assert!(asked && ask.url.query() == Some("service=s&scope=x")),
+                Ok(ask) => {
+                    assert!(asked && ask.url.query() == Some("service=s&scope=x"), "{realm}");
+                    assert_eq!(ask.insecure, !verified, "{realm} {insecure}");
+                }
                 Err(problem) => {
                     assert!(
                         !asked && matches!(problem, Problem::InsecureRealm { .. }),

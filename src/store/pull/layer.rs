@@ -2,6 +2,8 @@
 //! unpacked on a third, with bounded channels in between.
 
 use std::io::{self, BufRead, Read};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -40,6 +42,8 @@ pub enum LayerFault {
     Blob { got: Digest },
     #[error("it unpacks to the diff ID {got} where the image configuration says {expected}")]
     DiffId { expected: Digest, got: Digest },
+    #[error("its directory cannot be made")]
+    Directory(#[source] io::Error),
     #[error("no thread for it")]
     Thread(#[source] io::Error),
     #[error("cannot be unpacked")]
@@ -54,6 +58,7 @@ impl LayerFault {
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::Unpack(fault) => fault.kind(),
+            Self::Directory(cause) => FailureKind::of_io(cause),
             Self::Thread(_) | Self::Stopped => FailureKind::Local,
             Self::Size { .. } | Self::Blob { .. } | Self::DiffId { .. } => {
                 FailureKind::InvalidContent
@@ -114,8 +119,7 @@ pub(super) async fn fetch(
     };
     let stream = remote.blob(source, digest, layer.blob.size, 0).await.map_err(Error::Remote)?;
     progress.started(digest, layer.blob.size);
-    let threads = Threads::start(layer, workspace, working, limits)
-        .map_err(|cause| failed(LayerFault::Thread(cause)))?;
+    let threads = Threads::start(layer, workspace, working, limits).map_err(failed)?;
     let blob = (remote, source, &layer.blob);
     let downloaded = download(blob, stream.boxed_local(), &threads.pieces, progress).await;
     let result = threads.join().await;
@@ -174,11 +178,9 @@ impl Threads {
         workspace: &Arc<Workspace>,
         working: tokio::sync::mpsc::Sender<()>,
         limits: &Limits,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, LayerFault> {
         let path = workspace.path().join(layer.diff_id.hex());
-        std::fs::create_dir(&path)?;
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-        let root = unpack::open_root(&path)?;
+        let root = make_root(&path).map_err(LayerFault::Directory)?;
         let (pieces, incoming) = tokio::sync::mpsc::channel(PIECES);
         let (full, filled) = mpsc::sync_channel(BUFFERS);
         let (empty, emptied) = mpsc::channel();
@@ -188,13 +190,13 @@ impl Threads {
         // The directory stays until both threads are done with it.
         let kept = (Arc::clone(workspace), working);
         let kept_too = kept.clone();
-        std::thread::Builder::new().name("inflate".into()).spawn(move || {
+        spawn("inflate", move || {
             let result = inflate(&job, Incoming::new(incoming), &full, &emptied, limits.bytes);
             drop((full, kept));
             let _ = inflate_done.send(result);
         })?;
         let expected = layer.diff_id.clone();
-        std::thread::Builder::new().name("unpack".into()).spawn(move || {
+        spawn("unpack", move || {
             let result = unpack_verified(root, Inflated::new(filled, empty), &expected, &limits);
             drop(kept_too);
             let _ = unpack_done.send(result);
@@ -214,6 +216,18 @@ impl Threads {
             cause => cause,
         }
     }
+}
+
+/// Makes the directory that a layer is unpacked into.
+fn make_root(path: &Path) -> io::Result<OwnedFd> {
+    std::fs::create_dir(path)?;
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    unpack::open_root(path)
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), LayerFault> {
+    let thread = std::thread::Builder::new().name(name.into());
+    thread.spawn(work).map(drop).map_err(LayerFault::Thread)
 }
 
 /// What is being downloaded, hashed as it is read.
@@ -383,7 +397,7 @@ impl Read for Inflated {
 
 /// The second thread: unpacks and verifies the diff ID.
 fn unpack_verified(
-    root: std::os::fd::OwnedFd,
+    root: OwnedFd,
     mut inflated: Inflated,
     expected: &Digest,
     limits: &Limits,
@@ -397,6 +411,12 @@ fn unpack_verified(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_that_cannot_be_made_may_mean_a_full_disk() {
+        let fault = LayerFault::Directory(io::ErrorKind::StorageFull.into());
+        assert_eq!(fault.kind(), FailureKind::StorageFull);
+    }
 
     #[test]
     fn the_start_may_come_in_crumbs() {

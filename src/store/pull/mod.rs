@@ -11,11 +11,12 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use oci_spec::image::ImageConfiguration;
 
-use super::image::{Blob, MAX_DOCUMENT, Manifest, platform_of};
-use super::lock::{self, Lock};
+use super::image::{Blob, MAX_DOCUMENT, Manifest, offered_variant, platform_of};
+use super::lock;
 use super::unpack::{self, Limits};
 use super::workspace::Workspace;
 use super::{Error, Image, Store};
+use crate::disk::Lock;
 use crate::model::{Digest, FailureKind, ImageIdentity, ImageSource, Platform};
 
 mod commit;
@@ -172,11 +173,11 @@ async fn plan(
     target: Digest,
     platform: &Platform,
 ) -> Result<Plan, Error> {
-    let refuse = |why: String| Error::Refused { image: Box::new(source.reference.clone()), why };
+    let refuse = |why: String| Error::refused(&source.reference, &why);
     let documents = remote.documents(source, &target, platform).await.map_err(Error::Remote)?;
     let manifest: Manifest = serde_json::from_slice(&documents.manifest.bytes)
         .map_err(|cause| refuse(format!("the manifest cannot be read: {cause}")))?;
-    if !is_image_config(&manifest.config.media_type) {
+    if !manifest.is_image() {
         let kind = shown(&manifest.config.media_type);
         return Err(refuse(format!("an artifact of the type {kind:?}, not a container image")));
     }
@@ -199,19 +200,13 @@ async fn plan(
             layers.push(Missing { diff_id, blob });
         }
     }
-    let manifest_digest = documents.manifest.digest.clone();
-    let identity =
-        ImageIdentity { target, manifest: manifest_digest, platform: platform_of(&parsed) };
+    let digest = documents.manifest.digest.clone();
+    let index = documents.index.as_ref();
+    let platform =
+        platform_of(&parsed, || index.and_then(|index| offered_variant(&index.bytes, &digest)));
+    let identity = ImageIdentity { target, manifest: digest, platform };
     let config_digest = manifest.config.digest;
     Ok(Plan { documents, config, config_digest, identity, layers })
-}
-
-fn is_image_config(media_type: &str) -> bool {
-    matches!(
-        media_type,
-        "application/vnd.oci.image.config.v1+json"
-            | "application/vnd.docker.container.image.v1+json"
-    )
 }
 
 /// Text from outside, for a message.
@@ -225,7 +220,7 @@ async fn small_blob(
     source: &ImageSource,
     blob: &Blob,
 ) -> Result<Bytes, Error> {
-    let refuse = |why: String| Error::Refused { image: Box::new(source.reference.clone()), why };
+    let refuse = |why: String| Error::refused(&source.reference, &why);
     if blob.size > MAX_DOCUMENT {
         return Err(refuse(format!("an image configuration of {} bytes", blob.size)));
     }

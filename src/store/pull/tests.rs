@@ -304,6 +304,23 @@ fn an_index_made_anew_around_the_same_manifest() {
     assert_eq!(store.images().unwrap().len(), 1);
 }
 
+/// Else the next update would look for an image that runs on the oldest processor.
+#[test]
+fn a_variant_that_only_the_index_names_is_kept() {
+    let (_dir, store) = store();
+    let mut fake = Fake::of(&[layer("a", "1")]);
+    let platform = Platform { variant: Some("v7".into()), ..Platform::host() };
+    let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [
+        {"mediaType": OCI_MANIFEST, "digest": Digest::of(b"other"), "size": 1},
+        {"mediaType": OCI_MANIFEST, "digest": fake.manifest, "size": 1, "platform": platform},
+    ]});
+    fake.index = Some(fake.add(index.to_string().into_bytes()));
+    let pulled = run(&store, &fake).unwrap();
+    assert_eq!(pulled.identity.platform, platform);
+    store.tag(&reference(), &pulled.identity.manifest).unwrap();
+    assert_eq!(store.resolve(&reference()).unwrap().unwrap().identity, pulled.identity);
+}
+
 #[test]
 fn bindings_are_kept_and_ended() {
     let (_dir, store) = store();
@@ -340,6 +357,27 @@ fn skopeo_reads_the_layout() {
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(found["Digest"], image.identity.manifest.to_string());
     assert_eq!(found["Labels"]["a"], "b");
+}
+
+#[test]
+fn an_artifact_of_another_program_is_no_image() {
+    let (_dir, store) = store();
+    run(&store, &Fake::of(&[layer("a", "1")])).unwrap();
+    let add = |document: serde_json::Value| {
+        let bytes = document.to_string();
+        let digest = Digest::of(bytes.as_bytes());
+        std::fs::write(store.blob_path(&digest), &bytes).unwrap();
+        json!({"mediaType": OCI_MANIFEST, "digest": digest, "size": bytes.len()})
+    };
+    let mut config = add(json!({"name": "chart", "version": "1"}));
+    config["mediaType"] = "application/vnd.cncf.helm.config.v1+json".into();
+    let chart = add(json!({"schemaVersion": 2, "config": config, "layers": []}));
+    let path = store.root().join("images/index.json");
+    let mut index: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    index["manifests"].as_array_mut().unwrap().push(chart);
+    std::fs::write(&path, index.to_string()).unwrap();
+    assert_eq!(store.images().unwrap().len(), 1);
 }
 
 #[test]
@@ -582,9 +620,11 @@ fn a_full_disk_is_told_and_cleaned() {
     let zeros = layer_of(&archive(&[("zeros", &vec![0; 20 << 20])]), GZIP);
     // Before the download, in the middle of it with a reserve, and by ENOSPC without one.
     let none = Limits { reserve: 0, ..Limits::default() };
-    for (layer, limits) in
-        [(raw, Limits::default()), (zeros.clone(), Limits::default()), (zeros, none)]
-    {
+    for (layer, limits, raw_size) in [
+        (raw, Limits::default(), true),
+        (zeros.clone(), Limits::default(), false),
+        (zeros, none, false),
+    ] {
         let Some(disk) = Disk::of(c"size=12m") else { return };
         let store = Store::open(disk.0.path()).unwrap();
         let small = self::layer("small", "1");
@@ -593,6 +633,8 @@ fn a_full_disk_is_told_and_cleaned() {
             runtime().block_on(pull_within(&store, &fake, &source(), want(), &(), &limits));
         let error = pulled.unwrap_err();
         assert_eq!(error.kind(), FailureKind::StorageFull, "{error:?}");
+        let told = crate::model::failure::chain(&error);
+        assert_eq!(told.contains("to be downloaded"), raw_size, "{told}");
         assert_empty(&store);
     }
 }

@@ -18,6 +18,7 @@ use rustix::fs::{Mode, OFlags};
 
 use self::archive::Archive;
 use crate::model::FailureKind;
+use crate::model::failure::excerpt;
 
 /// How much one layer may unpack to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub enum Fault {
     TooManyDirectories(usize),
     #[error("only {free} bytes are free on the disk, and {reserve} are to stay so")]
     NoSpace { free: u64, reserve: u64 },
+    #[error("only {free} bytes are free on the disk, and {needed} are to be downloaded")]
+    TooLittle { free: u64, needed: u64 },
     #[error("the disk has only {free} free inodes, and {reserve} are to stay so")]
     NoInodes { free: u64, reserve: u64 },
     #[error("the free space of the disk cannot be read")]
@@ -75,14 +78,16 @@ pub enum Fault {
 
 impl Fault {
     fn malformed(cause: io::Error) -> Self {
-        Self::Malformed(cause.to_string())
+        Self::Malformed(excerpt(&cause.to_string()))
     }
 
     /// The kind of failure, which decides about the next attempt.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::Io { source, .. } => super::error::kind_of_io(source),
-            Self::NoSpace { .. } | Self::NoInodes { .. } => FailureKind::StorageFull,
+            Self::Io { source, .. } => FailureKind::of_io(source),
+            Self::NoSpace { .. } | Self::TooLittle { .. } | Self::NoInodes { .. } => {
+                FailureKind::StorageFull
+            }
             Self::Statfs(_) => FailureKind::Local,
             _ => FailureKind::InvalidContent,
         }
@@ -141,7 +146,7 @@ pub(super) fn check_fits(disk: impl AsFd, bytes: u64, limits: &Limits) -> Result
     let stat = rustix::fs::fstatvfs(&disk).map_err(|cause| Fault::Statfs(cause.into()))?;
     check_space(disk, limits)?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    if free < bytes { Err(Fault::NoSpace { free, reserve: bytes }) } else { Ok(()) }
+    if free < bytes { Err(Fault::TooLittle { free, needed: bytes }) } else { Ok(()) }
 }
 
 /// Opens the directory that a layer is unpacked into.

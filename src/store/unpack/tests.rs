@@ -362,6 +362,10 @@ fn broken_archives_are_refused() {
     flipped[0] ^= 1;
     let flipped = unpack(root(), &flipped[..], &Limits::default());
     assert!(matches!(flipped, Err(Fault::Malformed(_))), "{flipped:?}");
+    let mut painted = whole.clone();
+    painted[148..156].copy_from_slice(b"\x1b[31mred");
+    let painted = unpack(root(), &painted[..], &Limits::default()).unwrap_err();
+    assert!(matches!(&painted, Fault::Malformed(why) if !why.contains('\x1b')), "{painted:?}");
     let zero = Tar::default().pax(&[("path", b"a\0b")]).file("x", "").refused();
     assert!(matches!(zero, Fault::Entry { .. }), "{zero}");
     assert!(Tar::default().link(T::Symlink, "./", "x").unpack().1.is_err());

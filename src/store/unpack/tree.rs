@@ -404,3 +404,27 @@ fn mtime(entry: &Entry) -> Timespec {
 fn times(time: Timespec) -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_count_as_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = super::super::open_root(dir.path()).unwrap();
+        let mut tree = Tree::new(root, Privilege::User, Limits::default()).unwrap();
+        let entry = Entry {
+            kind: EntryType::Directory,
+            path: b"d".to_vec(),
+            link: Vec::new(),
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: (0, 0),
+            xattrs: [(b"trusted.x".to_vec(), vec![0; 60_000])].into(),
+        };
+        tree.add(entry, &mut Archive::new(&b""[..])).unwrap();
+        assert_eq!(tree.written, FILE_COST + 60_009);
+    }
+}
