@@ -1,12 +1,14 @@
 //! The service on the bus, as a caller sees it.
 
+use futures_util::future;
+use futures_util::stream::{Stream, StreamExt as _};
 use serde::de::DeserializeOwned;
 use zbus::proxy::MethodFlags;
 use zbus::{Connection, Proxy};
 
 use crate::config::Scope;
 use crate::daemon::api::{Checked, Error, UnitStatus};
-use crate::daemon::bus::{ERROR_PREFIX, INTERFACE, NAME, PATH};
+use crate::daemon::bus::{Change, ERROR_PREFIX, INTERFACE, NAME, PATH, Signal};
 use crate::model::UnitName;
 use crate::plan::Quarantined;
 use crate::update::{Entry, Report, Trigger};
@@ -89,6 +91,16 @@ impl Remote {
         })
     }
 
+    /// What the service tells of its work from now on, whether it runs already or not.
+    ///
+    /// # Errors
+    /// Where the bus does not let us listen.
+    pub async fn signals(&self) -> Result<impl Stream<Item = Signal> + Unpin, RemoteError> {
+        let proxy = self.proxy(INTERFACE).await?;
+        let messages = proxy.receive_all_signals().await.map_err(classify)?;
+        Ok(messages.filter_map(|message| future::ready(signal(&message))))
+    }
+
     async fn proxy(&self, interface: &'static str) -> Result<Proxy<'static>, RemoteError> {
         zbus::proxy::Builder::new(&self.connection)
             .destination(NAME)
@@ -159,6 +171,30 @@ impl Caller<'_> {
     ) -> Result<Vec<Quarantined>, RemoteError> {
         self.call("ClearQuarantine", &(what.unwrap_or_default(),)).await
     }
+}
+
+/// A signal of the interface; others may come with a later version.
+fn signal(message: &zbus::Message) -> Option<Signal> {
+    let body = message.body();
+    let header = message.header();
+    Some(match header.member()?.as_str() {
+        "UpdateAvailable" => Signal::UpdateAvailable(change(body.deserialize().ok()?)),
+        "UpdateStarted" => Signal::UpdateStarted(change(body.deserialize().ok()?)),
+        "RolledBack" => {
+            let (unit, reference, old, new, cause) = body.deserialize().ok()?;
+            Signal::RolledBack { change: change((unit, reference, old, new)), cause }
+        }
+        "UpdateFinished" => {
+            let (unit, reference, outcome, detail) = body.deserialize().ok()?;
+            let change = change((unit, reference, String::new(), String::new()));
+            Signal::UpdateFinished { change, outcome, detail }
+        }
+        _ => return None,
+    })
+}
+
+fn change((unit, reference, old, new): (String, String, String, String)) -> Change {
+    Change { unit, reference, old, new }
 }
 
 /// Tells the service's own errors, its absence, and everything else apart.
