@@ -46,6 +46,7 @@ fn present<T>(answer: Result<T, RemoteError>) -> Result<Option<T>, Error> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(RemoteError::Absent) => Ok(None),
+        Err(RemoteError::Denied) => Err(Error::Denied),
         Err(RemoteError::Service(error)) => Err(error.into()),
         Err(RemoteError::Bus { message, hint }) => Err(Error::Bus { message, hint }),
     }

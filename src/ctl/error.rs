@@ -10,6 +10,9 @@ pub enum Error {
     Service(#[from] api::Error),
     #[error("bad configuration")]
     Configuration(#[source] config::Error),
+    /// An ordinary user, and the host's units.
+    #[error("only root may do this for the host's units")]
+    Denied,
     /// The service is there but does not answer as it should.
     #[error("{message}")]
     Bus { message: String, hint: &'static str },
@@ -33,6 +36,7 @@ impl Error {
                 Some("wait until it has ended; \"updaterctl status\" shows what is being updated")
             }
             Self::Bus { hint, .. } => Some(hint),
+            Self::Denied => Some("run it with sudo, or with --user for your own units"),
             Self::Left => {
                 Some("\"updaterctl status\" shows how it goes, \"updaterctl history\" how it ended")
             }

@@ -23,7 +23,11 @@ pub struct Here {
 }
 
 impl Here {
+    /// What the scope is configured with, for who may work on it: the host's state is root's.
     fn settings(&self) -> Result<Settings, Error> {
+        if self.scope == Scope::System && Scope::current() != Scope::System {
+            return Err(Error::Denied);
+        }
         config::load(self.scope).map_err(Error::Configuration)
     }
 }

@@ -22,7 +22,10 @@ pub enum RemoteError {
     /// The service's own answer.
     #[error(transparent)]
     Service(#[from] Error),
-    /// Whatever else: refused by the bus, gone in the middle, not started.
+    /// The bus lets only root call it.
+    #[error("the bus refused the call")]
+    Denied,
+    /// Whatever else: gone in the middle, not started.
     #[error("{message}")]
     Bus { message: String, hint: &'static str },
 }
@@ -222,9 +225,7 @@ fn classify(error: zbus::Error) -> RemoteError {
     }
     let (message, hint) = match name.strip_prefix("org.freedesktop.DBus.Error.") {
         Some("ServiceUnknown" | "NameHasNoOwner") => return RemoteError::Absent,
-        Some("AccessDenied") => {
-            ("updaterd refused the call".to_owned(), "run this as root, or with --user")
-        }
+        Some("AccessDenied") => return RemoteError::Denied,
         Some("NoReply" | "Disconnected") => (
             "updaterd went away before it answered".to_owned(),
             "it takes up what it began; \"updaterctl history\" shows how it ended",

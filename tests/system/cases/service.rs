@@ -121,6 +121,15 @@ fn only_root_may_call_it(host: &Host) {
     let refused = host.run(&format!("setpriv --reuid=65534 --clear-groups {call}"));
     assert_ne!(refused.status, 0);
     assert!(refused.said().to_lowercase().contains("denied"), "{}", refused.describe());
+    // Whether it runs or not, who asks in vain hears what to do.
+    for state in ["start", "stop"] {
+        host.sh(&format!("systemctl {state} updaterd.service"));
+        for verb in ["status", "update", "check", "history"] {
+            let nobody = "setpriv --reuid=65534 --clear-groups updaterctl --system";
+            let refused = host.fails(1, &format!("{nobody} {verb}"));
+            assert!(refused.stderr.contains("sudo"), "{}", refused.describe());
+        }
+    }
 }
 
 fn a_person_sees_what_goes_on(host: &Host) {
