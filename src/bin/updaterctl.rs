@@ -11,6 +11,7 @@ use updaterd::ctl::command::{self, Output, Style};
 use updaterd::ctl::here::{Here, Progress};
 use updaterd::ctl::remote::Remote;
 use updaterd::ctl::{Error, exit};
+use updaterd::daemon::host;
 use updaterd::model::failure::chain;
 use updaterd::terminal::Terminal;
 
@@ -48,7 +49,7 @@ async fn run(arguments: &Arguments) -> Result<Output, Error> {
     };
     // Without a bus there is no service to ask: this process does it.
     let remote = match arguments.command.needs_service() {
-        true => Remote::connect(scope).await.ok(),
+        true => host::connect(scope).await.ok().map(Remote::over),
         false => None,
     };
     let person = io::stderr().is_terminal() && !arguments.global.json;

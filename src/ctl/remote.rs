@@ -6,7 +6,6 @@ use serde::de::DeserializeOwned;
 use zbus::proxy::MethodFlags;
 use zbus::{Connection, Proxy};
 
-use crate::config::Scope;
 use crate::daemon::api::{Checked, Error, UnitStatus};
 use crate::daemon::bus::{Change, ERROR_PREFIX, INTERFACE, NAME, PATH, Signal};
 use crate::model::UnitName;
@@ -48,19 +47,7 @@ pub struct Properties {
 }
 
 impl Remote {
-    /// Connects to the system bus or the session bus.
-    ///
-    /// # Errors
-    /// Where there is none.
-    pub async fn connect(scope: Scope) -> zbus::Result<Self> {
-        let connection = match scope {
-            Scope::System => Connection::system().await?,
-            Scope::User => Connection::session().await?,
-        };
-        Ok(Self { connection })
-    }
-
-    /// Over a connection that is there already.
+    /// The service on a bus that is connected to.
     pub fn over(connection: Connection) -> Self {
         Self { connection }
     }
