@@ -75,7 +75,7 @@ impl<E: Embedded> Access<E> {
     /// Whoever does it, a person may look on, and leave. What the service began it goes on with.
     pub async fn update(&self, units: &[UnitName], trigger: Trigger) -> Result<Report, Error> {
         let asked = self.change(async |service| service.update(units, trigger).await);
-        match until_interrupted(self.looked_on(asked)).await {
+        match until_interrupted(Box::pin(self.looked_on(asked))).await {
             None => return Err(Error::Left),
             Some(answer) => {
                 if let Some(report) = answer? {
@@ -84,7 +84,7 @@ impl<E: Embedded> Access<E> {
             }
         }
         let here = self.embedded.open()?;
-        match until_interrupted(here.update(units, trigger)).await {
+        match until_interrupted(Box::pin(here.update(units, trigger))).await {
             None => Err(Error::Interrupted),
             Some(report) => Ok(report?),
         }
