@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use updaterd::ctl::access::Access;
 use updaterd::ctl::args::Arguments;
 use updaterd::ctl::command::{self, Output, Style};
-use updaterd::ctl::here::Here;
+use updaterd::ctl::here::{Here, Progress};
 use updaterd::ctl::remote::Remote;
 use updaterd::ctl::{Error, exit};
+use updaterd::daemon::host;
 use updaterd::model::failure::chain;
 use updaterd::terminal::Terminal;
 
@@ -20,7 +21,12 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(Error::Output)
-        .and_then(|runtime| runtime.block_on(run(&arguments)))
+        .and_then(|runtime| {
+            let output = runtime.block_on(run(&arguments));
+            // Who interrupts does not wait for a pull that unpacks; it is begun anew.
+            runtime.shutdown_background();
+            output
+        })
         .and_then(|output| print(&output));
     match result {
         Ok(code) => ExitCode::from(code),
@@ -43,10 +49,11 @@ async fn run(arguments: &Arguments) -> Result<Output, Error> {
     };
     // Without a bus there is no service to ask: this process does it.
     let remote = match arguments.command.needs_service() {
-        true => Remote::connect(scope).await.ok(),
+        true => host::connect(scope).await.ok().map(Remote::over),
         false => None,
     };
-    let here = Here { scope, progress: io::stderr().is_terminal() };
+    let person = io::stderr().is_terminal() && !arguments.global.json;
+    let here = Here { scope, progress: person.then_some(Progress) };
     command::run(arguments, &Access::new(remote, here), style).await
 }
 

@@ -1,11 +1,19 @@
 //! Who does the work: the service where there is one, this process where there is none.
 
+use std::future::Future;
+use std::pin::pin;
+
+use futures_util::future::{self, Either, FutureExt as _};
+use futures_util::stream::{self, Stream, StreamExt as _};
+
 use super::Error;
-use super::remote::{Properties, Remote, RemoteError};
+use super::remote::{Caller, Properties, Remote, RemoteError};
 use crate::daemon::api::{Api, Checked, UnitStatus};
+use crate::daemon::observe;
 use crate::model::UnitName;
 use crate::plan::Quarantined;
-use crate::update::{Entry, Report, Trigger};
+use crate::update::port::Observer;
+use crate::update::{Entry, Event, Report, Trigger};
 
 /// Opens the library's own implementation, when it is needed.
 pub trait Embedded {
@@ -20,6 +28,9 @@ pub trait Embedded {
     /// # Errors
     /// Where it could not: the bus would tell no more than that nobody came.
     fn validate(&self) -> Result<(), Error>;
+
+    /// Who looks on while the work is done, here or by the service; `None` where nobody does.
+    fn onlooker(&self) -> Option<&dyn Observer>;
 }
 
 /// The service, or this process.
@@ -30,40 +41,12 @@ pub struct Access<E> {
     embedded: E,
 }
 
-/// Asks the service where it runs; else does the same in this process.
-macro_rules! read {
-    ($self:ident, $method:ident($($argument:expr),*)) => {{
-        if let Some(remote) = &$self.remote
-            && let Some(answer) = present(remote.running().$method($($argument),*).await)?
-        {
-            return Ok(answer);
-        }
-        Ok($self.embedded.open()?.$method($($argument),*).await?)
-    }};
-}
-
-/// Asks the service, started where it is not running; where there is none, does the same in this
-/// process.
-macro_rules! change {
-    ($self:ident, $method:ident($($argument:expr),*)) => {{
-        if let Some(remote) = &$self.remote {
-            if let Some(answer) = present(remote.running().$method($($argument),*).await)? {
-                return Ok(answer);
-            }
-            $self.embedded.validate()?;
-            if let Some(answer) = present(remote.starting().$method($($argument),*).await)? {
-                return Ok(answer);
-            }
-        }
-        Ok($self.embedded.open()?.$method($($argument),*).await?)
-    }};
-}
-
 /// `None` where there is no service to answer.
 fn present<T>(answer: Result<T, RemoteError>) -> Result<Option<T>, Error> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(RemoteError::Absent) => Ok(None),
+        Err(RemoteError::Denied) => Err(Error::Denied),
         Err(RemoteError::Service(error)) => Err(error.into()),
         Err(RemoteError::Bus { message, hint }) => Err(Error::Bus { message, hint }),
     }
@@ -76,20 +59,42 @@ impl<E: Embedded> Access<E> {
 
     /// What the running service says of itself; `None` where none runs.
     pub async fn service(&self) -> Result<Option<Properties>, Error> {
-        let Some(remote) = &self.remote else { return Ok(None) };
-        present(remote.properties().await)
+        match &self.remote {
+            Some(remote) => present(remote.properties().await),
+            None => Ok(None),
+        }
     }
 
     pub async fn check(&self) -> Result<Checked, Error> {
-        read!(self, check())
+        match self.read(async |service| service.check().await).await? {
+            Some(checked) => Ok(checked),
+            None => Ok(self.embedded.open()?.check().await?),
+        }
     }
 
+    /// Whoever does it, a person may look on, and leave. What the service began it goes on with.
     pub async fn update(&self, units: &[UnitName], trigger: Trigger) -> Result<Report, Error> {
-        change!(self, update(units, trigger))
+        let asked = self.change(async |service| service.update(units, trigger).await);
+        match until_interrupted(Box::pin(self.looked_on(asked))).await {
+            None => return Err(Error::Left),
+            Some(answer) => {
+                if let Some(report) = answer? {
+                    return Ok(report);
+                }
+            }
+        }
+        let here = self.embedded.open()?;
+        match until_interrupted(Box::pin(here.update(units, trigger))).await {
+            None => Err(Error::Interrupted),
+            Some(report) => Ok(report?),
+        }
     }
 
     pub async fn units(&self) -> Result<Vec<UnitStatus>, Error> {
-        read!(self, units())
+        match self.read(async |service| service.units().await).await? {
+            Some(units) => Ok(units),
+            None => Ok(self.embedded.open()?.units().await?),
+        }
     }
 
     pub async fn history(
@@ -97,15 +102,95 @@ impl<E: Embedded> Access<E> {
         unit: Option<&UnitName>,
         limit: usize,
     ) -> Result<Vec<Entry>, Error> {
-        read!(self, history(unit, limit))
+        match self.read(async |service| service.history(unit, limit).await).await? {
+            Some(entries) => Ok(entries),
+            None => Ok(self.embedded.open()?.history(unit, limit).await?),
+        }
     }
 
     pub async fn quarantine(&self) -> Result<Vec<Quarantined>, Error> {
-        read!(self, quarantine())
+        match self.read(async |service| service.quarantine().await).await? {
+            Some(held) => Ok(held),
+            None => Ok(self.embedded.open()?.quarantine().await?),
+        }
     }
 
     pub async fn clear_quarantine(&self, what: Option<&str>) -> Result<Vec<Quarantined>, Error> {
-        change!(self, clear_quarantine(what))
+        match self.change(async |service| service.clear_quarantine(what).await).await? {
+            Some(cleared) => Ok(cleared),
+            None => Ok(self.embedded.open()?.clear_quarantine(what).await?),
+        }
+    }
+
+    /// Asks the service where it runs.
+    async fn read<T>(
+        &self,
+        ask: impl AsyncFn(Caller<'_>) -> Result<T, RemoteError>,
+    ) -> Result<Option<T>, Error> {
+        match &self.remote {
+            Some(remote) => present(ask(remote.running()).await),
+            None => Ok(None),
+        }
+    }
+
+    /// Asks the service, started where it is not running.
+    async fn change<T>(
+        &self,
+        ask: impl AsyncFn(Caller<'_>) -> Result<T, RemoteError>,
+    ) -> Result<Option<T>, Error> {
+        let Some(remote) = &self.remote else { return Ok(None) };
+        if let Some(answer) = present(ask(remote.running()).await)? {
+            return Ok(Some(answer));
+        }
+        self.embedded.validate()?;
+        present(ask(remote.starting()).await)
+    }
+
+    /// Shows the onlooker what the service tells until `work` is done.
+    async fn looked_on<T>(&self, work: impl Future<Output = T>) -> T {
+        let (Some(onlooker), Some(remote)) = (self.embedded.onlooker(), &self.remote) else {
+            return work.await;
+        };
+        // Subscribed before the call. Who cannot subscribe sees the end only.
+        let mut events = match remote.signals().await {
+            Ok(signals) => {
+                signals.filter_map(|signal| future::ready(observe::event(&signal))).left_stream()
+            }
+            Err(_) => stream::pending().right_stream(),
+        };
+        let done = show(&mut events, onlooker, work).await;
+        // What came along with the answer.
+        while let Some(Some(event)) = events.next().now_or_never() {
+            onlooker.event(&event);
+        }
+        done
+    }
+}
+
+async fn show<T>(
+    events: &mut (impl Stream<Item = Event> + Unpin),
+    onlooker: &dyn Observer,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = pin!(work);
+    loop {
+        match future::select(events.next(), work).await {
+            Either::Left((Some(event), rest)) => {
+                onlooker.event(&event);
+                work = rest;
+            }
+            Either::Left((None, rest)) => return rest.await,
+            Either::Right((done, _)) => return done,
+        }
+    }
+}
+
+/// `None` where Ctrl-C came first.
+async fn until_interrupted<T>(work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        done = work => Some(done),
+        // Where the signal cannot be caught, it ends the process as ever.
+        Ok(()) = tokio::signal::ctrl_c() => None,
     }
 }
 

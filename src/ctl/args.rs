@@ -13,10 +13,11 @@ Exit codes:
   0  done; for check: also where updates are available
   1  the command could not be carried out
   2  the command line is wrong
-  3  some image could not be checked, or some unit could not be updated
+  3  some image could not be checked, or some unit could not be updated or lost its container
   4  some unit was rolled back to its old image
   5  some unit needs an operator: neither image came back
   6  another pass is under way
+  130  interrupted; what the service had begun it goes on with
 Where several apply, it is 5 before 4 before 3.";
 
 /// Keep containers that run in systemd units up to date

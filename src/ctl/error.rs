@@ -10,9 +10,18 @@ pub enum Error {
     Service(#[from] api::Error),
     #[error("bad configuration")]
     Configuration(#[source] config::Error),
+    /// An ordinary user, and the host's units.
+    #[error("only root may do this for the host's units")]
+    Denied,
     /// The service is there but does not answer as it should.
     #[error("{message}")]
     Bus { message: String, hint: &'static str },
+    /// Ctrl-C, while the service works.
+    #[error("interrupted; updaterd goes on with the update")]
+    Left,
+    /// Ctrl-C, while this process works.
+    #[error("interrupted")]
+    Interrupted,
     #[error("cannot write to standard output")]
     Output(#[from] std::io::Error),
     #[error("cannot write JSON")]
@@ -27,6 +36,13 @@ impl Error {
                 Some("wait until it has ended; \"updaterctl status\" shows what is being updated")
             }
             Self::Bus { hint, .. } => Some(hint),
+            Self::Denied => Some("run it with sudo, or with --user for your own units"),
+            Self::Left => {
+                Some("\"updaterctl status\" shows how it goes, \"updaterctl history\" how it ended")
+            }
+            Self::Interrupted => {
+                Some("what was begun is finished or taken back by the next \"updaterctl update\"")
+            }
             Self::Configuration(_) => {
                 Some("mend it; \"updaterd --check-config\" says whether it is good")
             }
@@ -37,6 +53,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Service(error) => super::exit::of_error(error),
+            Self::Left | Self::Interrupted => super::exit::INTERRUPTED,
             _ => super::exit::FAILED,
         }
     }

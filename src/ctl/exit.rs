@@ -11,6 +11,8 @@ pub const PARTLY: u8 = 3;
 pub const ROLLED_BACK: u8 = 4;
 pub const NEEDS_OPERATOR: u8 = 5;
 pub const BUSY: u8 = 6;
+/// As a shell has it for SIGINT.
+pub const INTERRUPTED: u8 = 130;
 
 /// The code of an operation that could not be done at all.
 pub fn of_error(error: &Error) -> u8 {

@@ -18,12 +18,16 @@ use crate::update::port::Observer;
 #[derive(Debug, Clone, Copy)]
 pub struct Here {
     pub scope: Scope,
-    /// Whether a person follows on standard error.
-    pub progress: bool,
+    /// Who follows, where a person does.
+    pub progress: Option<Progress>,
 }
 
 impl Here {
+    /// What the scope is configured with, for who may work on it: the host's state is root's.
     fn settings(&self) -> Result<Settings, Error> {
+        if self.scope == Scope::System && Scope::current() != Scope::System {
+            return Err(Error::Denied);
+        }
         config::load(self.scope).map_err(Error::Configuration)
     }
 }
@@ -35,8 +39,8 @@ impl Embedded for Here {
         let settings = self.settings()?;
         journal::install_beside_terminal();
         let mut observers = Observers::default().with(Journal(self.scope));
-        if self.progress {
-            observers = observers.with(Progress);
+        if let Some(progress) = self.progress {
+            observers = observers.with(progress);
         }
         let opener = Opener {
             program: "updaterctl",
@@ -50,10 +54,15 @@ impl Embedded for Here {
     fn validate(&self) -> Result<(), Error> {
         self.settings().map(drop)
     }
+
+    fn onlooker(&self) -> Option<&dyn Observer> {
+        self.progress.as_ref().map(|progress| progress as &dyn Observer)
+    }
 }
 
-/// Each event as a line on standard error.
-struct Progress;
+/// Each event as a line on standard error, in the words of the journal.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress;
 
 impl Observer for Progress {
     fn event(&self, event: &Event) {

@@ -1,12 +1,13 @@
 //! The service on the bus, as a caller sees it.
 
+use futures_util::future;
+use futures_util::stream::{Stream, StreamExt as _};
 use serde::de::DeserializeOwned;
 use zbus::proxy::MethodFlags;
 use zbus::{Connection, Proxy};
 
-use crate::config::Scope;
 use crate::daemon::api::{Checked, Error, UnitStatus};
-use crate::daemon::bus::{ERROR_PREFIX, INTERFACE, NAME, PATH};
+use crate::daemon::bus::{Change, ERROR_PREFIX, INTERFACE, NAME, PATH, Signal};
 use crate::model::UnitName;
 use crate::plan::Quarantined;
 use crate::update::{Entry, Report, Trigger};
@@ -20,7 +21,10 @@ pub enum RemoteError {
     /// The service's own answer.
     #[error(transparent)]
     Service(#[from] Error),
-    /// Whatever else: refused by the bus, gone in the middle, not started.
+    /// The bus lets only root call it.
+    #[error("the bus refused the call")]
+    Denied,
+    /// Whatever else: gone in the middle, not started.
     #[error("{message}")]
     Bus { message: String, hint: &'static str },
 }
@@ -43,19 +47,7 @@ pub struct Properties {
 }
 
 impl Remote {
-    /// Connects to the system bus or the session bus.
-    ///
-    /// # Errors
-    /// Where there is none.
-    pub async fn connect(scope: Scope) -> zbus::Result<Self> {
-        let connection = match scope {
-            Scope::System => Connection::system().await?,
-            Scope::User => Connection::session().await?,
-        };
-        Ok(Self { connection })
-    }
-
-    /// Over a connection that is there already.
+    /// The service on a bus that is connected to.
     pub fn over(connection: Connection) -> Self {
         Self { connection }
     }
@@ -87,6 +79,16 @@ impl Remote {
             last_check: text("LastCheck"),
             next_check: text("NextCheck"),
         })
+    }
+
+    /// What the service tells of its work from now on, whether it runs already or not.
+    ///
+    /// # Errors
+    /// Where the bus does not let us listen.
+    pub async fn signals(&self) -> Result<impl Stream<Item = Signal> + Unpin, RemoteError> {
+        let proxy = self.proxy(INTERFACE).await?;
+        let messages = proxy.receive_all_signals().await.map_err(classify)?;
+        Ok(messages.filter_map(|message| future::ready(signal(&message))))
     }
 
     async fn proxy(&self, interface: &'static str) -> Result<Proxy<'static>, RemoteError> {
@@ -161,6 +163,30 @@ impl Caller<'_> {
     }
 }
 
+/// A signal of the interface; others may come with a later version.
+fn signal(message: &zbus::Message) -> Option<Signal> {
+    let body = message.body();
+    let header = message.header();
+    Some(match header.member()?.as_str() {
+        "UpdateAvailable" => Signal::UpdateAvailable(change(body.deserialize().ok()?)),
+        "UpdateStarted" => Signal::UpdateStarted(change(body.deserialize().ok()?)),
+        "RolledBack" => {
+            let (unit, reference, old, new, cause) = body.deserialize().ok()?;
+            Signal::RolledBack { change: change((unit, reference, old, new)), cause }
+        }
+        "UpdateFinished" => {
+            let (unit, reference, outcome, detail) = body.deserialize().ok()?;
+            let change = change((unit, reference, String::new(), String::new()));
+            Signal::UpdateFinished { change, outcome, detail }
+        }
+        _ => return None,
+    })
+}
+
+fn change((unit, reference, old, new): (String, String, String, String)) -> Change {
+    Change { unit, reference, old, new }
+}
+
 /// Tells the service's own errors, its absence, and everything else apart.
 fn classify(error: zbus::Error) -> RemoteError {
     let (name, message) = match &error {
@@ -186,9 +212,7 @@ fn classify(error: zbus::Error) -> RemoteError {
     }
     let (message, hint) = match name.strip_prefix("org.freedesktop.DBus.Error.") {
         Some("ServiceUnknown" | "NameHasNoOwner") => return RemoteError::Absent,
-        Some("AccessDenied") => {
-            ("updaterd refused the call".to_owned(), "run this as root, or with --user")
-        }
+        Some("AccessDenied") => return RemoteError::Denied,
         Some("NoReply" | "Disconnected") => (
             "updaterd went away before it answered".to_owned(),
             "it takes up what it began; \"updaterctl history\" shows how it ended",

@@ -25,7 +25,7 @@ use crate::update::port::{Clock, World};
 pub struct Host {
     registries: Registries,
     engine: Native<Registries>,
-    manager: Braked<Bus>,
+    manager: Braked<ToManager>,
     ledger: Ledger,
     clock: SystemClock,
     observers: Observers,
@@ -34,7 +34,7 @@ pub struct Host {
 impl World for Host {
     type Registry = Registries;
     type Engine = Native<Registries>;
-    type Manager = Braked<Bus>;
+    type Manager = Braked<ToManager>;
     type Ledger = Ledger;
     type Clock = SystemClock;
     type Observer = Observers;
@@ -64,16 +64,16 @@ impl World for Host {
     }
 }
 
-/// Where systemd's manager is asked.
+/// How to reach systemd's manager.
 #[derive(Debug)]
-pub struct Bus {
+pub struct ToManager {
     scope: Scope,
     /// A connection that is there already; else one is made when it is needed.
     connection: Option<Connection>,
     restart_timeout: Duration,
 }
 
-impl Connect for Bus {
+impl Connect for ToManager {
     type Manager = systemd::Manager;
 
     async fn connect(&self) -> Result<systemd::Manager, Failure> {
@@ -91,7 +91,7 @@ impl Connect for Bus {
     }
 }
 
-/// Connects to the bus that the scope's manager is on.
+/// Connects to the bus of the scope, which its manager and the service are on.
 ///
 /// # Errors
 /// Where there is none.
@@ -150,11 +150,11 @@ pub fn open(scope: Scope, settings: &Settings, opener: Opener) -> Result<Pass<Ho
     let registries = Registries::new(registry::Options::default());
     let store = Store::open(&settings.paths.state)?;
     let records = Records::open(&settings.paths.run);
-    let bus = Bus { scope, connection, restart_timeout: settings.restart_timeout };
+    let manager = ToManager { scope, connection, restart_timeout: settings.restart_timeout };
     let host = Host {
         engine: Native::new(store, records, registries.clone(), scope),
         registries,
-        manager: Braked::new(bus, flight.clone()),
+        manager: Braked::new(manager, flight.clone()),
         ledger: Ledger::new(&settings.paths.state.join("ledger")),
         clock: SystemClock::default(),
         observers: observers.with(flight),

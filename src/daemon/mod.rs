@@ -10,6 +10,7 @@
 pub mod api;
 pub mod args;
 pub mod bus;
+mod face;
 pub mod flight;
 pub mod host;
 pub mod journal;

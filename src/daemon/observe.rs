@@ -114,6 +114,28 @@ fn signals(event: &Event) -> Vec<Signal> {
     }
 }
 
+/// The event that a signal tells of, as far as it does; `None` where another signal tells more.
+pub fn event(signal: &Signal) -> Option<Event> {
+    let (kind, change, detail) = match signal {
+        Signal::UpdateAvailable(change) => (EventKind::UpdateAvailable, change, ""),
+        Signal::UpdateStarted(change) => (EventKind::Restarting, change, ""),
+        Signal::RolledBack { change, cause } => (EventKind::RolledBack, change, cause.as_str()),
+        Signal::UpdateFinished { change, outcome, detail } => match journal::end(outcome)? {
+            EventKind::RolledBack => return None,
+            kind => (kind, change, detail.as_str()),
+        },
+        Signal::Properties(_) => return None,
+    };
+    Some(Event {
+        unit: change.unit.parse().ok(),
+        reference: change.reference.parse().ok(),
+        old: change.old.parse().ok(),
+        new: change.new.parse().ok(),
+        detail: detail.to_owned(),
+        ..Event::new(kind)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +152,29 @@ mod tests {
             panic!("{:?}", of(EventKind::RolledBack));
         };
         assert_eq!((change.unit.as_str(), outcome.as_str()), ("app.service", "rolled-back"));
+    }
+
+    #[test]
+    fn each_end_is_told_once_to_who_listens() {
+        for kind in [
+            EventKind::UpdateAvailable,
+            EventKind::Restarting,
+            EventKind::Updated,
+            EventKind::RolledBack,
+            EventKind::UpdateFailed,
+            EventKind::NotReached,
+            EventKind::StoppedMeanwhile,
+            EventKind::NeedsOperator,
+            EventKind::Suspended,
+        ] {
+            let told = Event {
+                unit: "app.service".parse().ok(),
+                reference: "registry.example/app:1".parse().ok(),
+                ..Event::new(kind)
+            };
+            let heard: Vec<Event> = signals(&told).iter().filter_map(event).collect();
+            assert_eq!(heard, [told]);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::api::Error;
+use super::api::{Api, Error};
 use crate::model::UnitName;
 use crate::update::Trigger;
 
@@ -27,6 +27,33 @@ pub enum Call {
     Reload,
 }
 
+/// What kind of thing a call is, for the loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Registries are asked, nothing is changed.
+    Check,
+    /// A pass: takes its turn.
+    Pass,
+    /// Changes what passes read: takes its turn among them.
+    Change,
+    /// What is known already.
+    Reading,
+    /// Concerns the loop itself.
+    Reload,
+}
+
+impl Call {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Check => Kind::Check,
+            Self::Update { .. } => Kind::Pass,
+            Self::ClearQuarantine { .. } => Kind::Change,
+            Self::ListUnits | Self::History { .. } | Self::Quarantine => Kind::Reading,
+            Self::Reload => Kind::Reload,
+        }
+    }
+}
+
 /// A call with the place its answer goes to.
 #[derive(Debug)]
 pub struct Request {
@@ -44,4 +71,21 @@ pub async fn ask(requests: &mpsc::Sender<Request>, call: Call) -> Result<String,
     let (reply, answer) = oneshot::channel();
     requests.send(Request { call, reply }).await.map_err(|_| stopping())?;
     answer.await.map_err(|_| stopping())?
+}
+
+/// Does what was asked; the answer is a JSON document. What concerns the loop itself it has done.
+pub async fn answer<A: Api>(api: &A, call: Call) -> Result<String, Error> {
+    match call {
+        Call::Check => json(&api.check().await?),
+        Call::Update { units, trigger } => json(&api.update(&units, trigger).await?),
+        Call::ListUnits => json(&api.units().await?),
+        Call::History { unit, limit } => json(&api.history(unit.as_ref(), limit).await?),
+        Call::Quarantine => json(&api.quarantine().await?),
+        Call::ClearQuarantine { what } => json(&api.clear_quarantine(what.as_deref()).await?),
+        Call::Reload => json(&()),
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::Failed(error.to_string()))
 }

@@ -13,11 +13,12 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::api::{Api, Error};
-use super::bus::{Activity, Properties, Signal};
+use super::bus::{Activity, Signal};
+use super::face::Face;
 use super::flight::Flight;
 use super::journal::{self, message};
-use super::request::{Call, Request};
-use super::schedule::{self, Interval, Wake};
+use super::request::{Kind, Request, answer};
+use super::schedule::{self, Calendar, Interval, Wake};
 use crate::systemd::notify;
 use crate::update::port::Clock;
 use crate::update::{Report, Trigger};
@@ -25,9 +26,6 @@ use crate::update::{Report, Trigger};
 /// How long a rollout in flight may go on after a request to stop. The unit's `TimeoutStopSec=`
 /// must be longer; what is not finished then is taken up at the next start.
 pub const STOP_GRACE: Duration = Duration::from_secs(45);
-
-/// How long a daemon without a schedule of its own waits for another call before it leaves.
-pub const IDLE: Duration = Duration::from_secs(30);
 
 /// What the loop asks of a pass beyond what callers can.
 #[expect(async_fn_in_trait, reason = "used generically on one thread only")]
@@ -110,7 +108,7 @@ type Jobs<'a> = FuturesUnordered<LocalBoxFuture<'a, Done>>;
 
 struct State<'d, W, C> {
     daemon: &'d Daemon<'d, W, C>,
-    loaded: Loaded<W>,
+    work: Rc<W>,
     /// Passes take turns, in the order in which they were asked for.
     turn: Rc<Mutex<()>>,
     passes: usize,
@@ -119,10 +117,8 @@ struct State<'d, W, C> {
     scheduled: bool,
     /// The name is being given back, to leave.
     leaving: bool,
-    wake: Wake,
-    last_check: Option<Timestamp>,
-    /// Why the newest configuration is not in force.
-    rejected: Option<String>,
+    calendar: Calendar,
+    face: Face,
 }
 
 impl<W: Work, C: Clock> Daemon<'_, W, C> {
@@ -131,7 +127,7 @@ impl<W: Work, C: Clock> Daemon<'_, W, C> {
         let mut jobs: Jobs<'_> = FuturesUnordered::new();
         let mut state = State::new(self, first);
         jobs.push(state.recovery());
-        state.publish();
+        state.show();
         notify::ready();
         let mut watchdog = Watchdog::new(self.watchdog);
         loop {
@@ -164,9 +160,7 @@ impl<W: Work, C: Clock> Daemon<'_, W, C> {
                 () = watchdog.due() => notify::watchdog(),
             }
         }
-        notify::stopping();
-        notify::status("idle: leaving until the next call");
-        state.publish_as(Activity::Stopping);
+        state.face.stopping(&state.calendar, "idle: leaving until the next call");
         Ended::Idle
     }
 }
@@ -200,35 +194,28 @@ impl Watchdog {
 
 impl<'d, W: Work, C: Clock> State<'d, W, C> {
     fn new(daemon: &'d Daemon<'d, W, C>, loaded: Loaded<W>) -> Self {
-        let now = daemon.clock.now();
-        let wake = match loaded.interval {
-            Some(interval) => Wake::PassAt(interval.first(now, (daemon.random)())),
-            None => Wake::ExitAt(schedule::idle_exit(now, IDLE)),
-        };
         Self {
             daemon,
-            loaded,
+            work: loaded.work,
             turn: Rc::default(),
             passes: 0,
             checks: 0,
             recovering: Rc::default(),
             scheduled: false,
             leaving: false,
-            wake,
-            last_check: None,
-            rejected: None,
+            calendar: Calendar::new(loaded.interval, daemon.clock.now(), (daemon.random)()),
+            face: Face::new(daemon.signals.clone()),
         }
     }
 
     /// A busy daemon does not leave, and has one scheduled pass at a time.
     fn next_wake(&self) -> Option<Wake> {
-        match self.wake {
-            Wake::PassAt(_) => (!self.scheduled).then_some(self.wake),
-            Wake::ExitAt(_) => {
-                let idle = self.passes + self.checks == 0 && !self.leaving;
-                idle.then_some(self.wake)
-            }
-        }
+        let wake = self.calendar.wake();
+        let due = match wake {
+            Wake::PassAt(_) => !self.scheduled,
+            Wake::ExitAt(_) => self.passes + self.checks == 0 && !self.leaving,
+        };
+        due.then_some(wake)
     }
 
     /// Gives the name back while the loop turns: calls that came in time are answered as always,
@@ -246,14 +233,14 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
 
     /// A reload may have brought a schedule while the name was being given back.
     fn may_leave(&self) -> bool {
-        matches!(self.wake, Wake::ExitAt(_))
+        matches!(self.calendar.wake(), Wake::ExitAt(_))
     }
 
     /// Somebody called in the last moment. While that is done others may call, and they are heard
     /// only by name: systemd starts nothing in the place of a service that has not stopped.
     fn stay(&mut self) -> LocalBoxFuture<'d, Done> {
         self.leaving = false;
-        self.put_off_leaving();
+        self.calendar.put_off_leaving(self.daemon.clock.now());
         let name = self.daemon.name;
         async {
             name.take().await;
@@ -268,7 +255,7 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
     {
         self.passes += 1;
         self.recovering.set(true);
-        let (work, turn) = (Rc::clone(&self.loaded.work), Rc::clone(&self.turn));
+        let (work, turn) = (Rc::clone(&self.work), Rc::clone(&self.turn));
         let recovering = Rc::clone(&self.recovering);
         async move {
             let _turn = turn.lock().await;
@@ -287,12 +274,9 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
     {
         self.passes += 1;
         self.scheduled = true;
-        let now = self.daemon.clock.now();
-        if let Some(interval) = self.loaded.interval {
-            self.wake = Wake::PassAt(interval.next(now, now, (self.daemon.random)()));
-        }
-        self.publish();
-        let (work, turn) = (Rc::clone(&self.loaded.work), Rc::clone(&self.turn));
+        self.calendar.pass_begins(self.daemon.clock.now(), (self.daemon.random)());
+        self.show();
+        let (work, turn) = (Rc::clone(&self.work), Rc::clone(&self.turn));
         async move {
             let _turn = turn.lock().await;
             let result = work.update(&[], Trigger::Schedule).await;
@@ -310,31 +294,30 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
         W: 'd,
     {
         let Request { call, reply } = request;
-        if call == Call::Reload {
-            let result = self.reload().map(|()| "null".to_owned()).map_err(Error::Failed);
-            let _ = reply.send(result);
-            return async { Done::Other }.boxed_local();
+        let kind = call.kind();
+        match kind {
+            Kind::Reload => {
+                let result = self.reload().map(|()| "null".to_owned()).map_err(Error::Failed);
+                let _ = reply.send(result);
+                return async { Done::Other }.boxed_local();
+            }
+            Kind::Check => self.checks += 1,
+            Kind::Pass => self.passes += 1,
+            Kind::Change | Kind::Reading => {}
         }
-        match call {
-            Call::Check => self.checks += 1,
-            Call::Update { .. } => self.passes += 1,
-            _ => {}
-        }
-        self.publish();
-        let (work, turn) = (Rc::clone(&self.loaded.work), Rc::clone(&self.turn));
+        self.show();
+        let (work, turn) = (Rc::clone(&self.work), Rc::clone(&self.turn));
         async move {
-            let is_check = call == Call::Check;
-            let is_pass = matches!(call, Call::Update { .. });
-            let changes = is_pass || matches!(call, Call::ClearQuarantine { .. });
+            let changes = matches!(kind, Kind::Pass | Kind::Change);
             let turn = if changes { Some(turn.lock().await) } else { None };
             let answer = answer(&*work, call).await;
             drop(turn);
             let asked = answer.is_ok();
             let _ = reply.send(answer);
-            match (is_check, is_pass) {
-                (true, _) => Done::Check { asked },
-                (_, true) => Done::Pass { scheduled: false, asked },
-                _ => Done::Other,
+            match kind {
+                Kind::Check => Done::Check { asked },
+                Kind::Pass => Done::Pass { scheduled: false, asked },
+                Kind::Change | Kind::Reading | Kind::Reload => Done::Other,
             }
         }
         .boxed_local()
@@ -353,56 +336,39 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
             }
             Done::Released | Done::Other => false,
         };
+        let now = self.daemon.clock.now();
         if asked {
-            self.last_check = Some(self.daemon.clock.now());
+            self.calendar.checked(now);
         }
-        self.put_off_leaving();
-        self.publish();
-    }
-
-    fn put_off_leaving(&mut self) {
-        if let Wake::ExitAt(_) = self.wake {
-            self.wake = Wake::ExitAt(schedule::idle_exit(self.daemon.clock.now(), IDLE));
-        }
+        self.calendar.put_off_leaving(now);
+        self.show();
     }
 
     /// Takes the new settings, or keeps the old ones and says why.
     fn reload(&mut self) -> Result<(), String> {
-        match (self.daemon.reload)() {
+        let result = match (self.daemon.reload)() {
             Ok(loaded) => {
-                self.rejected = None;
                 let now = self.daemon.clock.now();
-                if loaded.interval != self.loaded.interval {
-                    self.wake = match loaded.interval {
-                        Some(interval) => Wake::PassAt(interval.next(
-                            self.last_check.unwrap_or(now),
-                            now,
-                            (self.daemon.random)(),
-                        )),
-                        None => Wake::ExitAt(schedule::idle_exit(now, IDLE)),
-                    };
-                }
-                self.loaded = loaded;
+                self.calendar.change(loaded.interval, now, (self.daemon.random)());
+                self.work = loaded.work;
                 journal::note(&message::CONFIGURATION_LOADED, false, "configuration reloaded");
-                self.publish();
                 Ok(())
             }
             Err(reason) => {
                 let text = format!("configuration rejected, the old settings stay: {reason}");
                 journal::note(&message::CONFIGURATION_REJECTED, true, &text);
-                self.rejected = Some(text.clone());
-                self.publish();
                 Err(text)
             }
-        }
+        };
+        self.face.reject(result.clone().err());
+        self.show();
+        result
     }
 
     /// Lets a rollout whose unit was restarted come to its end, for a while. Everything else can
     /// be dropped at any point: it is written down before it is done.
     async fn stop(&mut self, jobs: &mut Jobs<'d>) -> Ended {
-        notify::stopping();
-        notify::status("stopping");
-        self.publish_as(Activity::Stopping);
+        self.face.stopping(&self.calendar, "stopping");
         self.daemon.flight.wind_down();
         let deadline = tokio::time::sleep(STOP_GRACE);
         tokio::pin!(deadline);
@@ -424,54 +390,9 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
         }
     }
 
-    fn publish(&self) {
-        self.publish_as(self.activity());
-        notify::status(&self.line());
+    fn show(&self) {
+        self.face.show(self.activity(), &self.calendar);
     }
-
-    fn publish_as(&self, activity: Activity) {
-        let next_check = match self.wake {
-            Wake::PassAt(time) => Some(time),
-            Wake::ExitAt(_) => None,
-        };
-        let properties = Properties { activity, last_check: self.last_check, next_check };
-        // The receiver is gone only when the process is about to end.
-        let _ = self.daemon.signals.send(Signal::Properties(properties));
-    }
-
-    /// The line for `systemctl status`.
-    fn line(&self) -> String {
-        let mut line = self.activity().as_str().to_owned();
-        if let Some(last) = self.last_check {
-            line.push_str(&format!("; last check {last:.0}"));
-        }
-        match self.wake {
-            Wake::PassAt(next) => line.push_str(&format!("; next check {next:.0}")),
-            Wake::ExitAt(_) => line.push_str("; checks are started by a timer"),
-        }
-        if let Some(rejected) = &self.rejected {
-            line.push_str("; ");
-            line.push_str(rejected);
-        }
-        line
-    }
-}
-
-/// Does what was asked; the answer is a JSON document.
-async fn answer<W: Work>(work: &W, call: Call) -> Result<String, Error> {
-    match call {
-        Call::Check => json(&work.check().await?),
-        Call::Update { units, trigger } => json(&work.update(&units, trigger).await?),
-        Call::ListUnits => json(&work.units().await?),
-        Call::History { unit, limit } => json(&work.history(unit.as_ref(), limit).await?),
-        Call::Quarantine => json(&work.quarantine().await?),
-        Call::ClearQuarantine { what } => json(&work.clear_quarantine(what.as_deref()).await?),
-        Call::Reload => Ok("null".into()),
-    }
-}
-
-fn json<T: serde::Serialize>(value: &T) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|error| Error::Failed(error.to_string()))
 }
 
 #[cfg(test)]

@@ -33,6 +33,79 @@ impl Wake {
     }
 }
 
+/// How long a daemon without a schedule of its own waits for another call before it leaves.
+pub const IDLE: Duration = Duration::from_secs(30);
+
+/// When the daemon wakes next, and when registries were last asked.
+#[derive(Debug, Clone)]
+pub struct Calendar {
+    /// `None` where a timer unit decides.
+    interval: Option<Interval>,
+    wake: Wake,
+    last_check: Option<Timestamp>,
+}
+
+impl Calendar {
+    /// At the start of the daemon.
+    pub fn new(interval: Option<Interval>, now: Timestamp, random: f64) -> Self {
+        let wake = match interval {
+            Some(interval) => Wake::PassAt(interval.first(now, random)),
+            None => Wake::ExitAt(later(now, IDLE)),
+        };
+        Self { interval, wake, last_check: None }
+    }
+
+    pub fn wake(&self) -> Wake {
+        self.wake
+    }
+
+    /// When registries were last asked.
+    pub fn last_check(&self) -> Option<Timestamp> {
+        self.last_check
+    }
+
+    /// When they are asked next; `None` where a timer unit decides.
+    pub fn next_check(&self) -> Option<Timestamp> {
+        match self.wake {
+            Wake::PassAt(time) => Some(time),
+            Wake::ExitAt(_) => None,
+        }
+    }
+
+    /// A scheduled pass begins.
+    pub fn pass_begins(&mut self, now: Timestamp, random: f64) {
+        if let Some(interval) = self.interval {
+            self.wake = Wake::PassAt(interval.next(now, now, random));
+        }
+    }
+
+    /// Registries were asked.
+    pub fn checked(&mut self, now: Timestamp) {
+        self.last_check = Some(now);
+    }
+
+    /// Something was done: who leaves when idle leaves later.
+    pub fn put_off_leaving(&mut self, now: Timestamp) {
+        if let Wake::ExitAt(_) = self.wake {
+            self.wake = Wake::ExitAt(later(now, IDLE));
+        }
+    }
+
+    /// A new configuration is in force. One that says the same moves nothing.
+    pub fn change(&mut self, interval: Option<Interval>, now: Timestamp, random: f64) {
+        if interval == self.interval {
+            return;
+        }
+        self.interval = interval;
+        self.wake = match interval {
+            Some(interval) => {
+                Wake::PassAt(interval.next(self.last_check.unwrap_or(now), now, random))
+            }
+            None => Wake::ExitAt(later(now, IDLE)),
+        };
+    }
+}
+
 impl Interval {
     /// The first pass after a start: at once, but for the jitter.
     ///
@@ -58,11 +131,6 @@ impl Interval {
 
 fn later(time: Timestamp, wait: Duration) -> Timestamp {
     time.saturating_add(wait).unwrap_or(Timestamp::MAX)
-}
-
-/// When a daemon without a schedule of its own leaves after `idle_since`.
-pub fn idle_exit(idle_since: Timestamp, after: Duration) -> Timestamp {
-    later(idle_since, after)
 }
 
 /// How long to sleep from `now` until `wake`; nothing where that time has come.
@@ -103,6 +171,21 @@ mod tests {
     }
 
     #[test]
+    fn a_new_schedule_counts_from_the_last_check() {
+        let mut calendar = Calendar::new(Some(interval(3600, 0)), at(0), 0.0);
+        calendar.checked(at(0));
+        calendar.pass_begins(at(0), 0.0);
+        calendar.change(Some(interval(3600, 0)), at(100), 0.0);
+        assert_eq!(calendar.wake(), Wake::PassAt(at(3600)), "the same schedule");
+        calendar.change(Some(interval(600, 0)), at(100), 0.0);
+        assert_eq!(calendar.next_check(), Some(at(600)));
+        calendar.change(None, at(100), 0.0);
+        assert_eq!(calendar.wake(), Wake::ExitAt(at(130)));
+        calendar.put_off_leaving(at(200));
+        assert_eq!((calendar.wake(), calendar.next_check()), (Wake::ExitAt(at(230)), None));
+    }
+
+    #[test]
     fn sleeps_nothing_for_the_past() {
         assert_eq!(sleep(at(10), at(5)), Duration::ZERO);
         assert_eq!(sleep(at(10), at(15)), Duration::from_secs(5));
@@ -134,7 +217,7 @@ mod tests {
             interval.next(Timestamp::MAX, Timestamp::MAX, random);
             interval.next(Timestamp::MIN, Timestamp::MIN, random);
             interval.first(Timestamp::MAX, random);
-            idle_exit(Timestamp::MAX, Duration::MAX);
+            Calendar::new(None, Timestamp::MAX, random);
         }
     }
 }

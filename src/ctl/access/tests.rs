@@ -1,12 +1,23 @@
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use super::*;
 use crate::ctl::remote::tests::connected;
 use crate::daemon::api::Error as ApiError;
+use crate::daemon::bus::{Change, Signal};
+use crate::update::EventKind;
 
-/// Answers with empty documents, and counts how often it was opened.
+/// Answers with empty documents, counts how often it was opened, and looks on.
 #[derive(Default)]
-struct Here(Cell<usize>);
+struct Here(Cell<usize>, Seen);
+
+#[derive(Default)]
+struct Seen(RefCell<Vec<EventKind>>);
+
+impl Observer for Seen {
+    fn event(&self, event: &Event) {
+        self.0.borrow_mut().push(event.kind);
+    }
+}
 
 struct Empty;
 
@@ -20,6 +31,10 @@ impl Embedded for &Here {
 
     fn validate(&self) -> Result<(), Error> {
         Ok(())
+    }
+
+    fn onlooker(&self) -> Option<&dyn Observer> {
+        Some(&self.1)
     }
 }
 
@@ -70,4 +85,36 @@ async fn with_a_service_this_process_does_nothing() {
     assert_eq!((error.to_string().as_str(), error.exit_code()), ("there", crate::ctl::exit::BUSY));
     assert!(error.hint().is_some());
     assert_eq!(here.0.get(), 0);
+}
+
+#[tokio::test]
+async fn who_looks_on_sees_what_the_service_does() {
+    let here = Here::default();
+    let (remote, service) = connected(|_| Ok("null".into())).await;
+    let access = Access::new(Some(remote), &here);
+    let change = Change {
+        unit: "app.service".into(),
+        reference: "registry.example/app:1".into(),
+        old: String::new(),
+        new: String::new(),
+    };
+    let seen = |times: usize| {
+        let here = &here;
+        async move {
+            while here.1.0.borrow().len() < times {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    // The service works for as long as its signals take.
+    let work = async {
+        service.emit(&Signal::UpdateStarted(change.clone())).await.unwrap();
+        seen(1).await;
+        let (outcome, detail) = ("updated".into(), String::new());
+        service.emit(&Signal::UpdateFinished { change, outcome, detail }).await.unwrap();
+        seen(2).await;
+    };
+    let looked_on = access.looked_on(work);
+    tokio::time::timeout(std::time::Duration::from_secs(10), looked_on).await.unwrap();
+    assert_eq!(*here.1.0.borrow(), [EventKind::Restarting, EventKind::Updated]);
 }

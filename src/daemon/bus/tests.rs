@@ -2,7 +2,7 @@ use std::os::unix::net::UnixStream;
 
 use futures_util::StreamExt;
 use zbus::connection::Builder;
-use zbus::{Guid, Proxy};
+use zbus::{Connection, Guid, Proxy};
 
 use super::*;
 

@@ -143,6 +143,20 @@ pub(super) fn outcome(kind: EventKind) -> Option<&'static str> {
     })
 }
 
+/// The end of an update that has this `OUTCOME=`.
+pub(super) fn end(text: &str) -> Option<EventKind> {
+    let ends = [
+        EventKind::Updated,
+        EventKind::RolledBack,
+        EventKind::UpdateFailed,
+        EventKind::NotReached,
+        EventKind::StoppedMeanwhile,
+        EventKind::NeedsOperator,
+        EventKind::Suspended,
+    ];
+    ends.into_iter().find(|kind| outcome(*kind) == Some(text))
+}
+
 /// `tracing-journald` makes priority 3 of ERROR, 4 of WARN, 5 (notice) of INFO, 6 of DEBUG.
 fn level(kind: EventKind) -> Level {
     match kind {

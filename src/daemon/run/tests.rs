@@ -4,6 +4,9 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::daemon::api::{Checked, UnitStatus};
+use crate::daemon::bus::Properties;
+use crate::daemon::request::Call;
+use crate::daemon::schedule::IDLE;
 use crate::model::UnitName;
 use crate::plan::{Plan, Quarantined};
 use crate::update::port::Observer as _;

@@ -15,6 +15,8 @@ cases![
     readiness_status_and_watchdog,
     the_bus_starts_the_daemon,
     only_root_may_call_it,
+    a_person_sees_what_goes_on,
+    a_person_who_leaves_does_not_end_the_update,
     reading_starts_nothing,
     the_journal_tells_each_outcome,
     json_everywhere,
@@ -119,6 +121,44 @@ fn only_root_may_call_it(host: &Host) {
     let refused = host.run(&format!("setpriv --reuid=65534 --clear-groups {call}"));
     assert_ne!(refused.status, 0);
     assert!(refused.said().to_lowercase().contains("denied"), "{}", refused.describe());
+    // Whether it runs or not, who asks in vain hears what to do.
+    for state in ["start", "stop"] {
+        host.sh(&format!("systemctl {state} updaterd.service"));
+        for verb in ["status", "update", "check", "history"] {
+            let nobody = "setpriv --reuid=65534 --clear-groups updaterctl --system";
+            let refused = host.fails(1, &format!("{nobody} {verb}"));
+            assert!(refused.stderr.contains("sudo"), "{}", refused.describe());
+        }
+    }
+}
+
+fn a_person_sees_what_goes_on(host: &Host) {
+    let registry = Registry::start(host);
+    configure_quiet(host);
+    registry.push("app:latest", &Image::app("v1"));
+    ContainerUnit::new("app", &registry.reference("app:latest")).start(host);
+    registry.push("app:latest", &Image::app("v2"));
+    let told = host.sh("script --quiet --return --command 'updaterctl update' /dev/null");
+    assert!(told.contains("app.service: restarting for"), "{told}");
+    assert!(told.contains("app.service: updated"), "{told}");
+    registry.push("app:latest", &Image::app("v3"));
+    let told = host.sh("script --quiet --return --command 'updaterctl update --json' /dev/null");
+    assert!(!told.contains("restarting for"), "{told}");
+    registry.push("app:latest", &Image::app("v4"));
+    let update = host.run("updaterctl update");
+    assert_eq!((update.status, update.stderr.as_str()), (0, ""), "{}", update.describe());
+}
+
+fn a_person_who_leaves_does_not_end_the_update(host: &Host) {
+    let registry = Registry::start(host);
+    configure(host, "schedule = \"timer\"\nsettle = \"4s\"\n");
+    registry.push("app:latest", &Image::app("v1"));
+    ContainerUnit::new("app", &registry.reference("app:latest")).start(host);
+    registry.push("app:latest", &Image::app("v2"));
+    let left = host.fails(130, "timeout --preserve-status --signal=INT 2 updaterctl update");
+    assert!(left.stderr.contains("updaterd goes on"), "{}", left.describe());
+    host.wait_for("updaterctl history | grep updated", seconds(30));
+    assert_eq!(version(host, "app"), "v2");
 }
 
 fn reading_starts_nothing(host: &Host) {
