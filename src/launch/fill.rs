@@ -68,8 +68,8 @@ impl Filled {
             volume.options.iter().cloned().partition(|option| option.contains('='));
         make(&at)?;
         let text = std::ffi::CString::new(data.join(",")).unwrap_or_default();
-        let flags = MountFlags::NOSUID | MountFlags::NODEV;
-        mount("tmpfs", &at, "tmpfs", flags, &*text)
+        // Without flags: a bound mount can only be given more of them.
+        mount("tmpfs", &at, "tmpfs", MountFlags::empty(), &*text)
             .map_err(|error| Error::file("mount the tmpfs", &volume.target, error.into()))?;
         self.mounted.push(at.clone());
         fill(image, &at, &volume.target, &data)?;

@@ -142,7 +142,7 @@ pub(super) fn leave_mount_namespace() -> rustix::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -177,6 +177,14 @@ mod tests {
         }
         assert!(make("/out/x").is_err());
         assert!(std::fs::read_dir(outside.path()).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn the_root_is_like_the_images() {
+        let (top, upper) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::set_permissions(top.path(), std::fs::Permissions::from_mode(0o1751)).unwrap();
+        like(top.path(), upper.path()).unwrap();
+        assert_eq!(std::fs::metadata(upper.path()).unwrap().mode() & 0o7777, 0o1751);
     }
 
     #[test]

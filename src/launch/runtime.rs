@@ -1,6 +1,6 @@
 //! The OCI runtime, in this process: libcontainer.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use libcontainer::container::builder::ContainerBuilder;
@@ -51,19 +51,21 @@ const PIPEFS: rustix::fs::FsWord = 0x5049_5045;
 
 impl Streams {
     /// Makes `uid` the owner of those that are pipes: a program that is not root could not open
-    /// `/dev/stdout` otherwise. What has a name on the host stays as it is.
+    /// `/dev/stdout` otherwise.
     fn hand_over(&self, uid: u32) -> Result<(), Error> {
-        let own = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-        let output = self.output.as_ref().map_or(own.1.as_fd(), AsFd::as_fd);
-        let error = self.error.as_ref().map_or(own.2.as_fd(), AsFd::as_fd);
-        for stream in [own.0.as_fd(), output, error] {
-            if rustix::fs::fstatfs(stream).is_ok_and(|system| system.f_type == PIPEFS) {
-                rustix::fs::fchown(stream, Some(Uid::from_raw(uid)), None)
-                    .map_err(|error| Error::system("hand over the standard streams", error))?;
-            }
-        }
-        Ok(())
+        let (output, error) = (std::io::stdout(), std::io::stderr());
+        hand_over(self.output.as_ref().map_or(output.as_fd(), AsFd::as_fd), uid)?;
+        hand_over(self.error.as_ref().map_or(error.as_fd(), AsFd::as_fd), uid)
     }
+}
+
+/// What has a name on the host stays as it is.
+fn hand_over(stream: BorrowedFd<'_>, uid: u32) -> Result<(), Error> {
+    if rustix::fs::fstatfs(stream).is_ok_and(|system| system.f_type == PIPEFS) {
+        rustix::fs::fchown(stream, Some(Uid::from_raw(uid)), None)
+            .map_err(|error| Error::system("hand over the standard streams", error))?;
+    }
+    Ok(())
 }
 
 /// Starts the container that `bundle` describes; returns its first process once the program runs.
@@ -120,6 +122,7 @@ pub(crate) fn exec(
     let (report, executor) = executor(&process.capabilities)?;
     drop_groups()?;
     Streams::default().hand_over(process.uid)?;
+    hand_over(std::io::stdin().as_fd(), process.uid)?;
     let (started, said) = account::listen(|| {
         ContainerBuilder::new(id.to_string(), SyscallType::default())
             .with_root_path(state)?

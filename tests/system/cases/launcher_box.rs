@@ -260,6 +260,8 @@ fn volumes_begin_with_what_the_image_has(host: &Host) {
         "{told}"
     );
     assert!(told.contains("size=1024k"), "{told}");
+    let open = host.sh(&run("--tmpfs /data:exec,suid,dev", &app, look));
+    assert!(open.contains("tmpfs /data tmpfs rw,relatime"), "{open}");
     let empty = run("--tmpfs /data:notmpcopyup", &app, "ls /data");
     assert_eq!(host.sh(&empty), "");
     let full = host.fails(125, &run("--tmpfs /bin:size=4k", &app, "true"));
