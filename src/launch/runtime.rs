@@ -55,6 +55,10 @@ pub(crate) fn start(
         Err(source) => return Err(report.or(Error::Runtime { stage: "created", source })),
     };
     if let Err(source) = container.start() {
+        // It may wait for its start without end, and we for its report.
+        if let Some(pid) = container.pid() {
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        }
         return Err(report.or(Error::Runtime { stage: "started", source }));
     }
     restore_dumpable();
