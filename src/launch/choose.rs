@@ -50,20 +50,6 @@ pub(crate) fn image(
     }
 }
 
-/// Says which units will not run what a person has just given the name `reference`.
-pub(crate) fn warn_of_bindings(
-    store: &Store,
-    reference: &Reference,
-    manifest: &Digest,
-) -> Result<(), Error> {
-    for (unit, bound) in store.bound(reference)? {
-        if bound != *manifest {
-            eprintln!("Warning: {unit} stays on {bound}, to which updaterd has bound it");
-        }
-    }
-    Ok(())
-}
-
 fn pulled(store: &Store, reference: &Reference) -> Result<Image, Error> {
     store.resolve(reference)?.ok_or_else(|| Error::Pull { image: reference.to_string() })
 }

@@ -134,7 +134,7 @@ mod tests {
         let error = Error::system("do it", io::Error::other("line one\nline two"));
         let status = Handover(Role::Supervisor(write)).outcome(Err(error)).unwrap();
         assert_eq!(status, 125);
-        assert_eq!(listen(read), (125, "cannot do it: line one\nline two".to_owned()));
+        assert_eq!(listen(read), (125, "cannot do it: line one line two".to_owned()));
     }
 
     #[test]

@@ -96,7 +96,13 @@ pub(crate) fn start(
         }
         let builder = builder.as_init(bundle).with_systemd(false).with_detach(false);
         let mut container = builder.build()?;
-        container.start()?;
+        if let Err(error) = container.start() {
+            // It may wait for its start without end, and we for its report.
+            if let Some(pid) = container.pid() {
+                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+            }
+            return Err(error);
+        }
         Ok(container)
     })?;
     let container = started.map_err(|source| process.failed("started", said, source));

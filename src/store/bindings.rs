@@ -65,26 +65,6 @@ impl Store {
         Ok((tag == binding.tag.as_ref()).then_some(binding.manifest))
     }
 
-    /// The units that are bound for `reference`, each with its manifest, by name.
-    pub fn bound(&self, reference: &Reference) -> Result<Vec<(UnitName, Digest)>, Error> {
-        let dir = self.root.join("bindings");
-        let unreadable = |cause| Error::io("list", &dir, cause);
-        let entries = match std::fs::read_dir(&dir) {
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(unreadable)?,
-        };
-        let mut bound = Vec::new();
-        for entry in entries {
-            let name = entry.map_err(unreadable)?.file_name();
-            let Some(unit) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-            if let Some(manifest) = self.binding(&unit, reference)? {
-                bound.push((unit, manifest));
-            }
-        }
-        bound.sort();
-        Ok(bound)
-    }
-
     /// A unit's name is a file's name as it is: 255 bytes at most, without `/`, not a dot alone.
     fn bindings_path(&self, unit: &UnitName) -> PathBuf {
         self.root.join("bindings").join(unit.as_str())

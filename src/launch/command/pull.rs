@@ -8,7 +8,6 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::launch::Error;
 use crate::launch::args::{Pull, RegistryFlags};
-use crate::launch::choose::warn_of_bindings;
 use crate::launch::place::Place;
 use crate::model::{Digest, ImageSource, Platform, Reference};
 use crate::registry::{Client, Options};
@@ -27,7 +26,6 @@ pub(crate) fn pull(place: &Place, flags: &Pull) -> Result<u8, Error> {
         let image = runtime.block_on(one(&store, &reference, flags))?;
         println!("{}", image.identity.manifest);
         if !flags.quiet {
-            warn_of_bindings(&store, &reference, &image.identity.manifest)?;
         }
     }
     Ok(0)

@@ -189,8 +189,9 @@ fn launch(
     };
     let payload = location.payload(flags.cgroups, &record.id);
     record.cgroup = Some(payload.path.clone());
-    let mut signals = Signals::take()?;
+    // A stop may interrupt this: nothing has been begun yet.
     traces::reconcile(place);
+    let mut signals = Signals::take()?;
     containers::take_name(place, &record, flags.replace, notifier, &mut signals)?;
     let mut traces = Traces::new(place, record.id.clone());
     traces.writable = Some(writable::claim(place, &record.id)?);

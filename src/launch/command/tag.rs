@@ -3,7 +3,6 @@
 use super::images::find;
 use crate::launch::Error;
 use crate::launch::args::Tag;
-use crate::launch::choose::warn_of_bindings;
 use crate::launch::place::Place;
 use crate::model::Reference;
 
@@ -15,7 +14,6 @@ pub(crate) fn tag(place: &Place, flags: &Tag) -> Result<u8, Error> {
         flags.names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
     for name in names {
         store.tag(&name, &image.identity.manifest)?;
-        warn_of_bindings(&store, &name, &image.identity.manifest)?;
     }
     Ok(0)
 }
