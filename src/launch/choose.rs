@@ -7,7 +7,7 @@ use super::Error;
 use super::args::{PullPolicy, Run};
 use super::notify::Notifier;
 use super::place::Place;
-use crate::model::{Digest, Reference, UnitName};
+use crate::model::{Reference, UnitName};
 use crate::store::{Image, Store};
 
 /// How often a pull is looked after, and by how much each look lets the start take longer.

@@ -25,8 +25,7 @@ pub(crate) fn pull(place: &Place, flags: &Pull) -> Result<u8, Error> {
     for reference in references {
         let image = runtime.block_on(one(&store, &reference, flags))?;
         println!("{}", image.identity.manifest);
-        if !flags.quiet {
-        }
+        if !flags.quiet {}
     }
     Ok(0)
 }
