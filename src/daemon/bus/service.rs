@@ -1,6 +1,7 @@
 //! The service on a connection: its name, and what it sends.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use tokio::sync::mpsc;
@@ -12,22 +13,15 @@ use super::{Change, NAME, PATH, Properties, Signal, Updater1};
 use crate::daemon::request::Request;
 use crate::daemon::run::Name;
 
-/// How often every task gets its turn between giving up the name and the moment when all calls
-/// routed here before have been handed over: it takes a handful. Turns, not time: a call that
-/// comes now has nobody to go to, for systemd starts nothing while the service still runs.
-const TURNS: usize = 64;
-
-/// Lets what was read from the bus reach the main loop.
-pub(super) async fn hand_over() {
-    for _ in 0..TURNS {
-        tokio::task::yield_now().await;
-    }
-}
+/// From giving up the name to the moment when all calls routed here before have been handed over:
+/// a matter of microseconds, generously. A call of that time is lost on systemd, which has nothing
+/// to start while the service still runs: not longer than it must be.
+const DRAIN: Duration = Duration::from_millis(20);
 
 /// The service on one connection.
 #[derive(Debug)]
 pub struct Service {
-    pub(super) connection: Connection,
+    connection: Connection,
     properties: Arc<Mutex<Properties>>,
 }
 
@@ -58,7 +52,7 @@ impl Service {
         self.connection.release_name(NAME).await?;
         // What the bus sent before its answer has been read; its methods run in tasks of their
         // own. A ping to ourselves would tell when they have: the system bus's policy forbids it.
-        hand_over().await;
+        tokio::time::sleep(DRAIN).await;
         Ok(())
     }
 
