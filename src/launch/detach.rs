@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Write};
 
 use nix::unistd::{ForkResult, fork, setsid};
 
-use super::Error;
+use super::{Error, say};
 use crate::model::ContainerId;
 use crate::model::failure::chain;
 
@@ -42,9 +42,9 @@ pub(crate) fn detach() -> Result<Handover, Error> {
             drop(write);
             let (status, text) = listen(read.into());
             if status == 0 {
-                println!("{text}")
+                say(text)?;
             } else {
-                eprintln!("Error: {text}")
+                eprintln!("Error: {text}");
             }
             Ok(Handover(Role::Caller(status)))
         }

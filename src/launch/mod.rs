@@ -45,6 +45,8 @@ mod writable;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -105,6 +107,13 @@ fn host_environment() -> BTreeMap<String, String> {
 }
 
 fn print_json(value: &impl Serialize) -> Result<(), Error> {
-    println!("{}", serde_json::to_string_pretty(value).map_err(Error::Json)?);
-    Ok(())
+    say(serde_json::to_string_pretty(value).map_err(Error::Json)?)
+}
+
+/// Prints a line. A reader that went away (`| head`) has heard enough.
+fn say(text: impl Display) -> Result<(), Error> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        said => said.map_err(|error| Error::system("write to standard output", error)),
+    }
 }

@@ -4,15 +4,11 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 
 use super::Error;
 use super::place::Place;
-use crate::disk;
+use crate::disk::{self, Mode};
 use crate::model::ContainerId;
 use crate::model::failure::chain;
 
@@ -40,10 +36,9 @@ pub(crate) fn claim(place: &Place, id: &ContainerId) -> Result<InUse, Error> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             made => made.map_err(failed)?,
         };
-        rustix::io::retry_on_intr(|| flock(&made, FlockOperation::LockExclusive))
-            .map_err(|error| failed(error.into()))?;
+        disk::lock(&made, Mode::Exclusive).map_err(failed)?;
         // Somebody may have taken it for a leftover before it was locked.
-        if is_at(&made, &path) {
+        if disk::is_at(&made, &path) {
             return Ok(InUse { _locked: made });
         }
     }
@@ -55,7 +50,7 @@ pub(crate) fn discard(place: &Place, id: &ContainerId) -> Result<Option<Discarde
     let locked = File::open(&path).ok();
     if let Some(file) = &locked {
         // Only to keep those away who tidy up what nobody holds: its user is gone, or ourselves.
-        let _ = flock(file, FlockOperation::NonBlockingLockExclusive);
+        let _ = disk::try_lock(file);
     }
     put_aside(place, id, &path, locked)
 }
@@ -64,10 +59,10 @@ pub(crate) fn discard(place: &Place, id: &ContainerId) -> Result<Option<Discarde
 pub(crate) fn discard_unused(place: &Place, id: &ContainerId) -> Result<Option<Discarded>, Error> {
     let path = place.writable(id);
     let Ok(file) = File::open(&path) else { return Ok(None) };
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(Error::file("lock", path, error.into())),
-        Ok(()) => put_aside(place, id, &path, Some(file)),
+    match disk::try_lock(&file) {
+        Ok(false) => Ok(None),
+        Err(error) => Err(Error::file("lock", path, error)),
+        Ok(true) => put_aside(place, id, &path, Some(file)),
     }
 }
 
@@ -93,13 +88,6 @@ impl Discarded {
             let error = Error::file("remove", &self.path, error);
             eprintln!("Warning: {}, ignoring", chain(&error));
         }
-    }
-}
-
-fn is_at(file: &File, path: &Path) -> bool {
-    match (file.metadata(), std::fs::symlink_metadata(path)) {
-        (Ok(own), Ok(there)) => (own.dev(), own.ino()) == (there.dev(), there.ino()),
-        _ => false,
     }
 }
 

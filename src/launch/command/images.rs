@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::launch::args::{Format, Images};
 use crate::launch::place::Place;
-use crate::launch::{Error, print_json};
+use crate::launch::{Error, print_json, say};
 use crate::model::Reference;
 use crate::store::{Image, Store};
 use crate::terminal::Terminal;
@@ -20,7 +20,7 @@ const COLUMNS: [Column; 4] = [
 pub(crate) fn list(place: &Place, flags: &Images) -> Result<u8, Error> {
     let images = place.store()?.images()?;
     if flags.quiet {
-        images.iter().for_each(|image| println!("{}", image.identity.manifest.short()));
+        images.iter().try_for_each(|image| say(image.identity.manifest.short()))?;
     } else if flags.format == Format::Json {
         let all: Vec<_> = images
             .iter()
@@ -37,7 +37,7 @@ pub(crate) fn list(place: &Place, flags: &Images) -> Result<u8, Error> {
         print_json(&all)?;
     } else {
         let rows: Vec<_> = images.iter().flat_map(rows).collect();
-        print!("{}", render(&COLUMNS, &rows, Terminal::of_stdout()));
+        say(render(&COLUMNS, &rows, Terminal::of_stdout()).trim_end_matches('\n'))?;
     }
     Ok(0)
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::launch::args::{Format, Ps};
 use crate::launch::place::Place;
-use crate::launch::{Error, print_json, traces};
+use crate::launch::{Error, print_json, say, traces};
 use crate::model::failure::chain;
 use crate::store::containers::Record;
 use crate::terminal::Terminal;
@@ -35,14 +35,14 @@ pub(crate) fn list(place: &Place, flags: &Ps) -> Result<u8, Error> {
     }
     found.records.retain(|record| flags.all || record.is_running());
     if flags.quiet {
-        found.records.iter().for_each(|record| println!("{}", id(record, flags)));
+        found.records.iter().try_for_each(|record| say(id(record, flags)))?;
     } else if flags.format == Format::Json {
         let listed: Vec<_> =
             found.records.iter().map(|record| Listed { state: state(record), record }).collect();
         print_json(&listed)?;
     } else {
         let rows: Vec<_> = found.records.iter().map(|record| row(record, flags)).collect();
-        print!("{}", render(&COLUMNS, &rows, Terminal::of_stdout()));
+        say(render(&COLUMNS, &rows, Terminal::of_stdout()).trim_end_matches('\n'))?;
     }
     Ok(0)
 }

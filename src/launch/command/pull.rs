@@ -6,9 +6,9 @@ use std::sync::Mutex;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::launch::Error;
 use crate::launch::args::{Pull, RegistryFlags};
 use crate::launch::place::Place;
+use crate::launch::{Error, say};
 use crate::model::{Digest, ImageSource, Platform, Reference};
 use crate::registry::{Client, Options};
 use crate::store::pull::{Progress, Want, pull as fetch};
@@ -24,8 +24,7 @@ pub(crate) fn pull(place: &Place, flags: &Pull) -> Result<u8, Error> {
         .map_err(|error| Error::system("start the runtime", error))?;
     for reference in references {
         let image = runtime.block_on(one(&store, &reference, flags))?;
-        println!("{}", image.identity.manifest);
-        if !flags.quiet {}
+        say(&image.identity.manifest)?;
     }
     Ok(0)
 }

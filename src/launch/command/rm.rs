@@ -3,7 +3,7 @@
 use crate::launch::args::Remove;
 use crate::launch::place::Place;
 use crate::launch::writable::Discarded;
-use crate::launch::{Error, containers, traces};
+use crate::launch::{Error, containers, say, traces};
 
 pub(crate) fn remove(place: &Place, flags: &Remove) -> Result<u8, Error> {
     let records = containers::select(place, &flags.containers, &flags.cidfile, flags.ignore)?;
@@ -16,7 +16,7 @@ pub(crate) fn remove(place: &Place, flags: &Remove) -> Result<u8, Error> {
             containers::stop(&record, flags.time)?;
         }
         containers::clear_away(place, &record)?.into_iter().for_each(Discarded::remove);
-        println!("{}", record.name);
+        say(&record.name)?;
     }
     Ok(0)
 }

@@ -2,12 +2,12 @@
 
 use crate::launch::args::Stop;
 use crate::launch::place::Place;
-use crate::launch::{Error, containers};
+use crate::launch::{Error, containers, say};
 
 pub(crate) fn stop(place: &Place, flags: &Stop) -> Result<u8, Error> {
     for record in containers::select(place, &flags.containers, &flags.cidfile, flags.ignore)? {
         containers::stop(&record, flags.time)?;
-        println!("{}", record.name);
+        say(&record.name)?;
     }
     Ok(0)
 }

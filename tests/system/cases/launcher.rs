@@ -288,6 +288,9 @@ fn images_and_tags(host: &Host) {
     let images = host.sh("updater-launch images");
     assert!(images.contains("localhost:5000/app") && images.contains("kept"), "{images}");
     host.sh(&run("--pull=never", "localhost:5000/app:kept", "true"));
+    // A reader that goes away is no failure, a disk that is full is one.
+    host.sh("updater-launch images --format json | true");
+    host.fails(125, "updater-launch images > /dev/full");
     assert_ne!(host.run("updater-launch pull localhost:5000/app:missing").status, 0);
 }
 
