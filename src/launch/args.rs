@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::cgroup::Mode;
-use super::name;
+use crate::launch::isolation::cgroup::Mode;
+use crate::launch::lifecycle::name;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use crate::model::reference::InvalidReference;
 use crate::{config, store};
 
-use super::{cgroup, environment, user, volume};
+use crate::launch::isolation::cgroup;
+use crate::launch::process::{environment, user};
+use crate::launch::storage::volume;
 
 /// A launch that failed.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +30,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     User(#[from] user::InvalidUser),
     #[error(transparent)]
-    Capability(#[from] super::capability::InvalidCapability),
+    Capability(#[from] crate::launch::isolation::capability::InvalidCapability),
     #[error("--env")]
     Variable(#[source] environment::InvalidVariable),
     #[error("{path}:{line}", path = path.display())]

@@ -6,42 +6,18 @@
 //!
 //! What must not live here: requests to registries but in `pull`, updates, D-Bus.
 
-mod account;
-mod activation;
 pub mod args;
-mod capability;
-mod cgroup;
-mod choose;
 mod command;
-mod containers;
-mod defaults;
-mod detach;
-mod devices;
-mod environment;
 mod error;
-mod files;
-mod fill;
-mod journal;
-mod limits;
+mod isolation;
+mod lifecycle;
 pub mod manual;
-mod mounts;
-mod name;
-mod notify;
-mod output;
-mod overlay;
 mod place;
-mod program;
-mod rootfs;
+mod process;
 mod runtime;
-mod seccomp;
-mod signal;
-mod sink;
 mod spec;
+mod storage;
 mod supervise;
-mod traces;
-mod user;
-mod volume;
-mod writable;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -54,6 +30,7 @@ use serde::Serialize;
 use args::{Arguments, Command};
 use error::Error;
 use place::Place;
+use process::activation;
 
 /// Carries out one command line; the exit status is Podman's (podman-run(1), "EXIT STATUS").
 pub fn main(arguments: Arguments) -> ExitCode {

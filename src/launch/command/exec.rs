@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 
 use crate::launch::args::Exec;
-use crate::launch::capability::Capabilities;
-use crate::launch::defaults::{ExecDefaults, write_json};
-use crate::launch::environment::{DEFAULT_PATH, Environment};
-use crate::launch::limits::Limits;
+use crate::launch::isolation::capability::Capabilities;
+use crate::launch::isolation::limits::Limits;
+use crate::launch::lifecycle::containers;
 use crate::launch::place::Place;
+use crate::launch::process::defaults::{ExecDefaults, write_json};
+use crate::launch::process::environment::{DEFAULT_PATH, Environment};
+use crate::launch::process::user::resolve;
 use crate::launch::spec::{Program, process};
+use crate::launch::storage::rootfs;
 use crate::launch::supervise::{Init, Signals, attend};
-use crate::launch::user::resolve;
-use crate::launch::{Error, containers, host_environment, rootfs, runtime};
+use crate::launch::{Error, host_environment, runtime};
 
 pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
     let record = containers::find(place, &flags.container)?;

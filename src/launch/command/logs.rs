@@ -3,9 +3,10 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use crate::launch::Error;
 use crate::launch::args::Logs;
+use crate::launch::lifecycle::containers;
 use crate::launch::place::Place;
-use crate::launch::{Error, containers};
 
 /// Becomes `journalctl`.
 pub(crate) fn show(place: &Place, flags: &Logs) -> Result<u8, Error> {

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use crate::launch::args::{Format, Ps};
+use crate::launch::lifecycle::traces;
 use crate::launch::place::Place;
-use crate::launch::{Error, print_json, say, traces};
+use crate::launch::{Error, print_json, say};
 use crate::model::failure::chain;
 use crate::store::containers::Record;
 use crate::terminal::Terminal;

@@ -1,9 +1,10 @@
 //! `updater-launch rm`
 
 use crate::launch::args::Remove;
+use crate::launch::lifecycle::{containers, traces};
 use crate::launch::place::Place;
-use crate::launch::writable::Discarded;
-use crate::launch::{Error, containers, say, traces};
+use crate::launch::storage::writable::Discarded;
+use crate::launch::{Error, say};
 
 pub(crate) fn remove(place: &Place, flags: &Remove) -> Result<u8, Error> {
     let records = containers::select(place, &flags.containers, &flags.cidfile, flags.ignore)?;

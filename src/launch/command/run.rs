@@ -9,28 +9,31 @@ use oci_spec::image::Config as ImageConfig;
 use oci_spec::runtime::Spec;
 
 use crate::launch::args::{Network, Run, SdNotify};
-use crate::launch::capability::{Capabilities, available};
-use crate::launch::cgroup::{self, Location, Payload};
-use crate::launch::defaults::ExecDefaults;
-use crate::launch::detach::{self, Handover};
-use crate::launch::environment::{DEFAULT_PATH, Environment};
-use crate::launch::fill::Filled;
-use crate::launch::limits::Limits;
-use crate::launch::mounts::Bound;
-use crate::launch::notify::{DIRECTORY_IN_CONTAINER, Notifier, Proxy, SOCKET_IN_CONTAINER};
-use crate::launch::output::{self, Output};
+use crate::launch::isolation::capability::{Capabilities, available};
+use crate::launch::isolation::cgroup::{Location, Payload};
+use crate::launch::isolation::limits::Limits;
+use crate::launch::isolation::{cgroup, devices};
+use crate::launch::lifecycle::detach::Handover;
+use crate::launch::lifecycle::traces::Traces;
+use crate::launch::lifecycle::{choose, containers, detach, name, traces};
 use crate::launch::place::Place;
-use crate::launch::rootfs::Rootfs;
+use crate::launch::process::defaults::ExecDefaults;
+use crate::launch::process::environment::{DEFAULT_PATH, Environment};
+use crate::launch::process::{activation, user};
 use crate::launch::spec::{Program, Wanted, spec};
-use crate::launch::supervise::{Init, Signals, Stop, Supervisor};
-use crate::launch::traces::Traces;
-use crate::launch::volume::{
+use crate::launch::storage::fill::Filled;
+use crate::launch::storage::mounts::Bound;
+use crate::launch::storage::rootfs::Rootfs;
+use crate::launch::storage::volume::{
     Volume, of_image, parse_bind, parse_tmpfs, refuse_twice, writable_places,
 };
-use crate::launch::{
-    Error, activation, choose, containers, devices, files, host_environment, name, runtime, signal,
-    traces, user, writable,
+use crate::launch::storage::{files, writable};
+use crate::launch::supervise::notify::{
+    DIRECTORY_IN_CONTAINER, Notifier, Proxy, SOCKET_IN_CONTAINER,
 };
+use crate::launch::supervise::output::Output;
+use crate::launch::supervise::{Init, Signals, Stop, Supervisor, output, signal};
+use crate::launch::{Error, host_environment, runtime};
 use crate::model::{ContainerId, Reference};
 use crate::store::Image;
 use crate::store::containers::{Process, Record};

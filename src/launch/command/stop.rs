@@ -1,8 +1,9 @@
 //! `updater-launch stop`
 
 use crate::launch::args::Stop;
+use crate::launch::lifecycle::containers;
 use crate::launch::place::Place;
-use crate::launch::{Error, containers, say};
+use crate::launch::{Error, say};
 
 pub(crate) fn stop(place: &Place, flags: &Stop) -> Result<u8, Error> {
     for record in containers::select(place, &flags.containers, &flags.cidfile, flags.ignore)? {

@@ -1,8 +1,8 @@
 //! `updater-launch tag`
 
-use super::images::find;
 use crate::launch::Error;
 use crate::launch::args::Tag;
+use crate::launch::command::images::find;
 use crate::launch::place::Place;
 use crate::model::Reference;
 

@@ -17,8 +17,9 @@ use oci_spec::runtime::Spec;
 use rustix::event::{PollFd, PollFlags, poll};
 use seccompiler::BpfProgram;
 
-use super::capability::Capabilities;
-use super::{Error, seccomp};
+use crate::launch::Error;
+use crate::launch::isolation::capability::Capabilities;
+use crate::launch::isolation::seccomp;
 
 /// Both ends of a start: who hears of it, and who carries it out.
 pub(super) fn executor(capabilities: &Capabilities) -> Result<(Report, Launch), Error> {

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-use super::Error;
-use super::rootfs::Rootfs;
-use super::volume::Volume;
+use crate::launch::Error;
+use crate::launch::storage::rootfs::Rootfs;
+use crate::launch::storage::volume::Volume;
 
 /// The volumes of a container, filled. What was mounted for them is only there until this is
 /// dropped; the container has its own mounts by then.

@@ -18,7 +18,7 @@ use seccompiler::{
     SeccompRule,
 };
 
-use super::capability::Capabilities;
+use crate::launch::isolation::capability::Capabilities;
 use calls::Calls;
 use table::Call;
 

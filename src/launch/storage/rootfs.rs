@@ -12,9 +12,9 @@ use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::thread::UnshareFlags;
 
-use super::Error;
-use super::overlay::Overlay;
-use super::user::User;
+use crate::launch::Error;
+use crate::launch::process::user::User;
+use crate::launch::storage::overlay::Overlay;
 use crate::store::Image;
 
 /// The largest file read from an image, in bytes (passwd(5), group(5)).

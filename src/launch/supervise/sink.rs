@@ -10,8 +10,8 @@ use std::rc::Rc;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{SendFlags, send};
 
-use super::Error;
-use super::journal::Journal;
+use crate::launch::Error;
+use crate::launch::supervise::journal::Journal;
 
 /// The longest line written as one, in bytes; a longer one is cut (LineMax= of journald.conf(5)).
 const LINE: usize = 48 * 1024;

@@ -86,7 +86,7 @@ mod tests {
     /// shows: the file that all layers have, and how many files there are.
     fn shown(way: Way, count: usize) -> (String, usize) {
         let look = move || {
-            super::super::rootfs::leave_mount_namespace().unwrap();
+            crate::launch::storage::rootfs::leave_mount_namespace().unwrap();
             let directory = tempfile::tempdir().unwrap();
             // Not every file system may be an overlay's upper one; this one may.
             rustix::mount::mount("tmpfs", directory.path(), "tmpfs", MountFlags::empty(), None)

@@ -6,9 +6,9 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Error;
-use super::place::Place;
 use crate::disk::{self, Mode};
+use crate::launch::Error;
+use crate::launch::place::Place;
 use crate::model::ContainerId;
 use crate::model::failure::chain;
 

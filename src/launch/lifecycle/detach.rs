@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Write};
 
 use nix::unistd::{ForkResult, fork, setsid};
 
-use super::{Error, say};
+use crate::launch::{Error, say};
 use crate::model::ContainerId;
 use crate::model::failure::chain;
 

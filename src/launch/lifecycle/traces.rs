@@ -4,11 +4,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::cgroup::{self, Payload};
-use super::place::Place;
-use super::writable::{self, Discarded, InUse};
-use super::{Error, containers};
 use crate::disk;
+use crate::launch::Error;
+use crate::launch::isolation::cgroup;
+use crate::launch::isolation::cgroup::Payload;
+use crate::launch::lifecycle::containers;
+use crate::launch::place::Place;
+use crate::launch::storage::writable;
+use crate::launch::storage::writable::{Discarded, InUse};
 use crate::model::ContainerId;
 use crate::model::failure::chain;
 use crate::store::containers::Record;

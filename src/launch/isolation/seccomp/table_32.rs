@@ -3,7 +3,7 @@
 //!
 //! Numbers from 424 on are those of all architectures, and stand in the other table alone.
 
-use super::table::Call;
+use crate::launch::isolation::seccomp::table::Call;
 
 /// Numbers of calls, each behind its name.
 macro_rules! calls {

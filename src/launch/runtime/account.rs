@@ -10,7 +10,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
-use super::Error;
+use crate::launch::Error;
 
 /// The longest account, in characters.
 const LONGEST: usize = 2048;

@@ -1,6 +1,6 @@
 //! Names and numbers of signals (signal(7)).
 
-use super::Error;
+use crate::launch::Error;
 
 const NAMES: [(&str, i32); 26] = [
     ("HUP", libc::SIGHUP),

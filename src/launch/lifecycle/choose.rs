@@ -3,10 +3,10 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::Error;
-use super::args::{PullPolicy, Run};
-use super::notify::Notifier;
-use super::place::Place;
+use crate::launch::Error;
+use crate::launch::args::{PullPolicy, Run};
+use crate::launch::place::Place;
+use crate::launch::supervise::notify::Notifier;
 use crate::model::{Reference, UnitName};
 use crate::store::{Image, Store};
 

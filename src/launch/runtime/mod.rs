@@ -1,5 +1,8 @@
 //! The OCI runtime, in this process: libcontainer.
 
+pub(crate) mod account;
+pub(crate) mod program;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -8,9 +11,9 @@ use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
 use rustix::fs::Uid;
 
-use super::capability::Capabilities;
-use super::program::executor;
-use super::{Error, account};
+use crate::launch::Error;
+use crate::launch::isolation::capability::Capabilities;
+use crate::launch::runtime::program::executor;
 use crate::model::ContainerId;
 
 /// What is known of a program before it is started, but for its specification.

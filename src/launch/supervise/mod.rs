@@ -1,5 +1,11 @@
 //! Waiting for a container: its output, its words to systemd, the signals that come for it.
 
+pub(crate) mod journal;
+pub(crate) mod notify;
+pub(crate) mod output;
+pub(crate) mod signal;
+pub(crate) mod sink;
+
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -10,9 +16,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait, waitpid};
 
-use super::Error;
-use super::notify::{Notifier, Proxy};
-use super::output::{Output, Turn};
+use crate::launch::Error;
+use crate::launch::supervise::notify::{Notifier, Proxy};
+use crate::launch::supervise::output::{Output, Turn};
 
 /// All signals but those that tell of a fault in this program itself.
 fn taken() -> SigSet {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Error;
-use super::place::Place;
+use crate::launch::Error;
+use crate::launch::place::Place;
 use crate::model::ContainerId;
 
 /// What `exec` takes over from the container's own program.

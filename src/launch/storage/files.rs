@@ -4,9 +4,9 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::Error;
-use super::args::Network;
-use super::mounts::Bound;
+use crate::launch::Error;
+use crate::launch::args::Network;
+use crate::launch::storage::mounts::Bound;
 
 /// Writes them below `bundle`; each with where it is bound. On the host's network, names resolve as
 /// on the host.

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use super::volume::Volume;
+use crate::launch::storage::volume::Volume;
 
 /// With these a container can make a node, or mount a file system that has it.
 pub(crate) const REACH_DEVICES: [&str; 2] = ["MKNOD", "SYS_ADMIN"];
@@ -175,8 +175,8 @@ fn bpf<T>(command: i32, arguments: &T) -> io::Result<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::volume::parse_bind;
     use super::*;
+    use crate::launch::storage::volume::parse_bind;
 
     /// Runs the program as the kernel would, for the few instructions that it is made of.
     fn answers(program: &[Instruction], access: u32, kind: Kind, major: u32, minor: u32) -> bool {

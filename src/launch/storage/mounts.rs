@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{Mount, MountBuilder};
 
-use super::volume::Volume;
+use crate::launch::storage::volume::Volume;
 
 /// What is mounted where nobody asked for anything else.
 const SAFE: [&str; 3] = ["nosuid", "noexec", "nodev"];
@@ -89,8 +89,8 @@ fn mount(
 
 #[cfg(test)]
 mod tests {
-    use super::super::volume::{parse_bind, parse_tmpfs};
     use super::*;
+    use crate::launch::storage::volume::{parse_bind, parse_tmpfs};
 
     fn targets(read_only: bool, volumes: &[Volume], file: &'static str) -> Vec<String> {
         let file = Bound { source: "/bundle/file".into(), target: file };

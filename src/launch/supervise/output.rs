@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use rustix::event::PollFlags;
 
-use super::Error;
-use super::args::LogDriver;
-use super::journal::{self, Journal};
-use super::runtime::Streams;
-use super::sink::Sink;
+use crate::launch::Error;
+use crate::launch::args::LogDriver;
+use crate::launch::runtime::Streams;
+use crate::launch::supervise::journal;
+use crate::launch::supervise::journal::Journal;
+use crate::launch::supervise::sink::Sink;
 use crate::store::containers::Record;
 
 /// How much is read from a container at once, in bytes.
@@ -209,7 +210,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::launch::sink::ROOM;
+    use crate::launch::supervise::sink::ROOM;
 
     /// A stream from a pipe into another.
     fn stream() -> (Stream, PipeWriter, PipeReader) {

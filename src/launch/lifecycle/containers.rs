@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
-use super::notify::Notifier;
-use super::place::Place;
-use super::supervise::Signals;
-use super::traces::remove_files;
-use super::writable::Discarded;
-use super::{Error, cgroup, signal};
+use crate::launch::Error;
+use crate::launch::isolation::cgroup;
+use crate::launch::lifecycle::traces::remove_files;
+use crate::launch::place::Place;
+use crate::launch::storage::writable::Discarded;
+use crate::launch::supervise::notify::Notifier;
+use crate::launch::supervise::{Signals, signal};
 use crate::model::ContainerId;
 use crate::store::containers::{Process, Record};
 
