@@ -83,6 +83,14 @@ pub(crate) enum Error {
     NothingNamed(String),
     #[error(transparent)]
     Registry(#[from] crate::registry::Error),
+    #[error(
+        "container {0} has no definition: it was made by another version; remove it and run it anew"
+    )]
+    NoDefinition(String),
+    #[error("--attach takes one container")]
+    AttachToOne,
+    #[error("{path} cannot be understood", path = path.display())]
+    Document { path: PathBuf, source: serde_json::Error },
     #[error("a file of the container is damaged")]
     Json(#[source] serde_json::Error),
     #[error("cannot {what} {path}", path = path.display())]

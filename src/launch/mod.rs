@@ -55,14 +55,17 @@ pub fn refuse(error: &clap::Error) -> ! {
 }
 
 fn carry_out(arguments: Arguments) -> Result<u8, Error> {
-    activation::keep_own(matches!(arguments.command, Command::Run(_)));
+    let starts = matches!(arguments.command, Command::Run(_) | Command::Start(_));
+    activation::keep_own(starts);
     let place = Place::find(arguments.root, arguments.runroot)?;
-    if matches!(arguments.command, Command::Run(_) | Command::Exec(_)) {
+    if starts || matches!(arguments.command, Command::Exec(_)) {
         // What is made for a container is made for its users, whatever the unit's UMask= is.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(spec::UMASK));
     }
     match arguments.command {
         Command::Run(run) => command::run::run(&place, &run),
+        Command::Create(create) => command::create::create(&place, &create),
+        Command::Start(start) => command::start::start(&place, &start),
         Command::Stop(stop) => command::stop::stop(&place, &stop),
         Command::Rm(remove) => command::rm::remove(&place, &remove),
         Command::Ps(ps) => command::ps::list(&place, &ps),

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::launch::args::Exec;
+use clap::Args;
+
 use crate::launch::isolation::capability::Capabilities;
 use crate::launch::isolation::limits::Limits;
 use crate::launch::lifecycle::containers;
@@ -14,6 +15,27 @@ use crate::launch::spec::{Program, process};
 use crate::launch::storage::rootfs;
 use crate::launch::supervise::{Init, Signals, attend};
 use crate::launch::{Error, host_environment, runtime};
+
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    /// Set an environment variable, or pass one on
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// User, and group, to run as
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
+    /// Working directory in the container
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<String>,
+    /// Keep standard input open
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Name or ID of the container
+    pub(crate) container: String,
+    /// Command and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    pub(crate) command: Vec<String>,
+}
 
 pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
     let record = containers::find(place, &flags.container)?;

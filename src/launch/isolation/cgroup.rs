@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::cgroup::{path_in, service, unit_directory};
 use crate::model::{ContainerId, Scope, UnitName};
 
@@ -15,7 +17,8 @@ const ROOT: &str = "/sys/fs/cgroup";
 const EMPTYING: Duration = Duration::from_secs(5);
 
 /// How the container relates to the launcher's cgroup (podman-run(1), `--cgroups`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Mode {
     /// A cgroup of its own below the unit's; the unit needs Delegate=yes.
     Split,

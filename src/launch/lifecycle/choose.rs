@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::launch::Error;
-use crate::launch::args::{PullPolicy, Run};
+use crate::launch::args::{ImageFlags, PullPolicy};
 use crate::launch::place::Place;
 use crate::launch::supervise::notify::Notifier;
 use crate::model::{Reference, UnitName};
@@ -19,7 +19,7 @@ const EXTEND: Duration = Duration::from_secs(30);
 /// that the tag names, pulled as the policy says.
 pub(crate) fn image(
     place: &Place,
-    flags: &Run,
+    flags: &ImageFlags,
     reference: &Reference,
     unit: Option<&UnitName>,
     notifier: &Notifier,
@@ -58,7 +58,7 @@ fn pulled(store: &Store, reference: &Reference) -> Result<Image, Error> {
 /// this process, for systemd does not listen to children under NotifyAccess=main.
 fn pull(
     place: &Place,
-    flags: &Run,
+    flags: &ImageFlags,
     reference: &Reference,
     notifier: &Notifier,
 ) -> Result<(), Error> {

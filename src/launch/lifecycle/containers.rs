@@ -71,13 +71,15 @@ pub(crate) fn stop(record: &Record, timeout: Option<u32>) -> Result<(), Error> {
             send(init, libc::SIGKILL)?;
             wait_for_end(init, CLEARING)?;
         }
-    } else if record.supervisor.is_alive() {
-        send(record.supervisor, libc::SIGTERM)?;
-        wait_for_end(record.supervisor, timeout)?;
+    } else if let Some(supervisor) = record.supervisor.filter(Process::is_alive) {
+        send(supervisor, libc::SIGTERM)?;
+        wait_for_end(supervisor, timeout)?;
     }
-    if !wait_for_end(record.supervisor, CLEARING)? {
-        send(record.supervisor, libc::SIGKILL)?;
-        wait_for_end(record.supervisor, CLEARING)?;
+    if let Some(supervisor) = record.supervisor
+        && !wait_for_end(supervisor, CLEARING)?
+    {
+        send(supervisor, libc::SIGKILL)?;
+        wait_for_end(supervisor, CLEARING)?;
     }
     // A process that waits for a disk or a server outlives even SIGKILL for a while.
     if record.is_running() { Err(Error::StillRunning(record.name.clone())) } else { Ok(()) }

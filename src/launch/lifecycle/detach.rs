@@ -80,6 +80,11 @@ impl Handover {
         }
     }
 
+    /// Whether this is a supervisor in the background.
+    pub(crate) fn is_detached(&self) -> bool {
+        matches!(self.0, Role::Supervisor(_))
+    }
+
     /// Lets the caller go. From here on, the supervisor's own streams are nobody's: who reads the
     /// caller's output must see its end.
     ///

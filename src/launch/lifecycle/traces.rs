@@ -9,6 +9,7 @@ use crate::launch::Error;
 use crate::launch::isolation::cgroup;
 use crate::launch::isolation::cgroup::Payload;
 use crate::launch::lifecycle::containers;
+use crate::launch::lifecycle::definition::Definition;
 use crate::launch::place::Place;
 use crate::launch::storage::writable;
 use crate::launch::storage::writable::{Discarded, InUse};
@@ -65,7 +66,7 @@ pub(crate) fn remove_files(place: &Place, id: &ContainerId) -> Result<Option<Dis
 }
 
 /// The runtime's own files.
-fn remove_runtime(place: &Place, id: &ContainerId) {
+pub(crate) fn remove_runtime(place: &Place, id: &ContainerId) {
     let path = place.runtime().join(id.as_str());
     if let Err(error) = disk::remove_tree(&path) {
         warn(&Error::file("remove", path, error));
@@ -100,12 +101,31 @@ fn leftovers(place: &Place) -> Result<Vec<Discarded>, Error> {
         records.remove(id)?;
     }
     for id in unknown(&place.containers(), &known)? {
+        if writable::is_in_use(place, &id) || restore(place, &id)? {
+            continue;
+        }
         discarded.extend(writable::discard_unused(place, &id)?);
     }
     for id in unknown(&place.runtime(), &known)? {
         remove_runtime(place, &id);
     }
     Ok(discarded)
+}
+
+/// Whether the container was made to be kept: its record, which a reboot took, is there again then.
+fn restore(place: &Place, id: &ContainerId) -> Result<bool, Error> {
+    match Definition::read(place, id) {
+        Ok(Definition { record, .. }) if !record.remove => {
+            place.records().write(&record)?;
+            Ok(true)
+        }
+        Ok(_) | Err(Error::NoDefinition(_)) => Ok(false),
+        Err(error) => {
+            // It may be a newer version's: what it names cannot be known.
+            warn(&error);
+            Ok(true)
+        }
+    }
 }
 
 /// A container that has ended keeps nothing running, and nothing at all where it was to go.

@@ -3,7 +3,7 @@
 
 use std::fs::DirBuilder;
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -89,9 +89,19 @@ fn like(top: &Path, upper: &Path) -> std::io::Result<()> {
 /// A directory below `root`, whatever links lead to it.
 fn open_in(root: &Path, directory: &Path) -> rustix::io::Result<OwnedFd> {
     let root = rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    openat2(&root, directory, flags, Mode::empty(), resolve)
+    resolve(&root, directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)
+}
+
+/// Opens what the container would find at `path`.
+fn resolve(root: impl AsFd, path: impl AsRef<Path>, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let confined = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    loop {
+        match openat2(&root, path.as_ref(), flags, Mode::empty(), confined) {
+            // A rename or a mount somewhere on the host raced with a `..`: openat2(2).
+            Err(Errno::AGAIN) => {}
+            opened => return opened,
+        }
+    }
 }
 
 /// One component after the other: each is found below `root`, whatever links lead to it, or made.
@@ -123,8 +133,7 @@ fn make_in(root: &Path, directory: &Path, user: &User) -> rustix::io::Result<()>
 pub(crate) fn read_in(root: &Path, file: &str) -> std::io::Result<String> {
     let directory = std::fs::File::open(root)?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let opened = std::fs::File::from(openat2(&directory, file, flags, Mode::empty(), resolve)?);
+    let opened = std::fs::File::from(resolve(&directory, file, flags)?);
     if !opened.metadata()?.is_file() {
         return Err(std::io::ErrorKind::InvalidInput.into());
     }

@@ -66,6 +66,11 @@ pub(crate) fn discard_unused(place: &Place, id: &ContainerId) -> Result<Option<D
     }
 }
 
+/// Whether somebody uses the directory now; one that is not there is in nobody's use.
+pub(crate) fn is_in_use(place: &Place, id: &ContainerId) -> bool {
+    File::open(place.writable(id)).is_ok_and(|file| matches!(disk::try_lock(&file), Ok(false)))
+}
+
 fn put_aside(
     place: &Place,
     id: &ContainerId,

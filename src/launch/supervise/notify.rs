@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use crate::disk;
+
 /// Where the container finds its notification socket.
 pub(crate) const SOCKET_IN_CONTAINER: &str = "/run/notify/notify.sock";
 /// The directory that holds it, in the container.
@@ -111,6 +113,8 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Makes `notify.sock` in `directory`, writable for every user of the container.
     pub(crate) fn bind(directory: &Path) -> io::Result<Self> {
+        // That of the container's last run is in the way.
+        disk::remove_tree(directory)?;
         std::fs::create_dir(directory)?;
         let opened = OwnedFd::from(std::fs::File::open(directory)?);
         // Through the descriptor: the whole path may be longer than sun_path.

@@ -1,8 +1,9 @@
 //! The tables, one for each kind of program, in one form.
 
+use crate::launch::isolation::seccomp::table;
 use crate::launch::isolation::seccomp::table::Call;
-use crate::launch::isolation::seccomp::{table, table_32};
 #[cfg(target_arch = "x86_64")]
+use crate::launch::isolation::seccomp::table_32;
 
 /// The calls of programs of one kind, and the numbers of those whose arguments count.
 pub(super) struct Calls {
