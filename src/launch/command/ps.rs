@@ -5,6 +5,7 @@ use serde::Serialize;
 use clap::Args;
 
 use crate::launch::args::Format;
+use crate::launch::isolation::cgroup;
 use crate::launch::lifecycle::traces;
 use crate::launch::place::Place;
 use crate::launch::{Error, print_json, say};
@@ -68,8 +69,11 @@ pub(crate) fn list(place: &Place, flags: &Ps) -> Result<u8, Error> {
 /// Podman's words for what a container does.
 pub(crate) fn state(record: &Record) -> &'static str {
     if record.pid.is_some_and(|process| process.is_alive()) {
-        "running"
-    } else if record.supervisor.is_none() || record.is_supervised() {
+        match record.cgroup.as_deref().is_some_and(cgroup::is_frozen) {
+            true => "paused",
+            false => "running",
+        }
+    } else if record.supervisor.is_none() || (record.is_supervised() && record.ended.is_none()) {
         "created"
     } else {
         "exited"

@@ -2,14 +2,15 @@
 
 use clap::Args;
 
+use crate::launch::Error;
 use crate::launch::isolation::cgroup::Location;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::detach::{self, Handover};
-use crate::launch::lifecycle::{containers, start, traces};
+use crate::launch::lifecycle::selection::each;
+use crate::launch::lifecycle::{selection, start, traces};
 use crate::launch::place::Place;
 use crate::launch::supervise::Signals;
 use crate::launch::supervise::notify::Notifier;
-use crate::launch::{Error, say};
 use crate::store::containers::{Process, Record};
 
 #[derive(Debug, Args)]
@@ -17,30 +18,41 @@ pub(crate) struct Start {
     /// Wait for the container, with its output; its exit status is this program's
     #[arg(short, long)]
     pub(crate) attach: bool,
+    /// All that do not run
+    #[arg(long, conflicts_with = "containers")]
+    pub(crate) all: bool,
     /// Names, or IDs, or the beginnings of such
-    #[arg(required = true)]
+    #[arg(required_unless_present = "all")]
     pub(crate) containers: Vec<String>,
 }
 
 pub(crate) fn start(place: &Place, flags: &Start) -> Result<u8, Error> {
     traces::reconcile(place);
-    if flags.attach && flags.containers.len() > 1 {
-        return Err(Error::AttachToOne);
+    let found = match flags.all {
+        true => selection::all(place, |record| !record.is_running())?,
+        false => selection::named(place, &flags.containers, false)?,
+    };
+    if flags.attach {
+        let mut found = found.into_iter();
+        let (Some(one), None) = (found.next(), found.next()) else {
+            return Err(Error::AttachToOne);
+        };
+        return launch(place, &one?.record, &Handover::none());
     }
-    let records = containers::select(place, &flags.containers, &[], false)?;
-    for (record, word) in records.iter().zip(&flags.containers) {
-        if record.is_running() {
-            say(word)?;
-            continue;
-        }
-        let handover = if flags.attach { Handover::none() } else { detach::detach()? };
-        match handover.exit_status() {
-            Some(0) => {}
-            Some(status) => return Ok(status),
-            None => return handover.outcome(launch(place, record, &handover)),
-        }
+    each(found, |selected| match selected.record.is_running() {
+        true => Ok(()),
+        false => in_background(place, &selected.record),
+    })
+}
+
+/// Starts a container below a supervisor that is forked for it, and does not come back from here.
+pub(crate) fn in_background(place: &Place, record: &Record) -> Result<(), Error> {
+    let handover = detach::detach()?;
+    if handover.started_id().is_some() {
+        return Ok(());
     }
-    Ok(0)
+    let status = handover.outcome(launch(place, record, &handover)).unwrap_or(125);
+    std::process::exit(status.into())
 }
 
 fn launch(place: &Place, record: &Record, handover: &Handover) -> Result<u8, Error> {
@@ -83,6 +95,7 @@ fn take(place: &Place, record: &Record, location: &Location) -> Result<Definitio
         pid: None,
         started: None,
         ended: None,
+        restarts: 0,
         ..ended.clone()
     };
     records.write(&definition.record)?;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk;
 use crate::launch::args::Create;
+use crate::launch::lifecycle::restart::Policy;
 use crate::launch::lifecycle::{asked, name};
 use crate::launch::place::Place;
 use crate::launch::supervise::{output, signal};
@@ -55,6 +56,7 @@ impl Definition {
             created: Timestamp::now(),
             started: None,
             ended: None,
+            restarts: 0,
             rootfs: place.records().directory(&id).join("rootfs"),
             stop_signal,
             stop_timeout: create.service.stop_timeout,
@@ -100,6 +102,11 @@ impl Create {
         settled.program.env_file = Vec::new();
         make_absolute(&mut settled.source.registry.authfile)?;
         make_absolute(&mut settled.identity.cidfile)?;
+        make_absolute(&mut settled.process.conmon_pidfile)?;
+        make_absolute(&mut settled.process.pidfile)?;
+        if settled.identity.rm && settled.process.restart != Policy::No {
+            return Err(Error::RemoveOrRestart);
+        }
         for volume in &mut settled.storage.volume {
             *volume = asked::absolute_source(volume)?;
         }

@@ -8,5 +8,7 @@ pub(crate) mod definition;
 pub(crate) mod describe;
 pub(crate) mod detach;
 pub(crate) mod name;
+pub(crate) mod restart;
+pub(crate) mod selection;
 pub(crate) mod start;
 pub(crate) mod traces;

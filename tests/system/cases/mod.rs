@@ -15,6 +15,7 @@ mod interruption;
 mod launcher;
 mod launcher_box;
 mod lifecycle;
+mod process_model;
 mod registry;
 mod rollback;
 mod service;
@@ -32,6 +33,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("launcher", launcher::CASES),
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("process_model", process_model::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
         ("service", service::CASES),
