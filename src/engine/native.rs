@@ -158,7 +158,8 @@ fn authfile(record: &Record) -> Option<PathBuf> {
 /// The unit whose cgroup really holds the launcher, whatever the record says. A launcher that has
 /// ended meanwhile is in none.
 fn unit_of(record: &Record, scope: Scope) -> Result<Option<UnitName>, Failure> {
-    let path = format!("/proc/{}/cgroup", record.supervisor.pid);
+    let Some(supervisor) = record.supervisor else { return Ok(None) };
+    let path = format!("/proc/{}/cgroup", supervisor.pid);
     let text = match std::fs::read_to_string(&path) {
         Err(cause) if !record.is_supervised() => {
             tracing::debug!(container = %record.name, %cause, "ended while it was looked at, ignoring");

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use crate::model::reference::InvalidReference;
 use crate::{config, store};
 
-use super::{cgroup, environment, user, volume};
+use crate::launch::isolation::cgroup;
+use crate::launch::process::{environment, user};
+use crate::launch::storage::volume;
 
 /// A launch that failed.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +30,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     User(#[from] user::InvalidUser),
     #[error(transparent)]
-    Capability(#[from] super::capability::InvalidCapability),
+    Capability(#[from] crate::launch::isolation::capability::InvalidCapability),
     #[error("--env")]
     Variable(#[source] environment::InvalidVariable),
     #[error("{path}:{line}", path = path.display())]
@@ -81,6 +83,14 @@ pub(crate) enum Error {
     NothingNamed(String),
     #[error(transparent)]
     Registry(#[from] crate::registry::Error),
+    #[error(
+        "container {0} has no definition: it was made by another version; remove it and run it anew"
+    )]
+    NoDefinition(String),
+    #[error("--attach takes one container")]
+    AttachToOne,
+    #[error("{path} cannot be understood", path = path.display())]
+    Document { path: PathBuf, source: serde_json::Error },
     #[error("a file of the container is damaged")]
     Json(#[source] serde_json::Error),
     #[error("cannot {what} {path}", path = path.display())]

@@ -4,7 +4,7 @@ use std::io;
 
 use clap::CommandFactory as _;
 
-use super::args::Arguments;
+use crate::launch::args::Arguments;
 use crate::terminal::manual::{self, Page};
 
 /// The whole page, as troff text.

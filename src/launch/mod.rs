@@ -6,42 +6,18 @@
 //!
 //! What must not live here: requests to registries but in `pull`, updates, D-Bus.
 
-mod account;
-mod activation;
 pub mod args;
-mod capability;
-mod cgroup;
-mod choose;
 mod command;
-mod containers;
-mod defaults;
-mod detach;
-mod devices;
-mod environment;
 mod error;
-mod files;
-mod fill;
-mod journal;
-mod limits;
+mod isolation;
+mod lifecycle;
 pub mod manual;
-mod mounts;
-mod name;
-mod notify;
-mod output;
-mod overlay;
 mod place;
-mod program;
-mod rootfs;
+mod process;
 mod runtime;
-mod seccomp;
-mod signal;
-mod sink;
 mod spec;
+mod storage;
 mod supervise;
-mod traces;
-mod user;
-mod volume;
-mod writable;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -54,6 +30,7 @@ use serde::Serialize;
 use args::{Arguments, Command};
 use error::Error;
 use place::Place;
+use process::activation;
 
 /// Carries out one command line; the exit status is Podman's (podman-run(1), "EXIT STATUS").
 pub fn main(arguments: Arguments) -> ExitCode {
@@ -78,14 +55,17 @@ pub fn refuse(error: &clap::Error) -> ! {
 }
 
 fn carry_out(arguments: Arguments) -> Result<u8, Error> {
-    activation::keep_own(matches!(arguments.command, Command::Run(_)));
+    let starts = matches!(arguments.command, Command::Run(_) | Command::Start(_));
+    activation::keep_own(starts);
     let place = Place::find(arguments.root, arguments.runroot)?;
-    if matches!(arguments.command, Command::Run(_) | Command::Exec(_)) {
+    if starts || matches!(arguments.command, Command::Exec(_)) {
         // What is made for a container is made for its users, whatever the unit's UMask= is.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(spec::UMASK));
     }
     match arguments.command {
         Command::Run(run) => command::run::run(&place, &run),
+        Command::Create(create) => command::create::create(&place, &create),
+        Command::Start(start) => command::start::start(&place, &start),
         Command::Stop(stop) => command::stop::stop(&place, &stop),
         Command::Rm(remove) => command::rm::remove(&place, &remove),
         Command::Ps(ps) => command::ps::list(&place, &ps),

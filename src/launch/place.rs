@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Error;
 use crate::config::{self, Paths, Scope};
+use crate::launch::Error;
 use crate::model::ContainerId;
 use crate::model::failure::chain;
 use crate::store::Store;

@@ -12,13 +12,14 @@ use oci_spec::runtime::{
     ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
 
-use super::args::Network;
-use super::capability::Capabilities;
-use super::limits::Limits;
-use super::mounts::{self, Bound};
-use super::seccomp;
-use super::user::User;
-use super::volume::Volume;
+use crate::launch::args::Network;
+use crate::launch::isolation::capability::Capabilities;
+use crate::launch::isolation::limits::Limits;
+use crate::launch::isolation::seccomp;
+use crate::launch::process::user::User;
+use crate::launch::storage::mounts;
+use crate::launch::storage::mounts::Bound;
+use crate::launch::storage::volume::Volume;
 
 /// What the kernel shows there is the host's (as runc and crun mask it).
 const MASKED: [&str; 12] = [
@@ -146,8 +147,8 @@ fn namespaces(network: Network) -> Result<Vec<LinuxNamespace>, OciSpecError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::capability;
     use super::*;
+    use crate::launch::isolation::capability;
 
     fn user(uid: u32) -> User {
         User { uid, gid: 0, groups: vec![], home: None }

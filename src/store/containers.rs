@@ -26,6 +26,14 @@ pub struct Process {
     pub start_time: u64,
 }
 
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Its exit status; 128 + N for signal N.
+    pub status: u8,
+    pub at: Timestamp,
+}
+
 /// What a container is and who runs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -47,8 +55,9 @@ pub struct Record {
     /// The unit that the launcher found itself in.
     #[serde(default)]
     pub unit: Option<UnitName>,
-    /// The launcher that waits for the container.
-    pub supervisor: Process,
+    /// The launcher that waits for the container, or was the last to; `None` before its first start.
+    #[serde(default)]
+    pub supervisor: Option<Process>,
     /// The container's first process; `None` before it runs.
     #[serde(default)]
     pub pid: Option<Process>,
@@ -59,6 +68,9 @@ pub struct Record {
     pub created: Timestamp,
     #[serde(default)]
     pub started: Option<Timestamp>,
+    /// Its last end; `None` where it never ended, or nobody saw it.
+    #[serde(default)]
+    pub ended: Option<Ended>,
     /// Where the root file system is mounted, as the container's first process sees it from
     /// outside: in the launcher's mount namespace.
     pub rootfs: PathBuf,
@@ -134,7 +146,7 @@ impl Record {
 
     /// Whether its supervisor, by which it belongs to a unit, still waits for it.
     pub fn is_supervised(&self) -> bool {
-        self.supervisor.is_alive()
+        self.supervisor.is_some_and(|supervisor| supervisor.is_alive())
     }
 }
 
@@ -228,12 +240,13 @@ mod tests {
             labels: BTreeMap::new(),
             image_labels: BTreeMap::new(),
             unit: None,
-            supervisor: Process::current().unwrap(),
+            supervisor: Process::current().ok(),
             pid: None,
             cgroup: None,
             command: vec!["sleep".into(), "1".into()],
             created: Timestamp::UNIX_EPOCH,
             started: None,
+            ended: None,
             rootfs: "/r".into(),
             stop_signal: "SIGTERM".into(),
             stop_timeout: 10,
@@ -266,10 +279,10 @@ mod tests {
     fn a_container_runs_as_long_as_its_supervisor_or_its_own_process() {
         let mut record = record('a');
         assert!(record.is_running() && record.is_supervised());
-        record.pid = Some(record.supervisor);
-        record.supervisor.start_time += 1;
+        record.pid = record.supervisor;
+        record.supervisor.as_mut().unwrap().start_time += 1;
         assert!(record.is_running() && !record.is_supervised());
-        record.pid = Some(record.supervisor);
+        record.pid = record.supervisor;
         assert!(!record.is_running());
     }
 

@@ -104,12 +104,13 @@ fn record(id: char, labels: &[(&str, &str)], image_labels: &[(&str, &str)]) -> R
         labels: map(labels),
         image_labels: map(image_labels),
         unit: Some("lie.service".parse().unwrap()),
-        supervisor: Process::current().unwrap(),
+        supervisor: Process::current().ok(),
         pid: None,
         cgroup: None,
         command: Vec::new(),
         created: Timestamp::UNIX_EPOCH,
         started: None,
+        ended: None,
         rootfs: "/r".into(),
         stop_signal: "SIGTERM".into(),
         stop_timeout: 10,
@@ -157,7 +158,7 @@ async fn only_living_containers_are_in_the_inventory() {
     let native = native(dir.path());
     let alive = record('a', &[(label::AUTOUPDATE, "registry")], &[]);
     let mut dead = record('b', &[(label::AUTOUPDATE, "registry")], &[]);
-    dead.supervisor.start_time += 1;
+    dead.supervisor.as_mut().unwrap().start_time += 1;
     native.records.write(&alive).unwrap();
     native.records.write(&dead).unwrap();
     let broken = native.records.directory(&"c".repeat(64).parse().unwrap());

@@ -2,16 +2,40 @@
 
 use std::path::PathBuf;
 
-use crate::launch::args::Exec;
-use crate::launch::capability::Capabilities;
-use crate::launch::defaults::{ExecDefaults, write_json};
-use crate::launch::environment::{DEFAULT_PATH, Environment};
-use crate::launch::limits::Limits;
+use clap::Args;
+
+use crate::launch::isolation::capability::Capabilities;
+use crate::launch::isolation::limits::Limits;
+use crate::launch::lifecycle::containers;
 use crate::launch::place::Place;
+use crate::launch::process::defaults::{ExecDefaults, write_json};
+use crate::launch::process::environment::{DEFAULT_PATH, Environment};
+use crate::launch::process::user::resolve;
 use crate::launch::spec::{Program, process};
+use crate::launch::storage::rootfs;
 use crate::launch::supervise::{Init, Signals, attend};
-use crate::launch::user::resolve;
-use crate::launch::{Error, containers, host_environment, rootfs, runtime};
+use crate::launch::{Error, host_environment, runtime};
+
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    /// Set an environment variable, or pass one on
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// User, and group, to run as
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
+    /// Working directory in the container
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<String>,
+    /// Keep standard input open
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Name or ID of the container
+    pub(crate) container: String,
+    /// Command and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    pub(crate) command: Vec<String>,
+}
 
 pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
     let record = containers::find(place, &flags.container)?;

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::launch::args::{Format, Images};
+use clap::Args;
+
+use crate::launch::args::Format;
 use crate::launch::place::Place;
 use crate::launch::{Error, print_json, say};
 use crate::model::Reference;
@@ -16,6 +18,15 @@ const COLUMNS: [Column; 4] = [
     Column::fixed("CREATED"),
     Column::fixed("SIZE"),
 ];
+
+#[derive(Debug, Args)]
+pub(crate) struct Images {
+    /// Print IDs only
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    #[arg(long, default_value = "table")]
+    pub(crate) format: Format,
+}
 
 pub(crate) fn list(place: &Place, flags: &Images) -> Result<u8, Error> {
     let images = place.store()?.images()?;

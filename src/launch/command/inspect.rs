@@ -2,11 +2,20 @@
 
 use serde_json::{Value, json};
 
-use super::images::find;
-use super::ps::state;
-use crate::launch::args::Inspect;
+use clap::Args;
+
+use crate::launch::command::images::find;
+use crate::launch::command::ps::state;
+use crate::launch::lifecycle::containers;
 use crate::launch::place::Place;
-use crate::launch::{Error, containers, print_json};
+use crate::launch::{Error, print_json};
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// Names or IDs of containers, or references of images
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
+}
 
 pub(crate) fn show(place: &Place, flags: &Inspect) -> Result<u8, Error> {
     let all = flags.names.iter().map(|name| one(place, name)).collect::<Result<Vec<_>, _>>()?;

@@ -3,9 +3,26 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use crate::launch::args::Logs;
+use clap::Args;
+
+use crate::launch::Error;
+use crate::launch::lifecycle::containers;
 use crate::launch::place::Place;
-use crate::launch::{Error, containers};
+
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// Go on with what is written from now on
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only so many of the last lines
+    #[arg(short = 'n', long, value_name = "LINES")]
+    pub(crate) tail: Option<u32>,
+    /// Show times
+    #[arg(short, long)]
+    pub(crate) timestamps: bool,
+    /// Name or ID of the container
+    pub(crate) container: String,
+}
 
 /// Becomes `journalctl`.
 pub(crate) fn show(place: &Place, flags: &Logs) -> Result<u8, Error> {

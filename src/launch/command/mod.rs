@@ -1,12 +1,14 @@
 //! One file for each command.
 
-pub(super) mod exec;
-pub(super) mod images;
-pub(super) mod inspect;
-pub(super) mod logs;
-pub(super) mod ps;
-pub(super) mod pull;
-pub(super) mod rm;
-pub(super) mod run;
-pub(super) mod stop;
-pub(super) mod tag;
+pub(crate) mod create;
+pub(crate) mod exec;
+pub(crate) mod images;
+pub(crate) mod inspect;
+pub(crate) mod logs;
+pub(crate) mod ps;
+pub(crate) mod pull;
+pub(crate) mod rm;
+pub(crate) mod run;
+pub(crate) mod start;
+pub(crate) mod stop;
+pub(crate) mod tag;

@@ -2,9 +2,12 @@
 
 use serde::Serialize;
 
-use crate::launch::args::{Format, Ps};
+use clap::Args;
+
+use crate::launch::args::Format;
+use crate::launch::lifecycle::traces;
 use crate::launch::place::Place;
-use crate::launch::{Error, print_json, say, traces};
+use crate::launch::{Error, print_json, say};
 use crate::model::failure::chain;
 use crate::store::containers::Record;
 use crate::terminal::Terminal;
@@ -25,6 +28,21 @@ struct Listed<'a> {
     state: &'static str,
     #[serde(flatten)]
     record: &'a Record,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ps {
+    /// Show containers that have ended, too
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Print IDs only
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Do not shorten IDs
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    #[arg(long, default_value = "table")]
+    pub(crate) format: Format,
 }
 
 pub(crate) fn list(place: &Place, flags: &Ps) -> Result<u8, Error> {
@@ -49,10 +67,12 @@ pub(crate) fn list(place: &Place, flags: &Ps) -> Result<u8, Error> {
 
 /// Podman's words for what a container does.
 pub(crate) fn state(record: &Record) -> &'static str {
-    match (record.is_supervised(), record.pid.is_some_and(|process| process.is_alive())) {
-        (_, true) => "running",
-        (true, false) => "created",
-        (false, false) => "exited",
+    if record.pid.is_some_and(|process| process.is_alive()) {
+        "running"
+    } else if record.supervisor.is_none() || record.is_supervised() {
+        "created"
+    } else {
+        "exited"
     }
 }
 

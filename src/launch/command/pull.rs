@@ -6,13 +6,27 @@ use std::sync::Mutex;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::launch::args::{Pull, RegistryFlags};
+use clap::Args;
+
+use crate::launch::args::RegistryFlags;
 use crate::launch::place::Place;
 use crate::launch::{Error, say};
 use crate::model::{Digest, ImageSource, Platform, Reference};
 use crate::registry::{Client, Options};
 use crate::store::pull::{Progress, Want, pull as fetch};
 use crate::store::{Image, Store};
+
+#[derive(Debug, Args)]
+pub(crate) struct Pull {
+    /// Print the image IDs only
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) registry: RegistryFlags,
+    /// Image references, with their registries
+    #[arg(required = true)]
+    pub(crate) images: Vec<String>,
+}
 
 pub(crate) fn pull(place: &Place, flags: &Pull) -> Result<u8, Error> {
     let references: Vec<Reference> =

@@ -1,10 +1,20 @@
 //! `updater-launch tag`
 
-use super::images::find;
+use clap::Args;
+
 use crate::launch::Error;
-use crate::launch::args::Tag;
+use crate::launch::command::images::find;
 use crate::launch::place::Place;
 use crate::model::Reference;
+
+#[derive(Debug, Args)]
+pub(crate) struct Tag {
+    /// The image: a reference, or the beginning of its ID
+    pub(crate) image: String,
+    /// New references for it
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
+}
 
 pub(crate) fn tag(place: &Place, flags: &Tag) -> Result<u8, Error> {
     let store = place.store()?;

@@ -23,6 +23,8 @@ cases![
     exec_stays_in_a_shared_cgroup,
     exec_leaves_no_command_behind,
     records_name_absolute_paths_and_where_output_goes,
+    what_is_made_is_started_as_it_was_made,
+    what_is_kept_is_there_after_a_reboot,
 ];
 
 /// A registry with `app:latest`, already pulled.
@@ -147,7 +149,7 @@ fn every_signal_reaches_the_container(host: &Host) {
 
 fn leftovers_of_a_power_cut_go(host: &Host) {
     let app = prepare(host);
-    start(host, "--name web", &app, "sleep 4711");
+    start(host, "--rm --name web", &app, "sleep 4711");
     // Another's running state, the same images: in use, though no record of ours names it.
     let other = "updater-launch --runroot /run/other";
     host.sh(&format!("{other} run -d --rm --name other --network host {app} sleep 4712"));
@@ -161,6 +163,37 @@ fn leftovers_of_a_power_cut_go(host: &Host) {
     assert_eq!(host.sh(&format!("{other} exec other cat /app/version")), "v1");
     host.sh(&format!("{other} rm --force --time 0 other"));
     assert_eq!(host.sh("ls /var/lib/updaterd/containers | wc -l"), "0");
+}
+
+/// Environment and directory are those of `create`, not those of `start`.
+fn what_is_made_is_started_as_it_was_made(host: &Host) {
+    let app = prepare(host);
+    host.sh("mkdir -p /srv/data && echo here > /srv/data/file");
+    let id = host.sh(&format!(
+        "cd /srv; COLOUR=blue updater-launch create --name web --network host -e COLOUR \
+         -v ./data:/data:ro {app} sh -c 'echo $COLOUR $(cat /data/file) $(cat /left); echo x > /left'"
+    ));
+    assert_eq!(host.json("updater-launch inspect web")[0]["state"], "created");
+    assert_eq!(host.sh("updater-launch start --attach web"), "blue here");
+    assert_eq!(host.sh("COLOUR=red updater-launch start --attach web"), "blue here x");
+    assert_eq!(host.sh("updater-launch ps --all --quiet --no-trunc"), id);
+    let again = format!("updater-launch create --name web --network host {app}");
+    assert!(host.fails(125, &again).stderr.contains("in use"));
+    host.sh("updater-launch rm web");
+    assert_eq!(host.sh("ls /var/lib/updaterd/containers"), "");
+}
+
+fn what_is_kept_is_there_after_a_reboot(host: &Host) {
+    let app = prepare(host);
+    start(host, "--name web", &app, "sleep 4711");
+    host.sh(&format!("kill -KILL {}", process(host, "web", "supervisor")));
+    host.wait_for("! pgrep -fx 'sleep 4711'", seconds(5));
+    host.sh("rm -rf /run/updaterd");
+    host.sh("updater-launch start web");
+    host.sh("pgrep -fx 'sleep 4711'");
+    host.sh("updater-launch stop --time 0 web");
+    assert_eq!(host.json("updater-launch inspect web")[0]["ended"]["status"], 137);
+    host.sh("updater-launch rm web");
 }
 
 fn a_deep_tree_keeps_no_unit_from_starting(host: &Host) {

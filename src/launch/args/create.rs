@@ -1,0 +1,32 @@
+//! What a container is made from: the flags that `run` and `create` share.
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::launch::args::{
+    Identity, ImageFlags, IsolationFlags, NetworkFlags, ProgramFlags, ServiceFlags, StorageFlags,
+};
+
+/// The flags of podman-create(1) that are there; kept as long as the container, for its next start.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+pub(crate) struct Create {
+    #[command(flatten)]
+    pub(crate) identity: Identity,
+    #[command(flatten)]
+    pub(crate) program: ProgramFlags,
+    #[command(flatten)]
+    pub(crate) storage: StorageFlags,
+    #[command(flatten)]
+    pub(crate) isolation: IsolationFlags,
+    #[command(flatten)]
+    pub(crate) network: NetworkFlags,
+    #[command(flatten)]
+    pub(crate) service: ServiceFlags,
+    #[command(flatten)]
+    pub(crate) source: ImageFlags,
+    /// Image reference, with its registry
+    pub(crate) image: String,
+    /// Command and its arguments, instead of the image's
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<String>,
+}

@@ -1,0 +1,122 @@
+//! The command line of `updater-launch`, in Podman's words. A flag that is not here is refused.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::launch::command;
+
+mod create;
+mod identity;
+mod image;
+mod isolation;
+mod network;
+mod program;
+mod service;
+mod storage;
+
+pub(crate) use create::Create;
+pub(crate) use identity::Identity;
+pub(crate) use image::{ImageFlags, PullPolicy, RegistryFlags};
+pub(crate) use isolation::IsolationFlags;
+pub(crate) use network::{Network, NetworkFlags};
+pub(crate) use program::ProgramFlags;
+pub(crate) use service::{LogDriver, SdNotify, ServiceFlags};
+pub(crate) use storage::StorageFlags;
+
+const EXAMPLES: &str = "\
+Examples:
+  In a unit, with Type=notify, Delegate=yes, KillMode=mixed:
+    ExecStart=updater-launch run --rm --replace --name %N --network host \\
+              --label io.containers.autoupdate=registry registry.example/app:1
+  By hand:
+    updater-launch ps
+    updater-launch exec app sh -c 'id; ps'
+    updater-launch logs --follow app
+
+Exit status of run and exec: that of the container; 125 where this program failed, 126 where the
+command cannot be executed, 127 where it is not found, 128+N where signal N ended it.";
+
+/// Runs containers as children of their unit's main process.
+#[derive(Debug, Parser)]
+#[command(
+    name = "updater-launch",
+    version,
+    after_help = EXAMPLES,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub struct Arguments {
+    /// Where images and containers' files are kept, instead of /var/lib/updaterd
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) root: Option<PathBuf>,
+    /// Where running state is kept, instead of /run/updaterd
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) runroot: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a command in a new container
+    Run(Box<command::run::Run>),
+    /// Make a container, to be started later
+    Create(Box<command::create::Flags>),
+    /// Start containers that were made, or have ended
+    Start(command::start::Start),
+    /// Stop containers: their stop signal, then SIGKILL after a timeout
+    Stop(command::stop::Stop),
+    /// Remove containers
+    Rm(command::rm::Remove),
+    /// List containers
+    Ps(command::ps::Ps),
+    /// Show all that is known of containers or images, as JSON
+    Inspect(command::inspect::Inspect),
+    /// Run a command in a running container
+    Exec(command::exec::Exec),
+    /// Show what a container wrote to the journal
+    Logs(command::logs::Logs),
+    /// Bring images into local storage
+    Pull(command::pull::Pull),
+    /// List images in local storage
+    Images(command::images::Images),
+    /// Give an image another name
+    Tag(command::tag::Tag),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_the_image_is_the_containers() {
+        let words = ["x", "run", "--rm", "--network=host", "quay.io/a", "sh", "-c", "--name", "-d"];
+        let Command::Run(run) = Arguments::try_parse_from(words).unwrap().command else { panic!() };
+        assert_eq!(run.create.command, ["sh", "-c", "--name", "-d"]);
+        assert!(run.create.identity.rm && !run.detach && run.create.identity.name.is_none());
+    }
+
+    #[test]
+    fn flags_that_are_not_there_are_refused() {
+        for flag in
+            ["--publish=80:80", "--memory=1g", "--pod=x", "--privileged", "--network=bridge"]
+        {
+            let words = ["x", "run", "--network=host", flag, "quay.io/a"];
+            assert!(Arguments::try_parse_from(words).is_err(), "{flag}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! What runs in a container, as whom and with which environment.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+/// What runs in a container, as whom and with which environment.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+pub(crate) struct ProgramFlags {
+    /// Set an environment variable, or pass one on
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// Read environment variables from a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// User, and group, to run as
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
+    /// Working directory in the container
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<String>,
+    /// What runs instead of the image's entrypoint; a JSON list for several words
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) entrypoint: Option<String>,
+}

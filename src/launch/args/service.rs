@@ -1,0 +1,47 @@
+//! How a container is a service: its readiness, cgroup, output and end.
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use crate::launch::isolation::cgroup::Mode;
+
+/// How a container is a service: its readiness, cgroup, output and end.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+pub(crate) struct ServiceFlags {
+    /// Who tells systemd that the service is ready
+    #[arg(long, value_name = "WHO", default_value = "conmon")]
+    pub(crate) sdnotify: SdNotify,
+    /// The container's cgroup: by default one of its own below the unit's
+    #[arg(long, value_name = "MODE")]
+    pub(crate) cgroups: Option<Mode>,
+    /// Seconds between the stop signal and SIGKILL
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub(crate) stop_timeout: u32,
+    /// Signal that stops the container, instead of the image's
+    #[arg(long, value_name = "SIGNAL")]
+    pub(crate) stop_signal: Option<String>,
+    /// Where output goes: in a unit to the journal by default, else to this program's own output
+    #[arg(long, value_name = "DRIVER")]
+    pub(crate) log_driver: Option<LogDriver>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SdNotify {
+    /// This program, as soon as the container runs
+    Conmon,
+    /// The program in the container
+    Container,
+    /// Nobody
+    Ignore,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogDriver {
+    /// The journal, with CONTAINER_NAME= and CONTAINER_ID=
+    Journald,
+    /// This program's own standard output and error, handed over as they are
+    Passthrough,
+    None,
+}

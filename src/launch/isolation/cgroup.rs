@@ -1,0 +1,231 @@
+//! The launcher's place in the cgroup v2 tree, and the container's.
+//!
+//! The launcher never writes outside its own cgroup: a container gets a child of it, or stays in it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::cgroup::{path_in, service, unit_directory};
+use crate::model::{ContainerId, Scope, UnitName};
+
+/// Where cgroup v2 is mounted.
+const ROOT: &str = "/sys/fs/cgroup";
+/// How long a killed cgroup may take to become empty.
+const EMPTYING: Duration = Duration::from_secs(5);
+
+/// How the container relates to the launcher's cgroup (podman-run(1), `--cgroups`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Mode {
+    /// A cgroup of its own below the unit's; the unit needs Delegate=yes.
+    Split,
+    /// No cgroup of its own: the launcher's.
+    Disabled,
+    /// As split, but without asking for Delegate=yes: what Podman's generated units have.
+    NoConmon,
+}
+
+/// Why a container gets no cgroup.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{ROOT} is not cgroup v2, which containers need here")]
+    NotVersion2,
+    #[error("cannot find this process in /proc/self/cgroup")]
+    NotFound,
+    #[error("--cgroups=split needs Delegate=yes in the unit: {0} is not delegated to this process")]
+    NotDelegated(String),
+    #[error("cannot {what} cgroup {path}")]
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// This process's cgroup.
+#[derive(Debug, Clone)]
+pub(crate) struct Location {
+    path: String,
+}
+
+impl Location {
+    /// Reads `/proc/self/cgroup`.
+    pub(crate) fn find() -> Result<Self, Error> {
+        let magic = rustix::fs::statfs(ROOT).map(|statfs| statfs.f_type);
+        if magic != Ok(libc::CGROUP2_SUPER_MAGIC) {
+            return Err(Error::NotVersion2);
+        }
+        let text = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        path_in(&text).map(|path| Self { path: path.to_owned() }).ok_or(Error::NotFound)
+    }
+
+    /// The service unit this process runs in.
+    pub(crate) fn unit(&self) -> Option<UnitName> {
+        service(&self.path, Scope::System)
+    }
+
+    /// Whether systemd delegated the unit's cgroup (systemd marks it by an extended attribute).
+    fn is_delegated(&self) -> bool {
+        let directory = directory(unit_directory(&self.path));
+        ["trusted.delegate", "user.delegate"].iter().any(|name| {
+            let mut value = [0u8; 8];
+            matches!(rustix::fs::getxattr(&directory, *name, &mut value), Ok(1) if value[0] == b'1')
+        })
+    }
+
+    /// The cgroup that the container is to have, below the unit's; nothing is made yet.
+    pub(crate) fn payload(&self, mode: Option<Mode>, id: &ContainerId) -> Payload {
+        let parent = unit_directory(&self.path).trim_end_matches('/');
+        Payload { path: format!("{parent}/{}", payload_name(id)), launcher: self.clone(), mode }
+    }
+}
+
+/// Moves this process to a cgroup beside the container's: a cgroup that has controllers for its
+/// children may hold no processes itself.
+fn step_aside(supervisor: &Path) -> Result<(), Error> {
+    let failed = |what, source| Error::Io { what, path: supervisor.to_owned(), source };
+    match std::fs::create_dir(supervisor) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(failed("make", error));
+        }
+        _ => {}
+    }
+    std::fs::write(supervisor.join("cgroup.procs"), "0").map_err(|error| failed("move to", error))
+}
+
+fn directory(path: &str) -> PathBuf {
+    Path::new(ROOT).join(path.trim_start_matches('/'))
+}
+
+/// The container's cgroup.
+#[derive(Debug, Clone)]
+pub(crate) struct Payload {
+    /// Below the cgroup root, with a leading slash.
+    pub(crate) path: String,
+    launcher: Location,
+    mode: Option<Mode>,
+}
+
+impl Payload {
+    /// Where it is in the file system.
+    pub(crate) fn directory(&self) -> PathBuf {
+        directory(&self.path)
+    }
+
+    /// Makes the cgroup. libcontainer needs one that is not ours: where a start fails, it kills
+    /// whatever is in it.
+    pub(crate) fn make(&self) -> Result<(), Error> {
+        let parent = unit_directory(&self.launcher.path);
+        if self.mode == Some(Mode::Split) {
+            if self.launcher.path != "/" && !self.launcher.is_delegated() {
+                return Err(Error::NotDelegated(parent.to_owned()));
+            }
+            step_aside(&directory(parent).join("supervisor"))?;
+        }
+        let full = directory(&self.path);
+        match std::fs::create_dir(&full) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(Error::Io { what: "make", path: full, source: error })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// After the start: without a cgroup of its own (`disabled`), the container moves to ours,
+    /// whose path it is then.
+    pub(crate) fn settle(&self) -> Result<Option<&str>, Error> {
+        if self.mode != Some(Mode::Disabled) {
+            return Ok(None);
+        }
+        let (from, to) = (directory(&self.path), directory(&self.launcher.path));
+        let failed = |what, path: &Path, source| Error::Io { what, path: path.to_owned(), source };
+        // What forks while it is moved is found in the next round.
+        for _ in 0..100 {
+            let processes = std::fs::read_to_string(from.join("cgroup.procs"))
+                .map_err(|source| failed("read", &from, source))?;
+            for pid in processes.lines() {
+                match std::fs::write(to.join("cgroup.procs"), pid) {
+                    Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
+                        return Err(failed("move processes to", &to, error));
+                    }
+                    _ => {}
+                }
+            }
+            if std::fs::remove_dir(&from).is_ok() {
+                break;
+            }
+        }
+        Ok(Some(&self.launcher.path))
+    }
+
+    /// Ends what is left in the cgroup and removes it.
+    pub(crate) fn remove(&self) {
+        clear(&self.path);
+    }
+}
+
+fn payload_name(id: &ContainerId) -> String {
+    format!("payload-{}", id.short())
+}
+
+/// Ends what is left in the cgroup that a record names for its container, and removes it.
+pub(crate) fn clear_recorded(path: &str, id: &ContainerId) {
+    // Nothing but a container's own cgroup is ever killed.
+    if path.rsplit('/').next() == Some(&payload_name(id)) {
+        clear(path);
+    }
+}
+
+/// Kills all in a cgroup, waits until it is empty, and removes it. What the kernel does not let go
+/// in time is left to the next look for leftovers.
+fn clear(path: &str) {
+    let directory = directory(path);
+    let deadline = Instant::now() + EMPTYING;
+    while let Err(error) = remove_tree(&directory) {
+        if error.kind() == io::ErrorKind::NotFound || Instant::now() > deadline {
+            return;
+        }
+        // Again each time: a process that was being moved in may have come too late for the last.
+        let _ = std::fs::write(directory.join("cgroup.kill"), "1");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Removes a cgroup and those that the container made below it.
+fn remove_tree(directory: &Path) -> io::Result<()> {
+    let Err(error) = std::fs::remove_dir(directory) else { return Ok(()) };
+    if error.kind() == io::ErrorKind::NotFound {
+        return Err(error);
+    }
+    for entry in std::fs::read_dir(directory)?.flatten() {
+        if entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
+        }
+    }
+    std::fs::remove_dir(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_containers_cgroup_lies_in_its_units_own_directory() {
+        let id: ContainerId = "0123456789abcdef".repeat(4).parse().unwrap();
+        for (path, expected) in [
+            ("/s.slice/a.service/sub", "/s.slice/a.service/payload-0123456789ab"),
+            (
+                "/u.slice/user@1.service/b.scope",
+                "/u.slice/user@1.service/b.scope/payload-0123456789ab",
+            ),
+            ("/", "/payload-0123456789ab"),
+        ] {
+            let location = Location { path: path.to_owned() };
+            assert_eq!(location.payload(None, &id).path, expected);
+        }
+    }
+}

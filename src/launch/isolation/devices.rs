@@ -1,0 +1,233 @@
+//! Which devices a container may open, where it could make itself a node of any: a program of ours
+//! in its cgroup (`BPF_PROG_TYPE_CGROUP_DEVICE`), with the rules that other engines start from.
+//!
+//! A container without MKNOD and SYS_ADMIN needs none: it has the nodes that it was given, and its
+//! file systems are mounted nodev.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use crate::launch::storage::volume::Volume;
+
+/// With these a container can make a node, or mount a file system that has it.
+pub(crate) const REACH_DEVICES: [&str; 2] = ["MKNOD", "SYS_ADMIN"];
+
+/// A device that may be opened; `None` is any minor number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Device {
+    kind: Kind,
+    major: u32,
+    minor: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Block = 1,
+    Character = 2,
+}
+
+/// null, zero, full, random, urandom; tty, ptmx; all pseudo terminals.
+const DEFAULT: [Device; 8] = [
+    character(1, Some(3)),
+    character(1, Some(5)),
+    character(1, Some(7)),
+    character(1, Some(8)),
+    character(1, Some(9)),
+    character(5, Some(0)),
+    character(5, Some(2)),
+    character(136, None),
+];
+
+const fn character(major: u32, minor: Option<u32>) -> Device {
+    Device { kind: Kind::Character, major, minor }
+}
+
+/// The default, and the devices that are bound into the container by name, with `dev`.
+pub(crate) fn allowed(volumes: &[Volume]) -> Vec<Device> {
+    let with_devices = |volume: &&Volume| volume.options.iter().any(|option| option == "dev");
+    let bound = volumes.iter().filter(with_devices).filter_map(|volume| {
+        let metadata = std::fs::metadata(volume.source.as_ref()?).ok()?;
+        let kind = match metadata.file_type() {
+            kind if kind.is_block_device() => Kind::Block,
+            kind if kind.is_char_device() => Kind::Character,
+            _ => return None,
+        };
+        let (major, minor) = (libc::major(metadata.rdev()), libc::minor(metadata.rdev()));
+        Some(Device { kind, major, minor: Some(minor) })
+    });
+    DEFAULT.into_iter().chain(bound).collect()
+}
+
+/// From here on, processes of the cgroup open no other devices. They may make nodes of any.
+pub(crate) fn confine(cgroup: &Path, allowed: &[Device]) -> io::Result<()> {
+    let directory = std::fs::File::open(cgroup)?;
+    let program = load(&program(allowed))?;
+    let attach = Attach {
+        target: descriptor(&directory),
+        program: descriptor(&program),
+        attach_type: 6, // BPF_CGROUP_DEVICE
+        flags: 2,       // BPF_F_ALLOW_MULTI: whatever else is there holds too.
+    };
+    bpf(8, &attach).map(|_| ()) // BPF_PROG_ATTACH
+}
+
+/// One instruction (`struct bpf_insn`, `linux/bpf.h`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+struct Instruction {
+    code: u8,
+    registers: u8,
+    offset: i16,
+    value: u32,
+}
+
+const fn instruction(code: u8, to: u8, from: u8, offset: i16, value: u32) -> Instruction {
+    // A pair of bit fields, in the order of the machine.
+    let registers = if cfg!(target_endian = "little") { from << 4 | to } else { to << 4 | from };
+    Instruction { code, registers, offset, value }
+}
+
+/// Leaves the program with 1, "allowed", or 0.
+const fn answer(allowed: bool) -> [Instruction; 2] {
+    [instruction(0xb7, 0, 0, 0, allowed as u32), instruction(0x95, 0, 0, 0, 0)]
+}
+
+/// Skips `offset` instructions where `register` is not `value`.
+const fn skip_unless(register: u8, value: u32, offset: i16) -> Instruction {
+    instruction(0x55, register, 0, offset, value)
+}
+
+/// What is asked is in `struct bpf_cgroup_dev_ctx`: access and kind, major, minor.
+fn program(allowed: &[Device]) -> Vec<Instruction> {
+    const ACCESS: u8 = 2;
+    const KIND: u8 = 3;
+    const MAJOR: u8 = 4;
+    const MINOR: u8 = 5;
+    const MKNOD: u32 = 1;
+    let mut program = vec![
+        instruction(0x61, ACCESS, 1, 0, 0),
+        instruction(0xbf, KIND, ACCESS, 0, 0),
+        instruction(0x57, KIND, 0, 0, 0xffff),
+        instruction(0x77, ACCESS, 0, 0, 16),
+        instruction(0x61, MAJOR, 1, 4, 0),
+        instruction(0x61, MINOR, 1, 8, 0),
+        skip_unless(ACCESS, MKNOD, 2),
+    ];
+    program.extend(answer(true));
+    for device in allowed {
+        let mut conditions = vec![(KIND, device.kind as u32), (MAJOR, device.major)];
+        conditions.extend(device.minor.map(|minor| (MINOR, minor)));
+        // Past the other conditions and the two instructions of the answer.
+        let past = (2..=conditions.len() as i16 + 1).rev();
+        let skips = conditions.iter().zip(past);
+        program.extend(skips.map(|((register, value), past)| skip_unless(*register, *value, past)));
+        program.extend(answer(true));
+    }
+    program.extend(answer(false));
+    program
+}
+
+/// The arguments of bpf(2) for `BPF_PROG_LOAD`, as far as they are not 0.
+#[repr(C)]
+struct Load {
+    program_type: u32,
+    count: u32,
+    instructions: u64,
+    license: u64,
+}
+
+/// The arguments of bpf(2) for `BPF_PROG_ATTACH`.
+#[repr(C)]
+struct Attach {
+    target: u32,
+    program: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
+    let load = Load {
+        program_type: 15, // BPF_PROG_TYPE_CGROUP_DEVICE
+        count: u32::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
+        instructions: program.as_ptr() as u64,
+        license: c"Apache-2.0".as_ptr() as u64,
+    };
+    let loaded = bpf(5, &load)?; // BPF_PROG_LOAD
+    let loaded = i32::try_from(loaded).map_err(|_| io::ErrorKind::InvalidData)?;
+    // SAFETY: a new descriptor, which nobody else knows of.
+    Ok(unsafe { OwnedFd::from_raw_fd(loaded) })
+}
+
+fn descriptor(of: &impl AsFd) -> u32 {
+    of.as_fd().as_raw_fd().unsigned_abs()
+}
+
+fn bpf<T>(command: i32, arguments: &T) -> io::Result<i64> {
+    // SAFETY: `arguments` and what they point to live through the call, which only reads them;
+    // the size says how much of them there is.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(arguments), size_of::<T>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::launch::storage::volume::parse_bind;
+
+    /// Runs the program as the kernel would, for the few instructions that it is made of.
+    fn answers(program: &[Instruction], access: u32, kind: Kind, major: u32, minor: u32) -> bool {
+        let context = [access << 16 | kind as u32, major, minor];
+        let mut registers = [0u32; 11];
+        let mut at = 0;
+        loop {
+            let Instruction { code, registers: pair, offset, value } = program[at];
+            let (to, from) = (usize::from(pair & 15), usize::from(pair >> 4));
+            at += 1;
+            match code {
+                0x61 => registers[to] = context[usize::try_from(offset).unwrap() / 4],
+                0xbf => registers[to] = registers[from],
+                0x57 => registers[to] &= value,
+                0x77 => registers[to] >>= value,
+                0x55 if registers[to] != value => at += usize::try_from(offset).unwrap(),
+                0x55 => {}
+                0xb7 => registers[to] = value,
+                0x95 => return registers[0] == 1,
+                other => panic!("{other:x}"),
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_is_allowed_can_be_opened() {
+        const READ: u32 = 2;
+        let disk = Device { kind: Kind::Block, major: 254, minor: Some(1) };
+        let program = program(&[&DEFAULT[..], &[disk]].concat());
+        for (allowed, kind, major, minor) in [
+            (true, Kind::Character, 1, 3),
+            (true, Kind::Character, 136, 77),
+            (true, Kind::Block, 254, 1),
+            (false, Kind::Block, 254, 0),
+            (false, Kind::Character, 254, 1),
+            (false, Kind::Block, 1, 3),
+            (false, Kind::Character, 1, 11),
+            (false, Kind::Character, 1, 1),
+        ] {
+            let answer = answers(&program, READ, kind, major, minor);
+            assert_eq!(answer, allowed, "{kind:?} {major}:{minor}");
+            assert!(answers(&program, 1, kind, major, minor), "a node may be made");
+        }
+    }
+
+    #[test]
+    fn a_device_that_was_asked_for_is_allowed() {
+        let bind = |text| vec![parse_bind(text, false).unwrap()];
+        let full = allowed(&bind("/dev/full:/dev/x:dev"));
+        assert_eq!(full.last(), Some(&character(1, Some(7))));
+        assert_eq!(allowed(&bind("/dev/full:/dev/x")).len(), DEFAULT.len());
+        assert_eq!(allowed(&bind("/tmp:/x:dev")).len(), DEFAULT.len());
+    }
+}

@@ -1,0 +1,142 @@
+//! What a command line asks of a container, checked.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use oci_spec::image::Config as ImageConfig;
+
+use crate::launch::Error;
+use crate::launch::args::{Create, ProgramFlags, StorageFlags};
+use crate::launch::process::environment::Environment;
+use crate::launch::storage::volume::{Volume, parse_bind, parse_tmpfs, refuse_twice};
+use crate::model::Reference;
+
+/// What was asked for, in the types of those who carry it out.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// `NAME=VALUE`.
+    pub(crate) environment: Vec<String>,
+    pub(crate) volumes: Vec<Volume>,
+}
+
+impl Asked {
+    /// Reads flags that depend on nobody's environment or directory any more.
+    ///
+    /// # Errors
+    /// All that can be wrong with them.
+    pub(crate) fn read(create: &Create) -> Result<Self, Error> {
+        create.image.parse::<Reference>()?;
+        labels(&create.identity.label)?;
+        entrypoint(&create.program)?;
+        Ok(Self { environment: create.program.env.clone(), volumes: volumes(&create.storage)? })
+    }
+}
+
+/// The files, then the variables, each with the values that `host` has for names without one.
+pub(crate) fn environment(
+    flags: &ProgramFlags,
+    host: &BTreeMap<String, String>,
+) -> Result<Vec<String>, Error> {
+    let mut environment = Environment::default();
+    for path in &flags.env_file {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Error::file("read", path, source))?;
+        let failed = |(line, source)| Error::EnvFile { path: path.clone(), line, source };
+        environment.apply_file(&text, host).map_err(failed)?;
+    }
+    for variable in &flags.env {
+        environment.apply(variable, host).map_err(Error::Variable)?;
+    }
+    Ok(environment.to_strings())
+}
+
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(|source| Error::file("find", path, source))
+}
+
+pub(crate) fn labels(words: &[String]) -> Result<BTreeMap<String, String>, Error> {
+    let pair = |word: &String| match word.split_once('=').unwrap_or((word, "")) {
+        ("", _) => Err(Error::Label(word.clone())),
+        (key, value) => Ok((key.to_owned(), value.to_owned())),
+    };
+    words.iter().map(pair).collect()
+}
+
+/// A `--volume` whose source is a path from here, as one from the root.
+pub(crate) fn absolute_source(volume: &str) -> Result<String, Error> {
+    match volume.split_once(':') {
+        Some((source, rest)) if source.starts_with('.') => {
+            Ok(format!("{}:{rest}", absolute(Path::new(source))?.display()))
+        }
+        _ => Ok(volume.to_owned()),
+    }
+}
+
+fn volumes(flags: &StorageFlags) -> Result<Vec<Volume>, Error> {
+    let selinux = Path::new("/sys/fs/selinux/enforce").exists();
+    let mut volumes = Vec::new();
+    for text in &flags.volume {
+        let mut volume = parse_bind(text, selinux)?;
+        if let Some(source) = &mut volume.source {
+            *source = std::fs::canonicalize(&*source)
+                .map_err(|error| Error::file("use the volume", &*source, error))?;
+        }
+        volumes.push(volume);
+    }
+    for text in &flags.tmpfs {
+        volumes.push(parse_tmpfs(text)?);
+    }
+    refuse_twice(&volumes)?;
+    Ok(volumes)
+}
+
+/// One word, or a JSON list of words (podman-run(1), `--entrypoint`); `None` is the image's.
+fn entrypoint(flags: &ProgramFlags) -> Result<Option<Vec<String>>, Error> {
+    match flags.entrypoint.as_deref() {
+        None => Ok(None),
+        Some("") => Ok(Some(Vec::new())),
+        Some(list) if list.starts_with('[') => {
+            serde_json::from_str(list).map(Some).map_err(|_| Error::Entrypoint(list.to_owned()))
+        }
+        Some(word) => Ok(Some(vec![word.to_owned()])),
+    }
+}
+
+/// The command: the image's entrypoint and command, each replaced by what was asked for. Another
+/// entrypoint drops the image's command.
+pub(crate) fn command(create: &Create, image: &ImageConfig) -> Result<Vec<String>, Error> {
+    let asked = entrypoint(&create.program)?;
+    let of_image = asked.is_none();
+    let mut words = asked.unwrap_or_else(|| image.entrypoint().clone().unwrap_or_default());
+    if !create.command.is_empty() {
+        words.extend_from_slice(&create.command);
+    } else if of_image {
+        words.extend(image.cmd().clone().unwrap_or_default());
+    }
+    if words.is_empty() { Err(Error::NoCommand) } else { Ok(words) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entrypoint_of(text: &str) -> Result<Option<Vec<String>>, Error> {
+        entrypoint(&ProgramFlags { entrypoint: Some(text.to_owned()), ..ProgramFlags::default() })
+    }
+
+    #[test]
+    fn an_entrypoint_is_a_word_or_a_list() {
+        assert_eq!(entrypoint_of("/bin/x").unwrap().unwrap(), ["/bin/x"]);
+        assert_eq!(entrypoint_of("[\"a\",\"b c\"]").unwrap().unwrap(), ["a", "b c"]);
+        assert!(entrypoint_of("").unwrap().unwrap().is_empty());
+        assert!(entrypoint_of("[a").is_err());
+    }
+
+    #[test]
+    fn labels_need_a_key() {
+        let words = ["a=b=c".to_owned(), "d".to_owned()];
+        let read = labels(&words).unwrap();
+        assert_eq!((&*read["a"], &*read["d"]), ("b=c", ""));
+        assert!(labels(&["=x".to_owned()]).is_err());
+    }
+}

@@ -1,0 +1,98 @@
+//! Which image a container runs.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::launch::Error;
+use crate::launch::args::{ImageFlags, PullPolicy};
+use crate::launch::place::Place;
+use crate::launch::supervise::notify::Notifier;
+use crate::model::{Reference, UnitName};
+use crate::store::{Image, Store};
+
+/// How often a pull is looked after, and by how much each look lets the start take longer.
+const LOOK: Duration = Duration::from_millis(20);
+const EXTEND_EVERY: Duration = Duration::from_secs(10);
+const EXTEND: Duration = Duration::from_secs(30);
+
+/// The image that the unit is bound to for this reference, whatever the tag says; else the one
+/// that the tag names, pulled as the policy says.
+pub(crate) fn image(
+    place: &Place,
+    flags: &ImageFlags,
+    reference: &Reference,
+    unit: Option<&UnitName>,
+    notifier: &Notifier,
+) -> Result<Image, Error> {
+    let store = place.store()?;
+    if let Some(unit) = unit
+        && let Some(manifest) = store.binding(unit, reference)?
+        && let Some(image) = store.image(&manifest)?
+    {
+        // Somebody may have moved the tag by hand, and wonders.
+        if store.resolve(reference)?.is_none_or(|tagged| tagged.identity.manifest != manifest) {
+            eprintln!("{unit} is bound to {manifest} by updaterd, whatever {reference} names");
+        }
+        return Ok(image);
+    }
+    let here = store.resolve(reference)?;
+    match (flags.pull, here) {
+        (PullPolicy::Missing | PullPolicy::Never, Some(image)) => Ok(image),
+        (PullPolicy::Never, None) => Err(Error::NoImage(reference.to_string())),
+        (PullPolicy::Newer, Some(image)) => match pull(place, flags, reference, notifier) {
+            Ok(()) => pulled(&store, reference),
+            Err(_) => Ok(image),
+        },
+        _ => {
+            pull(place, flags, reference, notifier)?;
+            pulled(&store, reference)
+        }
+    }
+}
+
+fn pulled(store: &Store, reference: &Reference) -> Result<Image, Error> {
+    store.resolve(reference)?.ok_or_else(|| Error::Pull { image: reference.to_string() })
+}
+
+/// Pulls in a child process: this one stays single-threaded. The start's timeout is extended by
+/// this process, for systemd does not listen to children under NotifyAccess=main.
+fn pull(
+    place: &Place,
+    flags: &ImageFlags,
+    reference: &Reference,
+    notifier: &Notifier,
+) -> Result<(), Error> {
+    let mut command = Command::new("/proc/self/exe");
+    for (flag, directory) in place.flags() {
+        command.arg(flag).arg(directory);
+    }
+    command.args(["pull", "--quiet"]);
+    if let Some(authfile) = &flags.registry.authfile {
+        command.arg("--authfile").arg(authfile);
+    }
+    if let Some(verify) = flags.registry.tls_verify {
+        command.arg(format!("--tls-verify={verify}"));
+    }
+    command.arg(reference.to_string());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).env_remove("NOTIFY_SOCKET");
+    eprintln!("Trying to pull {reference}...");
+    let child = command.spawn().map_err(|error| Error::system("start a pull", error))?;
+    if wait(child, notifier)? { Ok(()) } else { Err(Error::Pull { image: reference.to_string() }) }
+}
+
+/// Whether the pull succeeded; it has said itself why not.
+fn wait(mut child: Child, notifier: &Notifier) -> Result<bool, Error> {
+    let mut extended: Option<Instant> = None;
+    loop {
+        if let Some(status) =
+            child.try_wait().map_err(|error| Error::system("wait for the pull", error))?
+        {
+            return Ok(status.success());
+        }
+        if extended.is_none_or(|at| at.elapsed() >= EXTEND_EVERY) {
+            notifier.extend(EXTEND);
+            extended = Some(Instant::now());
+        }
+        std::thread::sleep(LOOK);
+    }
+}

@@ -1,0 +1,197 @@
+//! Finding, stopping and clearing away containers by their records.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+
+use crate::launch::Error;
+use crate::launch::isolation::cgroup;
+use crate::launch::lifecycle::traces::remove_files;
+use crate::launch::place::Place;
+use crate::launch::storage::writable::Discarded;
+use crate::launch::supervise::notify::Notifier;
+use crate::launch::supervise::{Signals, signal};
+use crate::model::ContainerId;
+use crate::store::containers::{Process, Record};
+
+/// How long a supervisor may take to clear away after its container has ended.
+const CLEARING: Duration = Duration::from_secs(10);
+
+/// The container that `word` names: by name, ID, or the beginning of an ID.
+pub(crate) fn find(place: &Place, word: &str) -> Result<Record, Error> {
+    let records = place.records().all()?.records;
+    if let Some(named) = records.iter().find(|record| record.name == word) {
+        return Ok(named.clone());
+    }
+    let mut matching = records.into_iter().filter(|record| record.id.as_str().starts_with(word));
+    match (word.is_empty(), matching.next(), matching.next()) {
+        (false, Some(record), None) => Ok(record),
+        (false, Some(_), Some(_)) => Err(Error::Ambiguous(word.to_owned())),
+        _ => Err(Error::NoSuchContainer(word.to_owned())),
+    }
+}
+
+/// The containers of a command line: words, and files that hold an ID. With `ignore`, what is not
+/// there is left out.
+pub(crate) fn select(
+    place: &Place,
+    words: &[String],
+    cidfiles: &[PathBuf],
+    ignore: bool,
+) -> Result<Vec<Record>, Error> {
+    let mut wanted = words.to_vec();
+    for path in cidfiles {
+        match std::fs::read_to_string(path) {
+            Ok(text) => wanted.push(text.trim().to_owned()),
+            Err(error) if ignore && error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(Error::file("read", path, source)),
+        }
+    }
+    let mut found = Vec::new();
+    for word in wanted {
+        match find(place, &word) {
+            Ok(record) => found.push(record),
+            Err(Error::NoSuchContainer(_)) if ignore => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// Asks a container to stop, by its own signal; after `timeout` by SIGKILL. Returns when its
+/// supervisor is gone. One that does not run is no error. What `record` does not know yet, of a
+/// container that is just being started, its supervisor does.
+pub(crate) fn stop(record: &Record, timeout: Option<u32>) -> Result<(), Error> {
+    let timeout = Duration::from_secs(timeout.unwrap_or(record.stop_timeout).into());
+    if let Some(init) = record.pid.filter(Process::is_alive) {
+        let number = signal::parse(&record.stop_signal)?;
+        send(init, number)?;
+        if !wait_for_end(init, timeout)? {
+            send(init, libc::SIGKILL)?;
+            wait_for_end(init, CLEARING)?;
+        }
+    } else if let Some(supervisor) = record.supervisor.filter(Process::is_alive) {
+        send(supervisor, libc::SIGTERM)?;
+        wait_for_end(supervisor, timeout)?;
+    }
+    if let Some(supervisor) = record.supervisor
+        && !wait_for_end(supervisor, CLEARING)?
+    {
+        send(supervisor, libc::SIGKILL)?;
+        wait_for_end(supervisor, CLEARING)?;
+    }
+    // A process that waits for a disk or a server outlives even SIGKILL for a while.
+    if record.is_running() { Err(Error::StillRunning(record.name.clone())) } else { Ok(()) }
+}
+
+/// Writes the record, and with it takes the name. What a launcher that was killed has left under
+/// the name is cleared away; a container that runs goes only with `replace`. While one is stopped,
+/// nobody else is kept from starting; who comes first then has the name.
+pub(crate) fn take_name(
+    place: &Place,
+    record: &Record,
+    replace: bool,
+    notifier: &Notifier,
+    signals: &mut Signals,
+) -> Result<(), Error> {
+    let records = place.records();
+    loop {
+        let lock = records.lock()?;
+        let mut all = records.all()?.records.into_iter();
+        let Some(other) = all.find(|other| other.name == record.name) else {
+            return Ok(records.write(record)?);
+        };
+        if !replace && (other.is_running() || !other.remove) {
+            let id = other.id.short().to_owned();
+            return Err(Error::NameInUse { name: other.name, id });
+        }
+        if other.is_running() {
+            drop(lock);
+            notifier.extend(Duration::from_secs(other.stop_timeout.into()) + 3 * CLEARING);
+            stop(&other, None)?;
+        } else {
+            let discarded = clear_away(place, &other)?;
+            drop(lock);
+            discarded.into_iter().for_each(Discarded::remove);
+        }
+        signals.check()?;
+    }
+}
+
+/// Writes the ID into a new file; one of an earlier container is replaced, as Podman's own units
+/// expect of a start after a crash.
+pub(crate) fn write_cidfile(path: &Path, id: &ContainerId) -> Result<(), Error> {
+    std::fs::write(path, id.as_str())
+        .map_err(|source| Error::file("write the container ID to", path, source))
+}
+
+/// Clears away all that is left of a container whose supervisor is gone. What it wrote is only out
+/// of the way then: whoever holds a lock removes that without it.
+pub(crate) fn clear_away(place: &Place, record: &Record) -> Result<Option<Discarded>, Error> {
+    // Its container may have been started since it was looked at.
+    let now = place.records().get(&record.id)?;
+    let record = now.as_ref().unwrap_or(record);
+    if let Some(init) = record.pid.filter(Process::is_alive) {
+        // Its launcher was killed, and the container outlived it.
+        send(init, libc::SIGKILL)?;
+        wait_for_end(init, CLEARING)?;
+    }
+    if let Some(path) = &record.cgroup {
+        cgroup::clear_recorded(path, &record.id);
+    }
+    if let Some(cidfile) = &record.cidfile {
+        remove_cidfile(cidfile, &record.id);
+    }
+    remove_files(place, &record.id)
+}
+
+/// A cidfile that names another container by now is not ours to remove.
+pub(crate) fn remove_cidfile(path: &Path, id: &ContainerId) {
+    if std::fs::read_to_string(path).is_ok_and(|text| text.trim() == id.as_str()) {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Sends a signal to this very process; one that is gone is no error.
+fn send(process: Process, number: i32) -> Result<(), Error> {
+    let Some(pid) = Pid::from_raw(process.pid) else { return Ok(()) };
+    let failed = |source: rustix::io::Errno| Error::system("send a signal", source);
+    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(rustix::io::Errno::SRCH) => return Ok(()),
+        pidfd => pidfd.map_err(failed)?,
+    };
+    // The number may have been given to another process before the descriptor was had.
+    if !process.is_alive() {
+        return Ok(());
+    }
+    // SAFETY: any number is allowed; the kernel refuses those that are no signals.
+    let number = unsafe { rustix::process::Signal::from_raw_unchecked(number) };
+    match pidfd_send_signal(&pidfd, number) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Waits until a process, of which we need not be the parent, has ended; whether it has.
+fn wait_for_end(process: Process, timeout: Duration) -> Result<bool, Error> {
+    let Some(pid) = Pid::from_raw(process.pid) else { return Ok(true) };
+    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(true) };
+    let deadline = Instant::now() + timeout;
+    while process.is_alive() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        let mut polled = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
+        let left = rustix::time::Timespec::try_from(left).ok();
+        match rustix::event::poll(&mut polled, left.as_ref()) {
+            Ok(0) => return Ok(false),
+            // A zombie is readable: it has ended, whoever reaps it.
+            Ok(_) => return Ok(true),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(Error::system("wait for a process", error)),
+        }
+    }
+    Ok(true)
+}

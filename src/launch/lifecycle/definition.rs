@@ -1,0 +1,116 @@
+//! What a container is made from, kept as long as the container: for its next start, also after a
+//! reboot.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::disk;
+use crate::launch::args::Create;
+use crate::launch::lifecycle::{asked, name};
+use crate::launch::place::Place;
+use crate::launch::supervise::{output, signal};
+use crate::launch::{Error, host_environment};
+use crate::model::ContainerId;
+use crate::store::Image;
+use crate::store::containers::Record;
+
+/// The largest definition read, in bytes: labels, an environment and a command can be long.
+const MAX: u64 = 4 * 1024 * 1024;
+
+/// A container's definition.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Definition {
+    /// The flags it was made with; nothing in them depends on who reads them, or where.
+    pub(crate) create: Create,
+    /// The command line it was made with, from the verb on.
+    pub(crate) arguments: Vec<String>,
+    /// Its record: as it was made, or as it last ended.
+    pub(crate) record: Record,
+}
+
+impl Definition {
+    /// A new container of `image`, which has neither supervisor nor unit yet.
+    pub(crate) fn new(place: &Place, mut create: Create, image: &Image) -> Result<Self, Error> {
+        let config = image.config.config().clone().unwrap_or_default();
+        let stop_signal = create.service.stop_signal.clone().or(config.stop_signal().clone());
+        let stop_signal = stop_signal.unwrap_or_else(|| "SIGTERM".to_owned());
+        signal::parse(&stop_signal)?;
+        let id =
+            name::new_id().ok_or_else(|| Error::system("make an ID", std::io::ErrorKind::Other))?;
+        let name = create.identity.name.get_or_insert_with(|| format!("container-{}", id.short()));
+        let record = Record {
+            name: name.clone(),
+            reference: create.image.parse()?,
+            authfile: create.source.registry.authfile.clone(),
+            image: image.identity.clone(),
+            labels: asked::labels(&create.identity.label)?,
+            image_labels: config.labels().clone().unwrap_or_default().into_iter().collect(),
+            unit: None,
+            supervisor: None,
+            pid: None,
+            cgroup: None,
+            command: asked::command(&create, &config)?,
+            created: Timestamp::now(),
+            started: None,
+            ended: None,
+            rootfs: place.records().directory(&id).join("rootfs"),
+            stop_signal,
+            stop_timeout: create.service.stop_timeout,
+            log_driver: output::name(create.service.log_driver).to_owned(),
+            remove: create.identity.rm,
+            cidfile: create.identity.cidfile.clone(),
+            id,
+        };
+        let arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into());
+        Ok(Self { create, arguments: arguments.collect(), record })
+    }
+
+    /// Replaces the file as a whole. One that goes with its end need not outlast a power cut.
+    pub(crate) fn write(&self, place: &Place) -> Result<(), Error> {
+        let path = file(place, &self.record.id);
+        let bytes = serde_json::to_vec(self).map_err(Error::Json)?;
+        let written = match self.record.remove {
+            true => std::fs::write(&path, bytes),
+            false => disk::replace(&path, &bytes),
+        };
+        written.map_err(|source| Error::file("write", path, source))
+    }
+
+    /// # Errors
+    /// Where there is none, too.
+    pub(crate) fn read(place: &Place, id: &ContainerId) -> Result<Self, Error> {
+        let path = file(place, id);
+        let bytes = disk::read(&path, MAX).map_err(|source| Error::file("read", &path, source))?;
+        let bytes = bytes.ok_or_else(|| Error::NoDefinition(id.short().to_owned()))?;
+        serde_json::from_slice(&bytes).map_err(|source| Error::Document { path, source })
+    }
+}
+
+fn file(place: &Place, id: &ContainerId) -> PathBuf {
+    place.writable(id).join("definition.json")
+}
+
+impl Create {
+    /// The same, but for what depends on the caller: its environment, and its directory.
+    pub(crate) fn settled(&self) -> Result<Self, Error> {
+        let mut settled = self.clone();
+        settled.program.env = asked::environment(&self.program, &host_environment())?;
+        settled.program.env_file = Vec::new();
+        make_absolute(&mut settled.source.registry.authfile)?;
+        make_absolute(&mut settled.identity.cidfile)?;
+        for volume in &mut settled.storage.volume {
+            *volume = asked::absolute_source(volume)?;
+        }
+        asked::Asked::read(&settled)?;
+        Ok(settled)
+    }
+}
+
+fn make_absolute(path: &mut Option<PathBuf>) -> Result<(), Error> {
+    if let Some(path) = path {
+        *path = asked::absolute(path)?;
+    }
+    Ok(())
+}

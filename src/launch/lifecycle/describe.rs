@@ -1,0 +1,140 @@
+//! What the runtime, and later `exec`, are told of a container: from its flags, its image and its
+//! root file system.
+
+use std::path::Path;
+
+use oci_spec::image::Config as ImageConfig;
+
+use crate::launch::args::{Create, Network};
+use crate::launch::isolation::capability::{Capabilities, available};
+use crate::launch::isolation::limits::Limits;
+use crate::launch::lifecycle::asked::Asked;
+use crate::launch::lifecycle::start::Prepared;
+use crate::launch::place::Place;
+use crate::launch::process::defaults::ExecDefaults;
+use crate::launch::process::environment::{DEFAULT_PATH, Environment};
+use crate::launch::process::{activation, user};
+use crate::launch::spec::{Program, Wanted, spec};
+use crate::launch::storage::files;
+use crate::launch::storage::fill::Filled;
+use crate::launch::storage::mounts::Bound;
+use crate::launch::storage::rootfs::Rootfs;
+use crate::launch::storage::volume::{Volume, of_image, writable_places};
+use crate::launch::supervise::notify::{DIRECTORY_IN_CONTAINER, SOCKET_IN_CONTAINER};
+use crate::launch::{Error, runtime};
+use crate::model::ContainerId;
+use crate::store::containers::Record;
+
+/// Writes what the runtime, and later `exec`, need to know.
+pub(crate) fn describe(
+    place: &Place,
+    prepared: &Prepared<'_>,
+    record: &Record,
+    rootfs: &Rootfs,
+    inside: bool,
+) -> Result<(runtime::Prepared, Filled), Error> {
+    let Prepared { create, asked, config, payload, .. } = prepared;
+    let user_text = create.program.user.clone().or(config.user().clone()).unwrap_or_default();
+    let user = user::resolve(&user_text, &rootfs.read("/etc/passwd"), &rootfs.read("/etc/group"))?;
+    let hostname = hostname(create, &record.id);
+    let mut environment = environment(asked, config, &hostname, inside);
+    let directory = directory(create, config)?;
+    let is_hosts = |volume: &Volume| {
+        volume.source.is_some() && Path::new(&directory).starts_with(&volume.target)
+    };
+    if create.program.workdir.is_none() && !asked.volumes.iter().any(is_hosts) {
+        rootfs.make_directory(&directory, &user)?;
+    }
+    let filled = fill(place, prepared, record, rootfs)?;
+    let all = available();
+    let capabilities =
+        Capabilities::new(&create.isolation.cap_add, &create.isolation.cap_drop, user.uid, &all)?;
+    let bundle = place.records().directory(&record.id);
+    let mut bound = files::write(&bundle, &hostname, create.network.network)?;
+    if inside {
+        bound.push(Bound { source: bundle.join("notify"), target: DIRECTORY_IN_CONTAINER });
+    }
+    let defaults = ExecDefaults {
+        user: user_text,
+        environment: environment.to_strings(),
+        directory: directory.clone(),
+        cap_add: create.isolation.cap_add.clone(),
+        cap_drop: create.isolation.cap_drop.clone(),
+        available: all,
+    };
+    defaults.write(place, &record.id)?;
+    environment.set_default("HOME", user.home.as_deref().unwrap_or("/"));
+    let wanted = Wanted {
+        rootfs: rootfs.path(),
+        read_only: create.storage.read_only,
+        hostname: &hostname,
+        network: create.network.network,
+        cgroup: &payload.path,
+        volumes: filled.volumes(),
+        files: &bound,
+        process: Program {
+            user: &user,
+            arguments: record.command.clone(),
+            environment: environment.to_strings().into_iter().chain(activation::names()).collect(),
+            directory: &directory,
+            capabilities: &capabilities,
+            limits: Limits::current(),
+        },
+    };
+    let spec = spec(wanted).map_err(|error| Error::Spec(error.to_string()))?;
+    spec.save(bundle.join("config.json")).map_err(|error| Error::Spec(error.to_string()))?;
+    Ok((runtime::Prepared { uid: user.uid, directory, capabilities }, filled))
+}
+
+/// The volumes, and what a read-only root file system needs besides.
+fn fill(
+    place: &Place,
+    prepared: &Prepared<'_>,
+    record: &Record,
+    rootfs: &Rootfs,
+) -> Result<Filled, Error> {
+    let mut volumes = prepared.asked.volumes.clone();
+    let mut own = Vec::new();
+    if prepared.create.storage.read_only {
+        volumes.extend(writable_places(&volumes));
+        own = of_image(prepared.config.volumes().as_deref().unwrap_or_default(), &volumes);
+    }
+    Filled::new(&volumes, &own, rootfs, &place.writable(&record.id).join("volumes"))
+}
+
+fn hostname(create: &Create, id: &ContainerId) -> String {
+    let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    match (&create.network.hostname, create.network.network) {
+        (Some(name), _) => name.clone(),
+        (None, Network::Host) => host(),
+        (None, Network::None) => id.short().to_owned(),
+    }
+}
+
+fn directory(create: &Create, config: &ImageConfig) -> Result<String, Error> {
+    match &create.program.workdir {
+        Some(directory) if !directory.starts_with('/') => Err(Error::Workdir(directory.clone())),
+        Some(directory) => Ok(directory.clone()),
+        // An image's is one from its root, whether it says so or not.
+        None => {
+            let directory = config.working_dir().as_deref().unwrap_or_default();
+            Ok(format!("/{}", directory.trim_start_matches('/')))
+        }
+    }
+}
+
+/// All but `HOME`, which is a matter of the user.
+fn environment(asked: &Asked, config: &ImageConfig, hostname: &str, inside: bool) -> Environment {
+    let mut environment = Environment::default();
+    for variable in config.env().iter().flatten().chain(&asked.environment) {
+        environment.inherit(variable);
+    }
+    environment.set_default("PATH", DEFAULT_PATH);
+    environment.set_default("TERM", "xterm");
+    environment.set_default("HOSTNAME", hostname);
+    environment.set_default("container", "updaterd");
+    if inside {
+        environment.set("NOTIFY_SOCKET", SOCKET_IN_CONTAINER);
+    }
+    environment
+}

@@ -1,0 +1,12 @@
+//! From a command line to a container that is gone: its definition, name and image, its start, its
+//! end, and what is left of it on the host meanwhile.
+
+pub(crate) mod asked;
+pub(crate) mod choose;
+pub(crate) mod containers;
+pub(crate) mod definition;
+pub(crate) mod describe;
+pub(crate) mod detach;
+pub(crate) mod name;
+pub(crate) mod start;
+pub(crate) mod traces;

@@ -1,0 +1,170 @@
+//! Starting a container that has a definition, and waiting for its end.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use oci_spec::image::Config as ImageConfig;
+use oci_spec::runtime::Spec;
+
+use crate::launch::args::{Create, SdNotify};
+use crate::launch::isolation::capability::Capabilities;
+use crate::launch::isolation::cgroup::{self, Location, Payload};
+use crate::launch::isolation::devices;
+use crate::launch::lifecycle::asked::Asked;
+use crate::launch::lifecycle::containers;
+use crate::launch::lifecycle::definition::Definition;
+use crate::launch::lifecycle::describe::describe;
+use crate::launch::lifecycle::detach::Handover;
+use crate::launch::lifecycle::traces::{Traces, remove_runtime};
+use crate::launch::place::Place;
+use crate::launch::storage::rootfs::Rootfs;
+use crate::launch::storage::writable;
+use crate::launch::supervise::notify::{Notifier, Proxy};
+use crate::launch::supervise::output::{self, Output};
+use crate::launch::supervise::{Init, Signals, Stop, Supervisor, signal};
+use crate::launch::{Error, runtime};
+use crate::store::Image;
+use crate::store::containers::{Ended, Process, Record};
+
+/// A container that this process is the supervisor of; its record says so already.
+pub(crate) struct Start<'a> {
+    pub(crate) definition: Definition,
+    pub(crate) image: Image,
+    pub(crate) location: Location,
+    pub(crate) signals: Signals,
+    pub(crate) notifier: &'a Notifier,
+    pub(crate) handover: &'a Handover,
+    /// Nothing but its name and record is there yet: where it cannot be started, nothing stays.
+    pub(crate) new: bool,
+}
+
+/// Starts the container and waits for its end; its exit status.
+pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
+    let Start { mut definition, image, location, mut signals, notifier, handover, new } = start;
+    let create = definition.create.clone();
+    let mut traces = Traces::new(place, definition.record.id.clone());
+    traces.keep = !new;
+    traces.writable = Some(writable::claim(place, &definition.record.id)?);
+    if new {
+        definition.write(place)?;
+        if let Some(path) = &definition.record.cidfile {
+            containers::write_cidfile(path, &definition.record.id)?;
+            traces.cidfile = Some(path.clone());
+        }
+    } else {
+        // Those of its last run.
+        remove_runtime(place, &definition.record.id);
+    }
+    signals.check()?;
+    let asked = Asked::read(&create)?;
+    let config = image.config.config().clone().unwrap_or_default();
+    let payload = location.payload(create.service.cgroups, &definition.record.id);
+    definition.record.cgroup = Some(payload.path.clone());
+    place.records().write(&definition.record)?;
+    payload.make()?;
+    traces.payload = Some(payload.clone());
+    let prepared = Prepared {
+        create: &create,
+        asked: &asked,
+        image: &image,
+        config: &config,
+        payload: &payload,
+    };
+    let record = &mut definition.record;
+    let status = start_and_wait(place, &prepared, record, signals, notifier, handover)?;
+    traces.keep = !create.identity.rm;
+    if traces.keep {
+        definition.record.ended = Some(Ended { status, at: Timestamp::now() });
+        place.records().write(&definition.record)?;
+        definition.write(place)?;
+    }
+    Ok(status)
+}
+
+/// All that a container is started from.
+pub(crate) struct Prepared<'a> {
+    pub(crate) create: &'a Create,
+    pub(crate) asked: &'a Asked,
+    pub(crate) image: &'a Image,
+    pub(crate) config: &'a ImageConfig,
+    pub(crate) payload: &'a Payload,
+}
+
+fn start_and_wait(
+    place: &Place,
+    prepared: &Prepared<'_>,
+    record: &mut Record,
+    mut signals: Signals,
+    notifier: &Notifier,
+    handover: &Handover,
+) -> Result<u8, Error> {
+    let service = &prepared.create.service;
+    let stop = Stop {
+        signal: signal::parse(&record.stop_signal)?,
+        timeout: Duration::from_secs(record.stop_timeout.into()),
+    };
+    let bundle = place.records().directory(&record.id);
+    let rootfs = Rootfs::mount(prepared.image, &place.writable(&record.id), record.rootfs.clone())?;
+    let inside = service.sdnotify == SdNotify::Container && notifier.is_there();
+    let proxy = if inside {
+        let made = Proxy::bind(&bundle.join("notify"));
+        Some(made.map_err(|source| Error::file("make", bundle.join("notify"), source))?)
+    } else {
+        None
+    };
+    let (process, filled) = describe(place, prepared, record, &rootfs, inside)?;
+    confine_devices(prepared, &process.capabilities)?;
+    signals.check()?;
+    let driver = output::effective(service.log_driver, handover.is_detached());
+    record.log_driver = output::name(driver).to_owned();
+    let (output, streams) = Output::open(driver, record)?;
+    let init = runtime::start(&record.id, &place.runtime(), &bundle, &process, streams)?;
+    drop(filled);
+    let init = Init::new(init);
+    if let Some(shared) = prepared.payload.settle()? {
+        share_cgroup(&bundle.join("config.json"), shared)?;
+        record.cgroup = None;
+    }
+    record.pid = Process::of(init.pid()).ok();
+    record.started = Some(Timestamp::now());
+    place.records().write(record)?;
+    announce(service.sdnotify, notifier, inside);
+    handover.started(&record.id)?;
+    let supervisor = Supervisor { init, stop, signals, output, notifier, proxy };
+    supervisor.wait()
+}
+
+/// What `exec` starts later belongs beside the container. In a cgroup that is gone, the runtime
+/// would make it again, and enable every controller from the root down to it.
+fn share_cgroup(config: &Path, cgroup: &str) -> Result<(), Error> {
+    let failed = |error: oci_spec::OciSpecError| Error::Spec(error.to_string());
+    let mut spec = Spec::load(config).map_err(failed)?;
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_cgroups_path(Some(cgroup.into()));
+    }
+    spec.save(config).map_err(failed)
+}
+
+/// Only a container that could reach any device is confined to some; it must stay where it is.
+fn confine_devices(prepared: &Prepared<'_>, capabilities: &Capabilities) -> Result<(), Error> {
+    if !devices::REACH_DEVICES.iter().any(|name| capabilities.has(name)) {
+        return Ok(());
+    }
+    if prepared.create.service.cgroups == Some(cgroup::Mode::Disabled) {
+        return Err(Error::Devices);
+    }
+    let directory = prepared.payload.directory();
+    devices::confine(&directory, &devices::allowed(&prepared.asked.volumes))
+        .map_err(|source| Error::file("confine the devices of cgroup", directory, source))
+}
+
+/// Tells systemd which process to watch, and that the service is up where that is ours to say.
+fn announce(who: SdNotify, notifier: &Notifier, inside: bool) {
+    let main = format!("MAINPID={}", std::process::id());
+    match who {
+        SdNotify::Ignore => {}
+        SdNotify::Container if inside => notifier.send(&main),
+        SdNotify::Container | SdNotify::Conmon => notifier.send(&format!("{main}\nREADY=1")),
+    }
+}

@@ -1,0 +1,6 @@
+//! What a program in a container begins with: its environment, its user, its descriptors.
+
+pub(crate) mod activation;
+pub(crate) mod defaults;
+pub(crate) mod environment;
+pub(crate) mod user;

@@ -1,0 +1,167 @@
+//! The OCI runtime, in this process: libcontainer.
+
+pub(crate) mod account;
+pub(crate) mod program;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::error::LibcontainerError;
+use libcontainer::syscall::syscall::SyscallType;
+use rustix::fs::Uid;
+
+use crate::launch::Error;
+use crate::launch::isolation::capability::Capabilities;
+use crate::launch::runtime::program::executor;
+use crate::model::ContainerId;
+
+/// What is known of a program before it is started, but for its specification.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) uid: u32,
+    pub(crate) directory: String,
+    pub(crate) capabilities: Capabilities,
+}
+
+impl Prepared {
+    /// The runtime's failure, by what it `said` of it.
+    fn failed(
+        &self,
+        stage: &'static str,
+        said: Option<String>,
+        source: LibcontainerError,
+    ) -> Error {
+        let why = match said.as_deref().and_then(|said| said.strip_prefix("failed to chdir")) {
+            None => return Error::Runtime { stage, said, source: Box::new(source) },
+            Some(": ENOENT") => "does not exist",
+            Some(": ENOTDIR") => "is not a directory",
+            Some(_) => "cannot be entered",
+        };
+        Error::NoDirectory { directory: self.directory.clone(), why }
+    }
+}
+
+/// What the program's standard output and error are; `None` is our own.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    pub(crate) output: Option<OwnedFd>,
+    pub(crate) error: Option<OwnedFd>,
+}
+
+/// The magic number of pipefs, where the pipes without a name are (`linux/magic.h`).
+const PIPEFS: rustix::fs::FsWord = 0x5049_5045;
+
+impl Streams {
+    /// Makes `uid` the owner of those that are pipes: a program that is not root could not open
+    /// `/dev/stdout` otherwise.
+    fn hand_over(&self, uid: u32) -> Result<(), Error> {
+        let (output, error) = (std::io::stdout(), std::io::stderr());
+        hand_over(self.output.as_ref().map_or(output.as_fd(), AsFd::as_fd), uid)?;
+        hand_over(self.error.as_ref().map_or(error.as_fd(), AsFd::as_fd), uid)
+    }
+}
+
+/// What has a name on the host stays as it is.
+fn hand_over(stream: BorrowedFd<'_>, uid: u32) -> Result<(), Error> {
+    if rustix::fs::fstatfs(stream).is_ok_and(|system| system.f_type == PIPEFS) {
+        rustix::fs::fchown(stream, Some(Uid::from_raw(uid)), None)
+            .map_err(|error| Error::system("hand over the standard streams", error))?;
+    }
+    Ok(())
+}
+
+/// Starts the container that `bundle` describes; returns its first process once the program runs.
+/// Its standard input is empty: ours is somebody else's.
+pub(crate) fn start(
+    id: &ContainerId,
+    state: &Path,
+    bundle: &Path,
+    process: &Prepared,
+    streams: Streams,
+) -> Result<i32, Error> {
+    let (report, executor) = executor(&process.capabilities)?;
+    drop_groups()?;
+    streams.hand_over(process.uid)?;
+    let input = std::fs::File::open("/dev/null")
+        .map_err(|source| Error::file("open", "/dev/null", source))?;
+    let (started, said) = account::listen(|| {
+        let mut builder = ContainerBuilder::new(id.to_string(), SyscallType::default())
+            .with_root_path(state)?
+            .with_executor(executor)
+            .with_stdin(input)
+            .validate_id()?;
+        if let Some(output) = streams.output {
+            builder = builder.with_stdout(output);
+        }
+        if let Some(error) = streams.error {
+            builder = builder.with_stderr(error);
+        }
+        let builder = builder.as_init(bundle).with_systemd(false).with_detach(false);
+        let mut container = builder.build()?;
+        if let Err(error) = container.start() {
+            // It may wait for its start without end, and we for its report.
+            if let Some(pid) = container.pid() {
+                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+            }
+            return Err(error);
+        }
+        Ok(container)
+    })?;
+    let container = started.map_err(|source| process.failed("started", said, source));
+    let container = match container {
+        Ok(container) => container,
+        Err(error) => return Err(report.or(error)),
+    };
+    restore_dumpable();
+    report.wait()?;
+    container
+        .pid()
+        .map(|pid| pid.as_raw())
+        .ok_or_else(|| Error::Spec("the runtime names no process".to_owned()))
+}
+
+/// Starts another program in a running container; `description` is its specification in a file.
+pub(crate) fn exec(
+    id: &ContainerId,
+    state: &Path,
+    description: &Path,
+    process: &Prepared,
+) -> Result<i32, Error> {
+    let (report, executor) = executor(&process.capabilities)?;
+    drop_groups()?;
+    Streams::default().hand_over(process.uid)?;
+    hand_over(std::io::stdin().as_fd(), process.uid)?;
+    let (started, said) = account::listen(|| {
+        ContainerBuilder::new(id.to_string(), SyscallType::default())
+            .with_root_path(state)?
+            .with_executor(executor)
+            .as_tenant()
+            .with_detach(false)
+            .with_process(Some(description))
+            .build()
+    })?;
+    restore_dumpable();
+    match started {
+        Ok(pid) => {
+            report.wait()?;
+            Ok(pid.as_raw())
+        }
+        Err(source) => Err(report.or(process.failed("entered", said, source))),
+    }
+}
+
+/// The caller's supplementary groups are not the container's; libcontainer leaves them where the
+/// container's user has none. Nothing that this process does later needs them.
+fn drop_groups() -> Result<(), Error> {
+    if nix::unistd::getgroups().is_ok_and(|groups| groups.is_empty()) {
+        return Ok(());
+    }
+    nix::unistd::setgroups(&[]).map_err(|error| Error::system("leave our groups", error))
+}
+
+/// libcontainer clears it for the whole process; without it `/proc/self` is root's alone.
+fn restore_dumpable() {
+    // SAFETY: sets a flag of this process.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) };
+}

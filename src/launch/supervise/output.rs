@@ -1,0 +1,249 @@
+//! Where a container's output goes. Through pipes of ours: a program that opens `/dev/stdout` could
+//! not open the journal's socket.
+//!
+//! Architecture invariant: nothing here ever blocks. A destination that does not take what it gets
+//! makes the container wait, never the supervisor.
+
+use std::io::{PipeReader, PipeWriter, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::event::PollFlags;
+
+use crate::launch::Error;
+use crate::launch::args::LogDriver;
+use crate::launch::runtime::Streams;
+use crate::launch::supervise::journal;
+use crate::launch::supervise::journal::Journal;
+use crate::launch::supervise::sink::Sink;
+use crate::store::containers::Record;
+
+/// How much is read from a container at once, in bytes.
+const READ: usize = 16 * 1024;
+
+/// How long the journal may take for what a container that ended has left, before that is lost.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Both streams of a running container; empty where they are not ours to carry.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    streams: Vec<Stream>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    /// `None` after its end.
+    pipe: Option<PipeReader>,
+    sink: Sink,
+}
+
+/// What a stream can be waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The container writes.
+    Read(usize),
+    /// The destination takes more.
+    Write(usize),
+}
+
+/// Where output goes when nothing is said: where our own output is the journal's, or nobody's
+/// (`detached`), to the journal; else to our own. So it goes where there is no journal, too.
+pub(crate) fn effective(driver: Option<LogDriver>, detached: bool) -> Option<LogDriver> {
+    let to_journal = detached || journal::is_standard_output();
+    match driver.or(to_journal.then_some(LogDriver::Journald)) {
+        Some(LogDriver::Journald) if journal::is_there() => Some(LogDriver::Journald),
+        Some(LogDriver::Journald) | None if detached => Some(LogDriver::None),
+        Some(LogDriver::Journald) => None,
+        driver => driver,
+    }
+}
+
+/// What the record calls it.
+pub(crate) fn name(driver: Option<LogDriver>) -> &'static str {
+    match driver {
+        Some(LogDriver::Journald) => "journald",
+        Some(LogDriver::Passthrough) => "passthrough",
+        Some(LogDriver::None) => "none",
+        None => "own",
+    }
+}
+
+impl Output {
+    /// The streams for the container, and our ends of them; `driver` is the effective one.
+    pub(crate) fn open(
+        driver: Option<LogDriver>,
+        record: &Record,
+    ) -> Result<(Self, Streams), Error> {
+        let journal = match driver {
+            Some(LogDriver::Passthrough) => return Ok((Self::default(), Streams::default())),
+            Some(LogDriver::None) => return Ok((Self::default(), Streams::nowhere()?)),
+            Some(LogDriver::Journald) => {
+                let failed = |error| Error::system("connect to the journal", error);
+                Some(Rc::new(Journal::connect(record).map_err(failed)?))
+            }
+            None => None,
+        };
+        let sink = |error| match &journal {
+            Some(journal) => Ok(Sink::journal(journal.clone(), error)),
+            None => Sink::own(error),
+        };
+        let (output, output_in) = pipe()?;
+        let (error, error_in) = pipe()?;
+        let streams = vec![
+            Stream { pipe: Some(output), sink: sink(false)? },
+            Stream { pipe: Some(error), sink: sink(true)? },
+        ];
+        let inside = Streams {
+            output: Some(OwnedFd::from(output_in)),
+            error: Some(OwnedFd::from(error_in)),
+        };
+        Ok((Self { streams }, inside))
+    }
+
+    /// What to wait for, each with its turn for [`Output::take`].
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (Turn, BorrowedFd<'_>, PollFlags)> {
+        self.streams.iter().enumerate().flat_map(|(index, stream)| {
+            let source = stream.pipe.as_ref().filter(|_| stream.sink.room() > 0);
+            let read = source.map(|pipe| (Turn::Read(index), pipe.as_fd(), PollFlags::IN));
+            let stalled = stream.sink.stalled();
+            let write = stalled.map(|fd| (Turn::Write(index), fd, PollFlags::OUT));
+            read.into_iter().chain(write)
+        })
+    }
+
+    /// Carries what one stream has to say, once.
+    pub(crate) fn take(&mut self, turn: Turn) {
+        let (Turn::Read(index) | Turn::Write(index)) = turn;
+        let Some(stream) = self.streams.get_mut(index) else { return };
+        match turn {
+            Turn::Read(_) => stream.read(),
+            Turn::Write(_) => stream.sink.flush(),
+        }
+    }
+
+    /// After the container's end: carries what is left as far as the destinations take it. Whether
+    /// all is gone; a process that outlived the container, and holds a pipe open, is not waited for.
+    pub(crate) fn drain(&mut self) -> bool {
+        let left = self.streams.iter_mut().filter_map(|stream| (!stream.drain()).then_some(()));
+        left.count() == 0
+    }
+
+    /// How long the destinations may take for the rest; `None` without end.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.streams.iter().any(|stream| stream.sink.is_journal()).then_some(PATIENCE)
+    }
+
+    /// What could not be carried is lost: says how much of it.
+    pub(crate) fn close(&mut self) {
+        let lost: u64 = self.streams.iter_mut().map(|stream| stream.sink.close()).sum();
+        if lost > 0 {
+            let words =
+                format!("Warning: {lost} lines of the container's output were lost, ignoring\n");
+            // Not to wait for this either.
+            if let Ok(mut own) = Sink::own(true) {
+                own.write(words.as_bytes());
+            }
+        }
+    }
+}
+
+impl Stream {
+    fn read(&mut self) {
+        let mut buffer = [0u8; READ];
+        let length = self.sink.room().min(READ);
+        match self.pipe.as_mut().map(|pipe| pipe.read(&mut buffer[..length])) {
+            Some(Ok(length)) if length > 0 => self.sink.write(&buffer[..length]),
+            Some(Err(error)) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            _ => self.end(),
+        }
+    }
+
+    fn end(&mut self) {
+        self.pipe = None;
+        self.sink.finish();
+    }
+
+    fn drain(&mut self) -> bool {
+        // As much as a pipe can hold, read in pieces: a flood from a survivor has an end here.
+        for _ in 0..=(1 << 20) / READ {
+            self.sink.flush();
+            if self.sink.stalled().is_some() && self.sink.room() < READ {
+                return false;
+            }
+            if !self.readable() {
+                break;
+            }
+            self.read();
+        }
+        self.end();
+        self.sink.stalled().is_none()
+    }
+
+    fn readable(&self) -> bool {
+        let Some(pipe) = &self.pipe else { return false };
+        let mut polled = [rustix::event::PollFd::new(pipe, PollFlags::IN)];
+        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(rustix::event::poll(&mut polled, Some(&now)), Ok(1..))
+    }
+}
+
+impl Streams {
+    fn nowhere() -> Result<Self, Error> {
+        let open = || {
+            std::fs::OpenOptions::new()
+                .write(true)
+                .open("/dev/null")
+                .map(|file| Some(OwnedFd::from(file)))
+                .map_err(|source| Error::file("open", "/dev/null", source))
+        };
+        Ok(Self { output: open()?, error: open()? })
+    }
+}
+
+fn pipe() -> Result<(PipeReader, PipeWriter), Error> {
+    std::io::pipe().map_err(|error| Error::system("make a pipe", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::launch::supervise::sink::ROOM;
+
+    /// A stream from a pipe into another.
+    fn stream() -> (Stream, PipeWriter, PipeReader) {
+        let (source, container) = std::io::pipe().unwrap();
+        let (reader, destination) = std::io::pipe().unwrap();
+        let sink = Sink::to(&destination).unwrap();
+        (Stream { pipe: Some(source), sink }, container, reader)
+    }
+
+    #[test]
+    fn a_reader_that_stalls_makes_the_container_wait_not_us() {
+        let (stream, mut container, mut reader) = stream();
+        let mut output = Output { streams: vec![stream] };
+        let piece = [b'x'; READ];
+        let mut written = 0;
+        while output.waiting().any(|(turn, ..)| turn == Turn::Read(0)) {
+            container.write_all(&piece).unwrap();
+            written += piece.len();
+            output.take(Turn::Read(0));
+            assert!(written <= (4 << 20), "it takes without end");
+        }
+        assert!(written >= ROOM);
+        assert!(output.waiting().any(|(turn, ..)| turn == Turn::Write(0)));
+        drop(container);
+        assert!(!output.drain());
+        let mut read = Vec::new();
+        while !output.drain() {
+            let mut buffer = [0u8; READ];
+            let length = reader.read(&mut buffer).unwrap();
+            read.extend_from_slice(&buffer[..length]);
+        }
+        drop(output);
+        reader.read_to_end(&mut read).unwrap();
+        assert_eq!(read.len(), written, "and nothing is lost");
+    }
+}
