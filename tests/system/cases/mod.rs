@@ -8,6 +8,8 @@ macro_rules! cases {
     };
 }
 
+mod answers;
+mod cost;
 mod failure;
 mod innocent;
 mod installation;
@@ -25,6 +27,8 @@ use crate::Case;
 /// All tests, each with its full name: `module::function`.
 pub(crate) fn all() -> Vec<(String, Case)> {
     let modules = [
+        ("answers", answers::CASES),
+        ("cost", cost::CASES),
         ("failure", failure::CASES),
         ("innocent", innocent::CASES),
         ("installation", installation::CASES),
