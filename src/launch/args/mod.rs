@@ -83,6 +83,11 @@ pub(crate) enum Command {
     Images(command::images::Images),
     /// Give an image another name
     Tag(command::tag::Tag),
+    /// Containers that share namespaces
+    Pod {
+        #[command(subcommand)]
+        command: command::pod::Command,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
