@@ -96,6 +96,7 @@ fn record(id: char, labels: &[(&str, &str)], image_labels: &[(&str, &str)]) -> R
         name: "web".into(),
         reference: "quay.io/a/b:1".parse().unwrap(),
         authfile: Some("/flag.json".into()),
+        pod: None,
         image: ImageIdentity {
             target: Digest::of(b"i"),
             manifest: Digest::of(b"m"),
@@ -111,6 +112,7 @@ fn record(id: char, labels: &[(&str, &str)], image_labels: &[(&str, &str)]) -> R
         created: Timestamp::UNIX_EPOCH,
         started: None,
         ended: None,
+        restarts: 0,
         rootfs: "/r".into(),
         stop_signal: "SIGTERM".into(),
         stop_timeout: 10,

@@ -7,6 +7,7 @@ pub(crate) mod inspect;
 pub(crate) mod kill;
 pub(crate) mod logs;
 pub(crate) mod pause;
+pub(crate) mod pod;
 pub(crate) mod ps;
 pub(crate) mod pull;
 pub(crate) mod rename;

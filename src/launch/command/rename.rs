@@ -30,7 +30,11 @@ pub(crate) fn rename(place: &Place, flags: &Rename) -> Result<u8, Error> {
     let mut record = containers::find(place, &flags.container)?;
     let mut all = records.all()?.records.into_iter();
     if let Some(other) = all.find(|other| other.name == flags.name) {
-        return Err(Error::NameInUse { name: other.name, id: other.id.short().to_owned() });
+        return Err(Error::NameInUse {
+            name: other.name,
+            what: "container",
+            id: other.id.short().to_owned(),
+        });
     }
     if record.is_running() {
         let failed = |source| Error::Unreachable { name: record.name.clone(), source };

@@ -9,6 +9,7 @@ use crate::launch::lifecycle::detach::{self, Handover};
 use crate::launch::lifecycle::selection::each;
 use crate::launch::lifecycle::{selection, start, traces};
 use crate::launch::place::Place;
+use crate::launch::pod;
 use crate::launch::supervise::Signals;
 use crate::launch::supervise::notify::Notifier;
 use crate::store::containers::{Process, Record};
@@ -37,7 +38,11 @@ pub(crate) fn start(place: &Place, flags: &Start) -> Result<u8, Error> {
         let (Some(one), None) = (found.next(), found.next()) else {
             return Err(Error::AttachToOne);
         };
-        return launch(place, &one?.record, &Handover::none());
+        let record = one?.record;
+        return match pod::join::ensure(place, &record)? {
+            Some(status) => Ok(status),
+            None => launch(place, &record, &Handover::none()),
+        };
     }
     each(found, |selected| match selected.record.is_running() {
         true => Ok(()),
@@ -45,14 +50,25 @@ pub(crate) fn start(place: &Place, flags: &Start) -> Result<u8, Error> {
     })
 }
 
-/// Starts a container below a supervisor that is forked for it, and does not come back from here.
+/// Starts a container, and its pod, below a supervisor that is forked for it: that does not come back
+/// from here.
 pub(crate) fn in_background(place: &Place, record: &Record) -> Result<(), Error> {
-    let handover = detach::detach()?;
-    if handover.started_id().is_some() {
-        return Ok(());
+    match pod::join::ensure(place, record)?
+        .map_or_else(|| launch_detached(place, record), |status| Ok(Some(status)))?
+    {
+        Some(status) => std::process::exit(status.into()),
+        None => Ok(()),
     }
-    let status = handover.outcome(launch(place, record, &handover)).unwrap_or(125);
-    std::process::exit(status.into())
+}
+
+/// Starts a container below a supervisor that is forked for it. A status is that supervisor's last
+/// word, whose process this is then.
+pub(crate) fn launch_detached(place: &Place, record: &Record) -> Result<Option<u8>, Error> {
+    let handover = detach::detach()?;
+    match handover.started_id() {
+        Some(_) => Ok(None),
+        None => handover.outcome(launch(place, record, &handover)).map(Some),
+    }
 }
 
 fn launch(place: &Place, record: &Record, handover: &Handover) -> Result<u8, Error> {

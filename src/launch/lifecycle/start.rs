@@ -20,6 +20,7 @@ use crate::launch::lifecycle::detach::Handover;
 use crate::launch::lifecycle::restart::Restarts;
 use crate::launch::lifecycle::traces::{Traces, remove_runtime};
 use crate::launch::place::Place;
+use crate::launch::pod::members;
 use crate::launch::storage::rootfs::Rootfs;
 use crate::launch::storage::writable;
 use crate::launch::supervise::notify::{Notifier, Proxy};
@@ -107,6 +108,9 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
         place.records().write(&definition.record)?;
         definition.write(place)?;
     }
+    if let Some(pod) = &definition.record.pod {
+        members::one_ended(place, pod, &definition.record.id)?;
+    }
     // Who hears of the end finds the container gone, or as it ended.
     drop(rootfs);
     drop(traces);
@@ -182,7 +186,7 @@ impl Run<'_> {
             self.control.started();
         } else {
             announce(create.service.sdnotify, notifier, inside);
-            handover.started(&record.id)?;
+            handover.started(record.id.as_str())?;
         }
         // From here on it has run, and is kept where it is to be.
         traces.keep = !create.identity.rm;

@@ -8,6 +8,8 @@ macro_rules! cases {
     };
 }
 
+mod answers;
+mod cost;
 mod failure;
 mod innocent;
 mod installation;
@@ -16,6 +18,7 @@ mod launcher;
 mod launcher_box;
 mod lifecycle;
 mod process_model;
+mod pods;
 mod registry;
 mod rollback;
 mod service;
@@ -26,6 +29,8 @@ use crate::Case;
 /// All tests, each with its full name: `module::function`.
 pub(crate) fn all() -> Vec<(String, Case)> {
     let modules = [
+        ("answers", answers::CASES),
+        ("cost", cost::CASES),
         ("failure", failure::CASES),
         ("innocent", innocent::CASES),
         ("installation", installation::CASES),
@@ -34,6 +39,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),
         ("process_model", process_model::CASES),
+        ("pods", pods::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
         ("service", service::CASES),
