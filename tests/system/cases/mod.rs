@@ -17,6 +17,7 @@ mod interruption;
 mod launcher;
 mod launcher_box;
 mod lifecycle;
+mod notification;
 mod registry;
 mod rollback;
 mod service;
@@ -36,6 +37,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("launcher", launcher::CASES),
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("notification", notification::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
         ("service", service::CASES),
