@@ -11,5 +11,6 @@ pub(crate) mod enter;
 pub(crate) mod name;
 pub(crate) mod restart;
 pub(crate) mod selection;
+pub(crate) mod readiness;
 pub(crate) mod start;
 pub(crate) mod traces;

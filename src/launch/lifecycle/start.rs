@@ -17,10 +17,12 @@ use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::describe::describe;
 use crate::launch::lifecycle::detach::Handover;
+use crate::launch::lifecycle::readiness;
 use crate::launch::lifecycle::restart::Restarts;
 use crate::launch::lifecycle::traces::{Traces, remove_runtime};
 use crate::launch::place::Place;
 use crate::launch::pod::members;
+use crate::launch::process::activation;
 use crate::launch::storage::rootfs::Rootfs;
 use crate::launch::storage::writable;
 use crate::launch::supervise::notify::{Notifier, Proxy};
@@ -169,6 +171,7 @@ impl Run<'_> {
         let init = runtime::start(&record.id, &place.runtime(), &bundle, &process, streams)?;
         drop(filled);
         let init = Init::new(init);
+        activation::release();
         let mut cgroup = Some(payload.directory());
         if let Some(shared) = payload.settle()? {
             share_cgroup(&bundle.join("config.json"), shared)?;
@@ -185,7 +188,8 @@ impl Run<'_> {
         if self.again {
             self.control.started();
         } else {
-            announce(create.service.sdnotify, notifier, inside);
+            let who = create.service.sdnotify;
+            readiness::announce(who, notifier, inside, activation::watchdog());
             handover.started(record.id.as_str())?;
         }
         // From here on it has run, and is kept where it is to be.
@@ -228,14 +232,4 @@ fn confine_devices(prepared: &Prepared<'_>, capabilities: &Capabilities) -> Resu
     let directory = prepared.payload.directory();
     devices::confine(&directory, &devices::allowed(&prepared.asked.volumes))
         .map_err(|source| Error::file("confine the devices of cgroup", directory, source))
-}
-
-/// Tells systemd which process to watch, and that the service is up where that is ours to say.
-fn announce(who: SdNotify, notifier: &Notifier, inside: bool) {
-    let main = format!("MAINPID={}", std::process::id());
-    match who {
-        SdNotify::Ignore => {}
-        SdNotify::Container if inside => notifier.send(&main),
-        SdNotify::Container | SdNotify::Conmon => notifier.send(&format!("{main}\nREADY=1")),
-    }
 }

@@ -18,6 +18,7 @@ mod launcher;
 mod launcher_box;
 mod lifecycle;
 mod process_model;
+mod notification;
 mod pods;
 mod registry;
 mod rollback;
@@ -39,6 +40,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),
         ("process_model", process_model::CASES),
+        ("notification", notification::CASES),
         ("pods", pods::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
