@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 use crate::launch::command;
 
@@ -83,12 +83,6 @@ pub(crate) enum Command {
     Images(command::images::Images),
     /// Give an image another name
     Tag(command::tag::Tag),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    Table,
-    Json,
 }
 
 #[cfg(test)]
