@@ -18,6 +18,7 @@ mod interruption;
 mod launcher;
 mod launcher_box;
 mod lifecycle;
+mod pods;
 mod registry;
 mod rollback;
 mod service;
@@ -38,6 +39,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("launcher", launcher::CASES),
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("pods", pods::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
         ("service", service::CASES),
