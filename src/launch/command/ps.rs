@@ -18,7 +18,7 @@ pub(crate) struct Ps {
     #[arg(short, long)]
     pub(crate) all: bool,
     /// Only containers that KEY=VALUE holds for: name, id, label, status, ancestor, exited, volume,
-    /// network, before, since, until
+    /// network, pod, before, since, until
     #[arg(short, long, value_name = "KEY=VALUE")]
     pub(crate) filter: Vec<String>,
     /// Only the last that were made, running or not
@@ -39,6 +39,9 @@ pub(crate) struct Ps {
     /// Show what containers take on the disk
     #[arg(short, long, conflicts_with = "quiet")]
     pub(crate) size: bool,
+    /// Show pods, too
+    #[arg(short, long)]
+    pub(crate) pod: bool,
     #[arg(long, value_name = "FIELD", default_value = "created")]
     pub(crate) sort: Sort,
     /// "json", or a Go template, after "table" one with headings
@@ -99,7 +102,13 @@ pub(crate) fn list(place: &Place, flags: &Ps) -> Result<u8, Error> {
         .iter()
         .map(|(size, container)| row::fields(container, *size, whole, now))
         .collect();
-    let template = format!("{COLUMNS}{}", if flags.size { "\t{{.Size}}" } else { "" });
+    let mut template = COLUMNS.to_owned();
+    if flags.pod {
+        template.push_str("\t{{.Pod}}\t{{.PodName}}");
+    }
+    if flags.size {
+        template.push_str("\t{{.Size}}");
+    }
     let layout = Layout { template: &template, headings: HEADINGS, heading: !flags.noheading };
     print_list(&flags.format, layout, &rows)?;
     Ok(0)

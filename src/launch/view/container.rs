@@ -7,6 +7,8 @@ use crate::launch::Error;
 use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::place::Place;
+use crate::launch::pod::definition::Pod;
+use crate::launch::pod::store::Pods;
 use crate::model::Digest;
 use crate::model::failure::chain;
 use crate::store::containers::Record;
@@ -18,13 +20,15 @@ pub(crate) struct Container {
     pub(crate) record: Record,
     pub(crate) definition: Option<Definition>,
     pub(crate) image: Option<Rc<Image>>,
+    /// The name of its pod, where it is in one.
+    pub(crate) pod: Option<String>,
 }
 
 impl Container {
     /// The container that `word` names.
     pub(crate) fn find(place: &Place, word: &str) -> Result<Self, Error> {
         let record = containers::find(place, word)?;
-        Ok(Images::open(place)?.container(place, record))
+        Ok(Parts::open(place)?.container(place, record))
     }
 
     /// All containers, in the order of their creation. What cannot be read is said, and hides
@@ -34,8 +38,8 @@ impl Container {
         for problem in &found.problems {
             eprintln!("Warning: {}, ignoring", chain(problem));
         }
-        let mut images = Images::open(place)?;
-        Ok(found.records.into_iter().map(|record| images.container(place, record)).collect())
+        let mut parts = Parts::open(place)?;
+        Ok(found.records.into_iter().map(|record| parts.container(place, record)).collect())
     }
 
     /// Podman's word for what it does.
@@ -86,15 +90,18 @@ pub(crate) fn state(record: &Record) -> &'static str {
     }
 }
 
-/// Images, each read once.
-struct Images {
+/// What containers are put together from, each image read once.
+struct Parts {
     store: Store,
+    pods: Vec<Pod>,
     known: BTreeMap<Digest, Option<Rc<Image>>>,
 }
 
-impl Images {
+impl Parts {
     fn open(place: &Place) -> Result<Self, Error> {
-        Ok(Self { store: place.store()?, known: BTreeMap::new() })
+        // Pods that cannot be read keep nobody from seeing containers.
+        let pods = Pods::open(place).all().unwrap_or_default();
+        Ok(Self { store: place.store()?, pods, known: BTreeMap::new() })
     }
 
     /// A damaged image or definition keeps nobody from seeing the container.
@@ -109,6 +116,8 @@ impl Images {
             }
         };
         let definition = Definition::read(place, &record.id).ok();
-        Container { record, definition, image }
+        let pod = self.pods.iter().find(|pod| record.pod.as_ref() == Some(&pod.id));
+        let pod = pod.map(|pod| pod.name.clone());
+        Container { record, definition, image, pod }
     }
 }

@@ -49,8 +49,8 @@ impl Filters {
     }
 }
 
-const CONTAINER_KEYS: &str = "ancestor, before, exited, id, label, label!, name, network, since, \
-                              status, until, volume";
+const CONTAINER_KEYS: &str = "ancestor, before, exited, id, label, label!, name, network, pod, \
+                              since, status, until, volume";
 const STATES: [&str; 8] =
     ["created", "initialized", "running", "stopped", "paused", "exited", "removing", "stopping"];
 
@@ -67,6 +67,8 @@ enum Test {
     Exited(Vec<i32>),
     Volume(Vec<String>),
     Network(Vec<String>),
+    /// By name, or by the beginning of the ID.
+    Pod(Vec<String>),
     /// Created before the first of these, or after.
     Before(Timestamp),
     Since(Timestamp),
@@ -107,6 +109,7 @@ impl ContainerFilter {
                 "exited" => Test::Exited(exit_codes(values)?),
                 "volume" => Test::Volume(values.into()),
                 "network" => Test::Network(values.into()),
+                "pod" => Test::Pod(values.into()),
                 "before" => {
                     let times = values.iter().map(|value| created("before", value));
                     let times = times.collect::<Result<Vec<_>, _>>()?;
@@ -172,6 +175,13 @@ impl Test {
             }),
             Self::Network(values) => container.definition.iter().any(|definition| {
                 values.iter().any(|value| value == network_mode(&definition.create))
+            }),
+            Self::Pod(values) => values.iter().any(|value| {
+                let by_id = record
+                    .pod
+                    .as_ref()
+                    .is_some_and(|id| !value.is_empty() && id.as_str().starts_with(value.as_str()));
+                by_id || container.pod.as_ref() == Some(value)
             }),
             Self::Before(time) => record.created < *time,
             Self::Since(time) => record.created > *time,

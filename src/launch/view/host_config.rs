@@ -42,11 +42,12 @@ fn log(container: &Container) -> Value {
     json!({"Type": container.record.log_driver, "Config": null, "Path": "", "Tag": "", "Size": "0B"})
 }
 
-/// As it was asked for.
+/// As it was asked for; a pod's container has the pod's.
 pub(super) fn network_mode(create: &Create) -> &'static str {
     match create.network.network {
-        Network::Host => "host",
-        Network::None => "none",
+        Some(Network::Host) => "host",
+        Some(Network::None) => "none",
+        None => "pod",
     }
 }
 

@@ -9,6 +9,7 @@ use crate::launch::process::environment::Environment;
 use crate::launch::view::container::Container;
 use crate::launch::view::host_config::{host_config, mounts};
 use crate::launch::view::words;
+use crate::model::ContainerId;
 
 /// What a container takes on the disk, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +48,7 @@ pub(crate) fn document(place: &Place, container: &Container, size: Option<Size>)
         "ImageDigest": record.image.target,
         "ImageName": record.reference,
         "Rootfs": "",
-        "Pod": "",
+        "Pod": record.pod.as_ref().map(ContainerId::as_str).unwrap_or_default(),
         "Name": record.name,
         "Driver": "overlay",
         "GraphDriver": {"Name": "overlay", "Data": graph(place, container)},

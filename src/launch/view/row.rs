@@ -7,6 +7,7 @@ use crate::launch::view::container::Container;
 use crate::launch::view::host_config::{mounts, network_mode};
 use crate::launch::view::inspect::Size;
 use crate::launch::view::words;
+use crate::model::ContainerId;
 
 /// The longest command shown, in characters.
 const COMMAND: usize = 17;
@@ -33,8 +34,8 @@ pub(crate) fn json(container: &Container, size: Option<Size>, now: Timestamp) ->
         "Namespaces": {},
         "Networks": networks(container),
         "Pid": container.pid(),
-        "Pod": "",
-        "PodName": "",
+        "Pod": record.pod.as_ref().map(ContainerId::as_str).unwrap_or_default(),
+        "PodName": container.pod.as_deref().unwrap_or_default(),
         "Ports": null,
         "Restarts": 0,
         "Size": size.map(|size| json!({"rwSize": size.writable, "rootFsSize": size.all})),
@@ -58,6 +59,7 @@ pub(crate) fn fields(
     let mut set = |name: &str, value: Value| fields[name] = value;
     set("ID", short(record.id.as_str()).into());
     set("ImageID", short(&container.image_id()).into());
+    set("Pod", short(record.pod.as_ref().map(ContainerId::as_str).unwrap_or_default()).into());
     set("Command", command(&record.command, whole).into());
     set("Names", record.name.clone().into());
     set("CreatedAt", record.created.to_string().into());
@@ -108,5 +110,5 @@ fn targets(container: &Container) -> Vec<String> {
 
 fn networks(container: &Container) -> Vec<String> {
     let mode = container.definition.iter().map(|definition| network_mode(&definition.create));
-    mode.filter(|mode| !matches!(*mode, "host" | "none")).map(str::to_owned).collect()
+    mode.filter(|mode| !matches!(*mode, "host" | "none" | "pod")).map(str::to_owned).collect()
 }

@@ -102,6 +102,15 @@ fn lists_are_narrowed_and_sorted(host: &Host) {
     assert_eq!(host.sh("updater-launch ps"), host.sh("updater-launch ps --filter name=t"));
     // What it does is all it is filtered by: then it need not run.
     assert_eq!(host.sh("updater-launch ps --filter status=exited -q | wc -l"), "1");
+    host.sh(&format!("updater-launch pod create --name shelf; updater-launch create --pod shelf --name five {app}"));
+    assert_eq!(names("--filter pod=shelf"), "five");
+    let pod =
+        host.sh("updater-launch ps -a --pod --filter pod=shelf --format '{{.PodName}} {{.Pod}}'");
+    assert_eq!(pod, format!("shelf {}", host.sh("updater-launch pod ps -q")));
+    assert!(
+        host.sh("updater-launch ps -a --pod").lines().next().unwrap().ends_with("POD ID  PODNAME")
+    );
+    assert!(host.sh("updater-launch pod ps").lines().next().unwrap().ends_with("# OF CONTAINERS"));
     for wrong in ["nme=x", "status=up", "x", "name=(", "before=none"] {
         let refused = host.fails(125, &format!("updater-launch ps -a --filter '{wrong}'"));
         assert!(refused.stderr.contains("--filter"), "{}", refused.describe());
