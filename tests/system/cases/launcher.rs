@@ -259,6 +259,8 @@ fn readiness_from_inside(host: &Host) {
     assert_eq!(host.property("app.service", "ActiveState"), "active");
     // Without its word the unit is not ready.
     registry.push("mute:latest", &Image::app("v1"));
+    // A pull would let the start take longer.
+    host.sh("updater-launch pull localhost:5000/mute:latest");
     ContainerUnit::new("mute", &registry.reference("mute:latest"))
         .notified_by_program()
         .setting("TimeoutStartSec=2")
