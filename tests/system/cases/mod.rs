@@ -18,6 +18,7 @@ mod interruption;
 mod launcher;
 mod launcher_box;
 mod lifecycle;
+mod notification;
 mod pods;
 mod registry;
 mod rollback;
@@ -39,6 +40,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("launcher", launcher::CASES),
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("notification", notification::CASES),
         ("pods", pods::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
