@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::launch::command::ps::state;
 use crate::launch::control::connection::Connection;
 use crate::launch::control::protocol::Request;
 use crate::launch::lifecycle::containers;
 use crate::launch::place::Place;
+use crate::launch::view::container::state;
 use crate::launch::{Error, say};
 use crate::store::containers::Record;
 

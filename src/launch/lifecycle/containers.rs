@@ -38,6 +38,12 @@ pub(crate) fn find(place: &Place, word: &str) -> Result<Record, Error> {
     }
 }
 
+/// The ID of the container that was made last.
+pub(crate) fn latest(place: &Place) -> Result<ContainerId, Error> {
+    let last = place.records().all()?.records.pop();
+    last.map(|record| record.id).ok_or(Error::NoContainerYet)
+}
+
 /// Asks a container to stop, by its own signal; after `timeout` by SIGKILL. Returns when its
 /// supervisor is gone. One that does not run is no error. Its supervisor does it, which is not to
 /// start it again then, and knows of one that is just being started.

@@ -48,15 +48,27 @@ impl FromStr for Policy {
     }
 }
 
+impl Policy {
+    /// Without the count.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::OnFailure(_) => "on-failure",
+            Self::Always => "always",
+            Self::UnlessStopped => "unless-stopped",
+        }
+    }
+
+    /// How often a failure is tried again at most, where there is a limit.
+    pub(crate) fn most(self) -> Option<u32> {
+        if let Self::OnFailure(most) = self { most } else { None }
+    }
+}
+
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::No => f.write_str("no"),
-            Self::OnFailure(None) => f.write_str("on-failure"),
-            Self::OnFailure(Some(count)) => write!(f, "on-failure:{count}"),
-            Self::Always => f.write_str("always"),
-            Self::UnlessStopped => f.write_str("unless-stopped"),
-        }
+        f.write_str(self.name())?;
+        self.most().map_or(Ok(()), |count| write!(f, ":{count}"))
     }
 }
 

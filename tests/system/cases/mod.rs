@@ -9,6 +9,7 @@ macro_rules! cases {
 }
 
 mod answers;
+mod commands;
 mod cost;
 mod failure;
 mod innocent;
@@ -31,6 +32,7 @@ use crate::Case;
 pub(crate) fn all() -> Vec<(String, Case)> {
     let modules = [
         ("answers", answers::CASES),
+        ("commands", commands::CASES),
         ("cost", cost::CASES),
         ("failure", failure::CASES),
         ("innocent", innocent::CASES),

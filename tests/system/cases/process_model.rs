@@ -44,7 +44,8 @@ fn inspect(host: &Host, name: &str) -> serde_json::Value {
 
 /// The process ID of `supervisor` or of the first process (`pid`).
 fn process(host: &Host, name: &str, which: &str) -> String {
-    inspect(host, name)[which]["pid"].to_string()
+    let field = if which == "pid" { "Pid" } else { "ConmonPid" };
+    inspect(host, name)["State"][field].to_string()
 }
 
 /// All that containers leave anywhere; the same before the first and after the last.
@@ -82,8 +83,8 @@ fn units_as_podman_writes_them(host: &Host) {
     assert_eq!(host.property("web.service", "ActiveState"), "active");
     let supervisor = process(host, "web", "supervisor");
     assert_eq!(host.property("web.service", "MainPID"), supervisor);
-    assert_eq!(host.sh("cat /run/web.service.ctr-id"), inspect(host, "web")["id"]);
-    assert_eq!(inspect(host, "web")["unit"], "web.service");
+    assert_eq!(host.sh("cat /run/web.service.ctr-id"), inspect(host, "web")["Id"]);
+    assert_eq!(inspect(host, "web")["Unit"], "web.service");
     // Both are the unit's, and every process of the container descends from the supervisor.
     let cgroup = "/system.slice/web.service";
     for pid in [&supervisor, &process(host, "web", "pid")] {
@@ -133,7 +134,7 @@ fn a_unit_that_forks(host: &Host) {
     host.sh("kill -KILL $(cat /run/web-init.pid)");
     host.wait_until("it runs again", seconds(10), || {
         let now = process(host, "web", "pid");
-        now != first && inspect(host, "web")["state"] == "running"
+        now != first && inspect(host, "web")["State"]["Status"] == "running"
     });
     host.sh("systemctl stop web.service; updater-launch rm web");
 }
@@ -177,13 +178,14 @@ fn failures_are_tried_again(host: &Host) {
     let fails = "sh -c 'echo again >> /tmp/runs; exit 3'";
     let run = "updater-launch run --name web --network host --restart on-failure:2";
     host.fails(3, &format!("{run} {app} {fails}"));
-    assert_eq!(inspect(host, "web")["restarts"], 2);
-    assert_eq!(inspect(host, "web")["ended"]["status"], 3);
+    assert_eq!(inspect(host, "web")["RestartCount"], 2);
+    assert_eq!(inspect(host, "web")["HostConfig"]["RestartPolicy"]["MaximumRetryCount"], 2);
+    assert_eq!(inspect(host, "web")["State"]["ExitCode"], 3);
     // What it wrote stays between the runs: it is one container.
     host.sh("updater-launch start --attach web || true");
     host.sh("updater-launch rm web");
     host.sh(&format!("{run} {app} true"));
-    assert_eq!(inspect(host, "web")["restarts"], 0);
+    assert_eq!(inspect(host, "web")["RestartCount"], 0);
     host.sh("updater-launch rm web");
     start(
         host,
@@ -194,7 +196,7 @@ fn failures_are_tried_again(host: &Host) {
     host.wait_for("[ $(updater-launch logs web | grep -c run) -ge 6 ]", seconds(10));
     let supervisor = process(host, "web", "supervisor");
     host.wait_until("it was started again", seconds(5), || {
-        inspect(host, "web")["restarts"].as_u64().unwrap() >= 3
+        inspect(host, "web")["RestartCount"].as_u64().unwrap() >= 3
     });
     assert_eq!(process(host, "web", "supervisor"), supervisor);
     host.sh("updater-launch rm -f web");
@@ -206,10 +208,10 @@ fn a_stop_ends_the_restarts(host: &Host) {
     // While it runs, while it waits for its next start, and by its unit.
     start(host, "--name web --restart always", &app, "");
     host.sh("updater-launch stop web");
-    assert_eq!(inspect(host, "web")["state"], "exited");
+    assert_eq!(inspect(host, "web")["State"]["Status"], "exited");
     host.sh("updater-launch rm web");
     start(host, "--name web --restart unless-stopped", &app, "false");
-    host.wait_until("it waits", seconds(10), || inspect(host, "web")["restarts"] == 4);
+    host.wait_until("it waits", seconds(10), || inspect(host, "web")["RestartCount"] == 4);
     let started = Instant::now();
     host.sh("updater-launch stop web");
     assert!(started.elapsed() < seconds(2), "{:?}", started.elapsed());
@@ -218,7 +220,9 @@ fn a_stop_ends_the_restarts(host: &Host) {
     let file = "/etc/systemd/system/web.service";
     host.sh(&format!("sed -i '/^\t--rm/d' {file}; systemctl daemon-reload; systemctl start web"));
     host.sh(&format!("kill -KILL {}", process(host, "web", "pid")));
-    host.wait_until("it runs again", seconds(5), || inspect(host, "web")["state"] == "running");
+    host.wait_until("it runs again", seconds(5), || {
+        inspect(host, "web")["State"]["Status"] == "running"
+    });
     host.sh("systemctl stop web.service");
     assert_eq!(host.sh("pgrep -x updater-launch || true"), "");
 }
@@ -232,7 +236,7 @@ fn a_restart_stays_in_the_unit(host: &Host) {
     assert_eq!(host.sh("updater-launch restart web"), "web");
     assert_eq!(process(host, "web", "supervisor"), supervisor);
     assert_ne!(process(host, "web", "pid"), init);
-    assert_eq!(inspect(host, "web")["restarts"], 0);
+    assert_eq!(inspect(host, "web")["RestartCount"], 0);
     host.sh("updater-launch exec web test -e /app/kept");
     assert_eq!(host.property("web.service", "NRestarts"), "0");
     assert_eq!(host.property("web.service", "MainPID"), supervisor);
@@ -269,7 +273,7 @@ fn signals_by_hand(host: &Host) {
     host.wait_for("updater-launch logs web | grep woken", seconds(5));
     host.fails(125, "updater-launch kill -s NOPE web");
     host.sh("updater-launch kill --cidfile /run/web.ctr-id; updater-launch wait web");
-    assert_eq!(inspect(host, "web")["ended"]["status"], 137);
+    assert_eq!(inspect(host, "web")["State"]["ExitCode"], 137);
     assert!(host.fails(125, "updater-launch kill web").stderr.contains("web"));
     host.sh("updater-launch rm web");
 }
@@ -307,7 +311,7 @@ fn a_paused_container(host: &Host) {
     let counted = || host.sh(&format!("cat /proc/{init}/root/count"));
     host.wait_until("it counts", seconds(5), || !counted().is_empty());
     assert_eq!(host.sh("updater-launch pause web"), "web");
-    assert_eq!(inspect(host, "web")["state"], "paused");
+    assert_eq!(inspect(host, "web")["State"]["Status"], "paused");
     let frozen = counted();
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(counted(), frozen);
@@ -333,7 +337,7 @@ fn another_name(host: &Host) {
     host.fails(125, "updater-launch rename web 'a b'");
     host.sh("updater-launch rename web front; updater-launch exec front true");
     host.sh("updater-launch stop front; updater-launch start front");
-    assert_eq!(inspect(host, "front")["name"], "front");
+    assert_eq!(inspect(host, "front")["Name"], "front");
     host.sh(
         "updater-launch stop front; updater-launch rename front back; updater-launch start back",
     );
