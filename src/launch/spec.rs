@@ -18,7 +18,7 @@ use crate::launch::isolation::limits::Limits;
 use crate::launch::isolation::seccomp;
 use crate::launch::process::user::User;
 use crate::launch::storage::mounts;
-use crate::launch::storage::mounts::Bound;
+use crate::launch::storage::mounts::{Bound, Kernel};
 use crate::launch::storage::volume::Volume;
 
 /// What the kernel shows there is the host's (as runc and crun mask it).
@@ -49,6 +49,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) read_only: bool,
     pub(crate) hostname: &'a str,
     pub(crate) network: Network,
+    pub(crate) kernel: Kernel,
     /// The cgroup, from the root of the hierarchy.
     pub(crate) cgroup: &'a str,
     pub(crate) volumes: &'a [Volume],
@@ -87,7 +88,7 @@ pub(crate) fn spec(wanted: Wanted<'_>) -> Result<Spec, OciSpecError> {
         .root(root)
         .process(process(wanted.process)?)
         .hostname(wanted.hostname)
-        .mounts(mounts::list(wanted.read_only, wanted.volumes, wanted.files)?)
+        .mounts(mounts::list(wanted.read_only, wanted.kernel, wanted.volumes, wanted.files)?)
         .linux(linux)
         .build()?;
     spec.set_hooks(None);
@@ -160,6 +161,7 @@ mod tests {
             read_only: false,
             hostname: "h",
             network,
+            kernel: Kernel::default(),
             cgroup: "/a.service/payload",
             volumes: &[],
             files: &[],

@@ -28,6 +28,7 @@ pub(crate) fn create(place: &Place, flags: &Flags) -> Result<u8, Error> {
     let notifier = Notifier::from_environment();
     let reference = create.image.parse()?;
     let image = choose::image(place, &create.source, &reference, None, &notifier)?;
+    place.enter()?;
     let replace = create.identity.replace;
     let definition = Definition::new(place, create, &image)?;
     traces::reconcile(place);

@@ -42,6 +42,7 @@ pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
     let Some(init) = record.pid.filter(|process| process.is_alive()) else {
         return Err(Error::NotRunning(flags.container.clone()));
     };
+    place.join(record.supervisor)?;
     let root = PathBuf::from(format!("/proc/{}/root", init.pid));
     let read = |file| rootfs::read_in(&root, file).unwrap_or_default();
     let defaults = ExecDefaults::read(place, &record.id)?;

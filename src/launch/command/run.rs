@@ -47,7 +47,7 @@ pub(crate) fn run(place: &Place, flags: &Run) -> Result<u8, Error> {
     let reference = create.image.parse()?;
     let notifier = Notifier::from_environment();
     let location = Location::find()?;
-    let unit = location.unit();
+    let unit = location.unit(place.scope);
     let image = choose::image(place, &create.source, &reference, unit.as_ref(), &notifier)?;
     // The image is there: whoever interrupts a pull has interrupted all.
     let handover = if flags.detach { detach::detach()? } else { Handover::none() };
@@ -65,11 +65,12 @@ fn launch(
     notifier: &Notifier,
     handover: &Handover,
 ) -> Result<u8, Error> {
+    place.enter()?;
     let replace = create.identity.replace;
     let mut definition = Definition::new(place, create, &image)?;
     let supervisor = Process::current().map_err(|error| Error::system("find myself", error))?;
     definition.record.supervisor = Some(supervisor);
-    definition.record.unit = location.unit();
+    definition.record.unit = location.unit(place.scope);
     // A stop may interrupt this: nothing has been begun yet.
     traces::reconcile(place);
     let mut signals = Signals::take()?;

@@ -79,7 +79,7 @@ fn take(place: &Place, record: &Record, location: &Location) -> Result<Definitio
     let ended = &definition.record;
     definition.record = Record {
         supervisor: Some(supervisor),
-        unit: location.unit(),
+        unit: location.unit(place.scope),
         pid: None,
         started: None,
         ended: None,

@@ -76,6 +76,10 @@ pub(crate) fn remove_runtime(place: &Place, id: &ContainerId) {
 /// Clears away what launchers that were killed, and hosts that lost their power, have left. What
 /// cannot be cleared away now keeps nobody from anything: it is said, and tried again next time.
 pub(crate) fn reconcile(place: &Place) {
+    if !place.has_entered() {
+        // An ordinary user who only wants to see: he has not the right to remove all of it.
+        return;
+    }
     match leftovers(place) {
         Ok(discarded) => discarded.into_iter().for_each(Discarded::remove),
         Err(error) => warn(&error),
@@ -163,8 +167,7 @@ mod tests {
     #[test]
     fn what_no_record_names_goes() {
         let directory = tempfile::tempdir().unwrap();
-        let place =
-            Place { state: directory.path().join("state"), run: directory.path().join("run") };
+        let place = Place::below(directory.path());
         let ids = ['a', 'b'].map(|c| c.to_string().repeat(64).parse::<ContainerId>().unwrap());
         let [left, broken] = &ids;
         for id in &ids {
