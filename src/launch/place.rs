@@ -8,7 +8,7 @@ use crate::model::ContainerId;
 use crate::model::failure::chain;
 use crate::registry;
 use crate::store::Store;
-use crate::store::containers::{Process, Records};
+use crate::store::containers::{Record, Records};
 
 /// The directories of one run of this program.
 #[derive(Debug)]
@@ -55,11 +55,13 @@ impl Place {
         if self.scope == Scope::User && !self.has_entered() { Ok(userns::enter()?) } else { Ok(()) }
     }
 
-    /// The same, in the namespace of a container that runs, where its processes can be reached.
-    pub(crate) fn join(&self, supervisor: Option<Process>) -> Result<(), Error> {
-        match supervisor {
-            Some(supervisor) if self.scope == Scope::User => Ok(userns::join(supervisor)?),
-            _ => self.enter(),
+    /// The same, but where the container runs, in its supervisor's namespace: its processes can be
+    /// reached from there.
+    pub(crate) fn join(&self, record: &Record) -> Result<(), Error> {
+        let runs = record.pid.is_some_and(|init| init.is_alive());
+        match record.supervisor.filter(|_| runs && self.scope == Scope::User) {
+            Some(supervisor) => Ok(userns::join(supervisor)?),
+            None => self.enter(),
         }
     }
 

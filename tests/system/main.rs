@@ -16,6 +16,7 @@ mod image;
 mod impostor;
 mod outside;
 mod registry;
+mod someone;
 mod units;
 
 use std::process::ExitCode;

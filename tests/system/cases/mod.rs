@@ -19,6 +19,7 @@ mod launcher_box;
 mod lifecycle;
 mod registry;
 mod rollback;
+mod rootless;
 mod service;
 mod update;
 
@@ -38,6 +39,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("lifecycle", lifecycle::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
+        ("rootless", rootless::CASES),
         ("service", service::CASES),
         ("update", update::CASES),
     ];
