@@ -8,7 +8,7 @@ use crate::model::ContainerId;
 use crate::model::failure::chain;
 use crate::registry;
 use crate::store::Store;
-use crate::store::containers::{Record, Records};
+use crate::store::containers::{Process, Records};
 
 /// The directories of one run of this program.
 #[derive(Debug)]
@@ -55,12 +55,11 @@ impl Place {
         if self.scope == Scope::User && !self.has_entered() { Ok(userns::enter()?) } else { Ok(()) }
     }
 
-    /// The same, but where the container runs, in its supervisor's namespace: its processes can be
-    /// reached from there.
-    pub(crate) fn join(&self, record: &Record) -> Result<(), Error> {
-        let runs = record.pid.is_some_and(|init| init.is_alive());
-        match record.supervisor.filter(|_| runs && self.scope == Scope::User) {
-            Some(supervisor) => Ok(userns::join(supervisor)?),
+    /// The same, in the namespace that `other` is in already, where there is such a process: what
+    /// belongs to that namespace can be reached, signalled and joined from there.
+    pub(crate) fn join(&self, other: Option<Process>) -> Result<(), Error> {
+        match other.filter(|_| self.scope == Scope::User && !self.has_entered()) {
+            Some(other) => Ok(userns::join(other)?),
             None => self.enter(),
         }
     }

@@ -14,8 +14,10 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use nix::unistd::{ForkResult, Pid, fork};
+use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
 use map::IdMap;
@@ -196,10 +198,21 @@ fn pipe() -> Result<(std::os::fd::OwnedFd, std::os::fd::OwnedFd), Error> {
         .map_err(|error| Error::Prepare(error.into()))
 }
 
+/// How often the kernel is asked again while it still counts a thread that has ended.
+const AGAIN: u32 = 200;
+
 fn unshare() -> io::Result<()> {
-    // SAFETY: only the user namespace is left; this process has one thread, and no descriptor and
-    // no memory is shared or unshared.
-    Ok(unsafe { unshare_unsafe(UnshareFlags::NEWUSER) }?)
+    let mut left = AGAIN;
+    loop {
+        // SAFETY: only the user namespace is left; this process has one thread, and no descriptor
+        // and no memory is shared or unshared.
+        match unsafe { unshare_unsafe(UnshareFlags::NEWUSER) } {
+            // Whoever joined a thread may go on before the kernel has taken it off its list.
+            Err(Errno::INVAL) if left > 0 => left -= 1,
+            unshared => return Ok(unshared?),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Whether the namespace that this process is in has a group of that number.

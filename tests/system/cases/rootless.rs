@@ -13,6 +13,7 @@ cases![
     after_a_crash_nothing_stays,
     each_container_is_confined_as_roots_are,
     a_made_container_is_started_later,
+    containers_of_a_pod_share_a_user_namespace,
     without_subordinate_ids_there_is_only_root,
     what_a_host_lacks_is_named,
 ];
@@ -195,6 +196,35 @@ fn a_made_container_is_started_later(host: &Host) {
     // What the container's users wrote goes with it.
     someone.sh("updater-launch rm later");
     assert_eq!(host.sh(&format!("ls -A {STORE}/containers")), "");
+}
+
+/// What a pod's containers share belongs to the user namespace of the pod's supervisor.
+fn containers_of_a_pod_share_a_user_namespace(host: &Host) {
+    let registry = Registry::start(host);
+    registry.push("app:latest", &Image::app("v1"));
+    let app = registry.reference("app:latest");
+    let someone = Someone::new(host);
+    host.write(
+        "/home/someone/.config/systemd/user/duo.service",
+        "[Service]\nType=forking\nPIDFile=%t/duo.pid\nDelegate=yes\n\
+         ExecStartPre=/usr/bin/updater-launch pod create --replace --name duo --network none \
+         --infra-conmon-pidfile %t/duo.pid\n\
+         ExecStart=/usr/bin/updater-launch pod start duo\n\
+         ExecStopPost=/usr/bin/updater-launch pod rm --force duo\n",
+    );
+    someone.write("one", "--user app --pod duo", &app, "");
+    someone.write("two", "--pod duo", &app, "");
+    someone.sh("systemctl --user start duo.service one.service two.service");
+    let look = |name: &str, what: &str| someone.sh(&format!("updater-launch exec {name} {what}"));
+    for namespace in ["user", "net", "ipc", "uts"] {
+        let link = format!("readlink /proc/self/ns/{namespace}");
+        assert_eq!(look("--user root one", &link), look("two", &link), "{namespace}");
+    }
+    // One of them is restarted alone.
+    someone.sh("systemctl --user restart one.service");
+    assert_eq!(look("one", "hostname"), "duo");
+    someone.sh("systemctl --user stop one.service two.service duo.service");
+    assert_eq!(someone.sh("updater-launch ps --all --quiet; updater-launch pod ps --quiet"), "");
 }
 
 fn without_subordinate_ids_there_is_only_root(host: &Host) {

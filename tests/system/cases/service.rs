@@ -133,6 +133,12 @@ fn only_root_may_call_it(host: &Host) {
             assert!(refused.stderr.contains("sudo"), "{}", refused.describe());
         }
     }
+    // Neither root nor logged in: whose units are meant?
+    let lost = host
+        .fails(1, "setpriv --reuid=65534 --clear-groups env -i HOME=/ /usr/bin/updaterctl status");
+    for part in ["XDG_RUNTIME_DIR", "sudo"] {
+        assert!(lost.stderr.contains(part), "{}", lost.describe());
+    }
 }
 
 fn a_person_sees_what_goes_on(host: &Host) {
