@@ -24,6 +24,7 @@ pub(crate) struct Start {
 }
 
 pub(crate) fn start(place: &Place, flags: &Start) -> Result<u8, Error> {
+    traces::reconcile(place);
     if flags.attach && flags.containers.len() > 1 {
         return Err(Error::AttachToOne);
     }
@@ -59,7 +60,6 @@ pub(crate) fn launch_detached(place: &Place, record: &Record) -> Result<Option<u
 
 fn launch(place: &Place, record: &Record, handover: &Handover) -> Result<u8, Error> {
     place.join(pod::join::supervisor(place, record)?)?;
-    traces::reconcile(place);
     let signals = Signals::take()?;
     let location = Location::find()?;
     let definition = take(place, record, &location)?;

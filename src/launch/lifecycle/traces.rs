@@ -76,10 +76,6 @@ pub(crate) fn remove_runtime(place: &Place, id: &ContainerId) {
 /// Clears away what launchers that were killed, and hosts that lost their power, have left. What
 /// cannot be cleared away now keeps nobody from anything: it is said, and tried again next time.
 pub(crate) fn reconcile(place: &Place) {
-    if !place.has_entered() {
-        // An ordinary user who only wants to see: he has not the right to remove all of it.
-        return;
-    }
     match leftovers(place) {
         Ok(discarded) => discarded.into_iter().for_each(Discarded::remove),
         Err(error) => warn(&error),
@@ -91,27 +87,31 @@ pub(crate) fn reconcile(place: &Place) {
 fn leftovers(place: &Place) -> Result<Vec<Discarded>, Error> {
     let records = place.records();
     let _lock = records.lock()?;
+    // An ordinary user who only wants to see is not root of what is to be removed.
+    let may_remove = place.has_entered();
     let found = records.all()?;
     let mut discarded = Vec::new();
     let mut known: BTreeSet<ContainerId> = found.unreadable.into_iter().collect();
     for record in found.records {
-        match clear_stale(place, &record) {
-            Ok(freed) => discarded.extend(freed),
-            Err(error) => warn(&error),
+        if may_remove {
+            match clear_stale(place, &record) {
+                Ok(freed) => discarded.extend(freed),
+                Err(error) => warn(&error),
+            }
         }
         known.insert(record.id);
     }
-    for id in &found.empty {
+    for id in found.empty.iter().filter(|_| may_remove) {
         records.remove(id)?;
     }
     for id in unknown(&place.containers(), &known)? {
-        if writable::is_in_use(place, &id) || restore(place, &id)? {
+        if writable::is_in_use(place, &id) || restore(place, &id)? || !may_remove {
             continue;
         }
         discarded.extend(writable::discard_unused(place, &id)?);
     }
-    for id in unknown(&place.runtime(), &known)? {
-        remove_runtime(place, &id);
+    for id in unknown(&place.runtime(), &known)?.iter().filter(|_| may_remove) {
+        remove_runtime(place, id);
     }
     Ok(discarded)
 }

@@ -214,7 +214,8 @@ fn containers_of_a_pod_share_a_user_namespace(host: &Host) {
     );
     someone.write("one", "--user app --pod duo", &app, "");
     someone.write("two", "--pod duo", &app, "");
-    someone.sh("systemctl --user start duo.service one.service two.service");
+    someone
+        .sh("systemctl --user start duo.service; systemctl --user start one.service two.service");
     let look = |name: &str, what: &str| someone.sh(&format!("updater-launch exec {name} {what}"));
     for namespace in ["user", "net", "ipc", "uts"] {
         let link = format!("readlink /proc/self/ns/{namespace}");
