@@ -43,7 +43,7 @@ pub(crate) fn pull(place: &Place, flags: &Pull) -> Result<u8, Error> {
         .map_err(|error| Error::system("start the runtime", error))?;
     for reference in references {
         let image = runtime.block_on(one(&store, &options, &reference, flags))?;
-        say(&image.identity.manifest)?;
+        say(image.id.hex())?;
     }
     Ok(0)
 }

@@ -34,6 +34,12 @@ pub(crate) fn find(place: &Place, word: &str) -> Result<Record, Error> {
     }
 }
 
+/// The ID of the container that was made last.
+pub(crate) fn latest(place: &Place) -> Result<ContainerId, Error> {
+    let last = place.records().all()?.records.pop();
+    last.map(|record| record.id).ok_or(Error::NoContainerYet)
+}
+
 /// The containers of a command line: words, and files that hold an ID. With `ignore`, what is not
 /// there is left out.
 pub(crate) fn select(

@@ -184,6 +184,10 @@ fn environment(asked: &Asked, config: &ImageConfig, hostname: &str, inside: bool
     environment.set_default("container", "updaterd");
     if inside {
         environment.set("NOTIFY_SOCKET", SOCKET_IN_CONTAINER);
+        if let Some(interval) = activation::watchdog() {
+            // Without WATCHDOG_PID: whichever process of the container it is that pings.
+            environment.set("WATCHDOG_USEC", interval.as_micros().to_string());
+        }
     }
     environment
 }

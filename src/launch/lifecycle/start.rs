@@ -16,9 +16,11 @@ use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::describe::describe;
 use crate::launch::lifecycle::detach::Handover;
+use crate::launch::lifecycle::readiness;
 use crate::launch::lifecycle::traces::{Traces, remove_runtime};
 use crate::launch::place::Place;
 use crate::launch::pod::members;
+use crate::launch::process::activation;
 use crate::launch::storage::rootfs::Rootfs;
 use crate::launch::storage::writable;
 use crate::launch::supervise::notify::{Notifier, Proxy};
@@ -127,6 +129,7 @@ fn start_and_wait(
     let init = runtime::start(&record.id, &place.runtime(), &bundle, &process, streams)?;
     drop(filled);
     let init = Init::new(init);
+    activation::release();
     if let Some(shared) = prepared.payload.settle()? {
         share_cgroup(&bundle.join("config.json"), shared)?;
         record.cgroup = None;
@@ -134,7 +137,7 @@ fn start_and_wait(
     record.pid = Process::of(init.pid()).ok();
     record.started = Some(Timestamp::now());
     place.records().write(record)?;
-    announce(service.sdnotify, notifier, inside);
+    readiness::announce(service.sdnotify, notifier, inside, activation::watchdog());
     handover.started(record.id.as_str())?;
     let supervisor = Supervisor { init, stop, signals, output, notifier, proxy };
     supervisor.wait()
@@ -170,14 +173,4 @@ fn confine_devices(
     let directory = prepared.payload.directory();
     devices::confine(&directory, &devices::allowed(&prepared.asked.volumes))
         .map_err(|source| Error::file("confine the devices of cgroup", directory, source))
-}
-
-/// Tells systemd which process to watch, and that the service is up where that is ours to say.
-fn announce(who: SdNotify, notifier: &Notifier, inside: bool) {
-    let main = format!("MAINPID={}", std::process::id());
-    match who {
-        SdNotify::Ignore => {}
-        SdNotify::Container if inside => notifier.send(&main),
-        SdNotify::Container | SdNotify::Conmon => notifier.send(&format!("{main}\nREADY=1")),
-    }
 }

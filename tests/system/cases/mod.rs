@@ -9,6 +9,7 @@ macro_rules! cases {
 }
 
 mod answers;
+mod commands;
 mod cost;
 mod failure;
 mod innocent;
@@ -17,6 +18,7 @@ mod interruption;
 mod launcher;
 mod launcher_box;
 mod lifecycle;
+mod notification;
 mod pods;
 mod registry;
 mod rollback;
@@ -30,6 +32,7 @@ use crate::Case;
 pub(crate) fn all() -> Vec<(String, Case)> {
     let modules = [
         ("answers", answers::CASES),
+        ("commands", commands::CASES),
         ("cost", cost::CASES),
         ("failure", failure::CASES),
         ("innocent", innocent::CASES),
@@ -38,6 +41,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("launcher", launcher::CASES),
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("notification", notification::CASES),
         ("pods", pods::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
