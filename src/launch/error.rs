@@ -13,10 +13,8 @@ use crate::launch::storage::volume;
 /// A launch that failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error(
-        "containers of ordinary users are not there yet: run updater-launch as root, or use podman"
-    )]
-    NotRoot,
+    #[error(transparent)]
+    UserNamespace(#[from] crate::launch::userns::Error),
     #[error(transparent)]
     Configuration(#[from] config::Error),
     #[error(transparent)]

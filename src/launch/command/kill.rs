@@ -23,7 +23,7 @@ pub(crate) fn kill(place: &Place, flags: &Kill) -> Result<u8, Error> {
     let runs = |record: &Record| record.pid.is_some_and(|init| init.is_alive());
     each(flags.selection.find(place, false, runs)?, |selected| {
         match selected.record.pid.filter(Process::is_alive) {
-            Some(init) => containers::send(init, number),
+            Some(init) => containers::send_to(&selected.record, init, number),
             None => Err(Error::NotRunning(selected.word.clone())),
         }
     })

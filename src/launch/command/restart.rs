@@ -29,7 +29,10 @@ pub(crate) fn restart(place: &Place, flags: &Restart) -> Result<u8, Error> {
     }
     each(found, |selected| match selected.record.is_running() {
         true => by_supervisor(&selected.record, flags.time),
-        false => super::start::in_background(place, &selected.record),
+        false => {
+            place.enter()?;
+            super::start::in_background(place, &selected.record)
+        }
     })
 }
 

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::launch::Error;
-use crate::launch::lifecycle::selection::{Selection, each};
+use crate::launch::lifecycle::selection::{Selected, Selection, each};
 use crate::launch::lifecycle::{containers, traces};
 use crate::launch::place::Place;
 use crate::launch::storage::writable::Discarded;
@@ -30,16 +30,13 @@ pub(crate) struct Remove {
 
 pub(crate) fn remove(place: &Place, flags: &Remove) -> Result<u8, Error> {
     let found = flags.selection.find(place, flags.ignore, |_| true)?;
+    let stopped = found.into_iter().map(|found| found.and_then(|one| stopped(one, flags)));
+    let stopped: Vec<_> = stopped.collect();
+    place.enter()?;
     traces::reconcile(place);
-    let removed = each(found, |selected| {
-        let record = &selected.record;
-        if record.is_running() {
-            if !flags.force {
-                return Err(Error::Running(record.name.clone()));
-            }
-            containers::stop(record, flags.time)?;
-        }
-        containers::clear_away(place, record)?.into_iter().for_each(Discarded::remove);
+    let removed = each(stopped, |selected| {
+        let discarded = containers::clear_away(place, &selected.record)?;
+        discarded.into_iter().for_each(Discarded::remove);
         Ok(())
     });
     let status = match &removed {
@@ -51,4 +48,14 @@ pub(crate) fn remove(place: &Place, flags: &Remove) -> Result<u8, Error> {
         eprintln!("Error: {}", chain(&error));
     }
     Ok(status)
+}
+
+fn stopped(selected: Selected, flags: &Remove) -> Result<Selected, Error> {
+    if selected.record.is_running() {
+        if !flags.force {
+            return Err(Error::Running(selected.record.name));
+        }
+        containers::stop(&selected.record, flags.time)?;
+    }
+    Ok(selected)
 }

@@ -64,9 +64,9 @@ impl Location {
         path_in(&text).map(|path| Self { path: path.to_owned() }).ok_or(Error::NotFound)
     }
 
-    /// The service unit this process runs in.
-    pub(crate) fn unit(&self) -> Option<UnitName> {
-        service(&self.path, Scope::System)
+    /// The service unit this process runs in, as the manager of `scope` knows it.
+    pub(crate) fn unit(&self, scope: Scope) -> Option<UnitName> {
+        service(&self.path, scope)
     }
 
     /// Whether systemd delegated the unit's cgroup (systemd marks it by an extended attribute).
@@ -122,7 +122,7 @@ impl Payload {
         match self.mode {
             Some(Mode::Disabled) => true,
             // What is not delegated is systemd's to arrange.
-            Some(Mode::NoConmon) => self.launcher.unit().is_some() && !self.launcher.is_delegated(),
+            Some(Mode::NoConmon) => !self.launcher.is_delegated(),
             Some(Mode::Split) | None => false,
         }
     }
@@ -215,6 +215,14 @@ pub(crate) fn clear_recorded(path: &str, id: &ContainerId) {
     // Nothing but a container's own cgroup is ever killed.
     if path.rsplit('/').next() == Some(&payload_name(id)) {
         clear(path);
+    }
+}
+
+/// Kills all that is in the cgroup that a record names for its container; it stays.
+pub(crate) fn kill_recorded(path: &str, id: &ContainerId) {
+    if path.rsplit('/').next() == Some(&payload_name(id)) {
+        // One that is gone has nobody in it.
+        let _ = std::fs::write(directory(path).join("cgroup.kill"), "1");
     }
 }
 

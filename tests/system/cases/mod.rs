@@ -23,6 +23,7 @@ mod notification;
 mod pods;
 mod registry;
 mod rollback;
+mod rootless;
 mod service;
 mod update;
 
@@ -46,6 +47,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("pods", pods::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
+        ("rootless", rootless::CASES),
         ("service", service::CASES),
         ("update", update::CASES),
     ];
