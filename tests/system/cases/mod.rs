@@ -22,6 +22,7 @@ mod pods;
 mod registry;
 mod rollback;
 mod service;
+mod systemd_inside;
 mod update;
 
 use crate::Case;
@@ -43,6 +44,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
         ("service", service::CASES),
+        ("systemd_inside", systemd_inside::CASES),
         ("update", update::CASES),
     ];
     let named = |(module, cases): (&str, &[Case])| -> Vec<(String, Case)> {
