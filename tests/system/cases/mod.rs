@@ -9,6 +9,7 @@ macro_rules! cases {
 }
 
 mod answers;
+mod commands;
 mod cost;
 mod failure;
 mod innocent;
@@ -21,6 +22,7 @@ mod notification;
 mod pods;
 mod registry;
 mod rollback;
+mod rootless;
 mod service;
 mod systemd_inside;
 mod update;
@@ -31,6 +33,7 @@ use crate::Case;
 pub(crate) fn all() -> Vec<(String, Case)> {
     let modules = [
         ("answers", answers::CASES),
+        ("commands", commands::CASES),
         ("cost", cost::CASES),
         ("failure", failure::CASES),
         ("innocent", innocent::CASES),
@@ -43,6 +46,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("pods", pods::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
+        ("rootless", rootless::CASES),
         ("service", service::CASES),
         ("systemd_inside", systemd_inside::CASES),
         ("update", update::CASES),
