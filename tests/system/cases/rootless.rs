@@ -40,7 +40,7 @@ fn a_users_container_is_a_service_of_the_users_manager(host: &Host) {
     assert_eq!(host.sh("ls -A /var/lib/updaterd; ls -A /run/updaterd 2> /dev/null || true"), "");
     // The other commands.
     let listed = someone.sh("updater-launch ps");
-    assert!(listed.contains("running") && listed.contains("app.service"), "{listed}");
+    assert!(listed.contains(" Up ") && listed.contains("app"), "{listed}");
     assert_eq!(someone.version("app"), "v1");
     assert_eq!(someone.sh("updater-launch exec app id -u"), "0");
     assert_eq!(someone.sh("updater-launch exec --user app app id -u"), "1000");
