@@ -45,7 +45,7 @@ fn a_users_container_is_a_service_of_the_users_manager(host: &Host) {
     assert_eq!(someone.sh("updater-launch exec app id -u"), "0");
     assert_eq!(someone.sh("updater-launch exec --user app app id -u"), "1000");
     assert_eq!(someone.sh("updater-launch exec app cat /proc/1/cgroup | grep 0::"), "0::/");
-    assert!(someone.sh("updater-launch images").contains(&app));
+    assert!(someone.sh("updater-launch images").contains("localhost:5000/app"));
     host.wait_until("the user reads what it wrote", seconds(10), || {
         someone.run("updater-launch logs app").stdout.contains("app v1 started")
     });
