@@ -66,6 +66,7 @@ pub(crate) struct Program<'a> {
     pub(crate) directory: &'a str,
     pub(crate) capabilities: &'a Capabilities,
     pub(crate) limits: Limits,
+    pub(crate) terminal: bool,
 }
 
 /// The specification of a whole container.
@@ -115,7 +116,7 @@ pub(crate) fn process(program: Program<'_>) -> Result<Process, OciSpecError> {
         .umask(UMASK)
         .build()?;
     let mut process = ProcessBuilder::default()
-        .terminal(false)
+        .terminal(program.terminal)
         .user(user)
         .args(program.arguments)
         .env(program.environment)
@@ -160,6 +161,7 @@ mod tests {
                 directory: "/",
                 capabilities: &Capabilities::new(&[], &[], uid, &capability::known()).unwrap(),
                 limits: Limits::current(),
+                terminal: false,
             },
         })
         .unwrap()

@@ -99,6 +99,7 @@ pub(crate) fn describe(
             directory: &directory,
             capabilities: &capabilities,
             limits: Limits::current(),
+            terminal: create.process.tty,
         },
     };
     let mut spec = spec(wanted).map_err(|error| Error::Spec(error.to_string()))?;

@@ -70,6 +70,11 @@ impl Sink {
         Self::new(Destination::Journal { journal, error })
     }
 
+    /// Nobody but who is attached.
+    pub(super) fn nobody() -> Self {
+        Self::new(Destination::Nobody)
+    }
+
     pub(super) fn to(fd: &impl AsFd) -> io::Result<Self> {
         Own::open(fd.as_fd()).map(|own| Self::new(Destination::Own(own)))
     }
@@ -125,6 +130,8 @@ impl Sink {
                 Destination::Own(own) => (piece.len(), own.write(piece)),
                 Destination::Journal { journal, error } => {
                     let line = piece.strip_suffix(b"\n").unwrap_or(piece);
+                    // As a terminal ends a line.
+                    let line = line.strip_suffix(b"\r").unwrap_or(line);
                     (piece.len(), journal.write(line, *error).map(|()| piece.len()))
                 }
                 Destination::Nobody => (piece.len(), Ok(piece.len())),
