@@ -12,6 +12,7 @@ mod image;
 mod isolation;
 mod network;
 mod program;
+mod resources;
 mod service;
 mod storage;
 
@@ -21,6 +22,7 @@ pub(crate) use image::{ImageFlags, PullPolicy, RegistryFlags};
 pub(crate) use isolation::IsolationFlags;
 pub(crate) use network::{Network, NetworkFlags};
 pub(crate) use program::ProgramFlags;
+pub(crate) use resources::ResourceFlags;
 pub(crate) use service::{LogDriver, SdNotify, ServiceFlags};
 pub(crate) use storage::StorageFlags;
 

@@ -88,11 +88,11 @@ impl Limits {
     /// # Errors
     /// The first that it may not.
     pub(crate) fn check(&self) -> Result<(), InvalidLimit> {
-        let powerful =
-            caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_RESOURCE);
+        let power = caps::Capability::CAP_SYS_RESOURCE;
+        let powerful = caps::has_cap(None, caps::CapSet::Effective, power).unwrap_or(false);
         for (name, pair) in &self.0 {
             let here = resource(name).map_or(u64::MAX, hard);
-            if pair.hard > here && !powerful.unwrap_or(false) {
+            if pair.hard > here && !powerful {
                 return Err(InvalidLimit::Raised { name: name.clone(), here });
             }
         }
@@ -143,7 +143,11 @@ fn read(word: &str) -> Result<(&str, Pair), InvalidLimit> {
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));
     let soft = number(soft).ok_or_else(form)?;
     let hard = number(hard).ok_or_else(form)?;
-    if soft > hard { Err(InvalidLimit::Above(word.to_owned())) } else { Ok((name, Pair { soft, hard })) }
+    if soft > hard {
+        Err(InvalidLimit::Above(word.to_owned()))
+    } else {
+        Ok((name, Pair { soft, hard }))
+    }
 }
 
 #[cfg(test)]

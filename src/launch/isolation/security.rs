@@ -188,8 +188,17 @@ mod tests {
     #[test]
     fn what_is_not_known_is_refused() {
         for word in [
-            "", "x", "seccomp", "seccomp=", "nope=1", "no-new-privileges=maybe", "mask=proc",
-            "unmask=proc", "unmask=/proc/[a]", "systempaths=x", "label=",
+            "",
+            "x",
+            "seccomp",
+            "seccomp=",
+            "nope=1",
+            "no-new-privileges=maybe",
+            "mask=proc",
+            "unmask=proc",
+            "unmask=/proc/[a]",
+            "systempaths=x",
+            "label=",
         ] {
             assert!(read(&[word]).is_err(), "{word}");
         }

@@ -1,6 +1,7 @@
-//! `--sysctl`: kernel parameters of the container's own namespaces, and of no other. Pure.
+//! `--sysctl`: kernel parameters of the container's own namespaces, and of no other.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Parameters of the IPC namespace (ipc_namespaces(7)), besides `fs.mqueue.*`.
 const OF_IPC: [&str; 8] = [
@@ -26,6 +27,8 @@ pub(crate) enum InvalidParameter {
     Global(String),
     #[error("--sysctl {name}: the container has no {namespace} namespace of its own")]
     OfHost { name: String, namespace: &'static str },
+    #[error("--sysctl {0}: this kernel has no such parameter")]
+    Missing(String),
 }
 
 /// Which namespaces a container has of its own, or shares with another container.
@@ -49,6 +52,22 @@ pub(crate) fn read(words: &[String], own: Own) -> Result<Parameters, InvalidPara
         Ok((name.to_owned(), value.to_owned()))
     };
     words.iter().map(pair).collect()
+}
+
+/// Whether the kernel has the parameters, below `directory` (`/proc/sys`): those of interfaces, which
+/// only the container may have, are left to the start.
+pub(crate) fn check_there(
+    parameters: &Parameters,
+    directory: &Path,
+) -> Result<(), InvalidParameter> {
+    let of_interface = |name: &str| {
+        name.starts_with("net.") && [".conf.", ".neigh."].iter().any(|part| name.contains(part))
+    };
+    let is_there = |name: &str| directory.join(name.replace('.', "/")).exists();
+    match parameters.keys().find(|name| !of_interface(name) && !is_there(name)) {
+        Some(name) => Err(InvalidParameter::Missing(name.clone())),
+        None => Ok(()),
+    }
 }
 
 /// The runtime turns dots into slashes below `/proc/sys`: no part may lead anywhere else.
@@ -130,6 +149,17 @@ mod tests {
         ] {
             assert!(matches!(one(word, ALL), Err(InvalidParameter::Form(_))), "{word}");
         }
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_have_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("net")).unwrap();
+        std::fs::write(directory.path().join("net/there"), "").unwrap();
+        let there = |word| check_there(&one(word, ALL).unwrap(), directory.path());
+        assert!(there("net.there=1").is_ok());
+        assert_eq!(there("net.none=1"), Err(InvalidParameter::Missing("net.none".into())));
+        assert!(there("net.ipv4.conf.eth0.forwarding=1").is_ok());
     }
 
     proptest! {

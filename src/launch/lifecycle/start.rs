@@ -10,7 +10,8 @@ use oci_spec::runtime::Spec;
 use crate::launch::args::{Create, SdNotify};
 use crate::launch::isolation::capability::Capabilities;
 use crate::launch::isolation::cgroup::{self, Location, Payload};
-use crate::launch::isolation::devices;
+use crate::launch::isolation::devices::{self, Device};
+use crate::launch::isolation::resources;
 use crate::launch::lifecycle::asked::Asked;
 use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
@@ -60,11 +61,14 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     signals.check()?;
     let asked = Asked::read(&create)?;
     let config = image.config.config().clone().unwrap_or_default();
-    let payload = location.payload(create.service.cgroups, &definition.record.id);
+    let mut payload = location.payload(create.service.cgroups, &definition.record.id);
+    if let Some(parent) = &create.resources.cgroup_parent {
+        payload = payload.below(parent)?;
+    }
     definition.record.cgroup = Some(payload.path.clone());
     place.records().write(&definition.record)?;
-    payload.make()?;
     traces.payload = Some(payload.clone());
+    payload.make(&asked.resources)?;
     let prepared = Prepared {
         create: &create,
         asked: &asked,
@@ -76,7 +80,8 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     let status = start_and_wait(place, &prepared, record, signals, notifier, handover)?;
     traces.keep = !create.identity.rm;
     if traces.keep {
-        definition.record.ended = Some(Ended { status, at: Timestamp::now() });
+        let out_of_memory = resources::out_of_memory(&payload.directory()) > 0;
+        definition.record.ended = Some(Ended { status, at: Timestamp::now(), out_of_memory });
         place.records().write(&definition.record)?;
         definition.write(place)?;
     }
@@ -84,6 +89,13 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
         members::one_ended(place, pod, &definition.record.id)?;
     }
     Ok(status)
+}
+
+impl Prepared<'_> {
+    /// The devices that the container may open, where it could make nodes of any.
+    pub(crate) fn devices(&self) -> Vec<Device> {
+        devices::allowed(&self.asked.volumes, self.asked.devices.iter().copied())
+    }
 }
 
 /// All that a container is started from.
@@ -152,14 +164,15 @@ fn share_cgroup(config: &Path, cgroup: &str) -> Result<(), Error> {
 
 /// Only a container that could reach any device is confined to some; it must stay where it is.
 fn confine_devices(prepared: &Prepared<'_>, capabilities: &Capabilities) -> Result<(), Error> {
-    if !devices::REACH_DEVICES.iter().any(|name| capabilities.has(name)) {
+    let can_reach = devices::REACH_DEVICES.iter().any(|name| capabilities.has(name));
+    if !can_reach || prepared.create.isolation.privileged {
         return Ok(());
     }
     if prepared.create.service.cgroups == Some(cgroup::Mode::Disabled) {
         return Err(Error::Devices);
     }
     let directory = prepared.payload.directory();
-    devices::confine(&directory, &devices::allowed(&prepared.asked.volumes))
+    devices::confine(&directory, &prepared.devices())
         .map_err(|source| Error::file("confine the devices of cgroup", directory, source))
 }
 

@@ -38,8 +38,7 @@ impl Device {
         let in_bytes = flag.ends_with("bps");
         let rate = if in_bytes { size::parse_bytes(rate) } else { rate.parse().ok() };
         let rate = rate.filter(|rate| *rate > 0 && path.starts_with('/')).ok_or_else(invalid)?;
-        let no_device =
-            |source| InvalidLimit::NoDevice { flag, path: path.into(), source };
+        let no_device = |source| InvalidLimit::NoDevice { flag, path: path.into(), source };
         let found = number(Path::new(path)).map_err(|error| no_device(Some(error)))?;
         let (major, minor) = found.ok_or_else(|| no_device(None))?;
         Ok(Self { number: Number(major, minor), rate })

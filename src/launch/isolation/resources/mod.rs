@@ -241,7 +241,8 @@ fn conf(word: &str) -> Option<(&str, &str)> {
     let (controller, rest) = key.split_once('.')?;
     let is_name = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let known = CONTROLLERS.contains(&controller) || OF_TREE.contains(&key);
-    let sound = !rest.is_empty() && rest.chars().all(is_name) && !rest.split('.').any(str::is_empty);
+    let sound =
+        !rest.is_empty() && rest.chars().all(is_name) && !rest.split('.').any(str::is_empty);
     (known && sound && !value.is_empty() && !value.contains(['\0', '\n'])).then_some((key, value))
 }
 

@@ -33,7 +33,8 @@ pub(super) fn parse_bytes(text: &str) -> Option<u64> {
 pub(super) fn cpus(text: &str) -> Result<Option<f64>, InvalidLimit> {
     let wanted = "a number of CPUs, such as 1.5";
     let number = text.parse::<f64>().ok().filter(|number| (0.0..1e6).contains(number));
-    let number = number.ok_or(InvalidLimit::Value { flag: "cpus", value: text.to_owned(), wanted })?;
+    let number =
+        number.ok_or(InvalidLimit::Value { flag: "cpus", value: text.to_owned(), wanted })?;
     Ok((number > 0.0).then_some(number))
 }
 
@@ -83,7 +84,9 @@ mod tests {
 
     #[test]
     fn shares_are_weights() {
-        for (shares, expected) in [(0, 1), (2, 1), (1024, 100), (262_144, 10_000), (1 << 40, 10_000)] {
+        for (shares, expected) in
+            [(0, 1), (2, 1), (1024, 100), (262_144, 10_000), (1 << 40, 10_000)]
+        {
             assert_eq!(weight(shares), expected, "{shares}");
         }
     }

@@ -68,9 +68,8 @@ fn memory_and_swap() {
 
 #[test]
 fn processors() {
-    let max = |set: fn(&mut ResourceFlags)| {
-        written(&read(set).unwrap(), &["cpu.max"]).unwrap().remove(0)
-    };
+    let max =
+        |set: fn(&mut ResourceFlags)| written(&read(set).unwrap(), &["cpu.max"]).unwrap().remove(0);
     assert_eq!(max(|flags| flags.cpus = Some("0.5".into())), "50000 100000");
     assert_eq!(max(|flags| flags.cpu_quota = Some(20_000)), "20000 100000");
     assert_eq!(max(|flags| flags.cpu_quota = Some(-1)), "max 100000");
@@ -101,8 +100,16 @@ fn processes_and_keys() {
     assert_eq!(conf("memory.high=1G").unwrap().controllers(), [("memory", "cgroup-conf")]);
     assert!(conf("cgroup.max.depth=2").unwrap().controllers().is_empty());
     for word in [
-        "cgroup.procs=1", "cgroup.kill=1", "cgroup.subtree_control=-memory", "memory/../x=1",
-        "memory.=1", "memory..x=1", "memory.high", "memory.high=", "nope.max=1", "=1",
+        "cgroup.procs=1",
+        "cgroup.kill=1",
+        "cgroup.subtree_control=-memory",
+        "memory/../x=1",
+        "memory.=1",
+        "memory..x=1",
+        "memory.high",
+        "memory.high=",
+        "nope.max=1",
+        "=1",
     ] {
         assert!(matches!(conf(word), Err(InvalidLimit::Conf(_))), "{word}");
     }
@@ -120,7 +127,9 @@ fn disks() {
     assert_eq!(written(&rates, &["io.max"]).unwrap(), ["254:0 wbps=1048576"]);
     let rates = read(|flags| flags.device_read_iops = vec!["/dev/vda:100".into()]).unwrap();
     assert_eq!(written(&rates, &["io.max"]).unwrap(), ["254:0 riops=100"]);
-    for text in ["/dev/vda", "/dev/vda:", "/dev/vda:0", "vda:1", "/dev/vda:x", "/dev/null:1", "/no:1"] {
+    for text in
+        ["/dev/vda", "/dev/vda:", "/dev/vda:0", "vda:1", "/dev/vda:x", "/dev/null:1", "/no:1"]
+    {
         assert!(read(|flags| flags.device_read_bps = vec![text.into()]).is_err(), "{text}");
     }
     assert!(read(|flags| flags.device_read_iops = vec!["/dev/vda:1m".into()]).is_err());

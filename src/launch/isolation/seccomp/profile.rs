@@ -177,9 +177,28 @@ fn foreign(names: &[&String]) -> Option<(u32, u32)> {
 /// `AUDIT_ARCH_…` of an architecture whose programs run here and are told apart; `None` of others.
 fn architecture(name: &str) -> Result<Option<u32>, Problem> {
     const OTHERS: [&str; 22] = [
-        "X86_64", "X86", "X32", "AARCH64", "ARM", "RISCV64", "MIPS", "MIPS64", "MIPS64N32", "MIPSEL",
-        "MIPSEL64", "MIPSEL64N32", "PPC", "PPC64", "PPC64LE", "S390", "S390X", "PARISC", "PARISC64",
-        "LOONGARCH64", "M68K", "SH",
+        "X86_64",
+        "X86",
+        "X32",
+        "AARCH64",
+        "ARM",
+        "RISCV64",
+        "MIPS",
+        "MIPS64",
+        "MIPS64N32",
+        "MIPSEL",
+        "MIPSEL64",
+        "MIPSEL64N32",
+        "PPC",
+        "PPC64",
+        "PPC64LE",
+        "S390",
+        "S390X",
+        "PARISC",
+        "PARISC64",
+        "LOONGARCH64",
+        "M68K",
+        "SH",
     ];
     let short = name.strip_prefix("SCMP_ARCH_").unwrap_or_default();
     let native = match std::env::consts::ARCH {
@@ -261,7 +280,8 @@ impl Call {
         let in_others = excludes.is_some_and(|only| {
             only.arches.iter().flatten().any(here) || only.caps.iter().flatten().any(has)
         });
-        let new_enough = |only: Option<&Only>| match only.and_then(|only| only.min_kernel.as_ref()) {
+        let new_enough = |only: Option<&Only>| match only.and_then(|only| only.min_kernel.as_ref())
+        {
             None => Ok(None),
             Some(wanted) => {
                 let wanted = version(wanted).ok_or_else(|| Problem::Kernel(wanted.clone()))?;

@@ -92,8 +92,12 @@ fn the_program_is_short_whatever_the_capabilities() {
 #[test]
 fn every_number_is_answered_by_its_list() {
     let filter = Filter::default_for(&with(&["SYS_TIME"])).unwrap();
-    let open: BTreeSet<Call> =
-        table::WITH_CAPABILITY.iter().filter(|(name, _)| *name == "SYS_TIME").flat_map(|(_, calls)| *calls).copied().collect();
+    let open: BTreeSet<Call> = table::WITH_CAPABILITY
+        .iter()
+        .filter(|(name, _)| *name == "SYS_TIME")
+        .flat_map(|(_, calls)| *calls)
+        .copied()
+        .collect();
     let closed: BTreeSet<Call> =
         table::WITH_CAPABILITY.iter().flat_map(|(_, calls)| *calls).copied().collect();
     for number in 0..1024 {
@@ -164,7 +168,7 @@ fn a_32_bit_program_has_its_own_numbers() {
 fn made(call: Call, argument: u64) -> Option<i32> {
     // SAFETY: none of the calls below touches memory with these arguments.
     let result = unsafe { libc::syscall(call, argument, 0, 0, 0, 0, 0) };
-    if result == -1 { std::io::Error::last_os_error().raw_os_error() } else { None }
+    if result == -1 { io::Error::last_os_error().raw_os_error() } else { None }
 }
 
 /// In a thread: a filter holds for the thread that loaded it.

@@ -144,7 +144,8 @@ fn what_cannot_be_carried_out_is_named() {
         let rule = format!(r#"{{"names": ["read", "mount"], {more}}}"#);
         problem(&format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{rule}]}}"#))
     };
-    let argument = |text: &str| in_rule(&format!(r#""action": "SCMP_ACT_ALLOW", "args": [{text}]"#));
+    let argument =
+        |text: &str| in_rule(&format!(r#""action": "SCMP_ACT_ALLOW", "args": [{text}]"#));
     for (said, part) in [
         (in_rule(r#""action": "SCMP_ACT_NOTIFY""#), "rule 1 (read, mount): SCMP_ACT_NOTIFY"),
         (in_rule(r#""action": "ALLOW""#), "action \"ALLOW\""),
@@ -165,7 +166,7 @@ fn what_cannot_be_carried_out_is_named() {
 
 #[test]
 fn a_profile_larger_than_the_kernel_takes_is_refused() {
-    let conditions: Vec<_> = (0..600)
+    let conditions: Vec<_> = (0..900)
         .map(|value| format!(r#"{{"index": 0, "value": {value}, "op": "SCMP_CMP_EQ"}}"#))
         .collect();
     let text = format!(
