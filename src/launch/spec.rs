@@ -18,7 +18,7 @@ use crate::launch::isolation::view::View;
 use crate::launch::process::attributes::Attributes;
 use crate::launch::process::user::User;
 use crate::launch::storage::mounts;
-use crate::launch::storage::mounts::Bound;
+use crate::launch::storage::mounts::{Bound, Kernel};
 use crate::launch::storage::volume::Volume;
 
 /// All that a specification is made from.
@@ -27,6 +27,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) rootfs: &'a Path,
     pub(crate) read_only: bool,
     pub(crate) hostname: &'a str,
+    pub(crate) kernel: Kernel,
     pub(crate) namespaces: &'a Namespaces,
     pub(crate) view: View,
     /// The cgroup, from the root of the hierarchy.
@@ -58,7 +59,7 @@ pub(crate) fn spec(wanted: Wanted<'_>) -> Result<Spec, OciSpecError> {
         // No device rules: what they are for is in `devices`.
         .resources(LinuxResourcesBuilder::default().devices(vec![]).build()?)
         .build()?;
-    let mounts = mounts::list(wanted.read_only, wanted.volumes, wanted.files)?;
+    let mounts = mounts::list(wanted.read_only, wanted.kernel, wanted.volumes, wanted.files)?;
     let mounts = wanted.view.adjust(mounts);
     wanted.view.apply(&mut linux)?;
     let root = RootBuilder::default().path(wanted.rootfs).readonly(wanted.read_only).build()?;
@@ -125,6 +126,7 @@ mod tests {
             rootfs: Path::new("/r"),
             read_only: false,
             hostname: "h",
+            kernel: Kernel::default(),
             namespaces: &Namespaces { network, ..Namespaces::default() },
             view: View::default(),
             cgroup: "/a.service/payload",

@@ -42,6 +42,8 @@ pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
         directory: flags.workdir.as_deref(),
         privileged: flags.privileged,
     };
+    let runs = record.pid.is_some_and(|init| init.is_alive());
+    place.join(record.supervisor.filter(|_| runs))?;
     let entering = enter::prepare(place, &record, &entry)?;
     if !flags.interactive {
         enter::close_input()?;

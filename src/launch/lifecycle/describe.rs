@@ -22,13 +22,16 @@ use crate::launch::spec::{Program, Wanted, spec};
 use crate::launch::storage::dangling;
 use crate::launch::storage::files;
 use crate::launch::storage::fill::Filled;
-use crate::launch::storage::mounts::Bound;
+use crate::launch::storage::mounts::{self, Bound, Kernel};
 use crate::launch::storage::rootfs::Rootfs;
 use crate::launch::storage::volume::{Volume, of_image, writable_places};
 use crate::launch::supervise::notify::{DIRECTORY_IN_CONTAINER, SOCKET_IN_CONTAINER};
-use crate::launch::{Error, runtime};
-use crate::model::ContainerId;
+use crate::launch::{Error, runtime, userns};
+use crate::model::{ContainerId, Scope};
 use crate::store::containers::Record;
+
+/// The group that owns terminals, on every Linux.
+const TTY: u32 = 5;
 
 /// Writes what the runtime, and later `exec`, need to know.
 pub(crate) fn describe(
@@ -94,6 +97,7 @@ pub(crate) fn describe(
         rootfs: rootfs.path(),
         read_only: create.storage.read_only,
         hostname: &hostname,
+        kernel: kernel(place, network),
         namespaces: &confinement.namespaces,
         view: std::mem::take(&mut confinement.view),
         cgroup: &payload.path,
@@ -120,6 +124,17 @@ pub(crate) fn describe(
         _held: confinement.held,
     };
     Ok((process, filled))
+}
+
+/// What the user namespace that this process is in leaves of the kernel's file systems.
+fn kernel(place: &Place, network: Network) -> Kernel {
+    match place.scope {
+        Scope::System => Kernel::default(),
+        Scope::User => Kernel {
+            host_sysfs: network == Network::Host || mounts::is_read_only("/sys"),
+            no_tty_group: !userns::has_group(TTY),
+        },
+    }
 }
 
 /// The volumes, and what a read-only root file system needs besides.
@@ -216,6 +231,10 @@ fn environment(asked: &Asked, config: &ImageConfig, hostname: &str, inside: bool
     environment.set_default("container", "updaterd");
     if inside {
         environment.set("NOTIFY_SOCKET", SOCKET_IN_CONTAINER);
+        if let Some(interval) = activation::watchdog() {
+            // Without WATCHDOG_PID: whichever process of the container it is that pings.
+            environment.set("WATCHDOG_USEC", interval.as_micros().to_string());
+        }
     }
     environment
 }

@@ -14,6 +14,7 @@ use crate::launch::spec::{Program, process};
 use crate::launch::storage::rootfs;
 use crate::launch::supervise::Init;
 use crate::launch::{Error, host_environment, runtime};
+use crate::model::Scope;
 use crate::store::containers::Record;
 
 /// What runs, and what of it is not the container's own; by default all is.
@@ -74,7 +75,8 @@ pub(crate) fn prepare<'a>(
     // The filter is the container's, whatever else its programs may do.
     let filter = confine::filter_again(place, &record.id, defaults.filter, &capabilities)?;
     if entry.privileged {
-        if !defaults.privileged {
+        // Of a user namespace, no node can be opened that is on a file system mounted in it.
+        if !defaults.privileged && place.scope == Scope::System {
             confine_devices(record, &defaults.devices)?;
         }
         capabilities = Capabilities::new(&["all".to_owned()], &[], user.uid, &available())?;

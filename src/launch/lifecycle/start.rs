@@ -17,15 +17,18 @@ use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::describe::describe;
 use crate::launch::lifecycle::detach::Handover;
+use crate::launch::lifecycle::readiness;
 use crate::launch::lifecycle::traces::{Traces, remove_runtime};
 use crate::launch::place::Place;
 use crate::launch::pod::members;
+use crate::launch::process::activation;
 use crate::launch::storage::rootfs::Rootfs;
 use crate::launch::storage::writable;
 use crate::launch::supervise::notify::{Notifier, Proxy};
 use crate::launch::supervise::output::{self, Output};
 use crate::launch::supervise::{Init, Signals, Stop, Supervisor, signal};
 use crate::launch::{Error, runtime};
+use crate::model::Scope;
 use crate::store::Image;
 use crate::store::containers::{Ended, Process, Record};
 
@@ -130,7 +133,7 @@ fn start_and_wait(
         None
     };
     let (process, filled) = describe(place, prepared, record, &rootfs, inside)?;
-    confine_devices(prepared, &process.capabilities)?;
+    confine_devices(place, prepared, &process.capabilities)?;
     signals.check()?;
     let driver = output::effective(service.log_driver, handover.is_detached());
     record.log_driver = output::name(driver).to_owned();
@@ -138,6 +141,7 @@ fn start_and_wait(
     let init = runtime::start(&record.id, &place.runtime(), &bundle, &process, streams)?;
     drop(filled);
     let init = Init::new(init);
+    activation::release();
     if let Some(shared) = prepared.payload.settle()? {
         share_cgroup(&bundle.join("config.json"), shared)?;
         record.cgroup = None;
@@ -145,7 +149,7 @@ fn start_and_wait(
     record.pid = Process::of(init.pid()).ok();
     record.started = Some(Timestamp::now());
     place.records().write(record)?;
-    announce(service.sdnotify, notifier, inside);
+    readiness::announce(service.sdnotify, notifier, inside, activation::watchdog());
     handover.started(record.id.as_str())?;
     let supervisor = Supervisor { init, stop, signals, output, notifier, proxy };
     supervisor.wait()
@@ -163,7 +167,15 @@ fn share_cgroup(config: &Path, cgroup: &str) -> Result<(), Error> {
 }
 
 /// Only a container that could reach any device is confined to some; it must stay where it is.
-fn confine_devices(prepared: &Prepared<'_>, capabilities: &Capabilities) -> Result<(), Error> {
+fn confine_devices(
+    place: &Place,
+    prepared: &Prepared<'_>,
+    capabilities: &Capabilities,
+) -> Result<(), Error> {
+    // Of a user namespace, no node can be opened that is on a file system mounted in it.
+    if place.scope == Scope::User {
+        return Ok(());
+    }
     let can_reach = devices::REACH_DEVICES.iter().any(|name| capabilities.has(name));
     if !can_reach || prepared.create.isolation.privileged {
         return Ok(());
@@ -174,14 +186,4 @@ fn confine_devices(prepared: &Prepared<'_>, capabilities: &Capabilities) -> Resu
     let directory = prepared.payload.directory();
     devices::confine(&directory, &prepared.devices())
         .map_err(|source| Error::file("confine the devices of cgroup", directory, source))
-}
-
-/// Tells systemd which process to watch, and that the service is up where that is ours to say.
-fn announce(who: SdNotify, notifier: &Notifier, inside: bool) {
-    let main = format!("MAINPID={}", std::process::id());
-    match who {
-        SdNotify::Ignore => {}
-        SdNotify::Container if inside => notifier.send(&main),
-        SdNotify::Container | SdNotify::Conmon => notifier.send(&format!("{main}\nREADY=1")),
-    }
 }
