@@ -30,6 +30,11 @@ pub(crate) enum NotLimited {
         source: io::Error,
     },
     #[error("--{0} needs a cgroup of the container's own: leave --cgroups=disabled out")]
+    Disabled(&'static str),
+    #[error(
+        "--{0} needs a cgroup of the container's own, which it has with --cgroups=no-conmon in a \
+         unit with Delegate=yes: add that to the unit"
+    )]
     Shared(&'static str),
     #[error(
         "--cgroup-parent {0:?}: a container's cgroup lies in its unit's own: name one there, or set \

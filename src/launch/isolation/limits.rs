@@ -108,6 +108,16 @@ impl Limits {
         self
     }
 
+    /// As `inspect` shows them.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        let number = |limit: u64| i64::try_from(limit).unwrap_or(-1);
+        let one = |(name, pair): (&String, &Pair)| {
+            let name = format!("RLIMIT_{}", name.to_uppercase());
+            serde_json::json!({"Name": name, "Soft": number(pair.soft), "Hard": number(pair.hard)})
+        };
+        self.0.iter().map(one).collect()
+    }
+
     pub(crate) fn to_spec(&self) -> Result<Vec<PosixRlimit>, OciSpecError> {
         let typ = |name: &str| NAMES.iter().find(|(known, ..)| *known == name).map(|found| found.1);
         let known = self.0.iter().filter_map(|(name, pair)| Some((typ(name)?, pair)));

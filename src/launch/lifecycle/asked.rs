@@ -11,9 +11,9 @@ use crate::launch::isolation::devices::Device;
 use crate::launch::isolation::limits::Limits;
 use crate::launch::isolation::resources::{Resources, block_device};
 use crate::launch::isolation::security::{Security, apparmor_is_enabled};
-use crate::launch::isolation::{self, device_rule, sysctl};
+use crate::launch::isolation::{self, cgroup, device_rule, sysctl};
 use crate::launch::process::environment::Environment;
-use crate::launch::process::{time_zone, user};
+use crate::launch::process::{systemd, time_zone, user};
 use crate::launch::storage::volume::{Volume, parse_bind, parse_tmpfs, refuse_twice};
 use crate::model::Reference;
 
@@ -169,6 +169,15 @@ pub(crate) fn command(create: &Create, image: &ImageConfig) -> Result<Vec<String
         words.extend(image.cmd().clone().unwrap_or_default());
     }
     if words.is_empty() { Err(Error::NoCommand) } else { Ok(words) }
+}
+
+/// Whether the container is to have what systemd needs, as the operator said or by its command.
+pub(crate) fn is_systemd(create: &Create, command: &[String]) -> Result<bool, Error> {
+    let wanted = systemd::is_wanted(create.service.systemd, command);
+    match (wanted, create.service.cgroups) {
+        (true, Some(cgroup::Mode::Disabled)) => Err(Error::SystemdCgroup),
+        _ => Ok(wanted),
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use rustix::mount::{MoveMountFlags, move_mount};
+use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
 use serde::{Deserialize, Serialize};
 
 use crate::disk;
@@ -140,6 +140,8 @@ impl Confinement {
                 let tree = owner::shared_memory(&mounts).map_err(failed)?;
                 let target = bundle.join("shm");
                 disk::make_private(&target).map_err(failed)?;
+                // That of its last run.
+                let _ = unmount(&target, UnmountFlags::DETACH);
                 let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
                 move_mount(&tree, "", rustix::fs::CWD, &target, flags)
                     .map_err(|error| failed(error.into()))?;

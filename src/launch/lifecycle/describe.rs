@@ -8,7 +8,7 @@ use oci_spec::image::Config as ImageConfig;
 use crate::launch::args::{Create, Network};
 use crate::launch::isolation::capability::{Capabilities, available};
 use crate::launch::isolation::namespaces::{Namespace, Namespaces};
-use crate::launch::lifecycle::asked::{Asked, ZONES};
+use crate::launch::lifecycle::asked::{self, Asked, ZONES};
 use crate::launch::lifecycle::confine::{self, Confinement};
 use crate::launch::lifecycle::start::Prepared;
 use crate::launch::place::Place;
@@ -17,7 +17,7 @@ use crate::launch::pod::join::Joined;
 use crate::launch::pod::store::Pods;
 use crate::launch::process::defaults::ExecDefaults;
 use crate::launch::process::environment::{DEFAULT_PATH, Environment};
-use crate::launch::process::{activation, time_zone, user};
+use crate::launch::process::{activation, systemd, time_zone, user};
 use crate::launch::spec::{Program, Wanted, spec};
 use crate::launch::storage::dangling;
 use crate::launch::storage::files;
@@ -59,6 +59,10 @@ pub(crate) fn describe(
     let shared_name = confinement.hostname.take().or(of_pod);
     let hostname = shared_name.unwrap_or_else(|| hostname(create, network, &record.id));
     let mut environment = environment(asked, config, &hostname, inside);
+    let is_systemd = asked::is_systemd(create, &record.command)?;
+    if is_systemd {
+        environment.set("container_uuid", systemd::uuid(&record.id));
+    }
     let directory = directory(create, config)?;
     let is_hosts = |volume: &Volume| {
         volume.source.is_some() && Path::new(&directory).starts_with(&volume.target)
@@ -112,7 +116,10 @@ pub(crate) fn describe(
             attributes: &attributes,
         },
     };
-    let spec = spec(wanted).map_err(|error| Error::Spec(error.to_string()))?;
+    let mut spec = spec(wanted).map_err(|error| Error::Spec(error.to_string()))?;
+    if is_systemd {
+        systemd::open_cgroup(&mut spec);
+    }
     spec.save(bundle.join("config.json")).map_err(|error| Error::Spec(error.to_string()))?;
     let process = runtime::Prepared {
         uid: user.uid,
@@ -149,6 +156,9 @@ fn fill(
     let is_free = |one: &Volume| volumes.iter().all(|volume| volume.target != one.target);
     let shared: Vec<_> = shared.into_iter().filter(is_free).collect();
     volumes.extend(shared);
+    if asked::is_systemd(prepared.create, &record.command)? {
+        volumes.extend(systemd::places(&volumes)?);
+    }
     let mut own = Vec::new();
     if prepared.create.storage.read_only {
         volumes.extend(writable_places(&volumes));

@@ -4,6 +4,7 @@ pub(crate) mod activation;
 pub(crate) mod attributes;
 pub(crate) mod defaults;
 pub(crate) mod environment;
+pub(crate) mod systemd;
 pub(crate) mod time_zone;
 pub(crate) mod umask;
 pub(crate) mod user;

@@ -25,6 +25,7 @@ cases![
     limits_need_a_delegated_controller,
     settings_of_a_cgroup,
     rules_for_devices,
+    inspect_shows_the_confinement,
 ];
 
 /// A registry with `app:latest`, already pulled.
@@ -376,7 +377,7 @@ fn limits_of_processes(host: &Host) {
     let read = "sh -c 'ulimit -n; ulimit -Hn; ulimit -c; cat /proc/self/oom_score_adj'";
     assert_eq!(host.sh(&run(flags, &app, read)), "100\n200\n0\n500");
     assert_eq!(host.sh(&exec(read)), "100\n200\n0\n500");
-    let supervisor = host.json("updater-launch inspect web")[0]["supervisor"]["pid"].to_string();
+    let supervisor = host.json("updater-launch inspect web")[0]["State"]["ConmonPid"].to_string();
     let own = host.sh("cat /proc/self/oom_score_adj");
     assert_eq!(host.sh(&format!("cat /proc/{supervisor}/oom_score_adj")), own);
 
@@ -463,6 +464,9 @@ fn limits_need_a_delegated_controller(host: &Host) {
     let generated = run("--cgroups=no-conmon --memory 100m", &app, "true");
     let refused = host.fails(125, &in_unit("", &generated));
     assert!(refused.stderr.contains("add Delegate=yes"), "{}", refused.describe());
+    let conf = run("--cgroups=no-conmon --cgroup-conf cgroup.max.depth=1", &app, "true");
+    let refused = host.fails(125, &in_unit("", &conf));
+    assert!(refused.stderr.contains("Delegate=yes"), "{}", refused.describe());
     let disabled = run("--cgroups=disabled --memory 100m", &app, "true");
     let refused = host.fails(125, &in_unit(delegated, &disabled));
     assert!(refused.stderr.contains("--cgroups=disabled"), "{}", refused.describe());
@@ -519,4 +523,31 @@ fn rules_for_devices(host: &Host) {
     assert_eq!(tried("a *:* rwm"), "open");
     let refused = host.fails(125, &run("--device-cgroup-rule nonsense", &app, "true"));
     assert!(refused.stderr.contains("nonsense"), "{}", refused.describe());
+}
+
+fn inspect_shows_the_confinement(host: &Host) {
+    let app = prepare(host);
+    let flags = "--privileged --pid host --uts host --ipc private --security-opt label=disable \
+         --ulimit core=0 --oom-score-adj 100 --umask 077 --group-add 7 --memory 1g --cpus 1.5";
+    host.sh(&format!("updater-launch create --network host --name web {flags} {app}"));
+    let container = &host.json("updater-launch inspect web")[0];
+    let shown = &container["HostConfig"];
+    for (field, expected) in [
+        ("Privileged", serde_json::json!(true)),
+        ("PidMode", "host".into()),
+        ("UTSMode", "host".into()),
+        ("IpcMode", "private".into()),
+        ("CgroupMode", "private".into()),
+        ("SecurityOpt", ["label=disable"].into()),
+        ("OomScoreAdj", 100.into()),
+        ("GroupAdd", ["7"].into()),
+        ("Memory", (1i64 << 30).into()),
+        ("NanoCpus", 1_500_000_000i64.into()),
+    ] {
+        assert_eq!(shown[field], expected, "{field}");
+    }
+    let core = serde_json::json!({"Name": "RLIMIT_CORE", "Soft": 0, "Hard": 0});
+    assert!(shown["Ulimits"].as_array().unwrap().contains(&core), "{shown}");
+    assert_eq!(container["Config"]["Umask"], "0077");
+    assert_eq!(container["State"]["OOMKilled"], false);
 }

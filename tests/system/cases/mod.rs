@@ -19,12 +19,14 @@ mod isolation;
 mod launcher;
 mod launcher_box;
 mod lifecycle;
+mod process_model;
 mod notification;
 mod pods;
 mod registry;
 mod rollback;
 mod rootless;
 mod service;
+mod systemd_inside;
 mod update;
 
 use crate::Case;
@@ -43,12 +45,14 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("launcher", launcher::CASES),
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("process_model", process_model::CASES),
         ("notification", notification::CASES),
         ("pods", pods::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
         ("rootless", rootless::CASES),
         ("service", service::CASES),
+        ("systemd_inside", systemd_inside::CASES),
         ("update", update::CASES),
     ];
     let named = |(module, cases): (&str, &[Case])| -> Vec<(String, Case)> {

@@ -2,7 +2,7 @@
 //! ([`apply`]).
 
 mod io_device;
-mod size;
+pub(crate) mod size;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};

@@ -9,7 +9,8 @@ pub(super) fn bytes(flag: &'static str, text: &str) -> Result<u64, InvalidLimit>
     parse_bytes(text).ok_or_else(|| InvalidLimit::Value { flag, value: text.to_owned(), wanted })
 }
 
-pub(super) fn parse_bytes(text: &str) -> Option<u64> {
+/// The same, of any flag; `None` of what is no size.
+pub(crate) fn parse_bytes(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit = unit.trim_start_matches(' ').to_ascii_lowercase();
