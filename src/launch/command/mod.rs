@@ -10,6 +10,7 @@ pub(crate) mod ps;
 pub(crate) mod pull;
 pub(crate) mod rm;
 pub(crate) mod run;
+pub(crate) mod stage;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod tag;

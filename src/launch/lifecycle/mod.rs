@@ -10,5 +10,6 @@ pub(crate) mod detach;
 pub(crate) mod enter;
 pub(crate) mod name;
 pub(crate) mod readiness;
+pub(crate) mod session;
 pub(crate) mod start;
 pub(crate) mod traces;
