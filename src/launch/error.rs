@@ -68,6 +68,11 @@ pub(crate) enum Error {
          device of the host: leave --cgroups=disabled out"
     )]
     Devices,
+    #[error(
+        "systemd in a container makes cgroups below its own: leave --cgroups=disabled out, or say \
+         --systemd=false"
+    )]
+    SystemdCgroup,
     #[error("the working directory {directory:?} {why} in the container")]
     NoDirectory { directory: String, why: &'static str },
     #[error("command {command:?} was not found in the container")]

@@ -21,7 +21,7 @@ pub(crate) use image::{ImageFlags, PullPolicy, RegistryFlags};
 pub(crate) use isolation::IsolationFlags;
 pub(crate) use network::{Network, NetworkFlags};
 pub(crate) use program::ProgramFlags;
-pub(crate) use service::{LogDriver, SdNotify, ServiceFlags};
+pub(crate) use service::{LogDriver, SdNotify, ServiceFlags, Systemd};
 pub(crate) use storage::StorageFlags;
 
 const EXAMPLES: &str = "\

@@ -24,6 +24,7 @@ mod registry;
 mod rollback;
 mod rootless;
 mod service;
+mod systemd_inside;
 mod update;
 
 use crate::Case;
@@ -47,6 +48,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("rollback", rollback::CASES),
         ("rootless", rootless::CASES),
         ("service", service::CASES),
+        ("systemd_inside", systemd_inside::CASES),
         ("update", update::CASES),
     ];
     let named = |(module, cases): (&str, &[Case])| -> Vec<(String, Case)> {
