@@ -12,6 +12,7 @@ use crate::launch::isolation::delegation::{self, NotLimited};
 use crate::launch::isolation::resources::{self, Resources};
 use crate::model::cgroup::{path_in, service, unit_directory};
 use crate::model::{ContainerId, Scope, UnitName};
+use crate::store::unpack;
 
 /// Where cgroup v2 is mounted.
 const ROOT: &str = "/sys/fs/cgroup";
@@ -44,6 +45,15 @@ pub(crate) enum Error {
     NotLimited(#[from] NotLimited),
     #[error(transparent)]
     NotApplied(#[from] resources::NotApplied),
+    #[error(
+        "cannot make cgroup {path}: the one this process is in is not the user's; use a unit of \
+         systemd --user, or systemd-run --user --scope"
+    )]
+    NotOurs {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot {what} cgroup {path}")]
     Io {
         what: &'static str,
@@ -75,8 +85,18 @@ impl Location {
         service(&self.path, scope)
     }
 
-    /// Whether systemd delegated the unit's cgroup (systemd marks it by an extended attribute).
+    /// Whether this process may make cgroups here, and move processes between them.
+    pub(crate) fn is_ours(&self) -> bool {
+        let processes = directory(unit_directory(&self.path)).join("cgroup.procs");
+        rustix::fs::access(processes, rustix::fs::Access::WRITE_OK).is_ok()
+    }
+
+    /// Whether systemd delegated the unit's cgroup (systemd marks it by an extended attribute). A
+    /// user's manager marks none (systemd 252); but what it makes is the user's own.
     fn is_delegated(&self) -> bool {
+        if unpack::for_userxattr() {
+            return self.is_ours();
+        }
         let directory = directory(unit_directory(&self.path));
         ["trusted.delegate", "user.delegate"].iter().any(|name| {
             let mut value = [0u8; 8];
@@ -102,10 +122,11 @@ fn step_aside(supervisor: &Path) -> Result<(), Error> {
 /// Makes a cgroup, where it is not there.
 fn make_directory(path: &Path) -> Result<(), Error> {
     match std::fs::create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(Error::Io { what: "make", path: path.to_owned(), source: error })
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+            Err(Error::NotOurs { path: path.to_owned(), source })
         }
-        _ => Ok(()),
+        made => made.map_err(|source| Error::Io { what: "make", path: path.to_owned(), source }),
     }
 }
 
