@@ -71,12 +71,15 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
     };
     activation::keep_own(starts);
     let place = Place::find(arguments.root, arguments.runroot)?;
+    if starts || matches!(arguments.command, Command::Exec(_)) {
+        lifecycle::session::leave(&place);
+    }
     if enters_at_once(&arguments.command) {
         place.enter()?;
     }
     if starts || matches!(arguments.command, Command::Exec(_)) {
         // What is made for a container is made for its users, whatever the unit's UMask= is.
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(spec::UMASK));
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(process::umask::DEFAULT));
     }
     match arguments.command {
         Command::Run(run) => command::run::run(&place, &run),
@@ -98,6 +101,7 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Pull(pull) => command::pull::pull(&place, &pull),
         Command::Images(images) => command::images::list(&place, &images),
         Command::Pod { command } => command::pod::carry_out(&place, &command),
+        Command::Stage => command::stage::stage(&place),
         Command::Tag(tag) => command::tag::tag(&place, &tag),
     }
 }

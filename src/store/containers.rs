@@ -32,6 +32,9 @@ pub struct Ended {
     /// Its exit status; 128 + N for signal N.
     pub status: u8,
     pub at: Timestamp,
+    /// Whether the kernel killed a process of it because its memory limit was reached.
+    #[serde(default)]
+    pub out_of_memory: bool,
 }
 
 /// What a container is and who runs it.
@@ -160,6 +163,12 @@ impl Records {
     /// The records below `run`, such as `/run/updaterd`; nothing is created yet.
     pub fn open(run: &Path) -> Self {
         Self { dir: run.join("containers") }
+    }
+
+    /// The directory that was opened.
+    pub fn root(&self) -> &Path {
+        // The records are in a directory of it.
+        self.dir.parent().unwrap_or(&self.dir)
     }
 
     /// The container's directory, for the launcher's own files beside the record.

@@ -43,6 +43,10 @@ pub(crate) struct Exec {
     pub(crate) env_file: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) attach: AttachFlags,
+    /// With all capabilities; the filter of system calls and the devices are the container's
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub(crate) privileged: bool,
     /// Name or ID of the container
     pub(crate) container: String,
     /// Command and its arguments
@@ -84,6 +88,7 @@ fn enter(place: &Place, record: &Record, flags: &Exec, handover: &Handover) -> R
         user: flags.user.as_deref(),
         directory: flags.workdir.as_deref(),
         terminal: flags.tty,
+        privileged: flags.privileged,
     };
     place.join(record.supervisor)?;
     let entering = enter::prepare(place, record, &entry)?;

@@ -3,6 +3,7 @@
 
 pub(crate) mod asked;
 pub(crate) mod choose;
+pub(crate) mod confine;
 pub(crate) mod containers;
 pub(crate) mod definition;
 pub(crate) mod describe;
@@ -12,5 +13,6 @@ pub(crate) mod name;
 pub(crate) mod restart;
 pub(crate) mod selection;
 pub(crate) mod readiness;
+pub(crate) mod session;
 pub(crate) mod start;
 pub(crate) mod traces;
