@@ -49,6 +49,10 @@ pub(crate) enum Error {
     Ambiguous(String),
     #[error("container \"{0}\" is not running")]
     NotRunning(String),
+    #[error(transparent)]
+    LogOption(#[from] crate::launch::logs::options::InvalidLogOption),
+    #[error("--follow takes one container where output goes to files")]
+    FollowOne,
     #[error("{}", no_logs(.name, .driver))]
     NoLogs { name: String, driver: String },
     #[error("container \"{0}\" is running: stop it, or use --force")]
@@ -132,7 +136,7 @@ fn no_logs(name: &str, driver: &str) -> String {
     };
     format!(
         "the output of container \"{name}\" is not in the journal: it {went}; \
-         run it with --log-driver=journald"
+         run it with --log-driver=journald or k8s-file"
     )
 }
 

@@ -11,6 +11,7 @@ mod command;
 mod error;
 mod isolation;
 mod lifecycle;
+mod logs;
 pub mod manual;
 mod place;
 mod pod;

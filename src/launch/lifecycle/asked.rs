@@ -7,6 +7,7 @@ use oci_spec::image::Config as ImageConfig;
 
 use crate::launch::Error;
 use crate::launch::args::{Create, ProgramFlags, StorageFlags};
+use crate::launch::logs;
 use crate::launch::process::environment::Environment;
 use crate::launch::storage::volume::{Volume, parse_bind, parse_tmpfs, refuse_twice};
 use crate::model::Reference;
@@ -28,6 +29,7 @@ impl Asked {
         create.image.parse::<Reference>()?;
         labels(&create.identity.label)?;
         entrypoint(&create.program)?;
+        logs::options::parse(&create.service.log_opt, create.service.log_driver)?;
         Ok(Self { environment: create.program.env.clone(), volumes: volumes(&create.storage)? })
     }
 }
@@ -69,6 +71,16 @@ pub(crate) fn absolute_source(volume: &str) -> Result<String, Error> {
             Ok(format!("{}:{rest}", absolute(Path::new(source))?.display()))
         }
         _ => Ok(volume.to_owned()),
+    }
+}
+
+/// A `--log-opt` whose file is a path from here, as one from the root.
+pub(crate) fn absolute_log(option: &str) -> Result<String, Error> {
+    match option.strip_prefix("path=") {
+        Some(path) if !path.is_empty() => {
+            Ok(format!("path={}", absolute(Path::new(path))?.display()))
+        }
+        _ => Ok(option.to_owned()),
     }
 }
 
