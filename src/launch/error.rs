@@ -13,10 +13,8 @@ use crate::launch::storage::volume;
 /// A launch that failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error(
-        "containers of ordinary users are not there yet: run updater-launch as root, or use podman"
-    )]
-    NotRoot,
+    #[error(transparent)]
+    UserNamespace(#[from] crate::launch::userns::Error),
     #[error(transparent)]
     Configuration(#[from] config::Error),
     #[error(transparent)]
@@ -74,6 +72,11 @@ pub(crate) enum Error {
          device of the host: leave --cgroups=disabled out"
     )]
     Devices,
+    #[error(
+        "systemd in a container makes cgroups below its own: leave --cgroups=disabled out, or say \
+         --systemd=false"
+    )]
+    SystemdCgroup,
     #[error("the working directory {directory:?} {why} in the container")]
     NoDirectory { directory: String, why: &'static str },
     #[error("command {command:?} was not found in the container")]

@@ -20,6 +20,7 @@ mod runtime;
 mod spec;
 mod storage;
 mod supervise;
+mod userns;
 mod view;
 
 use std::collections::BTreeMap;
@@ -68,6 +69,9 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
     };
     activation::keep_own(starts);
     let place = Place::find(arguments.root, arguments.runroot)?;
+    if enters_at_once(&arguments.command) {
+        place.enter()?;
+    }
     if starts || matches!(arguments.command, Command::Exec(_)) {
         // What is made for a container is made for its users, whatever the unit's UMask= is.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(spec::UMASK));
@@ -87,6 +91,30 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Pod { command } => command::pod::carry_out(&place, &command),
         Command::Tag(tag) => command::tag::tag(&place, &tag),
     }
+}
+
+/// Whether a command is root of a user namespace from its beginning, where an ordinary user calls
+/// it. Some never are; the others enter one, or join a container's, when it is time for it.
+fn enters_at_once(command: &Command) -> bool {
+    let outside = matches!(
+        command,
+        Command::Stop(_)
+            | Command::Ps(_)
+            | Command::Inspect(_)
+            | Command::Logs(_)
+            | Command::Images(_)
+            | Command::Tag(_)
+    );
+    let later = matches!(
+        command,
+        Command::Run(_)
+            | Command::Create(_)
+            | Command::Start(_)
+            | Command::Rm(_)
+            | Command::Exec(_)
+            | Command::Pod { .. }
+    );
+    !outside && !later
 }
 
 /// The variables that a name without a value stands for; those that are no text are left out.

@@ -17,6 +17,7 @@ mod image;
 mod impostor;
 mod outside;
 mod registry;
+mod someone;
 mod units;
 
 use std::process::ExitCode;

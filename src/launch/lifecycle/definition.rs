@@ -12,6 +12,7 @@ use crate::launch::lifecycle::{asked, name};
 use crate::launch::logs;
 use crate::launch::place::Place;
 use crate::launch::pod::definition::Pod;
+use crate::launch::process::systemd;
 use crate::launch::supervise::{output, signal};
 use crate::launch::{Error, host_environment};
 use crate::model::ContainerId;
@@ -41,8 +42,14 @@ impl Definition {
         pod: Option<&Pod>,
     ) -> Result<Self, Error> {
         let config = image.config.config().clone().unwrap_or_default();
+        let command = asked::command(&create, &config)?;
+        let is_systemd = asked::is_systemd(&create, &command)?;
         let stop_signal = create.service.stop_signal.clone().or(config.stop_signal().clone());
-        let stop_signal = stop_signal.unwrap_or_else(|| "SIGTERM".to_owned());
+        let stop_signal = match stop_signal {
+            Some(signal) => signal,
+            None if is_systemd => systemd::STOP_SIGNAL.to_owned(),
+            None => "SIGTERM".to_owned(),
+        };
         signal::parse(&stop_signal)?;
         let id =
             name::new_id().ok_or_else(|| Error::system("make an ID", std::io::ErrorKind::Other))?;
@@ -59,7 +66,7 @@ impl Definition {
             supervisor: None,
             pid: None,
             cgroup: None,
-            command: asked::command(&create, &config)?,
+            command,
             created: Timestamp::now(),
             started: None,
             ended: None,

@@ -27,6 +27,7 @@ use crate::launch::supervise::notify::{Notifier, Proxy};
 use crate::launch::supervise::output::{self, Output};
 use crate::launch::supervise::{Init, Signals, Stop, Supervisor, signal};
 use crate::launch::{Error, runtime};
+use crate::model::Scope;
 use crate::store::Image;
 use crate::store::containers::{Ended, Process, Record};
 
@@ -120,7 +121,7 @@ fn start_and_wait(
         None
     };
     let (process, filled) = describe(place, prepared, record, &rootfs, inside)?;
-    confine_devices(prepared, &process.capabilities)?;
+    confine_devices(place, prepared, &process.capabilities)?;
     signals.check()?;
     let driver = output::effective(service.log_driver, handover.is_detached());
     record.log_driver = output::name(driver).to_owned();
@@ -154,7 +155,15 @@ fn share_cgroup(config: &Path, cgroup: &str) -> Result<(), Error> {
 }
 
 /// Only a container that could reach any device is confined to some; it must stay where it is.
-fn confine_devices(prepared: &Prepared<'_>, capabilities: &Capabilities) -> Result<(), Error> {
+fn confine_devices(
+    place: &Place,
+    prepared: &Prepared<'_>,
+    capabilities: &Capabilities,
+) -> Result<(), Error> {
+    // Of a user namespace, no node can be opened that is on a file system mounted in it.
+    if place.scope == Scope::User {
+        return Ok(());
+    }
     if !devices::REACH_DEVICES.iter().any(|name| capabilities.has(name)) {
         return Ok(());
     }

@@ -22,7 +22,9 @@ mod notification;
 mod pods;
 mod registry;
 mod rollback;
+mod rootless;
 mod service;
+mod systemd_inside;
 mod update;
 
 use crate::Case;
@@ -44,7 +46,9 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("pods", pods::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
+        ("rootless", rootless::CASES),
         ("service", service::CASES),
+        ("systemd_inside", systemd_inside::CASES),
         ("update", update::CASES),
     ];
     let named = |(module, cases): (&str, &[Case])| -> Vec<(String, Case)> {
