@@ -94,6 +94,14 @@ pub(crate) enum Error {
     Filter(#[from] crate::launch::view::filter::InvalidFilter),
     #[error("\"{0}\" is the beginning of several image IDs")]
     AmbiguousImage(String),
+    #[error("{0}: no such image in local storage: see \"updater-launch images\"")]
+    NoSuchImage(String),
+    #[error("image {image} is in use by {by}")]
+    ImageInUse { image: String, by: String },
+    #[error("image {image} has several names ({names}): name one, or use --force")]
+    SeveralNames { image: String, names: String },
+    #[error("{name} is no name of image {image}")]
+    NotItsName { image: String, name: String },
     #[error("there is no container yet")]
     NoContainerYet,
     #[error("nothing is named \"{0}\", neither a container nor an image")]

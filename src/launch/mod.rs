@@ -9,6 +9,7 @@
 pub mod args;
 mod command;
 mod error;
+mod image;
 mod isolation;
 mod lifecycle;
 mod logs;
@@ -90,6 +91,11 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Images(images) => command::images::list(&place, &images),
         Command::Pod { command } => command::pod::carry_out(&place, &command),
         Command::Tag(tag) => command::tag::tag(&place, &tag),
+        Command::Untag(untag) => command::untag::untag(&place, &untag),
+        Command::Rmi(rmi) => command::rmi::remove(&place, &rmi),
+        Command::History(history) => command::history::show(&place, &history),
+        Command::Image { command } => command::image::run(&place, &command),
+        Command::Container { command } => command::container::run(&place, &command),
     }
 }
 

@@ -85,6 +85,22 @@ pub(crate) enum Command {
     Images(command::images::Images),
     /// Give an image another name
     Tag(command::tag::Tag),
+    /// Take names of an image away
+    Untag(command::untag::Untag),
+    /// Remove images
+    Rmi(command::rmi::Rmi),
+    /// Show the steps an image was built in
+    History(command::history::History),
+    /// Handle images
+    Image {
+        #[command(subcommand)]
+        command: command::image::Command,
+    },
+    /// Handle containers
+    Container {
+        #[command(subcommand)]
+        command: command::container::Command,
+    },
     /// Containers that share namespaces
     Pod {
         #[command(subcommand)]

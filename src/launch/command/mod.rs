@@ -1,7 +1,11 @@
 //! One file for each command.
 
+pub(crate) mod confirm;
+pub(crate) mod container;
 pub(crate) mod create;
 pub(crate) mod exec;
+pub(crate) mod history;
+pub(crate) mod image;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod logs;
@@ -9,7 +13,9 @@ pub(crate) mod pod;
 pub(crate) mod ps;
 pub(crate) mod pull;
 pub(crate) mod rm;
+pub(crate) mod rmi;
 pub(crate) mod run;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod tag;
+pub(crate) mod untag;
