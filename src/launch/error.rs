@@ -102,6 +102,14 @@ pub(crate) enum Error {
     SeveralNames { image: String, names: String },
     #[error("{name} is no name of image {image}")]
     NotItsName { image: String, name: String },
+    #[error("--platform {0:?} is not OS/ARCH or OS/ARCH/VARIANT, such as linux/arm64/v8")]
+    Platform(String),
+    #[error("--all-tags is not there: name each tag that is wanted")]
+    AllTags,
+    #[error(transparent)]
+    AuthFile(#[from] crate::registry::login::Fault),
+    #[error(transparent)]
+    Login(#[from] crate::launch::command::login::Refused),
     #[error("there is no container yet")]
     NoContainerYet,
     #[error("nothing is named \"{0}\", neither a container nor an image")]

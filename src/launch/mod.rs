@@ -94,6 +94,8 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Untag(untag) => command::untag::untag(&place, &untag),
         Command::Rmi(rmi) => command::rmi::remove(&place, &rmi),
         Command::History(history) => command::history::show(&place, &history),
+        Command::Login(login) => command::login::login(&place, &login),
+        Command::Logout(logout) => command::login::logout(&place, &logout),
         Command::Image { command } => command::image::run(&place, &command),
         Command::Container { command } => command::container::run(&place, &command),
     }

@@ -91,6 +91,10 @@ pub(crate) enum Command {
     Rmi(command::rmi::Rmi),
     /// Show the steps an image was built in
     History(command::history::History),
+    /// Log into a registry: its credentials are kept in auth.json
+    Login(command::login::Login),
+    /// Forget the credentials for a registry
+    Logout(command::login::Logout),
     /// Handle images
     Image {
         #[command(subcommand)]

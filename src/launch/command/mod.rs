@@ -8,6 +8,7 @@ pub(crate) mod history;
 pub(crate) mod image;
 pub(crate) mod images;
 pub(crate) mod inspect;
+pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod pod;
 pub(crate) mod ps;
