@@ -44,7 +44,8 @@ fn time(text: &str) -> Result<Timestamp, String> {
 }
 
 pub(crate) fn show(place: &Place, flags: &Logs) -> Result<u8, Error> {
-    let mut records = containers::select(place, &flags.containers, &[], false)?;
+    let named = flags.containers.iter().map(|word| containers::find(place, word));
+    let mut records: Vec<Record> = named.collect::<Result<_, _>>()?;
     if flags.latest {
         records.push(containers::find(place, containers::latest(place)?.as_str())?);
     }
