@@ -69,7 +69,7 @@ pub(crate) fn login(place: &Place, flags: &Login) -> Result<u8, Error> {
     let authfile = flags.registry.authfile.as_deref();
     let known = auth::known(&key, authfile, &place.registries)?;
     if flags.get_login {
-        let (name, _) = known.ok_or_else(|| Refused::NotLoggedIn(key))?;
+        let (name, _) = known.ok_or(Refused::NotLoggedIn(key))?;
         return say(name).map(|()| 0);
     }
     let options = Options {

@@ -119,8 +119,9 @@ pub(crate) fn show(
             return Ok(());
         }
     }
-    while follow {
-        let ended = end.wait(LOOK);
+    let mut ended = !follow;
+    while !ended {
+        ended = end.wait(LOOK);
         loop {
             while let Some(line) = reader.next().map_err(failed)? {
                 if wanted.until.is_some_and(|until| line.time > until) || !shown(printer, &line)? {
@@ -130,9 +131,6 @@ pub(crate) fn show(
             if !reader.renew().map_err(failed)? {
                 break;
             }
-        }
-        if ended {
-            break;
         }
     }
     Ok(())
