@@ -4,6 +4,7 @@
 //! Architecture invariant: nothing here ever blocks. A destination that does not take what it gets
 //! makes the container wait, never the supervisor.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::ErrorKind::{Interrupted, WouldBlock};
 use std::io::{PipeReader, PipeWriter, Read};
@@ -16,6 +17,7 @@ use rustix::event::PollFlags;
 use crate::launch::Error;
 use crate::launch::args::{LogDriver, ProcessFlags};
 use crate::launch::control::server::Control;
+use crate::launch::logs::file::LogFile;
 use crate::launch::runtime::Streams;
 use crate::launch::supervise::journal;
 use crate::launch::supervise::journal::Journal;
@@ -40,6 +42,15 @@ struct Stream {
     pipe: Option<File>,
     error: bool,
     sink: Sink,
+}
+
+/// What both streams share.
+enum Log {
+    Journal(Rc<Journal>),
+    File(Rc<RefCell<LogFile>>),
+    Own,
+    /// But to who is attached.
+    Nowhere,
 }
 
 /// What a stream can be waited for.
@@ -75,6 +86,7 @@ pub(crate) fn name(driver: Option<LogDriver>) -> &'static str {
     match driver {
         Some(LogDriver::Journald) => "journald",
         Some(LogDriver::Passthrough) => "passthrough",
+        Some(LogDriver::K8sFile) => "k8s-file",
         Some(LogDriver::None) => "none",
         None => "own",
     }
@@ -88,22 +100,30 @@ impl Output {
         create: &ProcessFlags,
         attached: bool,
     ) -> Result<(Self, Streams), Error> {
-        let journal = match driver {
+        let log = match driver {
             Some(LogDriver::Passthrough) => return Ok((Self::default(), Streams::default())),
             Some(LogDriver::None) if !create.can_be_talked_to() => {
                 return Ok((Self::default(), Streams::nowhere()?));
             }
             Some(LogDriver::Journald) => {
                 let failed = |error| Error::system("connect to the journal", error);
-                Some(Rc::new(Journal::connect(record).map_err(failed)?))
+                Log::Journal(Rc::new(Journal::connect(record).map_err(failed)?))
             }
-            Some(LogDriver::None) | None => None,
+            Some(LogDriver::K8sFile) => {
+                let path = record.log.path.as_deref().unwrap_or("".as_ref());
+                let failed = |error| Error::file("write the log to", path, error);
+                let file = LogFile::open(path, record.log.max_size).map_err(failed)?;
+                Log::File(Rc::new(RefCell::new(file)))
+            }
+            Some(LogDriver::None) => Log::Nowhere,
+            None if attached => Log::Nowhere,
+            None => Log::Own,
         };
-        let thrown_away = attached || driver == Some(LogDriver::None);
-        let sink = |error| match &journal {
-            Some(journal) => Ok(Sink::journal(journal.clone(), error)),
-            None if thrown_away => Ok(Sink::nobody()),
-            None => Sink::own(error),
+        let sink = |error| match &log {
+            Log::Journal(journal) => Ok(Sink::journal(journal.clone(), error)),
+            Log::File(file) => Ok(Sink::file(file.clone(), error)),
+            Log::Own => Sink::own(error),
+            Log::Nowhere => Ok(Sink::nobody()),
         };
         if create.tty {
             let inside = Streams { terminal: true, ..Streams::default() };
