@@ -12,6 +12,7 @@ mod error;
 mod isolation;
 mod lifecycle;
 pub mod manual;
+mod network;
 mod place;
 mod pod;
 mod process;
@@ -80,6 +81,8 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Pull(pull) => command::pull::pull(&place, &pull),
         Command::Images(images) => command::images::list(&place, &images),
         Command::Pod { command } => command::pod::carry_out(&place, &command),
+        Command::Network { command } => command::network::carry_out(&place, &command),
+        Command::Port(port) => command::port::show(&place, &port),
         Command::Tag(tag) => command::tag::tag(&place, &tag),
     }
 }

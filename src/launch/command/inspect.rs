@@ -7,6 +7,7 @@ use clap::Args;
 use crate::launch::command::images::find;
 use crate::launch::command::ps::state;
 use crate::launch::lifecycle::containers;
+use crate::launch::network::show;
 use crate::launch::place::Place;
 use crate::launch::{Error, print_json};
 
@@ -32,6 +33,7 @@ fn one(place: &Place, name: &str) -> Result<Value, Error> {
     };
     let mut value = serde_json::to_value(&record).map_err(Error::Json)?;
     value["state"] = json!(state(&record));
+    value["NetworkSettings"] = show::settings(place, &record)?;
     Ok(value)
 }
 

@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::launch::args::Format;
 use crate::launch::lifecycle::traces;
+use crate::launch::network::show;
 use crate::launch::place::Place;
 use crate::launch::{Error, print_json, say};
 use crate::model::failure::chain;
@@ -13,12 +14,13 @@ use crate::store::containers::Record;
 use crate::terminal::Terminal;
 use crate::terminal::table::{Cell, Column, render};
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 7] = [
     Column::fixed("CONTAINER ID"),
     Column::flexible_start("IMAGE", 20),
     Column::flexible("COMMAND", 10),
     Column::fixed("STATUS"),
     Column::flexible("UNIT", 12),
+    Column::flexible("PORTS", 12),
     Column::flexible("NAME", 12),
 ];
 
@@ -26,6 +28,7 @@ const COLUMNS: [Column; 6] = [
 #[derive(Serialize)]
 struct Listed<'a> {
     state: &'static str,
+    ports: String,
     #[serde(flatten)]
     record: &'a Record,
 }
@@ -56,10 +59,10 @@ pub(crate) fn list(place: &Place, flags: &Ps) -> Result<u8, Error> {
         found.records.iter().try_for_each(|record| say(id(record, flags)))?;
     } else if flags.format == Format::Json {
         let listed: Vec<_> =
-            found.records.iter().map(|record| Listed { state: state(record), record }).collect();
+            found.records.iter().map(|record| Listed { state: state(record), ports: ports(place, record), record }).collect();
         print_json(&listed)?;
     } else {
-        let rows: Vec<_> = found.records.iter().map(|record| row(record, flags)).collect();
+        let rows: Vec<_> = found.records.iter().map(|record| row(place, record, flags)).collect();
         say(render(&COLUMNS, &rows, Terminal::of_stdout()).trim_end_matches('\n'))?;
     }
     Ok(0)
@@ -80,7 +83,12 @@ fn id<'a>(record: &'a Record, flags: &Ps) -> &'a str {
     if flags.no_trunc { record.id.as_str() } else { record.id.short() }
 }
 
-fn row(record: &Record, flags: &Ps) -> Vec<Cell> {
+/// The published ports. What cannot be read keeps nobody from the list.
+fn ports(place: &Place, record: &Record) -> String {
+    show::ports(place, record).map(|ports| show::summary(&ports)).unwrap_or_default()
+}
+
+fn row(place: &Place, record: &Record, flags: &Ps) -> Vec<Cell> {
     let unit = record.unit.as_ref().map(ToString::to_string).unwrap_or_default();
     vec![
         Cell::new(id(record, flags)),
@@ -88,6 +96,7 @@ fn row(record: &Record, flags: &Ps) -> Vec<Cell> {
         Cell::new(record.command.join(" ")),
         Cell::new(state(record)),
         Cell::new(unit),
+        Cell::new(ports(place, record)),
         Cell::new(record.name.clone()),
     ]
 }

@@ -5,7 +5,7 @@ use clap::Args;
 use crate::launch::lifecycle::{containers, traces};
 use crate::launch::place::Place;
 use crate::launch::storage::writable::Discarded;
-use crate::launch::{Error, say};
+use crate::launch::{Error, network, say};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -40,5 +40,7 @@ pub(crate) fn remove(place: &Place, flags: &Remove) -> Result<u8, Error> {
         containers::clear_away(place, &record)?.into_iter().for_each(Discarded::remove);
         say(&record.name)?;
     }
+    // Those of containers that had outlived their launchers.
+    network::reconcile(place);
     Ok(0)
 }

@@ -7,6 +7,7 @@ use oci_spec::image::Config as ImageConfig;
 
 use crate::launch::Error;
 use crate::launch::args::{Create, ProgramFlags, StorageFlags};
+use crate::launch::network;
 use crate::launch::process::environment::Environment;
 use crate::launch::storage::volume::{Volume, parse_bind, parse_tmpfs, refuse_twice};
 use crate::model::Reference;
@@ -17,6 +18,7 @@ pub(crate) struct Asked {
     /// `NAME=VALUE`.
     pub(crate) environment: Vec<String>,
     pub(crate) volumes: Vec<Volume>,
+    pub(crate) network: network::join::Asked,
 }
 
 impl Asked {
@@ -28,7 +30,11 @@ impl Asked {
         create.image.parse::<Reference>()?;
         labels(&create.identity.label)?;
         entrypoint(&create.program)?;
-        Ok(Self { environment: create.program.env.clone(), volumes: volumes(&create.storage)? })
+        Ok(Self {
+            environment: create.program.env.clone(),
+            volumes: volumes(&create.storage)?,
+            network: network::join::Asked::read(&create.network)?,
+        })
     }
 }
 

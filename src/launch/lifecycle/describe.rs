@@ -5,16 +5,15 @@ use std::path::Path;
 
 use oci_spec::image::Config as ImageConfig;
 
-use crate::launch::args::{Create, Network};
+use crate::launch::args::Create;
 use crate::launch::isolation::capability::{Capabilities, available};
 use crate::launch::isolation::limits::Limits;
 use crate::launch::isolation::namespaces::{Namespace, Namespaces};
 use crate::launch::lifecycle::asked::Asked;
 use crate::launch::lifecycle::start::Prepared;
+use crate::launch::lifecycle::surroundings::Surroundings;
 use crate::launch::place::Place;
-use crate::launch::pod;
 use crate::launch::pod::join::Joined;
-use crate::launch::pod::store::Pods;
 use crate::launch::process::defaults::ExecDefaults;
 use crate::launch::process::environment::{DEFAULT_PATH, Environment};
 use crate::launch::process::{activation, user};
@@ -26,7 +25,6 @@ use crate::launch::storage::rootfs::Rootfs;
 use crate::launch::storage::volume::{Volume, of_image, writable_places};
 use crate::launch::supervise::notify::{DIRECTORY_IN_CONTAINER, SOCKET_IN_CONTAINER};
 use crate::launch::{Error, runtime};
-use crate::model::ContainerId;
 use crate::store::containers::Record;
 
 /// Writes what the runtime, and later `exec`, need to know.
@@ -37,19 +35,11 @@ pub(crate) fn describe(
     rootfs: &Rootfs,
     inside: bool,
 ) -> Result<(runtime::Prepared, Filled), Error> {
-    let Prepared { create, asked, config, payload, .. } = prepared;
+    let Prepared { create, asked, config, payload, around, .. } = prepared;
     let user_text = create.program.user.clone().or(config.user().clone()).unwrap_or_default();
     let user = user::resolve(&user_text, &rootfs.read("/etc/passwd"), &rootfs.read("/etc/group"))?;
-    let joined = joined(place, record)?;
-    let network = joined.as_ref().and_then(Joined::network).or(create.network.network);
-    // Only a pod's container may be made without.
-    let network = network.unwrap_or(Network::None);
-    let pod_hostname = joined.as_ref().and_then(Joined::hostname);
-    let hostname = match pod_hostname {
-        Some(name) => name.to_owned(),
-        None => hostname(create, network, &record.id),
-    };
-    let mut environment = environment(asked, config, &hostname, inside);
+    let Surroundings { pod, hostname, names, .. } = around;
+    let mut environment = environment(asked, config, hostname, inside);
     let directory = directory(create, config)?;
     let is_hosts = |volume: &Volume| {
         volume.source.is_some() && Path::new(&directory).starts_with(&volume.target)
@@ -57,12 +47,12 @@ pub(crate) fn describe(
     if create.program.workdir.is_none() && !asked.volumes.iter().any(is_hosts) {
         rootfs.make_directory(&directory, &user)?;
     }
-    let filled = fill(place, prepared, record, rootfs, joined.as_ref())?;
+    let filled = fill(place, prepared, record, rootfs)?;
     let all = available();
     let capabilities =
         Capabilities::new(&create.isolation.cap_add, &create.isolation.cap_drop, user.uid, &all)?;
     let bundle = place.records().directory(&record.id);
-    let mut bound = files::write(&bundle, &hostname, network)?;
+    let mut bound = files::write(&bundle, hostname, names)?;
     if inside {
         bound.push(Bound { source: bundle.join("notify"), target: DIRECTORY_IN_CONTAINER });
     }
@@ -79,8 +69,8 @@ pub(crate) fn describe(
     let wanted = Wanted {
         rootfs: rootfs.path(),
         read_only: create.storage.read_only,
-        hostname: &hostname,
-        namespaces: &namespaces(network, joined.as_ref()),
+        hostname,
+        namespaces: &namespaces(around.network.clone(), pod.as_ref()),
         cgroup: &payload.path,
         volumes: filled.volumes(),
         files: &bound,
@@ -104,10 +94,9 @@ fn fill(
     prepared: &Prepared<'_>,
     record: &Record,
     rootfs: &Rootfs,
-    joined: Option<&Joined>,
 ) -> Result<Filled, Error> {
     let mut volumes = prepared.asked.volumes.clone();
-    volumes.extend(joined.and_then(Joined::shm));
+    volumes.extend(prepared.around.pod.as_ref().and_then(Joined::shm));
     let mut own = Vec::new();
     if prepared.create.storage.read_only {
         volumes.extend(writable_places(&volumes));
@@ -116,33 +105,12 @@ fn fill(
     Filled::new(&volumes, &own, rootfs, &place.writable(&record.id).join("volumes"))
 }
 
-/// The container's pod, which must run.
-fn joined(place: &Place, record: &Record) -> Result<Option<Joined>, Error> {
-    let Some(id) = &record.pod else { return Ok(None) };
-    let pod = Pods::open(place).get(id)?;
-    let pod = pod.ok_or_else(|| pod::Error::NoSuchPod(id.short().to_owned()))?;
-    Joined::find(place, &pod).map(Some)
-}
-
-fn namespaces(network: Network, joined: Option<&Joined>) -> Namespaces {
-    let network = match network {
-        Network::Host => Namespace::Host,
-        Network::None => Namespace::Own,
-    };
+fn namespaces(network: Namespace, joined: Option<&Joined>) -> Namespaces {
     let mut namespaces = Namespaces { network, ..Namespaces::default() };
     if let Some(joined) = joined {
         joined.share(&mut namespaces);
     }
     namespaces
-}
-
-fn hostname(create: &Create, network: Network, id: &ContainerId) -> String {
-    let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
-    match (&create.network.hostname, network) {
-        (Some(name), _) => name.clone(),
-        (None, Network::Host) => host(),
-        (None, Network::None) => id.short().to_owned(),
-    }
 }
 
 fn directory(create: &Create, config: &ImageConfig) -> Result<String, Error> {

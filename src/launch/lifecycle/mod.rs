@@ -10,4 +10,5 @@ pub(crate) mod detach;
 pub(crate) mod enter;
 pub(crate) mod name;
 pub(crate) mod start;
+pub(crate) mod surroundings;
 pub(crate) mod traces;

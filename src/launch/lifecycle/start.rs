@@ -16,6 +16,7 @@ use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::describe::describe;
 use crate::launch::lifecycle::detach::Handover;
+use crate::launch::lifecycle::surroundings::{self, Surroundings};
 use crate::launch::lifecycle::traces::{Traces, remove_runtime};
 use crate::launch::place::Place;
 use crate::launch::pod::members;
@@ -24,7 +25,7 @@ use crate::launch::storage::writable;
 use crate::launch::supervise::notify::{Notifier, Proxy};
 use crate::launch::supervise::output::{self, Output};
 use crate::launch::supervise::{Init, Signals, Stop, Supervisor, signal};
-use crate::launch::{Error, runtime};
+use crate::launch::{Error, network, runtime};
 use crate::store::Image;
 use crate::store::containers::{Ended, Process, Record};
 
@@ -65,8 +66,12 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     place.records().write(&definition.record)?;
     payload.make()?;
     traces.payload = Some(payload.clone());
+    let (around, network) = surroundings::enter(place, &create, &asked, &definition.record)?;
+    traces.network = Some(network);
+    signals.check()?;
     let prepared = Prepared {
         create: &create,
+        around: &around,
         asked: &asked,
         image: &image,
         config: &config,
@@ -93,6 +98,7 @@ pub(crate) struct Prepared<'a> {
     pub(crate) image: &'a Image,
     pub(crate) config: &'a ImageConfig,
     pub(crate) payload: &'a Payload,
+    pub(crate) around: &'a Surroundings,
 }
 
 fn start_and_wait(
@@ -133,6 +139,9 @@ fn start_and_wait(
     record.pid = Process::of(init.pid()).ok();
     record.started = Some(Timestamp::now());
     place.records().write(record)?;
+    if let Some(process) = record.pid {
+        network::inhabit(place, &record.id, process)?;
+    }
     announce(service.sdnotify, notifier, inside);
     handover.started(record.id.as_str())?;
     let supervisor = Supervisor { init, stop, signals, output, notifier, proxy };

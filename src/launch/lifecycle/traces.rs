@@ -10,6 +10,8 @@ use crate::launch::isolation::cgroup;
 use crate::launch::isolation::cgroup::Payload;
 use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
+use crate::launch::network;
+use crate::launch::network::join::Joined;
 use crate::launch::place::Place;
 use crate::launch::storage::writable;
 use crate::launch::storage::writable::{Discarded, InUse};
@@ -25,13 +27,14 @@ pub(crate) struct Traces<'a> {
     pub(crate) cidfile: Option<PathBuf>,
     pub(crate) payload: Option<Payload>,
     pub(crate) writable: Option<InUse>,
+    pub(crate) network: Option<Joined>,
     pub(crate) keep: bool,
 }
 
 impl<'a> Traces<'a> {
     /// None but the record yet.
     pub(crate) fn new(place: &'a Place, id: ContainerId) -> Self {
-        Self { place, id, cidfile: None, payload: None, writable: None, keep: false }
+        Self { place, id, cidfile: None, payload: None, writable: None, network: None, keep: false }
     }
 }
 
@@ -39,6 +42,9 @@ impl Drop for Traces<'_> {
     fn drop(&mut self) {
         if let Some(payload) = &self.payload {
             payload.remove();
+        }
+        if let Some(Err(error)) = self.network.take().map(|network| network.end(self.place)) {
+            warn(&error.into());
         }
         if self.keep {
             return;
@@ -80,6 +86,7 @@ pub(crate) fn reconcile(place: &Place) {
         Ok(discarded) => discarded.into_iter().for_each(Discarded::remove),
         Err(error) => warn(&error),
     }
+    network::reconcile(place);
 }
 
 /// Takes leftovers out of the way, under the lock that keeps others from taking names; to be
