@@ -58,8 +58,11 @@ pub(crate) fn list(place: &Place, flags: &Ps) -> Result<u8, Error> {
     if flags.quiet {
         found.records.iter().try_for_each(|record| say(id(record, flags)))?;
     } else if flags.format == Format::Json {
-        let listed: Vec<_> =
-            found.records.iter().map(|record| Listed { state: state(record), ports: ports(place, record), record }).collect();
+        let listed: Vec<_> = found
+            .records
+            .iter()
+            .map(|record| Listed { state: state(record), ports: ports(place, record), record })
+            .collect();
         print_json(&listed)?;
     } else {
         let rows: Vec<_> = found.records.iter().map(|record| row(place, record, flags)).collect();

@@ -40,12 +40,8 @@ pub(crate) fn enter(
         Some(network) => network,
         None => join::join(place, &asked.network, &record.id, &record.name, &hostname)?,
     };
-    let surroundings = Surroundings {
-        pod,
-        hostname,
-        network: network.namespace(),
-        names: network.files.clone(),
-    };
+    let surroundings =
+        Surroundings { pod, hostname, network: network.namespace(), names: network.files.clone() };
     Ok((surroundings, network))
 }
 

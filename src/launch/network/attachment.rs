@@ -67,7 +67,8 @@ impl Attachment {
 
     /// Its addresses, those in the first network first.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        let known = self.networks.iter().filter_map(|member| self.options.networks.get(&member.key));
+        let known =
+            self.networks.iter().filter_map(|member| self.options.networks.get(&member.key));
         known.flat_map(|network| network.static_ips.iter().copied())
     }
 }

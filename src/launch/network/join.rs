@@ -56,7 +56,8 @@ impl Asked {
                 return Err(Incompatible("--add-host or --dns", other).into());
             }
         }
-        if mode == Mode::None && names.resolver.as_ref().is_some_and(|dns| !dns.servers.is_empty()) {
+        if mode == Mode::None && names.resolver.as_ref().is_some_and(|dns| !dns.servers.is_empty())
+        {
             return Err(Incompatible("--dns", "none").into());
         }
         Ok(Self { mode, ports, names })
@@ -177,7 +178,8 @@ pub(crate) fn join(
         Mode::Container(word) => share(place, word),
         Mode::Bridge(networks) => {
             let dns = asked.names.resolver.as_ref().map_or(&[][..], |dns| &dns.servers);
-            let attached = set_up(place, Setup { owner, name, networks, ports: &asked.ports, dns })?;
+            let attached =
+                set_up(place, Setup { owner, name, networks, ports: &asked.ports, dns })?;
             let (hosts, resolver) = (read("/etc/hosts"), reachable_resolver());
             let around = surroundings(&attached.attachment, &hosts, &resolver);
             match Files::write(asked, &around, &[hostname, name]) {

@@ -235,9 +235,8 @@ fn clear(
     attachment: &Attachment,
     namespace: Option<Namespace>,
 ) -> Result<(), Error> {
-    let undone = namespace.is_some_and(|namespace| {
-        netavark.undo(&namespace.path(), &attachment.options).is_ok()
-    });
+    let undone = namespace
+        .is_some_and(|namespace| netavark.undo(&namespace.path(), &attachment.options).is_ok());
     if !undone {
         let again = Namespace::make()?;
         // It may fail half-way, as it may have before; what there is is undone all the same.

@@ -71,7 +71,9 @@ pub(crate) enum InvalidNetwork {
     NotAlone(String),
     #[error("network {0} is named twice")]
     Twice(String),
-    #[error("--network {network}: {option:?} is not an option: expected ip=, ip6=, mac=, alias=, interface_name=")]
+    #[error(
+        "--network {network}: {option:?} is not an option: expected ip=, ip6=, mac=, alias=, interface_name="
+    )]
     Option { network: String, option: String },
     #[error("{0:?} is not an IP address")]
     Address(String),
@@ -204,10 +206,8 @@ fn parse_attach(word: &str, options: &str) -> Result<Attach, InvalidNetwork> {
     };
     let mut attach = Attach { network: network.to_owned(), ..Attach::default() };
     for option in options.split(',').filter(|option| !option.is_empty()) {
-        let unknown = || InvalidNetwork::Option {
-            network: network.to_owned(),
-            option: option.to_owned(),
-        };
+        let unknown =
+            || InvalidNetwork::Option { network: network.to_owned(), option: option.to_owned() };
         let (key, value) = option.split_once('=').ok_or_else(unknown)?;
         match key {
             "ip" | "ip6" => {
@@ -248,9 +248,7 @@ impl Attach {
     fn set_mac(&mut self, text: &str) -> Result<(), InvalidNetwork> {
         match self.mac.replace(text.parse()?) {
             None => Ok(()),
-            Some(_) => {
-                Err(InvalidNetwork::OptionTwice("a hardware address", self.network.clone()))
-            }
+            Some(_) => Err(InvalidNetwork::OptionTwice("a hardware address", self.network.clone())),
         }
     }
 

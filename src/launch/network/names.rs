@@ -193,11 +193,10 @@ fn known_names(text: &str) -> BTreeSet<String> {
 pub(crate) fn resolver(flags: &Resolver, around: &Surroundings<'_>) -> String {
     let lines = |key: &str| -> Vec<Vec<&str>> {
         let lines = around.resolver.lines().map(|line| line.split_ascii_whitespace());
-        lines
-            .filter_map(|mut words| (words.next() == Some(key)).then(|| words.collect()))
-            .collect()
+        lines.filter_map(|mut words| (words.next() == Some(key)).then(|| words.collect())).collect()
     };
-    let of_host: Vec<&str> = lines("search").pop().or_else(|| lines("domain").pop()).unwrap_or_default();
+    let of_host: Vec<&str> =
+        lines("search").pop().or_else(|| lines("domain").pop()).unwrap_or_default();
     let search: Vec<&str> = match &flags.search {
         Some(search) => search.iter().map(String::as_str).collect(),
         None => around.domains.iter().map(String::as_str).chain(of_host).collect(),
@@ -208,7 +207,10 @@ pub(crate) fn resolver(flags: &Resolver, around: &Surroundings<'_>) -> String {
         flags.servers.iter().map(ToString::to_string).collect()
     } else {
         let servers = lines("nameserver").into_iter().filter_map(|words| words.first().copied());
-        servers.filter(|server| around.is_hosts || !is_loopback(server)).map(str::to_owned).collect()
+        servers
+            .filter(|server| around.is_hosts || !is_loopback(server))
+            .map(str::to_owned)
+            .collect()
     };
     let options: Vec<&str> = match flags.options.is_empty() {
         true => lines("options").concat(),
@@ -294,12 +296,17 @@ mod tests {
 
     #[test]
     fn wrong_hosts_are_refused() {
-        for text in ["", "a", ":1.2.3.4", "a:", "a:b", "a b:1.2.3.4", "a\n1.1.1.1 x:1.2.3.4", "#:::"] {
+        for text in
+            ["", "a", ":1.2.3.4", "a:", "a:b", "a b:1.2.3.4", "a\n1.1.1.1 x:1.2.3.4", "#:::"]
+        {
             let flags = NetworkFlags { add_host: words(&[text]), ..NetworkFlags::default() };
             assert!(Names::parse(&flags).is_err(), "{text:?}");
         }
-        let no_hosts =
-            NetworkFlags { add_host: words(&["a:1.1.1.1"]), no_hosts: true, ..NetworkFlags::default() };
+        let no_hosts = NetworkFlags {
+            add_host: words(&["a:1.1.1.1"]),
+            no_hosts: true,
+            ..NetworkFlags::default()
+        };
         assert_eq!(Names::parse(&no_hosts), Err(InvalidName::NoHosts));
     }
 
@@ -313,7 +320,8 @@ mod tests {
         Names::parse(&flags).unwrap().resolver
     }
 
-    const HOST: &str = "# by hand\nsearch lan\nnameserver 127.0.0.53\nnameserver 10.0.0.53\noptions edns0\n";
+    const HOST: &str =
+        "# by hand\nsearch lan\nnameserver 127.0.0.53\nnameserver 10.0.0.53\noptions edns0\n";
 
     #[test]
     fn a_network_resolves_names() {
@@ -349,9 +357,14 @@ mod tests {
     #[test]
     fn an_image_may_keep_its_own() {
         assert_eq!(resolver_of(&["none"], &[], &[]), None);
-        for (dns, search) in [(&["none", "9.9.9.9"][..], &[][..]), (&["none"], &["x"]), (&["x"], &[])] {
-            let flags =
-                NetworkFlags { dns: words(dns), dns_search: words(search), ..NetworkFlags::default() };
+        for (dns, search) in
+            [(&["none", "9.9.9.9"][..], &[][..]), (&["none"], &["x"]), (&["x"], &[])]
+        {
+            let flags = NetworkFlags {
+                dns: words(dns),
+                dns_search: words(search),
+                ..NetworkFlags::default()
+            };
             assert!(Names::parse(&flags).is_err(), "{dns:?}");
         }
         let flags = NetworkFlags { dns_option: words(&["a\nb"]), ..NetworkFlags::default() };

@@ -41,7 +41,9 @@ impl Namespace {
                 let opened = open_made(made_read, child.as_raw());
                 drop(opened_write);
                 if let Some(child) = Pid::from_raw(child.as_raw()) {
-                    while let Err(rustix::io::Errno::INTR) = waitpid(Some(child), WaitOptions::empty()) {}
+                    while let Err(rustix::io::Errno::INTR) =
+                        waitpid(Some(child), WaitOptions::empty())
+                    {}
                 }
                 opened.map_err(failed)
             }

@@ -173,10 +173,8 @@ impl Netavark {
         options: &Options,
         what: &'static str,
     ) -> Result<String, Error> {
-        let input = serde_json::to_vec(options).map_err(|source| Error::Document {
-            path: self.directory.clone(),
-            source,
-        })?;
+        let input = serde_json::to_vec(options)
+            .map_err(|source| Error::Document { path: self.directory.clone(), source })?;
         let mut command = Command::new(&self.program);
         command.arg("--config").arg(&self.directory).args(["--rootless", "false"]);
         // Without one, it looks in vain at a path where none is.

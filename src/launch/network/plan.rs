@@ -65,7 +65,8 @@ fn interfaces(setup: &Setup<'_>) -> Result<Vec<String>, Error> {
         }
     }
     let mut free = (0..).map(|number| format!("eth{number}")).filter(|name| !taken.contains(name));
-    let names = setup.networks.iter().map(|attach| attach.interface.clone().or_else(|| free.next()));
+    let names =
+        setup.networks.iter().map(|attach| attach.interface.clone().or_else(|| free.next()));
     Ok(names.flatten().collect())
 }
 
@@ -95,7 +96,7 @@ mod tests {
         let networks = networks(&["a", "b", "c"]);
         let attach = [attach("a", Some("eth1")), attach("b", None), attach("c", None)];
         let owner = "a".repeat(64).parse().unwrap();
-        let ports = [ "8080:80".parse().unwrap() ];
+        let ports = ["8080:80".parse().unwrap()];
         let setup =
             Setup { owner: &owner, name: "web", networks: &attach, ports: &ports, dns: &[] };
         let options = options(&setup, &networks, &BTreeSet::new()).unwrap();

@@ -32,7 +32,11 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
 /// How a program ended.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    Ended { status: ExitStatus, output: String, errors: String },
+    Ended {
+        status: ExitStatus,
+        output: String,
+        errors: String,
+    },
     /// It took too long, and was killed.
     Slow,
 }
@@ -122,7 +126,8 @@ mod tests {
 
     #[test]
     fn what_it_says_is_heard() {
-        let Outcome::Ended { status, output, errors } = sh("cat; echo no >&2; exit 3", b"in", LIMIT)
+        let Outcome::Ended { status, output, errors } =
+            sh("cat; echo no >&2; exit 3", b"in", LIMIT)
         else {
             panic!()
         };

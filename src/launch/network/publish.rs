@@ -32,7 +32,9 @@ pub(crate) enum Protocol {
 /// Why a text does not say what to publish.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidPublish {
-    #[error("--publish {0:?}: expected [[IP:][HOSTPORT]:]PORT[/PROTOCOL], an IPv6 address in brackets")]
+    #[error(
+        "--publish {0:?}: expected [[IP:][HOSTPORT]:]PORT[/PROTOCOL], an IPv6 address in brackets"
+    )]
     Form(String),
     #[error("--publish {text:?}: {port:?} is no port or range of ports from 1 to 65535")]
     Port { text: String, port: String },

@@ -40,7 +40,9 @@ pub(crate) enum InvalidSubnet {
     NoneFree(u8),
     #[error("{0} is not an address for the gateway of {1}")]
     Gateway(IpAddr, IpNet),
-    #[error("{0:?} is not a range of addresses in a subnet of this network, such as 10.89.7.128/25")]
+    #[error(
+        "{0:?} is not a range of addresses in a subnet of this network, such as 10.89.7.128/25"
+    )]
     Range(String),
     #[error("{0} is not an address for a container of network {1}: {2}")]
     Address(IpAddr, String, &'static str),
@@ -330,7 +332,10 @@ mod tests {
         let subnets = settle(&[one], false, &taken(&[])).unwrap();
         let first = lease("n", &subnets, &[], "a", &BTreeSet::new()).unwrap()[0];
         let second = lease("n", &subnets, &[], "a", &BTreeSet::from([first])).unwrap()[0];
-        assert_eq!(BTreeSet::from([first, second]), BTreeSet::from([ip("10.2.0.5"), ip("10.2.0.6")]));
+        assert_eq!(
+            BTreeSet::from([first, second]),
+            BTreeSet::from([ip("10.2.0.5"), ip("10.2.0.6")])
+        );
         let used = BTreeSet::from([first, second]);
         assert!(lease("n", &subnets, &[], "a", &used).is_err());
     }

@@ -77,11 +77,7 @@ fn hold(network: Option<BorrowedFd<'_>>, hostname: Option<&str>, mut done: io::P
     }
 }
 
-fn prepare(
-    network: Option<BorrowedFd<'_>>,
-    hostname: Option<&str>,
-    keep: i32,
-) -> io::Result<()> {
+fn prepare(network: Option<BorrowedFd<'_>>, hostname: Option<&str>, keep: i32) -> io::Result<()> {
     if let Some(network) = network {
         nix::sched::setns(network, nix::sched::CloneFlags::CLONE_NEWNET)?;
     }

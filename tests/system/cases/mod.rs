@@ -17,6 +17,7 @@ mod interruption;
 mod launcher;
 mod launcher_box;
 mod lifecycle;
+mod networks;
 mod pods;
 mod registry;
 mod rollback;
@@ -37,6 +38,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("launcher", launcher::CASES),
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("networks", networks::CASES),
         ("pods", pods::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
