@@ -23,6 +23,7 @@ packages=(
   netavark aardvark-dns iptables # bridges, published ports and names of containers
   passt           # networks of ordinary users' containers
   iproute2        # what the tests see of interfaces
+  uidmap          # newuidmap and newgidmap, for containers of ordinary users
   strace          # counts system calls
 )
 [ "${1:-}" != bench ] || packages+=(podman runc)

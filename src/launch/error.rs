@@ -13,10 +13,8 @@ use crate::launch::storage::volume;
 /// A launch that failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error(
-        "containers of ordinary users are not there yet: run updater-launch as root, or use podman"
-    )]
-    NotRoot,
+    #[error(transparent)]
+    UserNamespace(#[from] crate::launch::userns::Error),
     #[error(transparent)]
     Configuration(#[from] config::Error),
     #[error(transparent)]
@@ -72,6 +70,11 @@ pub(crate) enum Error {
          device of the host: leave --cgroups=disabled out"
     )]
     Devices,
+    #[error(
+        "systemd in a container makes cgroups below its own: leave --cgroups=disabled out, or say \
+         --systemd=false"
+    )]
+    SystemdCgroup,
     #[error("the working directory {directory:?} {why} in the container")]
     NoDirectory { directory: String, why: &'static str },
     #[error("command {command:?} was not found in the container")]
@@ -83,6 +86,14 @@ pub(crate) enum Error {
     InterpreterNotFound { command: String },
     #[error("command {command:?} cannot be executed in the container: {why}")]
     CommandNotExecutable { command: String, why: String },
+    #[error(transparent)]
+    Template(#[from] crate::terminal::template::InvalidTemplate),
+    #[error(transparent)]
+    Filter(#[from] crate::launch::view::filter::InvalidFilter),
+    #[error("\"{0}\" is the beginning of several image IDs")]
+    AmbiguousImage(String),
+    #[error("there is no container yet")]
+    NoContainerYet,
     #[error("nothing is named \"{0}\", neither a container nor an image")]
     NothingNamed(String),
     #[error(transparent)]

@@ -17,7 +17,7 @@ use crate::launch::isolation::namespaces::Namespaces;
 use crate::launch::isolation::seccomp;
 use crate::launch::process::user::User;
 use crate::launch::storage::mounts;
-use crate::launch::storage::mounts::Bound;
+use crate::launch::storage::mounts::{Bound, Kernel};
 use crate::launch::storage::volume::Volume;
 
 /// What the kernel shows there is the host's (as runc and crun mask it).
@@ -47,6 +47,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) rootfs: &'a Path,
     pub(crate) read_only: bool,
     pub(crate) hostname: &'a str,
+    pub(crate) kernel: Kernel,
     pub(crate) namespaces: &'a Namespaces,
     /// The cgroup, from the root of the hierarchy.
     pub(crate) cgroup: &'a str,
@@ -85,7 +86,7 @@ pub(crate) fn spec(wanted: Wanted<'_>) -> Result<Spec, OciSpecError> {
         .version("1.0.2")
         .root(root)
         .process(process(wanted.process)?)
-        .mounts(mounts::list(wanted.read_only, wanted.volumes, wanted.files)?)
+        .mounts(mounts::list(wanted.read_only, wanted.kernel, wanted.volumes, wanted.files)?)
         .linux(linux)
         .build()?;
     // The name of a namespace that others have, too, is theirs.
@@ -147,6 +148,7 @@ mod tests {
             rootfs: Path::new("/r"),
             read_only: false,
             hostname: "h",
+            kernel: Kernel::default(),
             namespaces: &Namespaces { network, ..Namespaces::default() },
             cgroup: "/a.service/payload",
             volumes: &[],

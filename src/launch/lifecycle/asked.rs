@@ -7,8 +7,10 @@ use oci_spec::image::Config as ImageConfig;
 
 use crate::launch::Error;
 use crate::launch::args::{Create, ProgramFlags, StorageFlags};
+use crate::launch::isolation::cgroup;
 use crate::launch::network;
 use crate::launch::process::environment::Environment;
+use crate::launch::process::systemd;
 use crate::launch::storage::volume::{Volume, parse_bind, parse_tmpfs, refuse_twice};
 use crate::model::Reference;
 
@@ -108,6 +110,16 @@ fn entrypoint(flags: &ProgramFlags) -> Result<Option<Vec<String>>, Error> {
     }
 }
 
+impl Create {
+    /// What was asked to run instead of the image's entrypoint.
+    ///
+    /// # Errors
+    /// Where it is no word and no list of words.
+    pub(crate) fn entrypoint(&self) -> Result<Option<Vec<String>>, Error> {
+        entrypoint(&self.program)
+    }
+}
+
 /// The command: the image's entrypoint and command, each replaced by what was asked for. Another
 /// entrypoint drops the image's command.
 pub(crate) fn command(create: &Create, image: &ImageConfig) -> Result<Vec<String>, Error> {
@@ -120,6 +132,15 @@ pub(crate) fn command(create: &Create, image: &ImageConfig) -> Result<Vec<String
         words.extend(image.cmd().clone().unwrap_or_default());
     }
     if words.is_empty() { Err(Error::NoCommand) } else { Ok(words) }
+}
+
+/// Whether the container is to have what systemd needs, as the operator said or by its command.
+pub(crate) fn is_systemd(create: &Create, command: &[String]) -> Result<bool, Error> {
+    let wanted = systemd::is_wanted(create.service.systemd, command);
+    match (wanted, create.service.cgroups) {
+        (true, Some(cgroup::Mode::Disabled)) => Err(Error::SystemdCgroup),
+        _ => Ok(wanted),
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::launch::args::Create;
 use crate::launch::lifecycle::{asked, name};
 use crate::launch::place::Place;
 use crate::launch::pod::definition::Pod;
+use crate::launch::process::systemd;
 use crate::launch::supervise::{output, signal};
 use crate::launch::{Error, host_environment, network};
 use crate::model::ContainerId;
@@ -40,8 +41,14 @@ impl Definition {
         pod: Option<&Pod>,
     ) -> Result<Self, Error> {
         let config = image.config.config().clone().unwrap_or_default();
+        let command = asked::command(&create, &config)?;
+        let is_systemd = asked::is_systemd(&create, &command)?;
         let stop_signal = create.service.stop_signal.clone().or(config.stop_signal().clone());
-        let stop_signal = stop_signal.unwrap_or_else(|| "SIGTERM".to_owned());
+        let stop_signal = match stop_signal {
+            Some(signal) => signal,
+            None if is_systemd => systemd::STOP_SIGNAL.to_owned(),
+            None => "SIGTERM".to_owned(),
+        };
         signal::parse(&stop_signal)?;
         let id =
             name::new_id().ok_or_else(|| Error::system("make an ID", std::io::ErrorKind::Other))?;
@@ -58,7 +65,7 @@ impl Definition {
             supervisor: None,
             pid: None,
             cgroup: None,
-            command: asked::command(&create, &config)?,
+            command,
             created: Timestamp::now(),
             started: None,
             ended: None,
@@ -106,6 +113,11 @@ impl Create {
         settled.program.env = asked::environment(&self.program, &host_environment())?;
         settled.program.env_file = Vec::new();
         make_absolute(&mut settled.source.registry.authfile)?;
+        if let Some(path) = &settled.source.registry.authfile {
+            // Also where nothing is pulled now: updaterd asks the registry with it later.
+            std::fs::metadata(path)
+                .map_err(|source| Error::file("use the credentials file", path, source))?;
+        }
         make_absolute(&mut settled.identity.cidfile)?;
         make_absolute(&mut settled.identity.pod_id_file)?;
         for volume in &mut settled.storage.volume {

@@ -9,23 +9,27 @@ use crate::launch::args::Create;
 use crate::launch::isolation::capability::{Capabilities, available};
 use crate::launch::isolation::limits::Limits;
 use crate::launch::isolation::namespaces::{Namespace, Namespaces};
-use crate::launch::lifecycle::asked::Asked;
+use crate::launch::lifecycle::asked::{self, Asked};
 use crate::launch::lifecycle::start::Prepared;
 use crate::launch::lifecycle::surroundings::Surroundings;
 use crate::launch::place::Place;
 use crate::launch::pod::join::Joined;
 use crate::launch::process::defaults::ExecDefaults;
 use crate::launch::process::environment::{DEFAULT_PATH, Environment};
-use crate::launch::process::{activation, user};
+use crate::launch::process::{activation, systemd, user};
 use crate::launch::spec::{Program, Wanted, spec};
 use crate::launch::storage::files;
 use crate::launch::storage::fill::Filled;
-use crate::launch::storage::mounts::Bound;
+use crate::launch::storage::mounts::{self, Bound, Kernel};
 use crate::launch::storage::rootfs::Rootfs;
 use crate::launch::storage::volume::{Volume, of_image, writable_places};
 use crate::launch::supervise::notify::{DIRECTORY_IN_CONTAINER, SOCKET_IN_CONTAINER};
-use crate::launch::{Error, runtime};
+use crate::launch::{Error, runtime, userns};
+use crate::model::Scope;
 use crate::store::containers::Record;
+
+/// The group that owns terminals, on every Linux.
+const TTY: u32 = 5;
 
 /// Writes what the runtime, and later `exec`, need to know.
 pub(crate) fn describe(
@@ -40,6 +44,10 @@ pub(crate) fn describe(
     let user = user::resolve(&user_text, &rootfs.read("/etc/passwd"), &rootfs.read("/etc/group"))?;
     let Surroundings { pod, hostname, names, .. } = around;
     let mut environment = environment(asked, config, hostname, inside);
+    let is_systemd = asked::is_systemd(create, &record.command)?;
+    if is_systemd {
+        environment.set("container_uuid", systemd::uuid(&record.id));
+    }
     let directory = directory(create, config)?;
     let is_hosts = |volume: &Volume| {
         volume.source.is_some() && Path::new(&directory).starts_with(&volume.target)
@@ -70,6 +78,7 @@ pub(crate) fn describe(
         rootfs: rootfs.path(),
         read_only: create.storage.read_only,
         hostname,
+        kernel: kernel(place, around),
         namespaces: &namespaces(around.network.clone(), pod.as_ref()),
         cgroup: &payload.path,
         volumes: filled.volumes(),
@@ -83,9 +92,23 @@ pub(crate) fn describe(
             limits: Limits::current(),
         },
     };
-    let spec = spec(wanted).map_err(|error| Error::Spec(error.to_string()))?;
+    let mut spec = spec(wanted).map_err(|error| Error::Spec(error.to_string()))?;
+    if is_systemd {
+        systemd::open_cgroup(&mut spec);
+    }
     spec.save(bundle.join("config.json")).map_err(|error| Error::Spec(error.to_string()))?;
     Ok((runtime::Prepared { uid: user.uid, directory, capabilities }, filled))
+}
+
+/// What the user namespace that this process is in leaves of the kernel's file systems.
+fn kernel(place: &Place, around: &Surroundings) -> Kernel {
+    match place.scope {
+        Scope::System => Kernel::default(),
+        Scope::User => Kernel {
+            host_sysfs: !around.is_own_network || mounts::is_read_only("/sys"),
+            no_tty_group: !userns::has_group(TTY),
+        },
+    }
 }
 
 /// The volumes, and what a read-only root file system needs besides.
@@ -97,6 +120,9 @@ fn fill(
 ) -> Result<Filled, Error> {
     let mut volumes = prepared.asked.volumes.clone();
     volumes.extend(prepared.around.pod.as_ref().and_then(Joined::shm));
+    if asked::is_systemd(prepared.create, &record.command)? {
+        volumes.extend(systemd::places(&volumes)?);
+    }
     let mut own = Vec::new();
     if prepared.create.storage.read_only {
         volumes.extend(writable_places(&volumes));
@@ -137,6 +163,10 @@ fn environment(asked: &Asked, config: &ImageConfig, hostname: &str, inside: bool
     environment.set_default("container", "updaterd");
     if inside {
         environment.set("NOTIFY_SOCKET", SOCKET_IN_CONTAINER);
+        if let Some(interval) = activation::watchdog() {
+            // Without WATCHDOG_PID: whichever process of the container it is that pings.
+            environment.set("WATCHDOG_USEC", interval.as_micros().to_string());
+        }
     }
     environment
 }

@@ -16,16 +16,19 @@ use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::describe::describe;
 use crate::launch::lifecycle::detach::Handover;
+use crate::launch::lifecycle::readiness;
 use crate::launch::lifecycle::surroundings::{self, Surroundings};
 use crate::launch::lifecycle::traces::{Traces, remove_runtime};
 use crate::launch::place::Place;
 use crate::launch::pod::members;
+use crate::launch::process::activation;
 use crate::launch::storage::rootfs::Rootfs;
 use crate::launch::storage::writable;
 use crate::launch::supervise::notify::{Notifier, Proxy};
 use crate::launch::supervise::output::{self, Output};
 use crate::launch::supervise::{Init, Signals, Stop, Supervisor, signal};
 use crate::launch::{Error, network, runtime};
+use crate::model::Scope;
 use crate::store::Image;
 use crate::store::containers::{Ended, Process, Record};
 
@@ -124,7 +127,7 @@ fn start_and_wait(
         None
     };
     let (process, filled) = describe(place, prepared, record, &rootfs, inside)?;
-    confine_devices(prepared, &process.capabilities)?;
+    confine_devices(place, prepared, &process.capabilities)?;
     signals.check()?;
     let driver = output::effective(service.log_driver, handover.is_detached());
     record.log_driver = output::name(driver).to_owned();
@@ -132,6 +135,7 @@ fn start_and_wait(
     let init = runtime::start(&record.id, &place.runtime(), &bundle, &process, streams)?;
     drop(filled);
     let init = Init::new(init);
+    activation::release();
     if let Some(shared) = prepared.payload.settle()? {
         share_cgroup(&bundle.join("config.json"), shared)?;
         record.cgroup = None;
@@ -142,7 +146,7 @@ fn start_and_wait(
     if let Some(process) = record.pid {
         network::inhabit(place, &record.id, process)?;
     }
-    announce(service.sdnotify, notifier, inside);
+    readiness::announce(service.sdnotify, notifier, inside, activation::watchdog());
     handover.started(record.id.as_str())?;
     let supervisor = Supervisor { init, stop, signals, output, notifier, proxy };
     supervisor.wait()
@@ -160,7 +164,15 @@ fn share_cgroup(config: &Path, cgroup: &str) -> Result<(), Error> {
 }
 
 /// Only a container that could reach any device is confined to some; it must stay where it is.
-fn confine_devices(prepared: &Prepared<'_>, capabilities: &Capabilities) -> Result<(), Error> {
+fn confine_devices(
+    place: &Place,
+    prepared: &Prepared<'_>,
+    capabilities: &Capabilities,
+) -> Result<(), Error> {
+    // Of a user namespace, no node can be opened that is on a file system mounted in it.
+    if place.scope == Scope::User {
+        return Ok(());
+    }
     if !devices::REACH_DEVICES.iter().any(|name| capabilities.has(name)) {
         return Ok(());
     }
@@ -170,14 +182,4 @@ fn confine_devices(prepared: &Prepared<'_>, capabilities: &Capabilities) -> Resu
     let directory = prepared.payload.directory();
     devices::confine(&directory, &devices::allowed(&prepared.asked.volumes))
         .map_err(|source| Error::file("confine the devices of cgroup", directory, source))
-}
-
-/// Tells systemd which process to watch, and that the service is up where that is ours to say.
-fn announce(who: SdNotify, notifier: &Notifier, inside: bool) {
-    let main = format!("MAINPID={}", std::process::id());
-    match who {
-        SdNotify::Ignore => {}
-        SdNotify::Container if inside => notifier.send(&main),
-        SdNotify::Container | SdNotify::Conmon => notifier.send(&format!("{main}\nREADY=1")),
-    }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Surroundings {
     pub(crate) hostname: String,
     /// How the runtime comes by the network.
     pub(crate) network: Namespace,
+    /// Whether that is the container's own, or its pod's.
+    pub(crate) is_own_network: bool,
     /// Its files of names.
     pub(crate) names: Files,
 }
@@ -40,8 +42,13 @@ pub(crate) fn enter(
         Some(network) => network,
         None => join::join(place, &asked.network, &record.id, &record.name, &hostname)?,
     };
-    let surroundings =
-        Surroundings { pod, hostname, network: network.namespace(), names: network.files.clone() };
+    let surroundings = Surroundings {
+        pod,
+        hostname,
+        network: network.namespace(),
+        is_own_network: network.is_own(),
+        names: network.files.clone(),
+    };
     Ok((surroundings, network))
 }
 

@@ -94,27 +94,31 @@ pub(crate) fn reconcile(place: &Place) {
 fn leftovers(place: &Place) -> Result<Vec<Discarded>, Error> {
     let records = place.records();
     let _lock = records.lock()?;
+    // An ordinary user who only wants to see is not root of what is to be removed.
+    let may_remove = place.has_entered();
     let found = records.all()?;
     let mut discarded = Vec::new();
     let mut known: BTreeSet<ContainerId> = found.unreadable.into_iter().collect();
     for record in found.records {
-        match clear_stale(place, &record) {
-            Ok(freed) => discarded.extend(freed),
-            Err(error) => warn(&error),
+        if may_remove {
+            match clear_stale(place, &record) {
+                Ok(freed) => discarded.extend(freed),
+                Err(error) => warn(&error),
+            }
         }
         known.insert(record.id);
     }
-    for id in &found.empty {
+    for id in found.empty.iter().filter(|_| may_remove) {
         records.remove(id)?;
     }
     for id in unknown(&place.containers(), &known)? {
-        if writable::is_in_use(place, &id) || restore(place, &id)? {
+        if writable::is_in_use(place, &id) || restore(place, &id)? || !may_remove {
             continue;
         }
         discarded.extend(writable::discard_unused(place, &id)?);
     }
-    for id in unknown(&place.runtime(), &known)? {
-        remove_runtime(place, &id);
+    for id in unknown(&place.runtime(), &known)?.iter().filter(|_| may_remove) {
+        remove_runtime(place, id);
     }
     Ok(discarded)
 }
@@ -170,8 +174,7 @@ mod tests {
     #[test]
     fn what_no_record_names_goes() {
         let directory = tempfile::tempdir().unwrap();
-        let place =
-            Place { state: directory.path().join("state"), run: directory.path().join("run") };
+        let place = Place::below(directory.path());
         let ids = ['a', 'b'].map(|c| c.to_string().repeat(64).parse::<ContainerId>().unwrap());
         let [left, broken] = &ids;
         for id in &ids {

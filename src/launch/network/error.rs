@@ -40,6 +40,8 @@ pub(crate) enum Error {
     Default(&'static str),
     #[error("port {port} of container \"{container}\" is not published")]
     NotPublished { port: String, container: String },
+    #[error("networks that are bridges are root's: use --network=host or --network=none")]
+    NotRoot,
     #[error("interface {0} is on this host already: choose another --interface-name")]
     InterfaceTaken(String),
     #[error("the kernel gives no random numbers")]

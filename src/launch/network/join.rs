@@ -99,6 +99,8 @@ pub(crate) enum Kind {
     None,
     /// Somebody else's.
     Shared(Namespace),
+    /// That of the container's pod.
+    Pod(Namespace),
     Own(Box<Attached>),
 }
 
@@ -108,9 +110,16 @@ impl Joined {
         match &self.kind {
             Kind::Host => isolation::Namespace::Host,
             Kind::None => isolation::Namespace::Own,
-            Kind::Shared(namespace) => isolation::Namespace::At(namespace.path()),
+            Kind::Shared(namespace) | Kind::Pod(namespace) => {
+                isolation::Namespace::At(namespace.path())
+            }
             Kind::Own(attached) => isolation::Namespace::At(attached.path()),
         }
+    }
+
+    /// Whether it is the container's own, or its pod's.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.kind, Kind::None | Kind::Own(_) | Kind::Pod(_))
     }
 
     /// Whether the runtime is to make a new one.
@@ -122,7 +131,7 @@ impl Joined {
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match &self.kind {
             Kind::Host | Kind::None => None,
-            Kind::Shared(namespace) => Some(namespace.descriptor()),
+            Kind::Shared(namespace) | Kind::Pod(namespace) => Some(namespace.descriptor()),
             Kind::Own(attached) => Some(attached.descriptor()),
         }
     }

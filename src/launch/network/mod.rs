@@ -39,8 +39,8 @@ use reserve::{Families, Reserved, reserve};
 
 use crate::disk::Lock;
 use crate::launch::place::Place;
-use crate::model::ContainerId;
 use crate::model::failure::chain;
+use crate::model::{ContainerId, Scope};
 use crate::store::containers::Process;
 
 pub(crate) use reserve::choose as choose_ports;
@@ -69,6 +69,9 @@ pub(crate) struct Attached {
 /// Makes a network namespace, attaches it to networks, and publishes its ports. Where that fails,
 /// nothing stays.
 pub(crate) fn set_up(place: &Place, setup: Setup<'_>) -> Result<Attached, Error> {
+    if place.scope != Scope::System {
+        return Err(Error::NotRoot);
+    }
     let attachments = Attachments::open(&place.run);
     let netavark = Netavark::find(attachments.netavark()?)?;
     let namespace = Namespace::make()?;

@@ -101,6 +101,19 @@ fn why_no_name(text: &str) -> &'static str {
     }
 }
 
+/// In Podman's words.
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => f.write_str("host"),
+            Self::None => f.write_str("none"),
+            Self::Bridge(_) => f.write_str("bridge"),
+            Self::Container(container) => write!(f, "container:{container}"),
+            Self::Namespace(path) => write!(f, "ns:{}", path.display()),
+        }
+    }
+}
+
 impl Mode {
     /// What the flags ask for; without any, the default network.
     ///

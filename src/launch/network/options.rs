@@ -78,13 +78,13 @@ mod tests {
 
     #[test]
     fn options_are_checked() {
-        let parse = |text: &str, internal| super::parse(&[text.to_owned()], internal);
-        assert_eq!(parse("mtu=1400", false).unwrap()["mtu"], "1400");
-        assert_eq!(parse("isolate=true", false).unwrap()["isolate"], "true");
+        let one = |text: &str, internal| parse(&[text.to_owned()], internal);
+        assert_eq!(one("mtu=1400", false).unwrap()["mtu"], "1400");
+        assert_eq!(one("isolate=true", false).unwrap()["isolate"], "true");
         for wrong in ["mtu", "mtu=", "mtu=1", "mtu=-5", "isolate=1", "vlan=5", "metric=x", ""] {
-            assert!(parse(wrong, false).is_err(), "{wrong}");
+            assert!(one(wrong, false).is_err(), "{wrong}");
         }
-        assert_eq!(parse("isolate=true", true), Err(InvalidOption::Isolate));
+        assert_eq!(one("isolate=true", true), Err(InvalidOption::Isolate));
     }
 
     #[test]

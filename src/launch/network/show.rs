@@ -56,6 +56,23 @@ pub(crate) fn summary(ports: &[Publish]) -> String {
     ports.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
+/// As `ps --format json` has them.
+pub(crate) fn list(ports: &[Publish]) -> Value {
+    if ports.is_empty() {
+        return Value::Null;
+    }
+    let one = |publish: &Publish| {
+        json!({
+            "host_ip": publish.host_ip.map(|ip| ip.to_string()).unwrap_or_default(),
+            "container_port": publish.container,
+            "host_port": publish.host,
+            "range": publish.count,
+            "protocol": publish.protocol,
+        })
+    };
+    ports.iter().map(one).collect()
+}
+
 fn bracketed(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) => ip.to_string(),
@@ -89,9 +106,10 @@ pub(crate) fn hosts_of(
 }
 
 /// What `inspect` has under `NetworkSettings`.
-pub(crate) fn settings(place: &Place, record: &Record) -> Result<Value, Error> {
-    let attachment = attachment(place, record)?;
-    let ports = ports(place, record)?;
+pub(crate) fn settings(place: &Place, record: &Record) -> Value {
+    // What cannot be read keeps nobody from seeing the rest.
+    let attachment = attachment(place, record).unwrap_or_default();
+    let ports = ports(place, record).unwrap_or_default();
     let mut networks = Map::new();
     for member in attachment.iter().flat_map(|attachment| &attachment.networks) {
         if let Some(attachment) = &attachment {
@@ -108,7 +126,7 @@ pub(crate) fn settings(place: &Place, record: &Record) -> Result<Value, Error> {
     let process = record.pid.filter(|process| process.is_alive());
     let key = process.map(|process| format!("/proc/{}/ns/net", process.pid)).unwrap_or_default();
     settings["SandboxKey"] = key.into();
-    Ok(settings)
+    settings
 }
 
 fn empty() -> Value {
@@ -146,7 +164,7 @@ fn add_address(value: &mut Value, address: &netavark::Address) {
 }
 
 /// `{"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}`
-fn bindings(ports: &[Publish]) -> Value {
+pub(crate) fn bindings(ports: &[Publish]) -> Value {
     let mut bindings: Map<String, Value> = Map::new();
     for publish in ports {
         for (host, inside) in publish.pairs() {

@@ -8,6 +8,7 @@ use crate::launch::isolation::namespaces::{Namespace as Of, Namespaces};
 use crate::launch::lifecycle::name;
 use crate::launch::network;
 use crate::launch::network::join::{Files, Kind};
+use crate::launch::network::mode::Mode;
 use crate::launch::place::Place;
 use crate::launch::pod;
 use crate::launch::pod::definition::{Namespace, Pod};
@@ -63,7 +64,9 @@ impl Joined {
         let namespace = network::namespace::Namespace::of(self.infra)?
             .ok_or_else(|| pod::Error::InfraEnded { pod: self.pod.name.clone() })?;
         let files = Files::read(&Pods::open(place).directory(&self.pod.id));
-        Ok(Some(files.of(Kind::Shared(namespace))))
+        let mode = Mode::parse(&self.pod.network).map_err(network::Error::from)?;
+        let kind = if mode == Mode::Host { Kind::Host } else { Kind::Pod(namespace) };
+        Ok(Some(files.of(kind)))
     }
 
     pub(crate) fn hostname(&self) -> Option<&str> {
@@ -118,6 +121,13 @@ pub(crate) fn ensure(place: &Place, record: &Record) -> Result<Option<u8>, Error
 fn has_network(flags: &NetworkFlags) -> bool {
     let hostname = flags.hostname.clone();
     *flags != NetworkFlags { hostname, ..NetworkFlags::default() }
+}
+
+/// The supervisor of the pod of a container that has one: who owns the pod's namespaces.
+pub(crate) fn supervisor(place: &Place, record: &Record) -> Result<Option<Process>, Error> {
+    let Some(id) = &record.pod else { return Ok(None) };
+    let state = Pods::open(place).state(id)?;
+    Ok(state.filter(|state| state.is_running()).map(|state| state.supervisor))
 }
 
 /// Refuses flags of a container that are its pod's to set.

@@ -49,6 +49,8 @@ fn exit_codes(host: &Host) {
     let missing = run("--pull=never", "localhost:5000/nothing:latest", "");
     host.fails(125, &missing);
     host.fails(125, &run("--no-such-flag", &app, "true"));
+    let said = host.fails(125, &run("--authfile /no/such/file", &app, "true")).stderr;
+    assert!(said.contains("credentials file /no/such/file"), "{said}");
     let sleep = run("", &app, "sleep 4711");
     let kill = "until pkill -KILL -fx 'sleep 4711'; do sleep 0.1; done";
     host.fails(128 + 9, &format!("{sleep} & run=$!; {kill}; wait $run"));
@@ -166,16 +168,19 @@ fn capabilities(host: &Host) {
 fn names_and_addresses(host: &Host) {
     let app = prepare(host);
     host.write("/etc/resolv.conf", "nameserver 192.0.2.1\n");
-    let own = run("--hostname web --network none", &app, "sh -c 'hostname; cat /etc/hostname'");
+    let none = |command: &str| {
+        format!("updater-launch run --rm --network none --hostname web {app} {command}")
+    };
+    let own = none("sh -c 'hostname; cat /etc/hostname'");
     assert_eq!(host.sh(&own), "web\nweb");
     assert!(host.sh(&run("", &app, "cat /etc/resolv.conf")).contains("192.0.2.1"));
     assert!(host.sh(&run("", &app, "cat /etc/hosts")).contains("localhost"));
-    let interfaces = run("--network none", &app, "sh -c 'ls /sys/class/net'");
+    let interfaces = none("sh -c 'ls /sys/class/net'");
     assert_eq!(host.sh(&interfaces), "lo");
     // On the host's network, the registry is there.
     let get = "/bin/busybox wget -q -O - http://127.0.0.1:5000/v2/";
     host.sh(&run("", &app, get));
-    assert_ne!(host.run(&run("--network none", &app, get)).status, 0);
+    assert_ne!(host.run(&none(get)).status, 0);
 }
 
 fn a_container_in_the_background(host: &Host) {
@@ -257,6 +262,8 @@ fn readiness_from_inside(host: &Host) {
     assert_eq!(host.property("app.service", "ActiveState"), "active");
     // Without its word the unit is not ready.
     registry.push("mute:latest", &Image::app("v1"));
+    // A pull would let the start take longer.
+    host.sh("updater-launch pull localhost:5000/mute:latest");
     ContainerUnit::new("mute", &registry.reference("mute:latest"))
         .notified_by_program()
         .setting("TimeoutStartSec=2")
@@ -299,7 +306,7 @@ fn images_and_tags(host: &Host) {
 
 fn flags_it_does_not_have_are_refused(host: &Host) {
     let app = prepare(host);
-    for flag in ["--publish 80:80", "--memory 10m", "--privileged", "--userns=auto"] {
+    for flag in ["--memory 10m", "--privileged", "--userns=auto"] {
         let outcome = host.fails(125, &run(flag, &app, "true"));
         let name = flag.split([' ', '=']).next().unwrap();
         assert!(outcome.stderr.contains(name), "{}", outcome.describe());

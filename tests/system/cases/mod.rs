@@ -9,6 +9,7 @@ macro_rules! cases {
 }
 
 mod answers;
+mod commands;
 mod cost;
 mod failure;
 mod innocent;
@@ -18,10 +19,13 @@ mod launcher;
 mod launcher_box;
 mod lifecycle;
 mod networks;
+mod notification;
 mod pods;
 mod registry;
 mod rollback;
+mod rootless;
 mod service;
+mod systemd_inside;
 mod update;
 
 use crate::Case;
@@ -30,6 +34,7 @@ use crate::Case;
 pub(crate) fn all() -> Vec<(String, Case)> {
     let modules = [
         ("answers", answers::CASES),
+        ("commands", commands::CASES),
         ("cost", cost::CASES),
         ("failure", failure::CASES),
         ("innocent", innocent::CASES),
@@ -39,10 +44,13 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),
         ("networks", networks::CASES),
+        ("notification", notification::CASES),
         ("pods", pods::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
+        ("rootless", rootless::CASES),
         ("service", service::CASES),
+        ("systemd_inside", systemd_inside::CASES),
         ("update", update::CASES),
     ];
     let named = |(module, cases): (&str, &[Case])| -> Vec<(String, Case)> {

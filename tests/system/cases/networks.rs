@@ -51,6 +51,11 @@ const GET: &str = "timeout 5 wget -q -O -";
 /// The same on the host, or on another machine.
 const FETCH: &str = "busybox timeout 5 busybox wget -q -O -";
 
+/// Writes what comes as a datagram to port 53 of an address into a file, both behind it.
+const LISTEN: &str = "/usr/bin/perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(\
+    Proto => q(udp), LocalAddr => shift, LocalPort => 53); $s->recv($m, 999); \
+    open F, q(>), shift; print F $m'";
+
 /// Waits until a page can be had from the host.
 fn wait_for_page(host: &Host, address: &str) {
     host.wait_for(&format!("test \"$({FETCH} http://{address}/version)\" = v1"), seconds(10));
@@ -124,7 +129,7 @@ fn published_ports_lead_to_the_container(host: &Host) {
     serve(
         host,
         "web",
-        "-p 8080:80 -p 127.0.0.1:8081:80/tcp -p 9000-9001:79-80 -p 80 -p 5353:53/udp",
+        "-p 8080:80 -p 127.0.0.1:8081:80/tcp -p 9000-9001:79-80 -p 80 -p 5353:53/udp --volume /usr:/usr:ro",
         &app,
     );
     for address in ["127.0.0.1:8080", "192.0.2.1:8080", "127.0.0.1:8081", "127.0.0.1:9001"] {
@@ -160,9 +165,11 @@ fn published_ports_lead_to_the_container(host: &Host) {
     let settings = &host.json("updater-launch inspect web")[0]["NetworkSettings"];
     assert_eq!(settings["Ports"]["53/udp"][0]["HostPort"], "5353");
     // A datagram.
-    host.sh("updater-launch exec web sh -c '(sleep 60 | nc -u -l -p 53 > /tmp/heard) > /dev/null 2>&1 &'");
+    host.sh(&format!(
+        "setsid --fork updater-launch exec web {LISTEN} 0.0.0.0 /tmp/heard > /dev/null 2>&1"
+    ));
     host.wait_until("a datagram comes through", seconds(5), || {
-        host.sh("echo hello | busybox nc -u -w 1 127.0.0.1 5353 || true");
+        host.sh("echo hello > /dev/udp/127.0.0.1/5353");
         host.run("updater-launch exec web cat /tmp/heard").stdout.contains("hello")
     });
     host.sh("updater-launch rm --force --time 0 web");
@@ -369,7 +376,8 @@ fn files_of_names_are_as_asked_for(host: &Host) {
     assert_eq!(host.sh("updater-launch ps --all --quiet"), "");
     // The name server asks whom the container says.
     host.sh("ip link add names type bridge; ip address add 192.0.2.54/32 dev names; ip link set names up
-         systemd-run --quiet --unit names sh -c 'sleep 60 | busybox nc -u -l -p 53 -s 192.0.2.54 > /run/asked'");
+         ");
+    host.sh(&format!("setsid --fork {LISTEN} 192.0.2.54 /run/asked > /dev/null 2>&1"));
     host.run(&format!("updater-launch run --rm --dns 192.0.2.54 {app} nslookup a.example.org"));
     host.wait_for("grep -a example /run/asked", seconds(5));
 }
@@ -397,7 +405,7 @@ fn a_network_may_be_shared(host: &Host) {
 
 /// The supervisor's process ID.
 fn supervisor(host: &Host, name: &str) -> String {
-    host.json(&format!("updater-launch inspect {name}"))[0]["supervisor"]["pid"].to_string()
+    host.json(&format!("updater-launch inspect {name}"))[0]["State"]["ConmonPid"].to_string()
 }
 
 fn a_killed_launcher_leaves_nothing_past_the_next_start(host: &Host) {

@@ -6,10 +6,14 @@ use serde_json::{Value, json};
 use crate::launch::network::attachment::Attachment;
 use crate::launch::network::networks::Network;
 use crate::launch::place::Place;
-use crate::launch::{Error, network, print_json};
+use crate::launch::{Error, network, show as show_documents};
+use crate::terminal::template::Format;
 
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
+    /// "json", or a Go template
+    #[arg(short, long, value_name = "FORMAT", default_value = "json", hide_default_value = true)]
+    format: Format,
     /// Names, or IDs, or the beginnings of such
     #[arg(required = true)]
     networks: Vec<String>,
@@ -24,7 +28,7 @@ pub(crate) fn show(place: &Place, flags: &Inspect) -> Result<u8, Error> {
         Ok(value)
     };
     let all = flags.networks.iter().map(one).collect::<Result<Vec<_>, _>>()?;
-    print_json(&all)?;
+    show_documents(&flags.format, &all)?;
     Ok(0)
 }
 

@@ -1,16 +1,15 @@
 //! `updater-launch network ls`
 
 use clap::Args;
+use serde_json::{Value, json};
 
-use crate::launch::args::Format;
 use crate::launch::network::networks::Network;
 use crate::launch::place::Place;
-use crate::launch::{Error, network, print_json, say};
-use crate::terminal::Terminal;
-use crate::terminal::table::{Cell, Column, render};
+use crate::launch::{Error, list as print_list, network, say, show};
+use crate::terminal::template::{Format, Layout};
 
-const COLUMNS: [Column; 3] =
-    [Column::fixed("NETWORK ID"), Column::flexible("NAME", 12), Column::fixed("DRIVER")];
+const HEADINGS: &[(&str, &str)] = &[("ID", "NETWORK ID")];
+const COLUMNS: &str = "{{.ID}}\t{{.Name}}\t{{.Driver}}";
 
 #[derive(Debug, Args)]
 pub(crate) struct Ls {
@@ -23,7 +22,11 @@ pub(crate) struct Ls {
     /// Only those of this name (or a part of it), id, driver, or label
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<Filter>,
-    #[arg(long, default_value = "table")]
+    /// Leave the headings out
+    #[arg(short, long)]
+    noheading: bool,
+    /// "json", or a Go template, after "table" one with headings
+    #[arg(long, value_name = "FORMAT", default_value = "table", hide_default_value = true)]
     format: Format,
 }
 
@@ -70,18 +73,34 @@ impl Filter {
 pub(crate) fn list(place: &Place, flags: &Ls) -> Result<u8, Error> {
     let mut networks = network::all(place)?;
     networks.retain(|network| flags.filter.iter().all(|filter| filter.fits(network)));
-    if flags.quiet {
+    if flags.quiet && flags.format == Format::Table {
         networks.iter().try_for_each(|network| say(&network.name))?;
-    } else if flags.format == Format::Json {
-        print_json(&networks)?;
-    } else {
-        let rows: Vec<_> = networks.iter().map(|network| row(network, flags)).collect();
-        say(render(&COLUMNS, &rows, Terminal::of_stdout()).trim_end_matches('\n'))?;
+        return Ok(0);
     }
+    if flags.format.is_json() {
+        let all = networks.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>();
+        return show(&flags.format, &all.map_err(Error::Json)?).map(|()| 0);
+    }
+    let rows: Vec<Value> = networks.iter().map(|network| fields(network, flags)).collect();
+    let layout = Layout { template: COLUMNS, headings: HEADINGS, heading: !flags.noheading };
+    print_list(&flags.format, layout, &rows)?;
     Ok(0)
 }
 
-fn row(network: &Network, flags: &Ls) -> Vec<Cell> {
+/// For templates, in Podman's names.
+fn fields(network: &Network, flags: &Ls) -> Value {
     let id = network.id.get(..12).filter(|_| !flags.no_trunc).unwrap_or(&network.id);
-    vec![Cell::new(id), Cell::new(&network.name), Cell::new(&network.driver)]
+    json!({
+        "ID": id,
+        "Name": network.name,
+        "Driver": network.driver,
+        "Created": network.created,
+        "Internal": network.internal,
+        "IPv6Enabled": network.ipv6_enabled,
+        "DNSEnabled": network.dns_enabled,
+        "NetworkInterface": network.network_interface,
+        "Subnets": network.subnets,
+        "Labels": network.labels,
+        "Options": network.options,
+    })
 }
