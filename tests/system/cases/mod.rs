@@ -19,6 +19,7 @@ mod launcher;
 mod launcher_box;
 mod lifecycle;
 mod networks;
+mod process_model;
 mod notification;
 mod pods;
 mod registry;
@@ -44,6 +45,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),
         ("networks", networks::CASES),
+        ("process_model", process_model::CASES),
         ("notification", notification::CASES),
         ("pods", pods::CASES),
         ("registry", registry::CASES),

@@ -9,8 +9,9 @@ pub(crate) mod rm;
 
 use clap::Subcommand;
 
-use crate::launch::Error;
 use crate::launch::place::Place;
+use crate::launch::{Error, network};
+use crate::model::Scope;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -30,7 +31,12 @@ pub(crate) enum Command {
     Prune(prune::Prune),
 }
 
+/// # Errors
+/// For an ordinary user, too, who cannot have bridges.
 pub(crate) fn carry_out(place: &Place, command: &Command) -> Result<u8, Error> {
+    if place.scope != Scope::System {
+        return Err(network::Error::NotRoot.into());
+    }
     match command {
         Command::Create(create) => create::create(place, create),
         Command::Ls(ls) => ls::list(place, ls),
