@@ -33,7 +33,8 @@ pub(crate) fn enter(
     record: &Record,
 ) -> Result<(Surroundings, Joined), Error> {
     let pod = joined(place, record)?;
-    let of_pod = pod.as_ref().and_then(JoinedPod::hostname).map(str::to_owned);
+    let of_pod = pod.as_ref().filter(|_| create.isolation.uts.is_none());
+    let of_pod = of_pod.and_then(JoinedPod::hostname).map(str::to_owned);
     let own = || create.network.hostname.clone();
     let alone = || join::hostname(&asked.network.mode, &record.id);
     let hostname = of_pod.or_else(own).unwrap_or_else(alone);

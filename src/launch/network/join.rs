@@ -220,6 +220,12 @@ impl Files {
         Self { hosts: read(HOSTS), resolver: read(RESOLVER) }
     }
 
+    /// The same, where a program looks for a name of its own that it has from elsewhere.
+    pub(crate) fn knowing(&self, hostname: &str) -> Self {
+        let hosts = self.hosts.as_deref().map(|hosts| names::with_name(hosts, hostname));
+        Self { hosts, resolver: self.resolver.clone() }
+    }
+
     /// Keeps them below `directory`, for those who share the network.
     pub(crate) fn keep(&self, directory: &Path) -> Result<(), Error> {
         for (name, text) in [(HOSTS, &self.hosts), (RESOLVER, &self.resolver)] {

@@ -167,13 +167,19 @@ pub(crate) fn hosts(
     let own = own.join(" ");
     let first = own.split(' ').next().unwrap_or_default();
     if around.addresses.is_empty() {
-        if !known.contains(first) {
-            text.push_str(&format!("{}\t{own}\n", Ipv4Addr::new(127, 0, 1, 1)));
-        }
+        text = with_name(&text, first);
     } else if !names.extra.iter().any(|(name, _)| name == first) {
         around.addresses.iter().for_each(|ip| text.push_str(&format!("{ip}\t{own}\n")));
     }
     Ok(text)
+}
+
+/// The same file, with `name` in it: on the loopback, where it was not there.
+pub(crate) fn with_name(hosts: &str, name: &str) -> String {
+    match known_names(hosts).contains(name) {
+        true => hosts.to_owned(),
+        false => format!("{hosts}{}\t{name}\n", Ipv4Addr::new(127, 0, 1, 1)),
+    }
 }
 
 /// The names in a file of hosts (hosts(5)).
