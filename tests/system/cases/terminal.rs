@@ -128,7 +128,7 @@ fn who_is_attached_hears_all(host: &Host) {
     assert_eq!(host.sh(&both), "5\nout\nerr\nout");
     // And so does the journal.
     host.wait_for(
-        "[ \"$(updater-launch logs web | sort)\" = \"$(printf 'err\\nout')\" ]",
+        "[ \"$(updater-launch logs web 2>&1 | sort)\" = \"$(printf 'err\\nout')\" ]",
         seconds(5),
     );
     host.sh("updater-launch rm web");
