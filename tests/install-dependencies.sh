@@ -22,6 +22,7 @@ packages=(
   busybox-static  # the program in the test images
   netavark aardvark-dns iptables # bridges, published ports and names of containers
   passt           # networks of ordinary users' containers
+  catatonit       # the init of --init
   iproute2        # what the tests see of interfaces
   uidmap          # newuidmap and newgidmap, for containers of ordinary users
   strace          # counts system calls

@@ -25,6 +25,10 @@ pub(crate) enum Error {
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
     #[error(transparent)]
+    Scope(#[from] scope::Error),
+    #[error(transparent)]
+    NoInit(#[from] crate::launch::process::init::NoInit),
+    #[error(transparent)]
     Network(#[from] crate::launch::network::Error),
     #[error(transparent)]
     Volume(#[from] volume::InvalidVolume),

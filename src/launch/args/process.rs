@@ -20,6 +20,12 @@ pub(crate) struct ProcessFlags {
     /// Keep standard input open, also while nobody is attached
     #[arg(short, long)]
     pub(crate) interactive: bool,
+    /// Run an init in front of the program: it passes signals on, and waits for orphans
+    #[arg(long)]
+    pub(crate) init: bool,
+    /// The init on the host, instead of catatonit
+    #[arg(long, value_name = "PATH")]
+    pub(crate) init_path: Option<PathBuf>,
     /// Write the supervisor's process ID to a file: PIDFile= of a unit with Type=forking
     #[arg(long, value_name = "FILE")]
     pub(crate) conmon_pidfile: Option<PathBuf>,

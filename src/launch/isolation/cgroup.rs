@@ -23,6 +23,8 @@ const EMPTYING: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Mode {
+    /// A scope of its own in machine.slice, beside the unit's.
+    Enabled,
     /// A cgroup of its own below the unit's; the unit needs Delegate=yes.
     Split,
     /// No cgroup of its own: the launcher's.
@@ -104,6 +106,16 @@ impl Location {
         })
     }
 
+    /// Another place than this process's own.
+    pub(super) fn at(path: &str) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// Moves the process that keeps a scope out of its containers' way.
+    pub(super) fn keep(&self, pid: u32) -> Result<(), Error> {
+        step_aside(&directory(&self.path).join("supervisor"), pid)
+    }
+
     /// The cgroup that the container is to have, below the unit's; nothing is made yet.
     pub(crate) fn payload(&self, mode: Option<Mode>, id: &ContainerId) -> Payload {
         let parent = unit_directory(&self.path).trim_end_matches('/');
@@ -111,12 +123,13 @@ impl Location {
     }
 }
 
-/// Moves this process to a cgroup beside the container's: a cgroup that has controllers for its
-/// children may hold no processes itself.
-fn step_aside(supervisor: &Path) -> Result<(), Error> {
+/// Moves a process (0 is this one) to a cgroup beside the container's: a cgroup that has controllers
+/// for its children may hold no processes itself.
+fn step_aside(supervisor: &Path, pid: u32) -> Result<(), Error> {
     let failed = |what, source| Error::Io { what, path: supervisor.to_owned(), source };
     make_directory(supervisor)?;
-    std::fs::write(supervisor.join("cgroup.procs"), "0").map_err(|error| failed("move to", error))
+    std::fs::write(supervisor.join("cgroup.procs"), pid.to_string())
+        .map_err(|error| failed("move to", error))
 }
 
 /// Makes a cgroup, where it is not there.
@@ -169,7 +182,7 @@ impl Payload {
             Some(Mode::Disabled) => true,
             // What is not delegated is systemd's to arrange.
             Some(Mode::NoConmon) => !self.launcher.is_delegated(),
-            Some(Mode::Split) | None => false,
+            Some(Mode::Enabled | Mode::Split) | None => false,
         }
     }
 
@@ -184,7 +197,10 @@ impl Payload {
             if !delegated {
                 return Err(Error::NotDelegated(parent.to_owned()));
             }
-            step_aside(&directory(parent).join("supervisor"))?;
+            // In a scope of its own, nobody is in the way.
+            if self.mode != Some(Mode::Enabled) {
+                step_aside(&directory(parent).join("supervisor"), 0)?;
+            }
         }
         // From the unit's own down to the container's: each lets the next have its controllers.
         let below = self.path.strip_prefix(parent).unwrap_or_default();

@@ -13,6 +13,7 @@ pub(crate) mod oom;
 pub(crate) mod owner;
 pub(crate) mod paths;
 pub(crate) mod resources;
+pub(crate) mod scope;
 pub(crate) mod seccomp;
 pub(crate) mod security;
 pub(crate) mod sysctl;

@@ -129,6 +129,7 @@ impl Create {
         }
         make_absolute(&mut settled.process.conmon_pidfile)?;
         make_absolute(&mut settled.process.pidfile)?;
+        make_absolute(&mut settled.process.init_path)?;
         if settled.identity.rm && settled.process.restart != Policy::No {
             return Err(Error::RemoveOrRestart);
         }

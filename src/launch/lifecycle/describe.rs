@@ -16,7 +16,7 @@ use crate::launch::place::Place;
 use crate::launch::pod::join::Joined;
 use crate::launch::process::defaults::ExecDefaults;
 use crate::launch::process::environment::{DEFAULT_PATH, Environment};
-use crate::launch::process::{activation, systemd, time_zone, user};
+use crate::launch::process::{activation, init, systemd, time_zone, user};
 use crate::launch::spec::{Program, Wanted, spec};
 use crate::launch::storage::dangling;
 use crate::launch::storage::files;
@@ -77,6 +77,8 @@ pub(crate) fn describe(
     if inside {
         bound.push(Bound { source: bundle.join("notify"), target: DIRECTORY_IN_CONTAINER });
     }
+    let mut command = record.command.clone();
+    bound.extend(init::add(&create.process, is_systemd, &mut command)?);
     let defaults = ExecDefaults {
         user: user_text,
         environment: environment.to_strings(),
@@ -103,7 +105,7 @@ pub(crate) fn describe(
         files: &bound,
         process: Program {
             user: &user,
-            arguments: record.command.clone(),
+            arguments: command,
             environment: environment.to_strings().into_iter().chain(activation::names()).collect(),
             directory: &directory,
             capabilities: &capabilities,

@@ -10,9 +10,10 @@ use oci_spec::runtime::Spec;
 use crate::launch::args::{Create, SdNotify};
 use crate::launch::control::server::Control;
 use crate::launch::isolation::capability::Capabilities;
-use crate::launch::isolation::cgroup::{Location, Payload};
+use crate::launch::isolation::cgroup::{Location, Mode, Payload};
 use crate::launch::isolation::devices::{self, Device};
 use crate::launch::isolation::resources;
+use crate::launch::isolation::scope::Kept;
 use crate::launch::lifecycle::asked::Asked;
 use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
@@ -32,8 +33,8 @@ use crate::launch::supervise::notify::{Notifier, Proxy};
 use crate::launch::supervise::output::{self, Output};
 use crate::launch::supervise::traffic::Traffic;
 use crate::launch::supervise::{End, Init, Signals, Stop, Supervisor, Wish, signal};
-use crate::launch::{Error, network, runtime, supervise};
-use crate::model::Scope;
+use crate::launch::{Error, isolation, network, runtime, supervise};
+use crate::model::{ContainerId, Scope};
 use crate::store::Image;
 use crate::store::containers::{Ended, Process, Record};
 
@@ -70,6 +71,8 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     signals.check()?;
     let asked = Asked::read(&create)?;
     let config = image.config.config().clone().unwrap_or_default();
+    let kept = scope(place, &create, &definition.record.id)?;
+    let location = kept.as_ref().map_or(&location, |kept| &kept.location);
     let mut payload = location.payload(create.service.cgroups, &definition.record.id);
     if let Some(parent) = &create.resources.cgroup_parent {
         payload = payload.below(parent)?;
@@ -138,6 +141,7 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     // Who hears of the end finds the container gone, or as it ended.
     drop(rootfs);
     drop(traces);
+    drop(kept);
     control.ended(end.status);
     Ok(end.status)
 }
@@ -146,6 +150,15 @@ impl Prepared<'_> {
     /// The devices that the container may open, where it could make nodes of any.
     pub(crate) fn devices(&self) -> Vec<Device> {
         devices::allowed(&self.asked.volumes, self.asked.devices.iter().copied())
+    }
+}
+
+/// A scope of the container's own, where it is to have one.
+fn scope(place: &Place, create: &Create, id: &ContainerId) -> Result<Option<Kept>, Error> {
+    match (create.service.cgroups, place.scope) {
+        (Some(Mode::Enabled), Scope::System) => Ok(Some(isolation::scope::open(id)?)),
+        (Some(Mode::Enabled), Scope::User) => Err(isolation::scope::Error::OfUser.into()),
+        _ => Ok(None),
     }
 }
 

@@ -7,4 +7,5 @@ pub(crate) mod environment;
 pub(crate) mod systemd;
 pub(crate) mod time_zone;
 pub(crate) mod umask;
+pub(crate) mod init;
 pub(crate) mod user;

@@ -29,7 +29,7 @@ pub(super) fn host_config(container: &Container) -> Value {
         "Cgroups": create.service.cgroups,
         "GroupAdd": create.program.group_add,
         "ContainerIDFile": container.record.cidfile.as_deref().unwrap_or("".as_ref()),
-        "Init": false,
+        "Init": create.process.init,
         "IpcMode": isolation.ipc.as_ref().unwrap_or(&Ipc::Shareable).to_string(),
         "LogConfig": log(container),
         "NetworkMode": network_mode(container),

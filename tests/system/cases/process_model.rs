@@ -21,6 +21,8 @@ cases![
     a_paused_container,
     another_name,
     a_killed_unit_starts_again,
+    an_init_in_front,
+    a_scope_of_its_own,
     a_supervisor_sleeps,
 ];
 
@@ -400,4 +402,57 @@ fn a_supervisor_sleeps(host: &Host) {
     std::thread::sleep(seconds(3));
     assert_eq!(switches(), before);
     host.sh("updater-launch rm -f -t 0 web");
+}
+
+fn an_init_in_front(host: &Host) {
+    let app = prepare(host);
+    let run = format!("updater-launch run --rm --init --network host {app}");
+    assert_eq!(host.sh(&format!("{run} sh -c 'cat /proc/1/comm; echo $$'")), "init\n2");
+    host.fails(7, &format!("{run} sh -c 'exit 7'"));
+    // Signals reach the program, orphans are waited for.
+    start(host, "--rm --init --name web", &app, "");
+    host.wait_for("updater-launch logs web | grep started", seconds(5));
+    host.sh("updater-launch exec web sh -c '(sleep 0.2 &) ; true'");
+    let init = process(host, "web", "pid");
+    host.wait_for(&format!("! ps -o stat= --ppid {init} | grep Z"), seconds(5));
+    let started = Instant::now();
+    host.sh("updater-launch stop web");
+    assert!(started.elapsed() < seconds(3), "{:?}", started.elapsed());
+    // Another one; and one that is not there.
+    let other = "updater-launch run --rm --init-path /usr/bin/catatonit --network host";
+    assert_eq!(host.sh(&format!("{other} {app} cat /proc/1/comm")), "init");
+    let none = format!("updater-launch run --rm --init-path /no/init --network host {app} true");
+    assert!(host.fails(125, &none).stderr.contains("/no/init"));
+    // Descriptors are the program's: LISTEN_PID names it, not the init.
+    let look = "sh -c 'echo $LISTEN_FDS $LISTEN_PID $$'";
+    host.write("/tmp/listen", &format!("LISTEN_FDS=1 LISTEN_PID=$$ exec {run} {look}\n"));
+    assert_eq!(host.sh("bash /tmp/listen 3< /dev/null"), "1 2 2");
+}
+
+fn a_scope_of_its_own(host: &Host) {
+    let app = prepare(host);
+    generated_unit(host, "web", "--restart always", &app, "");
+    host.sh(
+        "sed -i '/^\t--rm/d; s/--cgroups=no-conmon/--cgroups=enabled/' /etc/systemd/system/web.service
+         systemctl daemon-reload; systemctl start web.service",
+    );
+    let id = inspect(host, "web")["Id"].as_str().unwrap().to_owned();
+    let scope = format!("updaterd-{id}.scope");
+    assert_eq!(host.property(&scope, "ActiveState"), "active");
+    let path = format!("0::/machine.slice/{scope}/payload-{}", &id[..12]);
+    let of = |pid: &str| host.sh(&format!("grep ^0:: /proc/{pid}/cgroup"));
+    assert_eq!(of(&process(host, "web", "pid")), path);
+    assert_eq!(of(&process(host, "web", "supervisor")), "0::/system.slice/web.service");
+    assert_eq!(host.sh("updater-launch exec web cat /proc/self/cgroup | grep ^0::"), "0::/");
+    host.sh("updater-launch pause web; updater-launch unpause web; updater-launch restart web");
+    assert_eq!(of(&process(host, "web", "pid")), path);
+    host.sh("systemctl stop web.service");
+    host.wait_for(&format!("! systemctl is-active --quiet {scope}"), seconds(5));
+    assert_eq!(host.sh("find /sys/fs/cgroup -name 'updaterd-*.scope'"), "");
+    // Nor is anything left where its supervisor was killed.
+    start(host, "--rm --name other --cgroups=enabled", &app, "sleep 4711");
+    host.sh(&format!("kill -KILL {}", process(host, "other", "supervisor")));
+    host.wait_for("[ -z \"$(find /sys/fs/cgroup -name 'updaterd-*.scope')\" ]", seconds(5));
+    let left = "updater-launch ps -aq --filter name=other; pgrep -fx 'sleep 4711' || true";
+    assert_eq!(host.sh(left), "");
 }
