@@ -10,6 +10,8 @@ pub mod args;
 mod command;
 mod control;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod isolation;
 mod lifecycle;
 pub mod manual;
