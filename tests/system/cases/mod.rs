@@ -12,6 +12,7 @@ mod answers;
 mod commands;
 mod cost;
 mod failure;
+mod images;
 mod innocent;
 mod installation;
 mod interruption;
@@ -38,6 +39,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("commands", commands::CASES),
         ("cost", cost::CASES),
         ("failure", failure::CASES),
+        ("images", images::CASES),
         ("innocent", innocent::CASES),
         ("installation", installation::CASES),
         ("interruption", interruption::CASES),
