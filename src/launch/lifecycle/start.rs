@@ -20,6 +20,7 @@ use crate::launch::lifecycle::describe::describe;
 use crate::launch::lifecycle::detach::Handover;
 use crate::launch::lifecycle::readiness;
 use crate::launch::lifecycle::restart::Restarts;
+use crate::launch::lifecycle::surroundings::{self, Surroundings};
 use crate::launch::lifecycle::traces::{Traces, remove_runtime};
 use crate::launch::place::Place;
 use crate::launch::pod::members;
@@ -29,7 +30,7 @@ use crate::launch::storage::writable;
 use crate::launch::supervise::notify::{Notifier, Proxy};
 use crate::launch::supervise::output::{self, Output};
 use crate::launch::supervise::{End, Init, Signals, Stop, Supervisor, Wish, signal};
-use crate::launch::{Error, runtime, supervise};
+use crate::launch::{Error, network, runtime, supervise};
 use crate::model::Scope;
 use crate::store::Image;
 use crate::store::containers::{Ended, Process, Record};
@@ -74,7 +75,16 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     let mut control = Control::open(&place.records().directory(&definition.record.id))?;
     let writable = place.writable(&definition.record.id);
     let rootfs = Rootfs::mount(&image, &writable, definition.record.rootfs.clone())?;
-    let prepared = Prepared { create: &create, asked: &asked, config: &config, payload: &payload };
+    let (around, network) = surroundings::enter(place, &create, &asked, &definition.record)?;
+    traces.network = Some(network);
+    signals.check()?;
+    let prepared = Prepared {
+        create: &create,
+        asked: &asked,
+        config: &config,
+        payload: &payload,
+        around: &around,
+    };
     let mut restarts = Restarts::new(create.process.restart);
     let end = loop {
         let mut run = Run {
@@ -140,6 +150,7 @@ pub(crate) struct Prepared<'a> {
     pub(crate) asked: &'a Asked,
     pub(crate) config: &'a ImageConfig,
     pub(crate) payload: &'a Payload,
+    pub(crate) around: &'a Surroundings,
 }
 
 /// One run of a container: from its first process to that one's end.
@@ -199,6 +210,9 @@ impl Run<'_> {
             traces.write_pidfile(path, init.pid())?;
         }
         place.records().write(record)?;
+        if let Some(process) = record.pid {
+            network::inhabit(place, &record.id, process)?;
+        }
         if self.again {
             self.control.started();
         } else {
