@@ -29,6 +29,7 @@ mod rollback;
 mod rootless;
 mod service;
 mod systemd_inside;
+mod terminal;
 mod update;
 
 use crate::Case;
@@ -57,6 +58,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("rootless", rootless::CASES),
         ("service", service::CASES),
         ("systemd_inside", systemd_inside::CASES),
+        ("terminal", terminal::CASES),
         ("update", update::CASES),
     ];
     let named = |(module, cases): (&str, &[Case])| -> Vec<(String, Case)> {
