@@ -25,7 +25,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
     #[error(transparent)]
-    Scope(#[from] scope::Error),
+    Scope(#[from] isolation::scope::Error),
     #[error(transparent)]
     NoInit(#[from] crate::launch::process::init::NoInit),
     #[error(transparent)]

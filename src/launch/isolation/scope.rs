@@ -42,7 +42,7 @@ pub(crate) fn open(id: &ContainerId) -> Result<Kept, Error> {
         .arg(format!("--slice={SLICE}"))
         .arg(format!("--unit=updaterd-{id}.scope"))
         .arg(format!("--description=Container {}", id.short()))
-        .args(["--", "sh", "-c", "cat /proc/self/cgroup; echo; exec cat"])
+        .args(["--", "sh", "-c", "cat /proc/self/cgroup; echo; exec cat 2> /dev/null"])
         .env_remove("NOTIFY_SOCKET")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
