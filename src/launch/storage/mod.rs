@@ -2,8 +2,10 @@
 
 pub(crate) mod files;
 pub(crate) mod fill;
+pub(crate) mod idmap;
 pub(crate) mod mounts;
 pub(crate) mod overlay;
 pub(crate) mod rootfs;
+pub(crate) mod tree;
 pub(crate) mod volume;
 pub(crate) mod writable;
