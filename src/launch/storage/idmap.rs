@@ -106,7 +106,12 @@ fn lines(ranges: &[Range]) -> String {
 pub(crate) enum InvalidMapping {
     #[error("{0:?} is not uids=FILE-HOST-COUNT[#…];gids=FILE-HOST-COUNT[#…]")]
     Form(String),
-    #[error("{0:?} is relative to the container's user namespace, which is not there yet")]
+    #[error(
+        "idmap takes the mapping of the container's user namespace, and it has none: \
+         say idmap=uids=FILE-HOST-COUNT"
+    )]
+    NoNamespace,
+    #[error("{0:?}: a mapping with \"@\" is relative to the container's user namespace, and it has none")]
     Relative(String),
 }
 

@@ -14,7 +14,7 @@ const SAFE: [&str; 3] = ["nosuid", "noexec", "nodev"];
 #[derive(Debug)]
 pub(crate) struct Bound {
     pub(crate) source: PathBuf,
-    pub(crate) target: &'static str,
+    pub(crate) target: PathBuf,
 }
 
 /// The kernel's file systems, the operator's volumes, our files. The fewer components a target has,
