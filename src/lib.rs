@@ -17,3 +17,6 @@ pub mod daemon;
 pub mod terminal;
 pub mod ctl;
 pub mod launch;
+
+#[cfg(test)]
+mod tests;

@@ -64,6 +64,11 @@ fn main() -> ExitCode {
 }
 
 fn inside(wanted: &[String]) -> ExitCode {
+    if let Some((measure::REPORT, words)) =
+        wanted.split_first().map(|(first, words)| (first.as_str(), words))
+    {
+        return measure::report(words);
+    }
     let host = Host::install();
     if wanted == [pull::PUSH] {
         pull::push(&host);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// What one run of a command took.
@@ -15,27 +15,46 @@ pub(crate) struct Cost {
     pub(crate) memory: f64,
 }
 
-/// Runs a command that must succeed.
-#[expect(clippy::zombie_processes, reason = "it is waited for with wait4(2)")]
+/// The argument that makes a process [`report`].
+pub(crate) const REPORT: &str = "report-cost";
+
+/// Runs a command that must succeed, from a process of its own: a process passes its size on to the
+/// children whose memory is measured, and this one has grown.
 pub(crate) fn cost(program: &str, arguments: &[&str]) -> Cost {
-    let started = Instant::now();
-    let child = Command::new(program)
+    let this = std::env::current_exe().unwrap();
+    let output = Command::new(this)
+        .args(["--inside", REPORT, program])
         .args(arguments)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {}", output.status);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let numbers: Vec<u64> = text.split_whitespace().map(|word| word.parse().unwrap()).collect();
+    let [wall, cpu, memory] = numbers[..] else { panic!("{text}") };
+    Cost {
+        wall: Duration::from_micros(wall),
+        cpu: Duration::from_micros(cpu),
+        memory: memory as f64 / 1024.0,
+    }
+}
+
+/// Runs a command and prints what it took: wall clock and CPU in microseconds, memory in KiB.
+#[expect(clippy::zombie_processes, reason = "it is waited for with wait4(2)")]
+pub(crate) fn report(words: &[String]) -> ExitCode {
+    let started = Instant::now();
+    let child = Command::new(&words[0])
+        .args(&words[1..])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
     let (status, usage) = wait(&child);
-    let wall = started.elapsed();
-    assert!(status.success(), "{program} {arguments:?}: {status}");
-    let time = |time: libc::timeval| {
-        Duration::from_secs(time.tv_sec as u64) + Duration::from_micros(time.tv_usec as u64)
-    };
-    Cost {
-        wall,
-        cpu: time(usage.ru_utime) + time(usage.ru_stime),
-        memory: usage.ru_maxrss as f64 / 1024.0,
-    }
+    let wall = started.elapsed().as_micros();
+    let time = |time: libc::timeval| time.tv_sec * 1_000_000 + time.tv_usec;
+    println!("{wall} {} {}", time(usage.ru_utime) + time(usage.ru_stime), usage.ru_maxrss);
+    if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Waits for a child and asks the kernel what it used, which the standard library does not tell.

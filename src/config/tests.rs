@@ -125,7 +125,7 @@ fn a_link_to_dev_null_masks() {
 fn errors_say_where_and_what_was_expected() {
     for (text, place, expected) in [
         ("settle = \"1s\"\nsetle = \"2s\"", ":2:1: ", "did you mean `settle`?"),
-        ("interval = 5", ":1:12: ", "expected a string"),
+        ("interval = 5", ":1:12: ", "expected a time such as \"90s\""),
         ("interval = \"5 parsecs\"", ":1:12: ", "\"6h 30m\""),
         ("interval = \"10ms\"", ":1:12: ", "at least \"1s\""),
         ("schedule = \"timr\"", ":1:12: ", "did you mean `timer`?"),

@@ -1,17 +1,31 @@
 //! Values as they are written: each is checked where it stands, so that an error has its place.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, Unexpected};
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
 /// A time such as `"90s"`, `"6h 30m"`, `"1week"`.
 pub(super) fn time<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(value)?;
-    humantime::parse_duration(&text).map(Some).map_err(|error| {
-        D::Error::custom(format!("{text:?} is not a time such as \"90s\" or \"6h 30m\": {error}"))
-    })
+    value.deserialize_str(Time).map(Some)
+}
+
+struct Time;
+
+impl Visitor<'_> for Time {
+    type Value = Duration;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a time such as \"90s\" or \"6h 30m\"")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
+        humantime::parse_duration(text).map_err(|error| {
+            E::custom(format!("{text:?} is not a time such as \"90s\" or \"6h 30m\": {error}"))
+        })
+    }
 }
 
 /// A time of at least a second.

@@ -43,6 +43,9 @@ impl Error {
             Self::Interrupted => {
                 Some("what was begun is finished or taken back by the next \"updaterctl update\"")
             }
+            Self::Configuration(config::Error::NoUserDirectory { .. }) => {
+                Some("for the host's units, run it with sudo")
+            }
             Self::Configuration(_) => {
                 Some("mend it; \"updaterd --check-config\" says whether it is good")
             }

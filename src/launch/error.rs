@@ -31,6 +31,8 @@ pub(crate) enum Error {
     User(#[from] user::InvalidUser),
     #[error(transparent)]
     Capability(#[from] crate::launch::isolation::capability::InvalidCapability),
+    #[error(transparent)]
+    Pod(#[from] super::pod::Error),
     #[error("--env")]
     Variable(#[source] environment::InvalidVariable),
     #[error("{path}:{line}", path = path.display())]
@@ -39,8 +41,8 @@ pub(crate) enum Error {
     Label(String),
     #[error("{0:?} is not a signal, such as SIGTERM or 15")]
     Signal(String),
-    #[error("the name \"{name}\" is in use by container {id}: remove that, or use --replace")]
-    NameInUse { name: String, id: String },
+    #[error("the name \"{name}\" is in use by {what} {id}: remove that, or use --replace")]
+    NameInUse { name: String, what: &'static str, id: String },
     #[error("no container \"{0}\": see \"updater-launch ps --all\"")]
     NoSuchContainer(String),
     #[error("\"{0}\" is the beginning of several container IDs")]
@@ -87,6 +89,8 @@ pub(crate) enum Error {
         "container {0} has no definition: it was made by another version; remove it and run it anew"
     )]
     NoDefinition(String),
+    #[error("say --network=host or --network=none: other networks are not there yet")]
+    NoNetwork,
     #[error("--attach takes one container")]
     AttachToOne,
     #[error("{path} cannot be understood", path = path.display())]

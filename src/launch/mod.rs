@@ -13,6 +13,7 @@ mod isolation;
 mod lifecycle;
 pub mod manual;
 mod place;
+mod pod;
 mod process;
 mod runtime;
 mod spec;
@@ -55,7 +56,11 @@ pub fn refuse(error: &clap::Error) -> ! {
 }
 
 fn carry_out(arguments: Arguments) -> Result<u8, Error> {
-    let starts = matches!(arguments.command, Command::Run(_) | Command::Start(_));
+    let starts = match &arguments.command {
+        Command::Run(_) | Command::Start(_) => true,
+        Command::Pod { command } => command.starts(),
+        _ => false,
+    };
     activation::keep_own(starts);
     let place = Place::find(arguments.root, arguments.runroot)?;
     if starts || matches!(arguments.command, Command::Exec(_)) {
@@ -74,6 +79,7 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Logs(logs) => command::logs::show(&place, &logs),
         Command::Pull(pull) => command::pull::pull(&place, &pull),
         Command::Images(images) => command::images::list(&place, &images),
+        Command::Pod { command } => command::pod::carry_out(&place, &command),
         Command::Tag(tag) => command::tag::tag(&place, &tag),
     }
 }

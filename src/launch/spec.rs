@@ -8,13 +8,12 @@ use std::str::FromStr;
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
     Capabilities as CapabilitySet, Capability, LinuxBuilder, LinuxCapabilitiesBuilder,
-    LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResourcesBuilder, Process,
-    ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+    LinuxResourcesBuilder, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
 
-use crate::launch::args::Network;
 use crate::launch::isolation::capability::Capabilities;
 use crate::launch::isolation::limits::Limits;
+use crate::launch::isolation::namespaces::Namespaces;
 use crate::launch::isolation::seccomp;
 use crate::launch::process::user::User;
 use crate::launch::storage::mounts;
@@ -48,7 +47,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) rootfs: &'a Path,
     pub(crate) read_only: bool,
     pub(crate) hostname: &'a str,
-    pub(crate) network: Network,
+    pub(crate) namespaces: &'a Namespaces,
     /// The cgroup, from the root of the hierarchy.
     pub(crate) cgroup: &'a str,
     pub(crate) volumes: &'a [Volume],
@@ -72,7 +71,7 @@ pub(crate) struct Program<'a> {
 pub(crate) fn spec(wanted: Wanted<'_>) -> Result<Spec, OciSpecError> {
     let text = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
     let linux = LinuxBuilder::default()
-        .namespaces(namespaces(wanted.network)?)
+        .namespaces(wanted.namespaces.to_spec()?)
         .cgroups_path(wanted.cgroup)
         // Otherwise what the host mounts later appears below the volumes, writable.
         .rootfs_propagation("private")
@@ -86,10 +85,11 @@ pub(crate) fn spec(wanted: Wanted<'_>) -> Result<Spec, OciSpecError> {
         .version("1.0.2")
         .root(root)
         .process(process(wanted.process)?)
-        .hostname(wanted.hostname)
         .mounts(mounts::list(wanted.read_only, wanted.volumes, wanted.files)?)
         .linux(linux)
         .build()?;
+    // The name of a namespace that others have, too, is theirs.
+    spec.set_hostname(wanted.namespaces.uts.is_own().then(|| wanted.hostname.to_owned()));
     spec.set_hooks(None);
     Ok(spec)
 }
@@ -131,35 +131,23 @@ fn set<'a>(names: impl Iterator<Item = &'a str>) -> CapabilitySet {
     names.filter_map(|name| Capability::from_str(name).ok()).collect::<HashSet<_>>()
 }
 
-fn namespaces(network: Network) -> Result<Vec<LinuxNamespace>, OciSpecError> {
-    let mut types = vec![
-        LinuxNamespaceType::Mount,
-        LinuxNamespaceType::Pid,
-        LinuxNamespaceType::Ipc,
-        LinuxNamespaceType::Uts,
-        LinuxNamespaceType::Cgroup,
-    ];
-    if network == Network::None {
-        types.push(LinuxNamespaceType::Network);
-    }
-    types.into_iter().map(|typ| LinuxNamespaceBuilder::default().typ(typ).build()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::launch::isolation::capability;
+    use crate::launch::isolation::namespaces::Namespace;
+    use oci_spec::runtime::LinuxNamespaceType;
 
     fn user(uid: u32) -> User {
         User { uid, gid: 0, groups: vec![], home: None }
     }
 
-    fn spec_of(uid: u32, network: Network) -> Spec {
+    fn spec_of(uid: u32, network: Namespace) -> Spec {
         spec(Wanted {
             rootfs: Path::new("/r"),
             read_only: false,
             hostname: "h",
-            network,
+            namespaces: &Namespaces { network, ..Namespaces::default() },
             cgroup: "/a.service/payload",
             volumes: &[],
             files: &[],
@@ -177,7 +165,7 @@ mod tests {
 
     #[test]
     fn no_new_privileges_is_not_mentioned() {
-        let text = serde_json::to_string(&spec_of(0, Network::Host)).unwrap();
+        let text = serde_json::to_string(&spec_of(0, Namespace::Host)).unwrap();
         assert!(!text.contains("noNewPrivileges"), "{text}");
     }
 
@@ -189,13 +177,13 @@ mod tests {
             let namespaces = linux.namespaces().as_ref().unwrap();
             namespaces.iter().any(|namespace| namespace.typ() == LinuxNamespaceType::Network)
         };
-        assert!(!has_network(Network::Host));
-        assert!(has_network(Network::None));
+        assert!(!has_network(Namespace::Host));
+        assert!(has_network(Namespace::Own));
     }
 
     #[test]
     fn a_user_has_no_capability_in_effect_but_for_the_filter() {
-        let spec = spec_of(1000, Network::None);
+        let spec = spec_of(1000, Namespace::Own);
         let process = spec.process().as_ref().unwrap();
         let effective = process.capabilities().as_ref().unwrap().effective().as_ref().unwrap();
         assert_eq!(effective.len(), seccomp::TO_LOAD.len());

@@ -44,6 +44,9 @@ pub struct Record {
     /// The operator's credentials file (`--authfile`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authfile: Option<PathBuf>,
+    /// The pod it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<ContainerId>,
     /// The image it was created from.
     pub image: ImageIdentity,
     /// Labels the operator gave.
@@ -232,6 +235,7 @@ mod tests {
             name: "web".into(),
             reference: "quay.io/a/b:1".parse().unwrap(),
             authfile: None,
+            pod: None,
             image: ImageIdentity {
                 target: Digest::of(b"i"),
                 manifest: Digest::of(b"m"),

@@ -1,8 +1,9 @@
-//! What people read on a terminal: its width, colour, and tables that fit ([`table`]). For the
+//! What people read on a terminal: its width, colour, and tables that fit ([`table`]), templates of `--format` ([`template`]). For the
 //! programs; the other rooms never print.
 
 pub mod manual;
 pub mod table;
+pub mod template;
 
 use std::io::IsTerminal;
 

@@ -72,6 +72,35 @@ pub fn render(columns: &[Column], rows: &[Vec<Cell>], terminal: Terminal) -> Str
     text
 }
 
+/// Lays out rows of any number of cells, none cut; no trailing blanks.
+pub fn align(rows: &[Vec<Cell>], terminal: Terminal) -> String {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in rows {
+        for (at, cell) in row.iter().enumerate() {
+            let length = cell.text.chars().count();
+            match widths.get_mut(at) {
+                Some(width) => *width = length.max(*width),
+                None => widths.push(length),
+            }
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let mut blanks = 0;
+        for (cell, width) in row.iter().zip(&widths) {
+            let length = cell.text.chars().count();
+            if length > 0 {
+                text.push_str(&" ".repeat(blanks));
+                text.push_str(&cell.tone.paint(&cell.text, terminal));
+                blanks = 0;
+            }
+            blanks += width - length + GAP;
+        }
+        text.push('\n');
+    }
+    text
+}
+
 fn widths(columns: &[Column], rows: &[Vec<Cell>], limit: Option<usize>) -> Vec<usize> {
     let mut widths: Vec<usize> = columns
         .iter()

@@ -13,6 +13,7 @@ mod cases;
 mod demo;
 mod host;
 mod image;
+mod impostor;
 mod outside;
 mod registry;
 mod units;

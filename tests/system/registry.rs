@@ -133,16 +133,7 @@ impl<'host> Registry<'host> {
     /// `note` gives another index. Gives the index's digest.
     pub(crate) fn push_index(&self, name: &str, image: &Image, note: &str) -> String {
         let manifest = self.push(&format!("{}-image", name.replace(':', ":of-")), image);
-        let size: u64 = self
-            .host
-            .sh(&format!(
-                "stat -c %s /tmp/registry/{}/docker/registry/v2/blobs/sha256/{}/{}/data",
-                self.port,
-                &manifest["sha256:".len()..][..2],
-                &manifest["sha256:".len()..],
-            ))
-            .parse()
-            .unwrap();
+        let size = self.size(&manifest);
         let index: OciImageIndex = serde_json::from_value(serde_json::json!({
             "schemaVersion": 2,
             "mediaType": OCI_IMAGE_INDEX_MEDIA_TYPE,
@@ -164,16 +155,40 @@ impl<'host> Registry<'host> {
         })
     }
 
+    /// The size of a blob or a manifest that was pushed, in bytes.
+    pub(crate) fn size(&self, digest: &str) -> u64 {
+        let hex = &digest["sha256:".len()..];
+        let (port, two) = (self.port, &hex[..2]);
+        let path = format!("/tmp/registry/{port}/docker/registry/v2/blobs/sha256/{two}/{hex}/data");
+        std::fs::metadata(path).unwrap().len()
+    }
+
     /// Requests that this registry has answered, as `METHOD path status`, in their order.
     pub(crate) fn requests(&self) -> Vec<String> {
+        self.answered().into_iter().map(|(request, _)| request).collect()
+    }
+
+    /// How many bytes of manifests and blobs it has sent.
+    pub(crate) fn bytes_sent(&self) -> u64 {
+        let answered = self.answered();
+        answered
+            .iter()
+            .filter(|(request, _)| request.starts_with("GET"))
+            .map(|(_, size)| size)
+            .sum()
+    }
+
+    /// Requests, and the sizes of the bodies that answered them.
+    fn answered(&self) -> Vec<(String, u64)> {
         let log = self.host.journal(&format!("--unit=registry-{}", self.port));
         let request = |line: &str| {
             let (_, rest) = line.split_once('"')?;
             let (request, rest) = rest.split_once("\" ")?;
             let mut words = request.split(' ');
             let (method, path) = (words.next()?, words.next()?);
-            let status = rest.split(' ').next()?;
-            path.starts_with("/v2/").then(|| format!("{method} {path} {status}"))
+            let mut words = rest.split(' ');
+            let (status, size) = (words.next()?, words.next()?.parse().ok()?);
+            path.starts_with("/v2/").then(|| (format!("{method} {path} {status}"), size))
         };
         log.lines().filter_map(request).collect()
     }

@@ -13,6 +13,12 @@ pub(crate) struct Identity {
     /// Name of the container; one is made up where there is none
     #[arg(long, value_parser = name::parse)]
     pub(crate) name: Option<String>,
+    /// The pod that the container belongs to; "new:NAME" makes one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pod: Option<String>,
+    /// The same, by a file with the pod's ID
+    #[arg(long, value_name = "FILE", conflicts_with = "pod")]
+    pub(crate) pod_id_file: Option<PathBuf>,
     /// Set a label
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     pub(crate) label: Vec<String>,

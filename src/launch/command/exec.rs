@@ -1,20 +1,12 @@
 //! `updater-launch exec`
 
-use std::path::PathBuf;
-
 use clap::Args;
 
-use crate::launch::isolation::capability::Capabilities;
-use crate::launch::isolation::limits::Limits;
+use crate::launch::Error;
 use crate::launch::lifecycle::containers;
+use crate::launch::lifecycle::enter::{self, Entry};
 use crate::launch::place::Place;
-use crate::launch::process::defaults::{ExecDefaults, write_json};
-use crate::launch::process::environment::{DEFAULT_PATH, Environment};
-use crate::launch::process::user::resolve;
-use crate::launch::spec::{Program, process};
-use crate::launch::storage::rootfs;
-use crate::launch::supervise::{Init, Signals, attend};
-use crate::launch::{Error, host_environment, runtime};
+use crate::launch::supervise::{Signals, attend};
 
 #[derive(Debug, Args)]
 pub(crate) struct Exec {
@@ -39,56 +31,20 @@ pub(crate) struct Exec {
 
 pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
     let record = containers::find(place, &flags.container)?;
-    let Some(init) = record.pid.filter(|process| process.is_alive()) else {
-        return Err(Error::NotRunning(flags.container.clone()));
+    let entry = Entry {
+        command: &flags.command,
+        environment: &flags.env,
+        user: flags.user.as_deref(),
+        directory: flags.workdir.as_deref(),
     };
-    let root = PathBuf::from(format!("/proc/{}/root", init.pid));
-    let read = |file| rootfs::read_in(&root, file).unwrap_or_default();
-    let defaults = ExecDefaults::read(place, &record.id)?;
-    let user = flags.user.clone().unwrap_or(defaults.user);
-    let user = resolve(&user, &read("/etc/passwd"), &read("/etc/group"))?;
-    let mut environment = Environment::default();
-    let host = host_environment();
-    defaults.environment.iter().for_each(|variable| environment.inherit(variable));
-    for variable in &flags.env {
-        environment.apply(variable, &host).map_err(Error::Variable)?;
-    }
-    environment.set_default("PATH", DEFAULT_PATH);
-    environment.set_default("HOME", user.home.as_deref().unwrap_or("/"));
-    let directory = flags.workdir.as_deref().unwrap_or(&defaults.directory);
-    if !directory.starts_with('/') {
-        return Err(Error::Workdir(directory.to_owned()));
-    }
-    let capabilities =
-        Capabilities::new(&defaults.cap_add, &defaults.cap_drop, user.uid, &defaults.available)?;
-    let program = Program {
-        user: &user,
-        arguments: flags.command.clone(),
-        environment: environment.to_strings(),
-        directory,
-        capabilities: &capabilities,
-        limits: Limits::current(),
-    };
-    let process = process(program).map_err(|error| Error::Spec(error.to_string()))?;
-    let name = format!("exec-{}.json", std::process::id());
-    let file = place.records().directory(&record.id).join(name);
-    write_json(&file, &process)?;
+    let entering = enter::prepare(place, &record, &entry)?;
     if !flags.interactive {
-        close_input()?;
+        enter::close_input()?;
     }
-    let prepared =
-        runtime::Prepared { uid: user.uid, directory: directory.to_owned(), capabilities };
     let mut signals = Signals::take()?;
-    let pid = runtime::exec(&record.id, &place.runtime(), &file, &prepared);
-    let _ = std::fs::remove_file(&file);
-    let command = Init::new(pid?);
+    let command = entering.start();
+    drop(entering);
+    let command = command?;
     signals.check()?;
     attend(command, signals)
-}
-
-/// Without `--interactive` the command reads end of file, as in podman-exec(1).
-fn close_input() -> Result<(), Error> {
-    let null = std::fs::File::open("/dev/null")
-        .map_err(|source| Error::file("open", "/dev/null", source))?;
-    rustix::stdio::dup2_stdin(&null).map_err(|error| Error::system("close standard input", error))
 }

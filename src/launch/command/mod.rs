@@ -5,6 +5,7 @@ pub(crate) mod exec;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod logs;
+pub(crate) mod pod;
 pub(crate) mod ps;
 pub(crate) mod pull;
 pub(crate) mod rm;

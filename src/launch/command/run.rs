@@ -10,6 +10,7 @@ use crate::launch::lifecycle::detach::{self, Handover};
 use crate::launch::lifecycle::start::{self, Start};
 use crate::launch::lifecycle::{choose, containers, traces};
 use crate::launch::place::Place;
+use crate::launch::pod;
 use crate::launch::supervise::Signals;
 use crate::launch::supervise::notify::Notifier;
 use crate::store::Image;
@@ -45,28 +46,35 @@ pub(crate) fn run(place: &Place, flags: &Run) -> Result<u8, Error> {
     // All that can be wrong with the command line, before anything is touched.
     let create = flags.create.settled()?;
     let reference = create.image.parse()?;
+    let pod = pod::join::of(place, &create)?;
     let notifier = Notifier::from_environment();
     let location = Location::find()?;
     let unit = location.unit();
     let image = choose::image(place, &create.source, &reference, unit.as_ref(), &notifier)?;
+    if let Some(pod) = &pod
+        && let Some(status) = pod::supervise::ensure(place, pod)?
+    {
+        return Ok(status);
+    }
     // The image is there: whoever interrupts a pull has interrupted all.
     let handover = if flags.detach { detach::detach()? } else { Handover::none() };
     if let Some(status) = handover.exit_status() {
         return Ok(status);
     }
-    handover.outcome(launch(place, create, image, location, &notifier, &handover))
+    let definition = Definition::new(place, create, &image, pod.as_ref());
+    let launch = |definition| launch(place, definition, image, location, &notifier, &handover);
+    handover.outcome(definition.and_then(launch))
 }
 
 fn launch(
     place: &Place,
-    create: Create,
+    mut definition: Definition,
     image: Image,
     location: Location,
     notifier: &Notifier,
     handover: &Handover,
 ) -> Result<u8, Error> {
-    let replace = create.identity.replace;
-    let mut definition = Definition::new(place, create, &image)?;
+    let replace = definition.create.identity.replace;
     let supervisor = Process::current().map_err(|error| Error::system("find myself", error))?;
     definition.record.supervisor = Some(supervisor);
     definition.record.unit = location.unit();

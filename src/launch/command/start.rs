@@ -7,6 +7,7 @@ use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::detach::{self, Handover};
 use crate::launch::lifecycle::{containers, start, traces};
 use crate::launch::place::Place;
+use crate::launch::pod;
 use crate::launch::supervise::Signals;
 use crate::launch::supervise::notify::Notifier;
 use crate::launch::{Error, say};
@@ -33,14 +34,28 @@ pub(crate) fn start(place: &Place, flags: &Start) -> Result<u8, Error> {
             say(word)?;
             continue;
         }
-        let handover = if flags.attach { Handover::none() } else { detach::detach()? };
-        match handover.exit_status() {
-            Some(0) => {}
-            Some(status) => return Ok(status),
-            None => return handover.outcome(launch(place, record, &handover)),
+        if let Some(status) = pod::join::ensure(place, record)? {
+            return Ok(status);
+        }
+        if flags.attach {
+            return launch(place, record, &Handover::none());
+        }
+        if let Some(status) = launch_detached(place, record)? {
+            return Ok(status);
         }
     }
     Ok(0)
+}
+
+/// Starts a container with a supervisor in the background. A status is this process's last word:
+/// it is that supervisor, or that has failed.
+pub(crate) fn launch_detached(place: &Place, record: &Record) -> Result<Option<u8>, Error> {
+    let handover = detach::detach()?;
+    match handover.exit_status() {
+        Some(0) => Ok(None),
+        Some(status) => Ok(Some(status)),
+        None => handover.outcome(launch(place, record, &handover)).map(Some),
+    }
 }
 
 fn launch(place: &Place, record: &Record, handover: &Handover) -> Result<u8, Error> {

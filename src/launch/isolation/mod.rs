@@ -5,4 +5,5 @@ pub(crate) mod capability;
 pub(crate) mod cgroup;
 pub(crate) mod devices;
 pub(crate) mod limits;
+pub(crate) mod namespaces;
 pub(crate) mod seccomp;

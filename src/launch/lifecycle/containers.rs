@@ -9,6 +9,7 @@ use crate::launch::Error;
 use crate::launch::isolation::cgroup;
 use crate::launch::lifecycle::traces::remove_files;
 use crate::launch::place::Place;
+use crate::launch::pod::store::Pods;
 use crate::launch::storage::writable::Discarded;
 use crate::launch::supervise::notify::Notifier;
 use crate::launch::supervise::{Signals, signal};
@@ -85,6 +86,19 @@ pub(crate) fn stop(record: &Record, timeout: Option<u32>) -> Result<(), Error> {
     if record.is_running() { Err(Error::StillRunning(record.name.clone())) } else { Ok(()) }
 }
 
+/// Ends a pod's supervisor; one that is gone is no error.
+pub(crate) fn end(supervisor: Process) -> Result<(), Error> {
+    if !supervisor.is_alive() {
+        return Ok(());
+    }
+    send(supervisor, libc::SIGTERM)?;
+    if !wait_for_end(supervisor, CLEARING)? {
+        send(supervisor, libc::SIGKILL)?;
+        wait_for_end(supervisor, CLEARING)?;
+    }
+    Ok(())
+}
+
 /// Writes the record, and with it takes the name. What a launcher that was killed has left under
 /// the name is cleared away; a container that runs goes only with `replace`. While one is stopped,
 /// nobody else is kept from starting; who comes first then has the name.
@@ -100,11 +114,15 @@ pub(crate) fn take_name(
         let lock = records.lock()?;
         let mut all = records.all()?.records.into_iter();
         let Some(other) = all.find(|other| other.name == record.name) else {
+            if let Some(pod) = Pods::open(place).all()?.iter().find(|pod| pod.name == record.name) {
+                let id = pod.id.short().to_owned();
+                return Err(Error::NameInUse { name: pod.name.clone(), what: "pod", id });
+            }
             return Ok(records.write(record)?);
         };
         if !replace && (other.is_running() || !other.remove) {
             let id = other.id.short().to_owned();
-            return Err(Error::NameInUse { name: other.name, id });
+            return Err(Error::NameInUse { name: other.name, what: "container", id });
         }
         if other.is_running() {
             drop(lock);
@@ -154,7 +172,7 @@ pub(crate) fn remove_cidfile(path: &Path, id: &ContainerId) {
 }
 
 /// Sends a signal to this very process; one that is gone is no error.
-fn send(process: Process, number: i32) -> Result<(), Error> {
+pub(crate) fn send(process: Process, number: i32) -> Result<(), Error> {
     let Some(pid) = Pid::from_raw(process.pid) else { return Ok(()) };
     let failed = |source: rustix::io::Errno| Error::system("send a signal", source);
     let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {

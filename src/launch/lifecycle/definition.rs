@@ -10,6 +10,7 @@ use crate::disk;
 use crate::launch::args::Create;
 use crate::launch::lifecycle::{asked, name};
 use crate::launch::place::Place;
+use crate::launch::pod::definition::Pod;
 use crate::launch::supervise::{output, signal};
 use crate::launch::{Error, host_environment};
 use crate::model::ContainerId;
@@ -32,7 +33,12 @@ pub(crate) struct Definition {
 
 impl Definition {
     /// A new container of `image`, which has neither supervisor nor unit yet.
-    pub(crate) fn new(place: &Place, mut create: Create, image: &Image) -> Result<Self, Error> {
+    pub(crate) fn new(
+        place: &Place,
+        mut create: Create,
+        image: &Image,
+        pod: Option<&Pod>,
+    ) -> Result<Self, Error> {
         let config = image.config.config().clone().unwrap_or_default();
         let stop_signal = create.service.stop_signal.clone().or(config.stop_signal().clone());
         let stop_signal = stop_signal.unwrap_or_else(|| "SIGTERM".to_owned());
@@ -44,6 +50,7 @@ impl Definition {
             name: name.clone(),
             reference: create.image.parse()?,
             authfile: create.source.registry.authfile.clone(),
+            pod: pod.map(|pod| pod.id.clone()),
             image: image.identity.clone(),
             labels: asked::labels(&create.identity.label)?,
             image_labels: config.labels().clone().unwrap_or_default().into_iter().collect(),
@@ -100,8 +107,13 @@ impl Create {
         settled.program.env_file = Vec::new();
         make_absolute(&mut settled.source.registry.authfile)?;
         make_absolute(&mut settled.identity.cidfile)?;
+        make_absolute(&mut settled.identity.pod_id_file)?;
         for volume in &mut settled.storage.volume {
             *volume = asked::absolute_source(volume)?;
+        }
+        let in_pod = settled.identity.pod.is_some() || settled.identity.pod_id_file.is_some();
+        if settled.network.network.is_none() && !in_pod {
+            return Err(Error::NoNetwork);
         }
         asked::Asked::read(&settled)?;
         Ok(settled)

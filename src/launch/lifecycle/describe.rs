@@ -8,9 +8,13 @@ use oci_spec::image::Config as ImageConfig;
 use crate::launch::args::{Create, Network};
 use crate::launch::isolation::capability::{Capabilities, available};
 use crate::launch::isolation::limits::Limits;
+use crate::launch::isolation::namespaces::{Namespace, Namespaces};
 use crate::launch::lifecycle::asked::Asked;
 use crate::launch::lifecycle::start::Prepared;
 use crate::launch::place::Place;
+use crate::launch::pod;
+use crate::launch::pod::join::Joined;
+use crate::launch::pod::store::Pods;
 use crate::launch::process::defaults::ExecDefaults;
 use crate::launch::process::environment::{DEFAULT_PATH, Environment};
 use crate::launch::process::{activation, user};
@@ -36,7 +40,15 @@ pub(crate) fn describe(
     let Prepared { create, asked, config, payload, .. } = prepared;
     let user_text = create.program.user.clone().or(config.user().clone()).unwrap_or_default();
     let user = user::resolve(&user_text, &rootfs.read("/etc/passwd"), &rootfs.read("/etc/group"))?;
-    let hostname = hostname(create, &record.id);
+    let joined = joined(place, record)?;
+    let network = joined.as_ref().and_then(Joined::network).or(create.network.network);
+    // Only a pod's container may be made without.
+    let network = network.unwrap_or(Network::None);
+    let pod_hostname = joined.as_ref().and_then(Joined::hostname);
+    let hostname = match pod_hostname {
+        Some(name) => name.to_owned(),
+        None => hostname(create, network, &record.id),
+    };
     let mut environment = environment(asked, config, &hostname, inside);
     let directory = directory(create, config)?;
     let is_hosts = |volume: &Volume| {
@@ -45,12 +57,12 @@ pub(crate) fn describe(
     if create.program.workdir.is_none() && !asked.volumes.iter().any(is_hosts) {
         rootfs.make_directory(&directory, &user)?;
     }
-    let filled = fill(place, prepared, record, rootfs)?;
+    let filled = fill(place, prepared, record, rootfs, joined.as_ref())?;
     let all = available();
     let capabilities =
         Capabilities::new(&create.isolation.cap_add, &create.isolation.cap_drop, user.uid, &all)?;
     let bundle = place.records().directory(&record.id);
-    let mut bound = files::write(&bundle, &hostname, create.network.network)?;
+    let mut bound = files::write(&bundle, &hostname, network)?;
     if inside {
         bound.push(Bound { source: bundle.join("notify"), target: DIRECTORY_IN_CONTAINER });
     }
@@ -68,7 +80,7 @@ pub(crate) fn describe(
         rootfs: rootfs.path(),
         read_only: create.storage.read_only,
         hostname: &hostname,
-        network: create.network.network,
+        namespaces: &namespaces(network, joined.as_ref()),
         cgroup: &payload.path,
         volumes: filled.volumes(),
         files: &bound,
@@ -92,8 +104,10 @@ fn fill(
     prepared: &Prepared<'_>,
     record: &Record,
     rootfs: &Rootfs,
+    joined: Option<&Joined>,
 ) -> Result<Filled, Error> {
     let mut volumes = prepared.asked.volumes.clone();
+    volumes.extend(joined.and_then(Joined::shm));
     let mut own = Vec::new();
     if prepared.create.storage.read_only {
         volumes.extend(writable_places(&volumes));
@@ -102,9 +116,29 @@ fn fill(
     Filled::new(&volumes, &own, rootfs, &place.writable(&record.id).join("volumes"))
 }
 
-fn hostname(create: &Create, id: &ContainerId) -> String {
+/// The container's pod, which must run.
+fn joined(place: &Place, record: &Record) -> Result<Option<Joined>, Error> {
+    let Some(id) = &record.pod else { return Ok(None) };
+    let pod = Pods::open(place).get(id)?;
+    let pod = pod.ok_or_else(|| pod::Error::NoSuchPod(id.short().to_owned()))?;
+    Joined::find(place, &pod).map(Some)
+}
+
+fn namespaces(network: Network, joined: Option<&Joined>) -> Namespaces {
+    let network = match network {
+        Network::Host => Namespace::Host,
+        Network::None => Namespace::Own,
+    };
+    let mut namespaces = Namespaces { network, ..Namespaces::default() };
+    if let Some(joined) = joined {
+        joined.share(&mut namespaces);
+    }
+    namespaces
+}
+
+fn hostname(create: &Create, network: Network, id: &ContainerId) -> String {
     let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
-    match (&create.network.hostname, create.network.network) {
+    match (&create.network.hostname, network) {
         (Some(name), _) => name.clone(),
         (None, Network::Host) => host(),
         (None, Network::None) => id.short().to_owned(),

@@ -6,7 +6,6 @@ use std::io::{self, BufRead, BufReader, Write};
 use nix::unistd::{ForkResult, fork, setsid};
 
 use crate::launch::{Error, say};
-use crate::model::ContainerId;
 use crate::model::failure::chain;
 
 /// Ends what the supervisor says: no status, and in no text.
@@ -42,7 +41,9 @@ pub(crate) fn detach() -> Result<Handover, Error> {
             drop(write);
             let (status, text) = listen(read.into());
             if status == 0 {
-                say(text)?;
+                if !text.is_empty() {
+                    say(text)?;
+                }
             } else {
                 eprintln!("Error: {text}");
             }
@@ -85,12 +86,12 @@ impl Handover {
         matches!(self.0, Role::Supervisor(_))
     }
 
-    /// Lets the caller go. From here on, the supervisor's own streams are nobody's: who reads the
+    /// Lets the caller go, who prints `word` where there is one. From here on, the supervisor's own streams are nobody's: who reads the
     /// caller's output must see its end.
     ///
     /// # Errors
     /// Where the caller has ended meanwhile: what it was told nothing of must not run.
-    pub(crate) fn started(&self, id: &ContainerId) -> Result<(), Error> {
+    pub(crate) fn started(&self, word: &str) -> Result<(), Error> {
         let Role::Supervisor(pipe) = &self.0 else { return Ok(()) };
         let null = OpenOptions::new()
             .read(true)
@@ -101,7 +102,7 @@ impl Handover {
             .and_then(|()| rustix::stdio::dup2_stdout(&null))
             .and_then(|()| rustix::stdio::dup2_stderr(&null))
             .map_err(|error| Error::system("leave the caller's streams", error))?;
-        tell(pipe, 0, id.as_str()).map_err(|error| Error::system("tell the caller", error))
+        tell(pipe, 0, word).map_err(|error| Error::system("tell the caller", error))
     }
 
     /// How the launch went, for this process: an error is the caller's to say, where one waits.

@@ -7,6 +7,7 @@ pub(crate) mod containers;
 pub(crate) mod definition;
 pub(crate) mod describe;
 pub(crate) mod detach;
+pub(crate) mod enter;
 pub(crate) mod name;
 pub(crate) mod start;
 pub(crate) mod traces;

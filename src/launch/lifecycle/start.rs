@@ -18,6 +18,7 @@ use crate::launch::lifecycle::describe::describe;
 use crate::launch::lifecycle::detach::Handover;
 use crate::launch::lifecycle::traces::{Traces, remove_runtime};
 use crate::launch::place::Place;
+use crate::launch::pod::members;
 use crate::launch::storage::rootfs::Rootfs;
 use crate::launch::storage::writable;
 use crate::launch::supervise::notify::{Notifier, Proxy};
@@ -79,6 +80,9 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
         place.records().write(&definition.record)?;
         definition.write(place)?;
     }
+    if let Some(pod) = &definition.record.pod {
+        members::one_ended(place, pod, &definition.record.id)?;
+    }
     Ok(status)
 }
 
@@ -130,7 +134,7 @@ fn start_and_wait(
     record.started = Some(Timestamp::now());
     place.records().write(record)?;
     announce(service.sdnotify, notifier, inside);
-    handover.started(&record.id)?;
+    handover.started(record.id.as_str())?;
     let supervisor = Supervisor { init, stop, signals, output, notifier, proxy };
     supervisor.wait()
 }

@@ -351,10 +351,7 @@ fn skopeo_reads_the_layout() {
     let images = store.root().join("images");
     let target = format!("oci:{}:{}", images.display(), reference());
     let output = match Command::new("skopeo").args(["inspect", &target]).output() {
-        Err(cause) => {
-            eprintln!("skipped: skopeo cannot be run: {cause}");
-            return;
-        }
+        Err(cause) => return crate::tests::skip(&format!("skopeo cannot be run: {cause}")),
         Ok(output) => output,
     };
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -606,7 +603,7 @@ impl Disk {
         match rustix::mount::mount("tmpfs", dir.path(), "tmpfs", flags, options) {
             Ok(()) => Some(Self(dir)),
             Err(cause) => {
-                eprintln!("skipped: no tmpfs can be mounted here: {cause}");
+                crate::tests::skip(&format!("no tmpfs can be mounted here: {cause}"));
                 None
             }
         }

@@ -101,7 +101,7 @@ impl Tar {
 fn is_root(test: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        eprintln!("skipped: {test} needs root");
+        crate::tests::skip(&format!("{test} needs root"));
     }
     root
 }
@@ -399,8 +399,7 @@ fn overlayfs_shows_what_the_layers_say() {
     if let Err(cause) =
         rustix::mount::mount("overlay", merged.path(), "overlay", flags, options.as_c_str())
     {
-        eprintln!("skipped: no overlay can be mounted here: {cause}");
-        return;
+        return crate::tests::skip(&format!("no overlay can be mounted here: {cause}"));
     }
     let list = |dir: &str| {
         let entries = std::fs::read_dir(merged.path().join(dir));

@@ -12,6 +12,7 @@ cases![
     an_unknown_policy_hurts_only_its_container,
     a_corrupt_layer,
     a_disk_that_fills_up,
+    a_ledger_without_room,
     the_daemon_survives_a_registry_that_comes_and_goes,
 ];
 
@@ -129,6 +130,23 @@ fn a_disk_that_fills_up(host: &Host) {
     // With room again, the same update goes through.
     host.sh("mount -o remount,size=200m /var/lib/updaterd");
     host.sh("updaterctl update app.service");
+    assert_eq!(version(host, "app"), "v2");
+}
+
+/// What nobody would remember is not begun.
+fn a_ledger_without_room(host: &Host) {
+    let registry = Registry::start(host);
+    configure_quiet(host);
+    host.sh("mount --mkdir -t tmpfs -o size=32k,mode=700 tmpfs /var/lib/updaterd/ledger");
+    start_two(host, &registry);
+    let before = invocation(host, "app");
+    registry.push("app:latest", &Image::app("v2"));
+    host.run("cat /dev/zero > /var/lib/updaterd/ledger/ballast");
+    let refused = host.fails(1, "updaterctl update");
+    let told = "cannot write /var/lib/updaterd/ledger";
+    assert!(refused.stderr.contains(told), "{}", refused.describe());
+    assert_eq!((version(host, "app"), invocation(host, "app")), ("v1".to_owned(), before));
+    host.sh("rm /var/lib/updaterd/ledger/ballast; updaterctl update");
     assert_eq!(version(host, "app"), "v2");
 }
 

@@ -49,6 +49,9 @@ fn exit_codes(host: &Host) {
     let missing = run("--pull=never", "localhost:5000/nothing:latest", "");
     host.fails(125, &missing);
     host.fails(125, &run("--no-such-flag", &app, "true"));
+    let sleep = run("", &app, "sleep 4711");
+    let kill = "until pkill -KILL -fx 'sleep 4711'; do sleep 0.1; done";
+    host.fails(128 + 9, &format!("{sleep} & run=$!; {kill}; wait $run"));
 }
 
 fn the_environment(host: &Host) {

@@ -8,6 +8,8 @@ macro_rules! cases {
     };
 }
 
+mod answers;
+mod cost;
 mod failure;
 mod innocent;
 mod installation;
@@ -15,6 +17,7 @@ mod interruption;
 mod launcher;
 mod launcher_box;
 mod lifecycle;
+mod pods;
 mod registry;
 mod rollback;
 mod service;
@@ -25,6 +28,8 @@ use crate::Case;
 /// All tests, each with its full name: `module::function`.
 pub(crate) fn all() -> Vec<(String, Case)> {
     let modules = [
+        ("answers", answers::CASES),
+        ("cost", cost::CASES),
         ("failure", failure::CASES),
         ("innocent", innocent::CASES),
         ("installation", installation::CASES),
@@ -32,6 +37,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("launcher", launcher::CASES),
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("pods", pods::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
         ("service", service::CASES),

@@ -1,0 +1,102 @@
+//! Starting another program in a container that runs: for `exec`, and for health checks.
+
+use std::path::PathBuf;
+
+use crate::launch::isolation::capability::Capabilities;
+use crate::launch::isolation::limits::Limits;
+use crate::launch::place::Place;
+use crate::launch::process::defaults::{ExecDefaults, write_json};
+use crate::launch::process::environment::{DEFAULT_PATH, Environment};
+use crate::launch::process::user::resolve;
+use crate::launch::spec::{Program, process};
+use crate::launch::storage::rootfs;
+use crate::launch::supervise::Init;
+use crate::launch::{Error, host_environment, runtime};
+use crate::store::containers::Record;
+
+/// What runs, and what of it is not the container's own; by default all is.
+#[derive(Debug, Default)]
+pub(crate) struct Entry<'a> {
+    pub(crate) command: &'a [String],
+    /// `NAME=VALUE`, or `NAME` for the caller's value.
+    pub(crate) environment: &'a [String],
+    pub(crate) user: Option<&'a str>,
+    pub(crate) directory: Option<&'a str>,
+}
+
+/// What the runtime is told of the program.
+#[derive(Debug)]
+pub(crate) struct Entering<'a> {
+    place: &'a Place,
+    record: &'a Record,
+    file: PathBuf,
+    prepared: runtime::Prepared,
+}
+
+/// Describes the program, as the container that runs now has it.
+///
+/// # Errors
+/// Where the container does not run, too.
+pub(crate) fn prepare<'a>(
+    place: &'a Place,
+    record: &'a Record,
+    entry: &Entry<'_>,
+) -> Result<Entering<'a>, Error> {
+    let Some(init) = record.pid.filter(|process| process.is_alive()) else {
+        return Err(Error::NotRunning(record.name.clone()));
+    };
+    let root = PathBuf::from(format!("/proc/{}/root", init.pid));
+    let read = |file| rootfs::read_in(&root, file).unwrap_or_default();
+    let defaults = ExecDefaults::read(place, &record.id)?;
+    let user = entry.user.unwrap_or(&defaults.user);
+    let user = resolve(user, &read("/etc/passwd"), &read("/etc/group"))?;
+    let mut environment = Environment::default();
+    let host = host_environment();
+    defaults.environment.iter().for_each(|variable| environment.inherit(variable));
+    for variable in entry.environment {
+        environment.apply(variable, &host).map_err(Error::Variable)?;
+    }
+    environment.set_default("PATH", DEFAULT_PATH);
+    environment.set_default("HOME", user.home.as_deref().unwrap_or("/"));
+    let directory = entry.directory.unwrap_or(&defaults.directory).to_owned();
+    if !directory.starts_with('/') {
+        return Err(Error::Workdir(directory));
+    }
+    let capabilities =
+        Capabilities::new(&defaults.cap_add, &defaults.cap_drop, user.uid, &defaults.available)?;
+    let program = Program {
+        user: &user,
+        arguments: entry.command.to_vec(),
+        environment: environment.to_strings(),
+        directory: &directory,
+        capabilities: &capabilities,
+        limits: Limits::current(),
+    };
+    let process = process(program).map_err(|error| Error::Spec(error.to_string()))?;
+    let name = format!("exec-{}.json", std::process::id());
+    let file = place.records().directory(&record.id).join(name);
+    write_json(&file, &process)?;
+    let prepared = runtime::Prepared { uid: user.uid, directory, capabilities };
+    Ok(Entering { place, record, file, prepared })
+}
+
+impl Entering<'_> {
+    /// Starts the program, with this process's own streams.
+    pub(crate) fn start(&self) -> Result<Init, Error> {
+        let runtime = self.place.runtime();
+        runtime::exec(&self.record.id, &runtime, &self.file, &self.prepared).map(Init::new)
+    }
+}
+
+impl Drop for Entering<'_> {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.file);
+    }
+}
+
+/// Without a caller's input the program reads end of file, as in podman-exec(1).
+pub(crate) fn close_input() -> Result<(), Error> {
+    let null = std::fs::File::open("/dev/null")
+        .map_err(|source| Error::file("open", "/dev/null", source))?;
+    rustix::stdio::dup2_stdin(&null).map_err(|error| Error::system("close standard input", error))
+}

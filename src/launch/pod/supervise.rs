@@ -1,0 +1,100 @@
+//! A pod's supervisor: makes its namespaces and network, waits for their end, clears away.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use crate::launch::lifecycle::detach::{self, Handover};
+use crate::launch::place::Place;
+use crate::launch::pod::definition::{Namespace, Pod};
+use crate::launch::pod::store::{Pods, State};
+use crate::launch::pod::{self, infra};
+use crate::launch::supervise::{Signals, attend};
+use crate::launch::{Error, args};
+use crate::store::containers::Process;
+
+/// Starts the pod, where it does not run. A status is this process's last word: it is the
+/// supervisor, or that has failed.
+pub(crate) fn ensure(place: &Place, pod: &Pod) -> Result<Option<u8>, Error> {
+    if Pods::open(place).state(&pod.id)?.is_some_and(|state| state.is_running()) {
+        return Ok(None);
+    }
+    let handover = detach::detach()?;
+    match handover.exit_status() {
+        Some(0) => Ok(None),
+        Some(status) => Ok(Some(status)),
+        None => handover.outcome(supervise(place, pod, &handover)).map(Some),
+    }
+}
+
+/// Runs the pod until it is told to end; its exit status.
+fn supervise(place: &Place, pod: &Pod, handover: &Handover) -> Result<u8, Error> {
+    let pods = Pods::open(place);
+    let mut state = begin(place, &pods, pod)?;
+    let run = Run { pods: &pods, pod };
+    let signals = Signals::take()?;
+    let own = pod.share.iter().filter(|namespace| is_made(pod, *namespace));
+    let infra = infra::start(own, pod.hostname())
+        .map_err(|source| pod::Error::Namespaces { pod: pod.name.clone(), source })?;
+    let directory = pods.directory(&pod.id).join("shm");
+    make_shm(&directory).map_err(|source| Error::file("make", directory, source))?;
+    state.infra = Some(
+        Process::of(infra.pid()).map_err(|_| pod::Error::InfraEnded { pod: pod.name.clone() })?,
+    );
+    pods.write_state(&pod.id, &state)?;
+    if let Some(path) = &pod.pidfile {
+        write_pid(path)?;
+    }
+    handover.started("")?;
+    let status = attend(infra, signals);
+    drop(run);
+    // It was told to end, and did.
+    status.map(|status| if status == 128 + 15 { 0 } else { status })
+}
+
+/// Makes this process the pod's supervisor.
+fn begin(place: &Place, pods: &Pods, pod: &Pod) -> Result<State, Error> {
+    let _lock = place.records().lock()?;
+    if pods.state(&pod.id)?.is_some_and(|state| state.is_supervised()) {
+        return Err(pod::Error::Starting(pod.name.clone()).into());
+    }
+    pods.stopped(&pod.id)?;
+    let supervisor = Process::current().map_err(|error| Error::system("find myself", error))?;
+    let state = State { supervisor, infra: None, started: Timestamp::now() };
+    pods.write_state(&pod.id, &state)?;
+    Ok(state)
+}
+
+/// What is there as long as the pod runs.
+struct Run<'a> {
+    pods: &'a Pods,
+    pod: &'a Pod,
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        if let Some(path) = &self.pod.pidfile {
+            let _ = std::fs::remove_file(path);
+        }
+        if let Err(error) = self.pods.stopped(&self.pod.id) {
+            eprintln!("Warning: {}, ignoring", crate::model::failure::chain(&error));
+        }
+    }
+}
+
+/// Whether the pod makes the namespace; on the host's network there is none to share.
+fn is_made(pod: &Pod, namespace: Namespace) -> bool {
+    namespace != Namespace::Net || pod.network.network != Some(args::Network::Host)
+}
+
+/// What its containers have as `/dev/shm`, where they share IPC: anybody writes there.
+fn make_shm(directory: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir_all(directory)?;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o1777))
+}
+
+fn write_pid(path: &Path) -> Result<(), Error> {
+    std::fs::write(path, format!("{}\n", std::process::id()))
+        .map_err(|source| Error::file("write the process ID to", path, source))
+}

@@ -1,0 +1,124 @@
+//! What things cost, in figures that are the same on every machine: requests, bytes, system calls,
+//! processes. Times and memory are `make bench`'s.
+
+use crate::host::Host;
+use crate::image::{Image, Layer};
+use crate::registry::Registry;
+use crate::units::{ContainerUnit, configure, configure_quiet, version};
+
+cases![
+    a_pass_without_news_starts_nothing_and_writes_nothing,
+    an_update_fetches_what_is_new,
+    a_pull_is_flushed_once,
+];
+
+/// What a system call did: its name, and the line that strace(1) has for it.
+struct Call {
+    name: String,
+    line: String,
+}
+
+/// The system calls of strace's `file`, in their order.
+fn calls(host: &Host, file: &str) -> Vec<Call> {
+    let text = host.sh(&format!("cat {file}"));
+    let call = |line: &str| {
+        // The process, the name, an opening parenthesis; else a signal, an end, or the second half
+        // of a call that another process interrupted.
+        let (name, _) = line.split_once(' ')?.1.trim_start().split_once('(')?;
+        let named = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        named.then(|| Call { name: name.to_owned(), line: line.to_owned() })
+    };
+    text.lines().filter_map(call).collect()
+}
+
+/// The system calls of the running service while `work` is done.
+fn calls_of_service(host: &Host, work: &str) -> Vec<Call> {
+    let pid = host.property("updaterd.service", "MainPID");
+    host.sh(&format!(
+        "strace --quiet=all --follow-forks --string-limit=100 --output=/tmp/trace --attach={pid} \
+           > /tmp/strace 2>&1 & strace=$!
+         until grep -q '^TracerPid:[[:space:]]*[1-9]' /proc/{pid}/status; do :; done
+         {work}
+         kill -INT $strace; wait $strace || true"
+    ));
+    calls(host, "/tmp/trace")
+}
+
+#[track_caller]
+fn assert_none(calls: &[Call], names: &[&str]) {
+    for call in calls {
+        let thread = call.line.contains("CLONE_THREAD");
+        assert!(!names.contains(&&*call.name) || thread, "{}", call.line);
+    }
+}
+
+/// No process but its own, no write to a disk, and a bounded number of system calls for each image.
+fn a_pass_without_news_starts_nothing_and_writes_nothing(host: &Host) {
+    let registry = Registry::start(host);
+    configure(host, "interval = \"1h\"\njitter = \"0s\"\n");
+    let add = |name: &str| {
+        let image = format!("{name}:latest");
+        registry.push(&image, &Image::app("v1"));
+        ContainerUnit::new(name, &registry.reference(&image)).start(host);
+    };
+    add("app");
+    host.sh("systemctl start updaterd.service; updaterctl update");
+    let one = calls_of_service(host, "updaterctl update");
+    let others = ["a", "b", "c", "d", "e"];
+    others.iter().for_each(|name| add(name));
+    host.sh("updaterctl update");
+    let six = calls_of_service(host, "updaterctl update");
+    for pass in [&one, &six] {
+        assert_none(pass, &["execve", "execveat", "fork", "vfork", "clone", "clone3"]);
+        assert_none(pass, &["fsync", "fdatasync", "syncfs", "sync", "unlink"]);
+    }
+    let more = six.len().saturating_sub(one.len()) / others.len();
+    // Measured: 86 and 42, give or take two.
+    assert!(one.len() < 130 && more < 60, "{} for one image, {more} for each more", one.len());
+}
+
+/// The manifest, the configuration and the new layer: not a byte of what is there.
+fn an_update_fetches_what_is_new(host: &Host) {
+    let registry = Registry::start(host);
+    configure_quiet(host);
+    registry.push("app:latest", &Image::app("v1"));
+    ContainerUnit::new("app", &registry.reference("app:latest")).start(host);
+    let v2 = Image::app("v2");
+    let manifest = registry.size(&registry.push("app:latest", &v2));
+    let built = v2.build();
+    let expected = manifest + (built.config.len() + built.layers.last().unwrap().len()) as u64;
+    let (requests, bytes) = (registry.requests().len(), registry.bytes_sent());
+    host.sh("updaterctl update");
+    assert_eq!(version(host, "app"), "v2");
+    assert_eq!(registry.requests().len(), requests + 4, "{:?}", registry.requests());
+    assert_eq!(registry.bytes_sent() - bytes, expected);
+}
+
+/// However many files: they are on the disk before the one record that makes an image of them.
+fn a_pull_is_flushed_once(host: &Host) {
+    let registry = Registry::start(host);
+    let mut layer = Layer::new();
+    for number in 0..500 {
+        layer.file(&format!("app/{number}"), 0o644, b"x");
+    }
+    registry.push("app:latest", &Image::app("v1").layer(layer));
+    host.sh(&format!(
+        "strace --quiet=all --follow-forks --string-limit=200 --output=/tmp/trace \
+         updater-launch pull {}",
+        registry.reference("app:latest")
+    ));
+    let calls = calls(host, "/tmp/trace");
+    let positions = |wanted: &dyn Fn(&Call) -> bool| -> Vec<usize> {
+        (0..calls.len()).filter(|at| wanted(&calls[*at])).collect()
+    };
+    let flushes = positions(&|call| call.name == "syncfs");
+    let files = positions(&|call| matches!(&*call.name, "fsync" | "fdatasync"));
+    // The last but one: the tag comes after it.
+    let records = positions(&|call| {
+        call.name.starts_with("rename") && call.line.contains("/images/index.json\"")
+    });
+    let [flush] = flushes[..] else { panic!("{} flushes", flushes.len()) };
+    let [.., record, _tag] = records[..] else { panic!("{} records", records.len()) };
+    assert!(flush < record, "the record came first");
+    assert!(files.len() < 20, "{} files flushed one by one", files.len());
+}
