@@ -81,6 +81,8 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Images(images) => command::images::list(&place, &images),
         Command::Pod { command } => command::pod::carry_out(&place, &command),
         Command::Tag(tag) => command::tag::tag(&place, &tag),
+        Command::Volume(volume) => command::volume::carry_out(&place, &volume),
+        Command::Secret(secret) => command::secret::carry_out(&place, &secret),
     }
 }
 

@@ -16,8 +16,9 @@ use crate::launch::isolation::limits::Limits;
 use crate::launch::isolation::namespaces::Namespaces;
 use crate::launch::isolation::seccomp;
 use crate::launch::process::user::User;
+use crate::launch::storage::devices::Node;
 use crate::launch::storage::mounts;
-use crate::launch::storage::mounts::Bound;
+use crate::launch::storage::mounts::{Bound, Own};
 use crate::launch::storage::volume::Volume;
 
 /// What the kernel shows there is the host's (as runc and crun mask it).
@@ -45,13 +46,14 @@ pub(crate) const UMASK: u32 = 0o022;
 #[derive(Debug)]
 pub(crate) struct Wanted<'a> {
     pub(crate) rootfs: &'a Path,
-    pub(crate) read_only: bool,
+    pub(crate) own: Own,
     pub(crate) hostname: &'a str,
     pub(crate) namespaces: &'a Namespaces,
     /// The cgroup, from the root of the hierarchy.
     pub(crate) cgroup: &'a str,
     pub(crate) volumes: &'a [Volume],
     pub(crate) files: &'a [Bound],
+    pub(crate) devices: &'a [Node],
     pub(crate) process: Program<'a>,
 }
 
@@ -79,13 +81,14 @@ pub(crate) fn spec(wanted: Wanted<'_>) -> Result<Spec, OciSpecError> {
         .resources(LinuxResourcesBuilder::default().devices(vec![]).build()?)
         .masked_paths(text(&MASKED))
         .readonly_paths(text(&READ_ONLY))
+        .devices(wanted.devices.iter().map(Node::to_spec).collect::<Result<Vec<_>, _>>()?)
         .build()?;
-    let root = RootBuilder::default().path(wanted.rootfs).readonly(wanted.read_only).build()?;
+    let root = RootBuilder::default().path(wanted.rootfs).readonly(wanted.own.read_only).build()?;
     let mut spec = SpecBuilder::default()
         .version("1.0.2")
         .root(root)
         .process(process(wanted.process)?)
-        .mounts(mounts::list(wanted.read_only, wanted.volumes, wanted.files)?)
+        .mounts(mounts::list(wanted.own, wanted.volumes, wanted.files)?)
         .linux(linux)
         .build()?;
     // The name of a namespace that others have, too, is theirs.
@@ -145,12 +148,13 @@ mod tests {
     fn spec_of(uid: u32, network: Namespace) -> Spec {
         spec(Wanted {
             rootfs: Path::new("/r"),
-            read_only: false,
+            own: Own::default(),
             hostname: "h",
             namespaces: &Namespaces { network, ..Namespaces::default() },
             cgroup: "/a.service/payload",
             volumes: &[],
             files: &[],
+            devices: &[],
             process: Program {
                 user: &user(uid),
                 arguments: vec!["sh".into()],

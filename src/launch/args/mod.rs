@@ -22,7 +22,7 @@ pub(crate) use isolation::IsolationFlags;
 pub(crate) use network::{Network, NetworkFlags};
 pub(crate) use program::ProgramFlags;
 pub(crate) use service::{LogDriver, SdNotify, ServiceFlags};
-pub(crate) use storage::StorageFlags;
+pub(crate) use storage::{ImageVolume, StorageFlags};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -83,6 +83,12 @@ pub(crate) enum Command {
     Images(command::images::Images),
     /// Give an image another name
     Tag(command::tag::Tag),
+    /// Volumes: files that outlive containers
+    #[command(subcommand)]
+    Volume(command::volume::Command),
+    /// Secrets: what containers are given without anybody seeing it
+    #[command(subcommand)]
+    Secret(command::secret::Command),
     /// Containers that share namespaces
     Pod {
         #[command(subcommand)]

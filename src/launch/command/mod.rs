@@ -1,5 +1,6 @@
 //! One file for each command.
 
+pub(crate) mod confirm;
 pub(crate) mod create;
 pub(crate) mod exec;
 pub(crate) mod images;
@@ -10,6 +11,8 @@ pub(crate) mod ps;
 pub(crate) mod pull;
 pub(crate) mod rm;
 pub(crate) mod run;
+pub(crate) mod secret;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod tag;
+pub(crate) mod volume;

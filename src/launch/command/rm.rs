@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::launch::lifecycle::{containers, traces};
 use crate::launch::place::Place;
+use crate::launch::storage::users;
 use crate::launch::storage::writable::Discarded;
 use crate::launch::{Error, say};
 use std::path::PathBuf;
@@ -22,6 +23,9 @@ pub(crate) struct Remove {
     /// A container or cidfile that is not there is no error
     #[arg(short, long)]
     pub(crate) ignore: bool,
+    /// Remove the container's anonymous volumes, too
+    #[arg(short, long)]
+    pub(crate) volumes: bool,
     /// Names, or IDs, or the beginnings of such
     #[arg(required_unless_present = "cidfile")]
     pub(crate) containers: Vec<String>,
@@ -36,6 +40,9 @@ pub(crate) fn remove(place: &Place, flags: &Remove) -> Result<u8, Error> {
                 return Err(Error::Running(record.name));
             }
             containers::stop(&record, flags.time)?;
+        }
+        if flags.volumes {
+            users::discard_anonymous(place, &record).into_iter().for_each(Discarded::remove);
         }
         containers::clear_away(place, &record)?.into_iter().for_each(Discarded::remove);
         say(&record.name)?;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use oci_spec::image::Config as ImageConfig;
 
 use crate::launch::Error;
-use crate::launch::args::{Create, ProgramFlags, StorageFlags};
+use crate::launch::args::{Create, ProgramFlags};
 use crate::launch::process::environment::Environment;
-use crate::launch::storage::volume::{Volume, parse_bind, parse_tmpfs, refuse_twice};
+use crate::launch::storage::settle;
 use crate::model::Reference;
 
 /// What was asked for, in the types of those who carry it out.
@@ -16,7 +16,7 @@ use crate::model::Reference;
 pub(crate) struct Asked {
     /// `NAME=VALUE`.
     pub(crate) environment: Vec<String>,
-    pub(crate) volumes: Vec<Volume>,
+    pub(crate) storage: settle::Asked,
 }
 
 impl Asked {
@@ -28,7 +28,10 @@ impl Asked {
         create.image.parse::<Reference>()?;
         labels(&create.identity.label)?;
         entrypoint(&create.program)?;
-        Ok(Self { environment: create.program.env.clone(), volumes: volumes(&create.storage)? })
+        Ok(Self {
+            environment: create.program.env.clone(),
+            storage: settle::Asked::read(&create.storage)?,
+        })
     }
 }
 
@@ -70,24 +73,6 @@ pub(crate) fn absolute_source(volume: &str) -> Result<String, Error> {
         }
         _ => Ok(volume.to_owned()),
     }
-}
-
-fn volumes(flags: &StorageFlags) -> Result<Vec<Volume>, Error> {
-    let selinux = Path::new("/sys/fs/selinux/enforce").exists();
-    let mut volumes = Vec::new();
-    for text in &flags.volume {
-        let mut volume = parse_bind(text, selinux)?;
-        if let Some(source) = &mut volume.source {
-            *source = std::fs::canonicalize(&*source)
-                .map_err(|error| Error::file("use the volume", &*source, error))?;
-        }
-        volumes.push(volume);
-    }
-    for text in &flags.tmpfs {
-        volumes.push(parse_tmpfs(text)?);
-    }
-    refuse_twice(&volumes)?;
-    Ok(volumes)
 }
 
 /// One word, or a JSON list of words (podman-run(1), `--entrypoint`); `None` is the image's.

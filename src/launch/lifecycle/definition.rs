@@ -11,6 +11,8 @@ use crate::launch::args::Create;
 use crate::launch::lifecycle::{asked, name};
 use crate::launch::place::Place;
 use crate::launch::pod::definition::Pod;
+use crate::launch::storage::settle;
+use crate::launch::storage::volume::Volume;
 use crate::launch::supervise::{output, signal};
 use crate::launch::{Error, host_environment};
 use crate::model::ContainerId;
@@ -27,6 +29,8 @@ pub(crate) struct Definition {
     pub(crate) create: Create,
     /// The command line it was made with, from the verb on.
     pub(crate) arguments: Vec<String>,
+    /// What is mounted into it: also what other containers and its image had when it was made.
+    pub(crate) volumes: Vec<Volume>,
     /// Its record: as it was made, or as it last ended.
     pub(crate) record: Record,
 }
@@ -46,6 +50,8 @@ impl Definition {
         let id =
             name::new_id().ok_or_else(|| Error::system("make an ID", std::io::ErrorKind::Other))?;
         let name = create.identity.name.get_or_insert_with(|| format!("container-{}", id.short()));
+        let declared = config.volumes().as_deref().unwrap_or_default();
+        let volumes = settle::settle(place, &create.storage, declared)?;
         let record = Record {
             name: name.clone(),
             reference: create.image.parse()?,
@@ -66,19 +72,23 @@ impl Definition {
             stop_signal,
             stop_timeout: create.service.stop_timeout,
             log_driver: output::name(create.service.log_driver).to_owned(),
+            volumes: settle::used(&volumes),
+            mounted_images: settle::images(&volumes),
             remove: create.identity.rm,
             cidfile: create.identity.cidfile.clone(),
             id,
         };
         let arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into());
-        Ok(Self { create, arguments: arguments.collect(), record })
+        Ok(Self { create, arguments: arguments.collect(), volumes, record })
     }
 
-    /// Replaces the file as a whole. One that goes with its end need not outlast a power cut.
+    /// Replaces the file as a whole. One that goes with its end need not outlast a power cut, unless
+    /// it names volumes that have to go, too.
     pub(crate) fn write(&self, place: &Place) -> Result<(), Error> {
         let path = file(place, &self.record.id);
         let bytes = serde_json::to_vec(self).map_err(Error::Json)?;
-        let written = match self.record.remove {
+        let leaves = self.record.volumes.iter().any(|volume| volume.anonymous);
+        let written = match self.record.remove && !leaves {
             true => std::fs::write(&path, bytes),
             false => disk::replace(&path, &bytes),
         };
@@ -115,7 +125,7 @@ impl Create {
         if settled.network.network.is_none() && !in_pod {
             return Err(Error::NoNetwork);
         }
-        asked::Asked::read(&settled)?;
+        asked::Asked::read(&settled)?.storage.look()?;
         Ok(settled)
     }
 }

@@ -19,15 +19,26 @@ use crate::launch::process::defaults::ExecDefaults;
 use crate::launch::process::environment::{DEFAULT_PATH, Environment};
 use crate::launch::process::{activation, user};
 use crate::launch::spec::{Program, Wanted, spec};
-use crate::launch::storage::files;
-use crate::launch::storage::fill::Filled;
-use crate::launch::storage::mounts::Bound;
+use crate::launch::storage::devices::{self, Node};
+use crate::launch::storage::hold::Held;
+use crate::launch::storage::mounts::{Bound, Own};
 use crate::launch::storage::rootfs::Rootfs;
-use crate::launch::storage::volume::{Volume, of_image, writable_places};
+use crate::launch::storage::secrets::{self, Files};
+use crate::launch::storage::stage::{Staged, Staging};
+use crate::launch::storage::volume::writable_places;
+use crate::launch::storage::{files, settle};
 use crate::launch::supervise::notify::{DIRECTORY_IN_CONTAINER, SOCKET_IN_CONTAINER};
 use crate::launch::{Error, runtime};
 use crate::model::ContainerId;
 use crate::store::containers::Record;
+
+/// What the runtime takes besides the specification.
+pub(crate) struct Described {
+    pub(crate) process: runtime::Prepared,
+    /// To be kept until the container has its own mounts.
+    pub(crate) staged: Staged,
+    pub(crate) devices: Vec<Node>,
+}
 
 /// Writes what the runtime, and later `exec`, need to know.
 pub(crate) fn describe(
@@ -35,8 +46,9 @@ pub(crate) fn describe(
     prepared: &Prepared<'_>,
     record: &Record,
     rootfs: &Rootfs,
+    held: &Held,
     inside: bool,
-) -> Result<(runtime::Prepared, Filled), Error> {
+) -> Result<Described, Error> {
     let Prepared { create, asked, config, payload, .. } = prepared;
     let user_text = create.program.user.clone().or(config.user().clone()).unwrap_or_default();
     let user = user::resolve(&user_text, &rootfs.read("/etc/passwd"), &rootfs.read("/etc/group"))?;
@@ -51,39 +63,44 @@ pub(crate) fn describe(
     };
     let mut environment = environment(asked, config, &hostname, inside);
     let directory = directory(create, config)?;
-    let is_hosts = |volume: &Volume| {
-        volume.source.is_some() && Path::new(&directory).starts_with(&volume.target)
-    };
-    if create.program.workdir.is_none() && !asked.volumes.iter().any(is_hosts) {
+    let is_hosts = settle::is_hosts(prepared.volumes, Path::new(&directory));
+    if create.program.workdir.is_none() && !is_hosts {
         rootfs.make_directory(&directory, &user)?;
     }
-    let filled = fill(place, prepared, record, rootfs, joined.as_ref())?;
+    let staging = Staging { place, id: &record.id, held, rootfs, user: &user };
+    let mut staged = stage(&staging, prepared, joined.as_ref())?;
+    let nodes = devices::find(&asked.storage.devices)?;
+    devices::refuse_in_volumes(&nodes, staged.volumes())?;
     let all = available();
     let capabilities =
         Capabilities::new(&create.isolation.cap_add, &create.isolation.cap_drop, user.uid, &all)?;
     let bundle = place.records().directory(&record.id);
     let mut bound = files::write(&bundle, &hostname, network)?;
     if inside {
-        bound.push(Bound { source: bundle.join("notify"), target: DIRECTORY_IN_CONTAINER });
+        bound.push(Bound { source: bundle.join("notify"), target: DIRECTORY_IN_CONTAINER.into() });
     }
+    let bound = staged.bind(bound)?;
     let defaults = ExecDefaults {
         user: user_text,
         environment: environment.to_strings(),
         directory: directory.clone(),
+        secrets: create.storage.secret.clone(),
         cap_add: create.isolation.cap_add.clone(),
         cap_drop: create.isolation.cap_drop.clone(),
         available: all,
     };
     defaults.write(place, &record.id)?;
     environment.set_default("HOME", user.home.as_deref().unwrap_or("/"));
+    let own = own(prepared);
     let wanted = Wanted {
         rootfs: rootfs.path(),
-        read_only: create.storage.read_only,
+        own,
         hostname: &hostname,
         namespaces: &namespaces(network, joined.as_ref()),
         cgroup: &payload.path,
-        volumes: filled.volumes(),
+        volumes: staged.volumes(),
         files: &bound,
+        devices: &nodes,
         process: Program {
             user: &user,
             arguments: record.command.clone(),
@@ -95,25 +112,46 @@ pub(crate) fn describe(
     };
     let spec = spec(wanted).map_err(|error| Error::Spec(error.to_string()))?;
     spec.save(bundle.join("config.json")).map_err(|error| Error::Spec(error.to_string()))?;
-    Ok((runtime::Prepared { uid: user.uid, directory, capabilities }, filled))
+    let variables = secrets::variables(place, &asked.storage.secrets)?;
+    let shares = staged.take_shares();
+    let process = runtime::Prepared {
+        uid: user.uid,
+        directory,
+        capabilities,
+        variables,
+        frozen: own.frozen,
+        shares,
+    };
+    Ok(Described { process, staged, devices: nodes })
 }
 
-/// The volumes, and what a read-only root file system needs besides.
-fn fill(
-    place: &Place,
+/// The volumes and secrets, and what a read-only root file system needs besides.
+fn stage(
+    staging: &Staging<'_>,
     prepared: &Prepared<'_>,
-    record: &Record,
-    rootfs: &Rootfs,
     joined: Option<&Joined>,
-) -> Result<Filled, Error> {
-    let mut volumes = prepared.asked.volumes.clone();
+) -> Result<Staged, Error> {
+    let storage = &prepared.create.storage;
+    let secrets = &prepared.asked.storage.secrets;
+    let directory = staging.place.writable(staging.id).join("secrets");
+    let files = Files::write(staging.place, secrets, staging.user, &directory)?;
+    let mut volumes = prepared.volumes.to_vec();
+    volumes.extend_from_slice(files.volumes());
     volumes.extend(joined.and_then(Joined::shm));
-    let mut own = Vec::new();
-    if prepared.create.storage.read_only {
-        volumes.extend(writable_places(&volumes));
-        own = of_image(prepared.config.volumes().as_deref().unwrap_or_default(), &volumes);
+    let in_memory = storage.read_only && storage.read_only_tmpfs;
+    let implied = if in_memory { writable_places(&volumes) } else { Vec::new() };
+    let mut staged = staging.stage(&volumes, &implied)?;
+    staged.keep(files);
+    Ok(staged)
+}
+
+fn own(prepared: &Prepared<'_>) -> Own {
+    let storage = &prepared.create.storage;
+    Own {
+        read_only: storage.read_only,
+        shm_size: prepared.asked.storage.shm_size,
+        frozen: storage.read_only && !storage.read_only_tmpfs,
     }
-    Filled::new(&volumes, &own, rootfs, &place.writable(&record.id).join("volumes"))
 }
 
 /// The container's pod, which must run.

@@ -9,7 +9,9 @@ use crate::launch::process::defaults::{ExecDefaults, write_json};
 use crate::launch::process::environment::{DEFAULT_PATH, Environment};
 use crate::launch::process::user::resolve;
 use crate::launch::spec::{Program, process};
+use crate::launch::storage::flags::secret;
 use crate::launch::storage::rootfs;
+use crate::launch::storage::secrets::{self, Secrets, Variables};
 use crate::launch::supervise::Init;
 use crate::launch::{Error, host_environment, runtime};
 use crate::store::containers::Record;
@@ -76,8 +78,30 @@ pub(crate) fn prepare<'a>(
     let name = format!("exec-{}.json", std::process::id());
     let file = place.records().directory(&record.id).join(name);
     write_json(&file, &process)?;
-    let prepared = runtime::Prepared { uid: user.uid, directory, capabilities };
+    let variables = given(place, &defaults)?;
+    let prepared = runtime::Prepared {
+        uid: user.uid,
+        directory,
+        capabilities,
+        variables,
+        frozen: false,
+        shares: Vec::new(),
+    };
     Ok(Entering { place, record, file, prepared })
+}
+
+/// The secrets that the container has as variables. One that was removed since is no reason not to
+/// enter.
+fn given(place: &Place, defaults: &ExecDefaults) -> Result<Variables, Error> {
+    let mut flags = Vec::new();
+    let secrets = Secrets::open(place);
+    for text in &defaults.secrets {
+        let flag = secret::parse(text)?;
+        if secrets.find(&flag.name).is_ok() {
+            flags.push(flag);
+        }
+    }
+    Ok(secrets::variables(place, &flags)?)
 }
 
 impl Entering<'_> {

@@ -8,19 +8,21 @@ use oci_spec::image::Config as ImageConfig;
 use oci_spec::runtime::Spec;
 
 use crate::launch::args::{Create, SdNotify};
-use crate::launch::isolation::capability::Capabilities;
 use crate::launch::isolation::cgroup::{self, Location, Payload};
 use crate::launch::isolation::devices;
 use crate::launch::lifecycle::asked::Asked;
 use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
-use crate::launch::lifecycle::describe::describe;
+use crate::launch::lifecycle::describe::{Described, describe};
 use crate::launch::lifecycle::detach::Handover;
 use crate::launch::lifecycle::traces::{Traces, remove_runtime};
 use crate::launch::place::Place;
 use crate::launch::pod::members;
+use crate::launch::storage::devices::Node;
+use crate::launch::storage::hold::Held;
 use crate::launch::storage::rootfs::Rootfs;
-use crate::launch::storage::writable;
+use crate::launch::storage::volume::Volume;
+use crate::launch::storage::{stage, writable};
 use crate::launch::supervise::notify::{Notifier, Proxy};
 use crate::launch::supervise::output::{self, Output};
 use crate::launch::supervise::{Init, Signals, Stop, Supervisor, signal};
@@ -71,11 +73,13 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
         image: &image,
         config: &config,
         payload: &payload,
+        volumes: &definition.volumes,
     };
     let record = &mut definition.record;
     let status = start_and_wait(place, &prepared, record, signals, notifier, handover)?;
     traces.keep = !create.identity.rm;
     if traces.keep {
+        stage::clear(place, &definition.record.id);
         definition.record.ended = Some(Ended { status, at: Timestamp::now() });
         place.records().write(&definition.record)?;
         definition.write(place)?;
@@ -93,6 +97,7 @@ pub(crate) struct Prepared<'a> {
     pub(crate) image: &'a Image,
     pub(crate) config: &'a ImageConfig,
     pub(crate) payload: &'a Payload,
+    pub(crate) volumes: &'a [Volume],
 }
 
 fn start_and_wait(
@@ -109,6 +114,8 @@ fn start_and_wait(
         timeout: Duration::from_secs(record.stop_timeout.into()),
     };
     let bundle = place.records().directory(&record.id);
+    // Dropped last: it goes back to the host's mount namespace.
+    let held = Held::take(place, prepared.volumes)?;
     let rootfs = Rootfs::mount(prepared.image, &place.writable(&record.id), record.rootfs.clone())?;
     let inside = service.sdnotify == SdNotify::Container && notifier.is_there();
     let proxy = if inside {
@@ -117,14 +124,15 @@ fn start_and_wait(
     } else {
         None
     };
-    let (process, filled) = describe(place, prepared, record, &rootfs, inside)?;
-    confine_devices(prepared, &process.capabilities)?;
+    let described = describe(place, prepared, record, &rootfs, &held, inside)?;
+    confine_devices(prepared, &described)?;
     signals.check()?;
     let driver = output::effective(service.log_driver, handover.is_detached());
     record.log_driver = output::name(driver).to_owned();
     let (output, streams) = Output::open(driver, record)?;
-    let init = runtime::start(&record.id, &place.runtime(), &bundle, &process, streams)?;
-    drop(filled);
+    let init = runtime::start(&record.id, &place.runtime(), &bundle, &described.process, streams)?;
+    // The container has its own mounts by now.
+    drop(described.staged);
     let init = Init::new(init);
     if let Some(shared) = prepared.payload.settle()? {
         share_cgroup(&bundle.join("config.json"), shared)?;
@@ -150,16 +158,20 @@ fn share_cgroup(config: &Path, cgroup: &str) -> Result<(), Error> {
     spec.save(config).map_err(failed)
 }
 
-/// Only a container that could reach any device is confined to some; it must stay where it is.
-fn confine_devices(prepared: &Prepared<'_>, capabilities: &Capabilities) -> Result<(), Error> {
-    if !devices::REACH_DEVICES.iter().any(|name| capabilities.has(name)) {
+/// A container that could reach any device is confined to some, and so is one that may do less with
+/// a device than its node allows; it must stay where it is.
+fn confine_devices(prepared: &Prepared<'_>, described: &Described) -> Result<(), Error> {
+    let capabilities = &described.process.capabilities;
+    let reaches = devices::REACH_DEVICES.iter().any(|name| capabilities.has(name));
+    if !reaches && !described.devices.iter().any(Node::is_restricted) {
         return Ok(());
     }
     if prepared.create.service.cgroups == Some(cgroup::Mode::Disabled) {
         return Err(Error::Devices);
     }
     let directory = prepared.payload.directory();
-    devices::confine(&directory, &devices::allowed(&prepared.asked.volumes))
+    let given = described.devices.iter().filter_map(Node::rule);
+    devices::confine(&directory, &devices::allowed(prepared.volumes, given))
         .map_err(|source| Error::file("confine the devices of cgroup", directory, source))
 }
 

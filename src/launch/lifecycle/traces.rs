@@ -11,8 +11,8 @@ use crate::launch::isolation::cgroup::Payload;
 use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::place::Place;
-use crate::launch::storage::writable;
 use crate::launch::storage::writable::{Discarded, InUse};
+use crate::launch::storage::{hold, users, writable};
 use crate::model::ContainerId;
 use crate::model::failure::chain;
 use crate::store::containers::Record;
@@ -45,6 +45,10 @@ impl Drop for Traces<'_> {
         }
         if let Some(cidfile) = &self.cidfile {
             containers::remove_cidfile(cidfile, &self.id);
+        }
+        // Nobody but this container had them.
+        if let Ok(Some(record)) = self.place.records().get(&self.id) {
+            users::discard_anonymous(self.place, &record).into_iter().for_each(Discarded::remove);
         }
         match remove_files(self.place, &self.id) {
             Ok(discarded) => discarded.into_iter().for_each(Discarded::remove),
@@ -88,6 +92,7 @@ fn leftovers(place: &Place) -> Result<Vec<Discarded>, Error> {
     let records = place.records();
     let _lock = records.lock()?;
     let found = records.all()?;
+    hold::sweep(place)?;
     let mut discarded = Vec::new();
     let mut known: BTreeSet<ContainerId> = found.unreadable.into_iter().collect();
     for record in found.records {
@@ -101,7 +106,7 @@ fn leftovers(place: &Place) -> Result<Vec<Discarded>, Error> {
         records.remove(id)?;
     }
     for id in unknown(&place.containers(), &known)? {
-        if writable::is_in_use(place, &id) || restore(place, &id)? {
+        if writable::is_in_use(place, &id) || restore(place, &id, &mut discarded)? {
             continue;
         }
         discarded.extend(writable::discard_unused(place, &id)?);
@@ -113,13 +118,17 @@ fn leftovers(place: &Place) -> Result<Vec<Discarded>, Error> {
 }
 
 /// Whether the container was made to be kept: its record, which a reboot took, is there again then.
-fn restore(place: &Place, id: &ContainerId) -> Result<bool, Error> {
+fn restore(place: &Place, id: &ContainerId, discarded: &mut Vec<Discarded>) -> Result<bool, Error> {
     match Definition::read(place, id) {
         Ok(Definition { record, .. }) if !record.remove => {
             place.records().write(&record)?;
             Ok(true)
         }
-        Ok(_) | Err(Error::NoDefinition(_)) => Ok(false),
+        Ok(Definition { record, .. }) => {
+            discarded.extend(users::discard_anonymous(place, &record));
+            Ok(false)
+        }
+        Err(Error::NoDefinition(_)) => Ok(false),
         Err(error) => {
             // It may be a newer version's: what it names cannot be known.
             warn(&error);
@@ -129,9 +138,9 @@ fn restore(place: &Place, id: &ContainerId) -> Result<bool, Error> {
 }
 
 /// A container that has ended keeps nothing running, and nothing at all where it was to go.
-fn clear_stale(place: &Place, record: &Record) -> Result<Option<Discarded>, Error> {
+fn clear_stale(place: &Place, record: &Record) -> Result<Vec<Discarded>, Error> {
     if record.is_running() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     if record.remove {
         return containers::clear_away(place, record);
@@ -139,7 +148,7 @@ fn clear_stale(place: &Place, record: &Record) -> Result<Option<Discarded>, Erro
     if let Some(path) = &record.cgroup {
         cgroup::clear_recorded(path, &record.id);
     }
-    Ok(None)
+    Ok(Vec::new())
 }
 
 /// The containers that have something in `directory`, but not one of `known`.

@@ -14,6 +14,8 @@ use rustix::fs::Uid;
 use crate::launch::Error;
 use crate::launch::isolation::capability::Capabilities;
 use crate::launch::runtime::program::executor;
+use crate::launch::storage::propagation::{self, Share};
+use crate::launch::storage::secrets::Variables;
 use crate::model::ContainerId;
 
 /// What is known of a program before it is started, but for its specification.
@@ -22,6 +24,12 @@ pub(crate) struct Prepared {
     pub(crate) uid: u32,
     pub(crate) directory: String,
     pub(crate) capabilities: Capabilities,
+    /// Given to the program in memory only.
+    pub(crate) variables: Variables,
+    /// Whether its /dev is read-only.
+    pub(crate) frozen: bool,
+    /// Mounts that are shared with the host.
+    pub(crate) shares: Vec<Share>,
 }
 
 impl Prepared {
@@ -80,7 +88,8 @@ pub(crate) fn start(
     process: &Prepared,
     streams: Streams,
 ) -> Result<i32, Error> {
-    let (report, executor) = executor(&process.capabilities)?;
+    let (report, executor) = executor(&process.capabilities, &process.variables, process.frozen)?;
+    let mut unshared = None;
     drop_groups()?;
     streams.hand_over(process.uid)?;
     let input = std::fs::File::open("/dev/null")
@@ -99,7 +108,15 @@ pub(crate) fn start(
         }
         let builder = builder.as_init(bundle).with_systemd(false).with_detach(false);
         let mut container = builder.build()?;
-        if let Err(error) = container.start() {
+        let shared = container.pid().map(|pid| propagation::apply(&process.shares, pid.as_raw()));
+        let started = match shared.transpose() {
+            Ok(_) => container.start(),
+            Err(error) => {
+                unshared = Some(error);
+                Err(LibcontainerError::Other("its mounts are not as asked for".to_owned()))
+            }
+        };
+        if let Err(error) = started {
             // It may wait for its start without end, and we for its report.
             if let Some(pid) = container.pid() {
                 let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
@@ -108,6 +125,9 @@ pub(crate) fn start(
         }
         Ok(container)
     })?;
+    if let Some(error) = unshared {
+        return Err(error.into());
+    }
     let container = started.map_err(|source| process.failed("started", said, source));
     let container = match container {
         Ok(container) => container,
@@ -128,7 +148,7 @@ pub(crate) fn exec(
     description: &Path,
     process: &Prepared,
 ) -> Result<i32, Error> {
-    let (report, executor) = executor(&process.capabilities)?;
+    let (report, executor) = executor(&process.capabilities, &process.variables, false)?;
     drop_groups()?;
     Streams::default().hand_over(process.uid)?;
     hand_over(std::io::stdin().as_fd(), process.uid)?;

@@ -20,9 +20,15 @@ use seccompiler::BpfProgram;
 use crate::launch::Error;
 use crate::launch::isolation::capability::Capabilities;
 use crate::launch::isolation::seccomp;
+use crate::launch::storage::secrets::Variables;
+use crate::launch::storage::tree;
 
 /// Both ends of a start: who hears of it, and who carries it out.
-pub(super) fn executor(capabilities: &Capabilities) -> Result<(Report, Launch), Error> {
+pub(super) fn executor(
+    capabilities: &Capabilities,
+    variables: &Variables,
+    frozen: bool,
+) -> Result<(Report, Launch), Error> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|error| Error::system("make a pipe", error))?;
     let launch = Launch {
@@ -30,6 +36,8 @@ pub(super) fn executor(capabilities: &Capabilities) -> Result<(Report, Launch), 
         bounding: parse(&capabilities.bounding),
         effective: parse(&capabilities.effective),
         ambient: parse(&capabilities.ambient),
+        variables: variables.clone(),
+        frozen,
         report: write.as_raw_fd(),
         launcher: read.as_raw_fd(),
     };
@@ -88,6 +96,10 @@ pub(super) struct Launch {
     bounding: HashSet<Capability>,
     effective: HashSet<Capability>,
     ambient: HashSet<Capability>,
+    /// Given to the program besides those of its specification.
+    variables: Variables,
+    /// Whether /dev is read-only, which it could not be before.
+    frozen: bool,
     report: RawFd,
     /// Our copy of the end that only the launcher reads.
     launcher: RawFd,
@@ -111,7 +123,7 @@ impl Executor for Launch {
         let fits = |text: &str, banned: &[char]| !text.contains(banned);
         // SAFETY: this process has one thread; nobody reads the environment meanwhile.
         unsafe { libc::clearenv() };
-        for (name, value) in variables {
+        for (name, value) in variables.into_iter().chain(self.variables.clone()) {
             if !name.is_empty() && fits(&name, &['=', '\0']) && fits(&value, &['\0']) {
                 // SAFETY: as above.
                 unsafe { std::env::set_var(name, value) };
@@ -129,10 +141,13 @@ impl Executor for Launch {
         let path = c_string(&path.to_string_lossy()).map_err(ExecutorError::Other)?;
         self.restore_signals();
         // Last of all: a change of capabilities undoes it.
-        self.shed_privileges().and_then(|()| self.die_with_launcher()).map_err(|error| {
-            self.tell(&command, &error);
-            ExecutorError::Other(error)
-        })?;
+        self.freeze()
+            .and_then(|()| self.shed_privileges())
+            .and_then(|()| self.die_with_launcher())
+            .map_err(|error| {
+                self.tell(&command, &error);
+                ExecutorError::Other(error)
+            })?;
         let Err(error) = nix::unistd::execv(&path, &words);
         let why = match error {
             // The file itself was found before.
@@ -180,6 +195,13 @@ impl Launch {
             true => Err("the launcher is gone".to_owned()),
             false => Ok(()),
         }
+    }
+
+    fn freeze(&self) -> Result<(), String> {
+        if !self.frozen {
+            return Ok(());
+        }
+        tree::make_read_only(Path::new("/dev")).map_err(|error| format!("read-only /dev: {error}"))
     }
 
     /// Loads the filter, then drops what only that needed.

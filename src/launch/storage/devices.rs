@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceBuilder, LinuxDeviceType};
 
-use crate::launch::isolation::devices::Rule;
+use crate::launch::isolation::devices::Device;
 use crate::launch::storage::flags::device::{Access, DeviceFlag};
 use crate::launch::storage::volume::Volume;
 
@@ -55,7 +55,13 @@ pub(crate) fn find(flags: &[DeviceFlag]) -> Result<Vec<Node>, Error> {
     Ok(nodes)
 }
 
-fn add(nodes: &mut Vec<Node>, host: &Path, path: &Path, access: Access, depth: usize) -> std::io::Result<()> {
+fn add(
+    nodes: &mut Vec<Node>,
+    host: &Path,
+    path: &Path,
+    access: Access,
+    depth: usize,
+) -> std::io::Result<()> {
     let metadata = std::fs::metadata(host)?;
     let kind = metadata.file_type();
     if kind.is_block_device() || kind.is_char_device() {
@@ -100,8 +106,8 @@ impl Node {
     }
 
     /// What the container may do with it.
-    pub(crate) fn rule(&self) -> Option<Rule> {
-        Rule::of(&self.host, self.access.read, self.access.write)
+    pub(crate) fn rule(&self) -> Option<Device> {
+        Device::of(&self.host, self.access.read, self.access.write)
     }
 
     /// Whether the container may do less with it than its mode says.
@@ -121,7 +127,8 @@ mod tests {
 
     #[test]
     fn devices_of_the_host_are_found() {
-        let nodes = find_all(&["/dev/null:/dev/x/none:r", "/dev/zero", "/dev/full:/dev/zero"]).unwrap();
+        let nodes =
+            find_all(&["/dev/null:/dev/x/none:r", "/dev/zero", "/dev/full:/dev/zero"]).unwrap();
         let paths: Vec<_> = nodes.iter().map(|node| node.path.to_str().unwrap()).collect();
         assert_eq!(paths, ["/dev/x/none", "/dev/zero"]);
         assert!(nodes[0].is_restricted() && !nodes[1].is_restricted());

@@ -25,7 +25,7 @@ pub(crate) fn write(bundle: &Path, hostname: &str, network: Network) -> Result<V
     for (name, target, text) in files {
         let path = bundle.join(name);
         fs::write(&path, text).map_err(|source| Error::file("write", &path, source))?;
-        bound.push(Bound { source: path, target });
+        bound.push(Bound { source: path, target: target.into() });
     }
     Ok(bound)
 }

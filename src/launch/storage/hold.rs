@@ -9,16 +9,16 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode as FileMode, OFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::disk::{self, Mode};
 use crate::launch::place::Place;
+use crate::launch::storage::file_system;
 use crate::launch::storage::propagation::Host;
 use crate::launch::storage::volume::{Source, Volume};
 use crate::launch::storage::volumes::{Backing, Error, Volumes};
-use crate::launch::storage::{file_system, volumes};
 use crate::model::failure::chain;
 
 /// What is held, until this is dropped: after the container's end.
@@ -60,7 +60,13 @@ impl Held {
         Ok(held)
     }
 
-    fn mount(&mut self, place: &Place, name: &str, data: &[String], words: &[String]) -> Result<(), Error> {
+    fn mount(
+        &mut self,
+        place: &Place,
+        name: &str,
+        data: &[String],
+        words: &[String],
+    ) -> Result<(), Error> {
         let at = self.volumes.data(name);
         let markers = markers(place);
         let path = markers.join(name);

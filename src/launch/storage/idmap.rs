@@ -111,7 +111,9 @@ pub(crate) enum InvalidMapping {
          say idmap=uids=FILE-HOST-COUNT"
     )]
     NoNamespace,
-    #[error("{0:?}: a mapping with \"@\" is relative to the container's user namespace, and it has none")]
+    #[error(
+        "{0:?}: a mapping with \"@\" is relative to the container's user namespace, and it has none"
+    )]
     Relative(String),
 }
 

@@ -17,6 +17,7 @@ pub(crate) mod secrets;
 pub(crate) mod settle;
 pub(crate) mod stage;
 pub(crate) mod tree;
+pub(crate) mod users;
 pub(crate) mod volume;
 pub(crate) mod volumes;
 pub(crate) mod walk;

@@ -13,9 +13,9 @@ use crate::model::ContainerId;
 
 /// Directories of the system: all of its files would be made over to one container.
 const NEVER: [&str; 24] = [
-    "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/media", "/mnt", "/opt",
-    "/proc", "/root", "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/var", "/var/lib", "/var/log",
-    "/var/tmp",
+    "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/media", "/mnt",
+    "/opt", "/proc", "/root", "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/var", "/var/lib",
+    "/var/log", "/var/tmp",
 ];
 
 /// Whether no volume's files may be made over, since they are the system's.

@@ -170,8 +170,15 @@ mod tests {
             std::fs::create_dir_all(root.path().join(directory)).unwrap();
         }
         for (link, to) in [
-            ("evil", "/"), ("up", "../../.."), ("var/run", "/run"), ("d", "dev"), ("deep", "/evil/d"),
-            ("data/link", "real"), ("loop", "/loop"), ("out", "../../../../run/x"), ("p", "evil/proc/."),
+            ("evil", "/"),
+            ("up", "../../.."),
+            ("var/run", "/run"),
+            ("d", "dev"),
+            ("deep", "/evil/d"),
+            ("data/link", "real"),
+            ("loop", "/loop"),
+            ("out", "../../../../run/x"),
+            ("p", "evil/proc/."),
         ] {
             symlink(to, root.path().join(link)).unwrap();
         }

@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, statx};
@@ -98,7 +98,9 @@ pub(crate) fn plan(
         Ok(Share { target, from: inside(at).map_err(failed)?, identity })
     };
     let mut shares = vec![share(&of_source.at, target.to_owned(), identity)?];
-    for below in host.mounts.iter().filter(|mount| propagation.is_recursive() && mount.suits(propagation)) {
+    for below in
+        host.mounts.iter().filter(|mount| propagation.is_recursive() && mount.suits(propagation))
+    {
         let Ok(rest) = below.at.strip_prefix(source) else { continue };
         let (found, identity) = identify(&inside(&below.at).map_err(failed)?).map_err(failed)?;
         // What another mount hides is not in the container either.
@@ -121,7 +123,11 @@ pub(crate) fn apply(shares: &[Share], pid: i32) -> Result<(), Error> {
             }
             tree::share(share.from.as_fd(), at.as_fd())
         };
-        done().map_err(|source| Error::Io { target: share.target.clone(), word: "shared", source })?;
+        done().map_err(|source| Error::Io {
+            target: share.target.clone(),
+            word: "shared",
+            source,
+        })?;
     }
     Ok(())
 }

@@ -93,7 +93,11 @@ fn open_in(root: &Path, directory: &Path) -> rustix::io::Result<OwnedFd> {
 }
 
 /// Opens what the container would find at `path`.
-pub(crate) fn resolve(root: impl AsFd, path: impl AsRef<Path>, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn resolve(
+    root: impl AsFd,
+    path: impl AsRef<Path>,
+    flags: OFlags,
+) -> rustix::io::Result<OwnedFd> {
     let confined = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     loop {
         match openat2(&root, path.as_ref(), flags, Mode::empty(), confined) {

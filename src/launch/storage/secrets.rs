@@ -106,7 +106,8 @@ impl Secrets {
             return Err(Error::Exists(name.to_owned()));
         }
         let now = Timestamp::now();
-        let id = name::new_id().ok_or_else(|| Error::io("make an ID for", name, io::ErrorKind::Other.into()))?;
+        let id = name::new_id()
+            .ok_or_else(|| Error::io("make an ID for", name, io::ErrorKind::Other.into()))?;
         let secret = Secret {
             id: id.as_str()[..25].to_owned(),
             name: name.to_owned(),
@@ -130,7 +131,8 @@ impl Secrets {
             return Ok(secret);
         }
         let all = self.all()?;
-        let mut matching = all.into_iter().filter(|secret| !word.is_empty() && secret.id.starts_with(word));
+        let mut matching =
+            all.into_iter().filter(|secret| !word.is_empty() && secret.id.starts_with(word));
         match (matching.next(), matching.next()) {
             (Some(_), Some(_)) => Err(Error::Ambiguous(word.to_owned())),
             (Some(secret), None) => Ok(secret),
@@ -177,13 +179,33 @@ impl Secrets {
 
 impl Secret {
     fn bytes(&self, dir: &Path) -> Result<Vec<u8>, Error> {
-        let failed = |_| Error::io("understand", dir.join(&self.name), io::ErrorKind::InvalidData.into());
+        let failed =
+            |_| Error::io("understand", dir.join(&self.name), io::ErrorKind::InvalidData.into());
         STANDARD.decode(&self.data).map_err(failed)
     }
 }
 
-/// The variables that a container is given; to be kept in memory only.
-pub(crate) fn variables(place: &Place, flags: &[SecretFlag]) -> Result<Vec<(String, String)>, Error> {
+/// Secrets as variables; to be kept in memory only.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Variables(Vec<(String, String)>);
+
+impl std::fmt::Debug for Variables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+impl IntoIterator for Variables {
+    type Item = (String, String);
+    type IntoIter = std::vec::IntoIter<(String, String)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// The variables that a container is given.
+pub(crate) fn variables(place: &Place, flags: &[SecretFlag]) -> Result<Variables, Error> {
     let secrets = Secrets::open(place);
     let mut variables = Vec::new();
     for flag in flags {
@@ -193,7 +215,7 @@ pub(crate) fn variables(place: &Place, flags: &[SecretFlag]) -> Result<Vec<(Stri
             variables.push((name.clone(), text.ok_or_else(|| Error::Text(flag.name.clone()))?));
         }
     }
-    Ok(variables)
+    Ok(Variables(variables))
 }
 
 /// Secrets in memory, in our own mount namespace, until this is dropped.
@@ -205,7 +227,12 @@ pub(crate) struct Files {
 
 impl Files {
     /// Writes the files that a container is given, below `at`.
-    pub(crate) fn write(place: &Place, flags: &[SecretFlag], user: &User, at: &Path) -> Result<Self, Error> {
+    pub(crate) fn write(
+        place: &Place,
+        flags: &[SecretFlag],
+        user: &User,
+        at: &Path,
+    ) -> Result<Self, Error> {
         let mut files = Self::default();
         let secrets = Secrets::open(place);
         for flag in flags {
@@ -295,8 +322,10 @@ mod tests {
         let read = |text: &str| {
             variables(&place, &[crate::launch::storage::flags::secret::parse(text).unwrap()])
         };
-        assert_eq!(read("text,type=env,target=T").unwrap(), [("T".to_owned(), "grün".to_owned())]);
-        assert!(read("text").unwrap().is_empty());
+        let variables = read("text,type=env,target=T").unwrap();
+        assert_eq!(format!("{variables:?}"), "[\"T\"]");
+        assert_eq!(variables.0, [("T".to_owned(), "grün".to_owned())]);
+        assert_eq!(read("text").unwrap(), Variables::default());
         assert!(matches!(read("bytes,type=env"), Err(Error::Text(_))));
         assert!(matches!(read("none,type=env"), Err(Error::NoSuch(_))));
     }

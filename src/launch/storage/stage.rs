@@ -17,10 +17,11 @@ use crate::launch::storage::overlay::Overlay;
 use crate::launch::storage::places::{self, Places};
 use crate::launch::storage::propagation::{self, Share};
 use crate::launch::storage::rootfs::{Rootfs, like, resolve};
+use crate::launch::storage::secrets::Files;
 use crate::launch::storage::tree::Tree;
 use crate::launch::storage::volume::{Options, Source, Upper, Volume};
 use crate::launch::storage::volumes::{self, Backing, Volumes};
-use crate::launch::storage::{file_system, fill, idmap, own, volume};
+use crate::launch::storage::{file_system, fill, idmap, own};
 use crate::model::ContainerId;
 
 /// Why a volume cannot be mounted.
@@ -61,6 +62,7 @@ pub(crate) struct Staged {
     shares: Vec<Share>,
     places: Places,
     mounted: Vec<PathBuf>,
+    secrets: Option<Files>,
 }
 
 impl Staged {
@@ -71,6 +73,11 @@ impl Staged {
     /// What is to be shared with the host once the container's mounts are made.
     pub(crate) fn take_shares(&mut self) -> Vec<Share> {
         std::mem::take(&mut self.shares)
+    }
+
+    /// Keeps what volumes are bound from.
+    pub(crate) fn keep(&mut self, secrets: Files) {
+        self.secrets = Some(secrets);
     }
 
     /// Our own files at their places; where something else was asked for, that is there.
@@ -112,7 +119,7 @@ impl Staging<'_> {
         clear(self.place, self.id);
         let places = Places::new(self.rootfs.path())?;
         let (volumes, shares, mounted) = (Vec::new(), Vec::new(), Vec::new());
-        let mut staged = Staged { volumes, shares, places, mounted };
+        let mut staged = Staged { volumes, shares, places, mounted, secrets: None };
         let mut in_order: Vec<&Volume> = asked.iter().collect();
         in_order.sort_by_key(|volume| volume.target.components().count());
         for volume in in_order {
@@ -167,9 +174,8 @@ impl Making<'_> {
     /// The path that is to be bound; `None` for a tmpfs that the runtime can make itself.
     fn source(&mut self, options: &mut Options) -> Result<Option<PathBuf>, Error> {
         let path = match &self.volume.source {
-            Source::Bind { path } => {
-                std::fs::canonicalize(path).map_err(|source| volumes::Error::io("use the volume", path, source))?
-            }
+            Source::Bind { path } => std::fs::canonicalize(path)
+                .map_err(|source| volumes::Error::io("use the volume", path, source))?,
             Source::Volume { name, subpath, .. } => {
                 let path = self.named(name, options)?;
                 self.below(path, subpath.as_deref())?
@@ -189,7 +195,8 @@ impl Making<'_> {
                 let failed = self.failed("map the owners of");
                 let namespace = idmap::namespace(mapping).map_err(&failed)?;
                 let at = self.mount_point("mapped", &path)?;
-                idmap::attach(&path, &at, namespace.as_fd(), options.is_recursive()).map_err(failed)?;
+                idmap::attach(&path, &at, namespace.as_fd(), options.is_recursive())
+                    .map_err(failed)?;
                 self.mounted.push(at.clone());
                 at
             }
@@ -221,7 +228,8 @@ impl Making<'_> {
     /// What the image has in the volume's place, unless another volume is around it.
     fn of_image(&self) -> Option<std::os::fd::OwnedFd> {
         let around = |other: &&Volume| {
-            let is_around = other.target != self.volume.target && self.volume.target.starts_with(&other.target);
+            let is_around =
+                other.target != self.volume.target && self.volume.target.starts_with(&other.target);
             is_around && !matches!(other.source, Source::Tmpfs { filled: true, .. })
         };
         if self.all.iter().any(|other| around(&other)) {
@@ -240,8 +248,9 @@ impl Making<'_> {
                 let mut more = Options { words, ..options.clone() };
                 options.words.iter().for_each(|word| more.set(word));
                 options.words = more.words;
-                std::fs::canonicalize(&device)
-                    .map_err(|source| volumes::Error::io("use the volume's device", device, source))?
+                std::fs::canonicalize(&device).map_err(|source| {
+                    volumes::Error::io("use the volume's device", device, source)
+                })?
             }
             Backing::Tmpfs { .. } => {
                 if self.staging.held.is_fresh(name) {
@@ -293,7 +302,8 @@ impl Making<'_> {
             Some(image) => like(&fill::path_of(&image), at),
             None => {
                 let user = self.staging.user;
-                std::os::unix::fs::chown(at, Some(user.uid), Some(user.gid)).and_then(|()| open_up(at))
+                std::os::unix::fs::chown(at, Some(user.uid), Some(user.gid))
+                    .and_then(|()| open_up(at))
             }
         }
         .map_err(failed)
@@ -320,7 +330,8 @@ impl Making<'_> {
     ) -> Result<PathBuf, Error> {
         let missing = || Error::NoImage { image: reference.to_owned() };
         let store = crate::store::Store::open(&self.staging.place.state)?;
-        let image = manifest.map_or(Ok(None), |manifest| store.image(manifest))?.ok_or_else(missing)?;
+        let image =
+            manifest.map_or(Ok(None), |manifest| store.image(manifest))?.ok_or_else(missing)?;
         let mut layers = image.layers;
         if layers.is_empty() {
             layers.push(self.directory("empty")?);
@@ -367,7 +378,9 @@ impl Making<'_> {
 
     fn directory(&self, name: &str) -> Result<PathBuf, Error> {
         let path = self.at.join(name);
-        disk::make_private(&path).and_then(|()| open_up(&path)).map_err(self.failed("make room for"))?;
+        disk::make_private(&path)
+            .and_then(|()| open_up(&path))
+            .map_err(self.failed("make room for"))?;
         Ok(path)
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 /// From `linux/mount.h`; rustix does not have mount_setattr(2).
@@ -50,14 +50,14 @@ impl Tree {
     /// # Errors
     /// `EINVAL` where the file system, or a mount below, takes no mapping; `EPERM` without
     /// CAP_SYS_ADMIN over the file system.
-    pub(crate) fn map_ids(&self, user_namespace: BorrowedFd<'_>, recursive: bool) -> io::Result<()> {
+    pub(crate) fn map_ids(
+        &self,
+        user_namespace: BorrowedFd<'_>,
+        recursive: bool,
+    ) -> io::Result<()> {
         let user_namespace = user_namespace.as_raw_fd().unsigned_abs().into();
         let attributes = Attributes { set: MOUNT_ATTR_IDMAP, user_namespace, ..Default::default() };
         change(&self.0, &attributes, recursive)
-    }
-
-    pub(crate) fn make_read_only(&self, recursive: bool) -> io::Result<()> {
-        change(&self.0, &Attributes { set: MOUNT_ATTR_RDONLY, ..Default::default() }, recursive)
     }
 
     /// Mounts the tree over `at`.
@@ -88,9 +88,10 @@ pub(crate) fn share(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> 
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Lets the mount `at` receive from its peers, and no longer send to them.
-pub(crate) fn make_slave(at: BorrowedFd<'_>) -> io::Result<()> {
-    change(at, &Attributes { propagation: libc::MS_SLAVE, ..Default::default() }, false)
+/// Makes what is mounted at `path` read-only; what is mounted below stays as it is.
+pub(crate) fn make_read_only(path: &Path) -> io::Result<()> {
+    let opened = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    change(opened, &Attributes { set: MOUNT_ATTR_RDONLY, ..Default::default() }, false)
 }
 
 fn change(mount: impl AsFd, attributes: &Attributes, recursive: bool) -> io::Result<()> {

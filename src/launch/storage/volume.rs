@@ -110,14 +110,8 @@ fn yes() -> bool {
 impl Propagation {
     /// By its name among the options of mount(8).
     pub(crate) fn from_word(word: &str) -> Option<Self> {
-        let all = [
-            Self::Private,
-            Self::Rprivate,
-            Self::Slave,
-            Self::Rslave,
-            Self::Shared,
-            Self::Rshared,
-        ];
+        let all =
+            [Self::Private, Self::Rprivate, Self::Slave, Self::Rslave, Self::Shared, Self::Rshared];
         all.into_iter().find(|propagation| propagation.word() == word)
     }
 
@@ -173,14 +167,9 @@ impl Options {
             _ => Vec::new(),
         };
         let negated = word.strip_prefix("no").map_or_else(|| format!("no{word}"), str::to_owned);
-        self.words.retain(|have| {
-            have != word && *have != negated && !opposite.contains(&have.as_str())
-        });
+        self.words
+            .retain(|have| have != word && *have != negated && !opposite.contains(&have.as_str()));
         self.words.push(word.to_owned());
-    }
-
-    pub(crate) fn is_read_only(&self) -> bool {
-        self.has("ro") || self.has("rro")
     }
 
     /// Whether what is mounted below comes along.
@@ -226,7 +215,9 @@ pub(crate) fn writable_places(volumes: &[Volume]) -> Vec<Volume> {
 pub(crate) enum InvalidVolume {
     #[error("{0:?} is not {1}")]
     Form(String, &'static str),
-    #[error("{0:?}: a volume's name has letters, digits, \"_\", \".\", \"-\", and begins with a letter or digit")]
+    #[error(
+        "{0:?}: a volume's name has letters, digits, \"_\", \".\", \"-\", and begins with a letter or digit"
+    )]
     Name(String),
     #[error("{0:?}: the target must be an absolute path below /, without \"..\"")]
     Target(String),

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::{self, Lock, Mode};
 use crate::launch::lifecycle::name;
 use crate::launch::place::Place;
+use crate::launch::storage::writable::Discarded;
 
 /// The largest description read, in bytes.
 const MAX: u64 = 1 << 20;
@@ -62,8 +63,6 @@ pub(crate) enum Error {
     Unknown(String),
     #[error("--opt {0}: {1}")]
     Option(String, &'static str),
-    #[error("volume names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*")]
-    Name,
     #[error("{path} cannot be understood", path = path.display())]
     Document { path: PathBuf, source: serde_json::Error },
     #[error("cannot {what} {path}", path = path.display())]
@@ -71,7 +70,11 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
+    pub(crate) fn io(
+        what: &'static str,
+        path: impl Into<PathBuf>,
+        source: impl Into<io::Error>,
+    ) -> Self {
         Self::Io { what, path: path.into(), source: source.into() }
     }
 }
@@ -82,11 +85,6 @@ pub(crate) struct Volumes {
     dir: PathBuf,
     aside: PathBuf,
 }
-
-/// A volume that has lost its name already, and is still to be removed.
-#[derive(Debug)]
-#[must_use = "it takes room until it is removed"]
-pub(crate) struct Discarded(PathBuf);
 
 impl Volumes {
     /// Nothing is made yet.
@@ -223,7 +221,7 @@ impl Volumes {
         disk::make_private(&self.aside).map_err(failed)?;
         disk::remove_tree(&aside).map_err(failed)?;
         match std::fs::rename(self.dir.join(name), &aside) {
-            Ok(()) => Ok(Some(Discarded(aside))),
+            Ok(()) => Ok(Some(Discarded::at(aside))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed(error)),
         }
@@ -234,16 +232,6 @@ impl Volumes {
         disk::make_private(&self.dir)
             .and_then(|()| Lock::wait(&path, Mode::Exclusive))
             .map_err(|error| Error::io("lock", path, error))
-    }
-}
-
-impl Discarded {
-    /// What cannot be removed costs room only; the next pull tries again.
-    pub(crate) fn remove(self) {
-        if let Err(error) = disk::remove_tree(&self.0) {
-            let error = Error::io("remove", self.0, error);
-            eprintln!("Warning: {}, ignoring", crate::model::failure::chain(&error));
-        }
     }
 }
 
@@ -263,7 +251,9 @@ impl Named {
         let refused = |name: &str, why| {
             Err(Error::Option(format!("{name}={}", option(name).unwrap_or_default()), why))
         };
-        if let Some(other) = self.options.keys().find(|key| !matches!(&***key, "type" | "device" | "o")) {
+        if let Some(other) =
+            self.options.keys().find(|key| !matches!(&***key, "type" | "device" | "o"))
+        {
             return refused(other, "is not known; there are type, device and o");
         }
         let words = option("o").unwrap_or_default().split(',').filter(|word| !word.is_empty());
@@ -293,7 +283,9 @@ impl Named {
                 }
                 Ok(Backing::Bind { device: device.into(), words })
             }
-            ("none" | "bind", None) if kind == "none" && self.options.keys().all(|key| key == "type") => {
+            ("none" | "bind", None)
+                if kind == "none" && self.options.keys().all(|key| key == "type") =>
+            {
                 Ok(Backing::Directory)
             }
             ("none" | "bind", _) => refused("device", "needs type=none, device=DIR and o=bind"),

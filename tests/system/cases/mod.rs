@@ -11,6 +11,7 @@ macro_rules! cases {
 mod answers;
 mod cost;
 mod failure;
+mod hostile;
 mod innocent;
 mod installation;
 mod interruption;
@@ -21,6 +22,7 @@ mod pods;
 mod registry;
 mod rollback;
 mod service;
+mod storage;
 mod update;
 
 use crate::Case;
@@ -31,6 +33,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("answers", answers::CASES),
         ("cost", cost::CASES),
         ("failure", failure::CASES),
+        ("hostile", hostile::CASES),
         ("innocent", innocent::CASES),
         ("installation", installation::CASES),
         ("interruption", interruption::CASES),
@@ -41,6 +44,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
         ("service", service::CASES),
+        ("storage", storage::CASES),
         ("update", update::CASES),
     ];
     let named = |(module, cases): (&str, &[Case])| -> Vec<(String, Case)> {

@@ -27,7 +27,9 @@ impl Access {
 /// Why a device is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidDevice {
-    #[error("--device {0:?} is not HOST[:CONTAINER][:PERMISSIONS], with absolute paths and r, w, m")]
+    #[error(
+        "--device {0:?} is not HOST[:CONTAINER][:PERMISSIONS], with absolute paths and r, w, m"
+    )]
     Form(String),
     #[error("--device {0:?}: a device has its place below the container's /dev")]
     Place(String),
@@ -79,8 +81,15 @@ mod tests {
         let both = parse("/dev/sda:/dev//x/./y:rm").unwrap();
         assert_eq!((&*both.container, both.access.write), (Path::new("/dev/x/y"), false));
         for wrong in [
-            "", "fuse", "/dev/fuse:x", "/dev/fuse:/x", "/dev/a:/dev/b:x", "/a:/dev/b:", "/a:/dev/../b",
-            "/dev/a:/dev", "/a:/dev/b:r:w",
+            "",
+            "fuse",
+            "/dev/fuse:x",
+            "/dev/fuse:/x",
+            "/dev/a:/dev/b:x",
+            "/a:/dev/b:",
+            "/a:/dev/../b",
+            "/dev/a:/dev",
+            "/a:/dev/b:r:w",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

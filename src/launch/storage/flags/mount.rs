@@ -28,7 +28,9 @@ pub(crate) fn parse(text: &str) -> Result<Volume, InvalidVolume> {
         "tmpfs" => asked.tmpfs(&rest),
         "volume" => asked.volume(&rest),
         "image" => asked.image(&rest),
-        other => Err(refused(text, &format!("type={other}"), "is none of bind, tmpfs, volume, image")),
+        other => {
+            Err(refused(text, &format!("type={other}"), "is none of bind, tmpfs, volume, image"))
+        }
     }
 }
 
@@ -75,8 +77,9 @@ impl Asked<'_> {
     }
 
     fn bind(&self, words: &[&str]) -> Result<Volume, InvalidVolume> {
-        let path = self.source.filter(|path| path.starts_with(['/', '.']));
-        let path = path.ok_or_else(|| self.refused("source", "must be a path of the host"))?;
+        let path = self.source.filter(|path| path.starts_with('/'));
+        let path =
+            path.ok_or_else(|| self.refused("source", "must be a path of the host from its root"))?;
         let mut options = Options::new(&["rbind", "nosuid", "nodev"]);
         for word in words {
             match word.split_once('=') {
@@ -216,12 +219,13 @@ mod tests {
 
     #[test]
     fn binds() {
-        let volume = parse("type=bind,src=/a,dst=/b,readonly,bind-propagation=rslave,chown=true").unwrap();
+        let volume =
+            parse("type=bind,src=/a,dst=/b,readonly,bind-propagation=rslave,chown=true").unwrap();
         assert_eq!(volume.bound_path(), Some(Path::new("/a")));
-        assert!(volume.options.is_read_only() && volume.options.chown);
+        assert!(volume.options.has("rro") && volume.options.chown);
         assert_eq!(volume.options.propagation, Propagation::Rslave);
         let flat = parse("type=bind,source=/a,target=/b,ro=false,bind-nonrecursive").unwrap();
-        assert!(!flat.options.is_read_only() && !flat.options.is_recursive());
+        assert!(!flat.options.has("rro") && !flat.options.is_recursive());
         let quoted = parse("type=bind,\"src=/a,b\",dst=/c").unwrap();
         assert_eq!(quoted.bound_path(), Some(Path::new("/a,b")));
     }
@@ -235,7 +239,7 @@ mod tests {
         assert!(matches!(anonymous.source, Source::Volume { anonymous: true, .. }));
         let image = parse("type=image,source=quay.io/a/b:1,dst=/i,rw=true").unwrap();
         assert!(matches!(image.source, Source::Image { writable: true, .. }));
-        assert!(parse("type=image,source=quay.io/a/b:1,dst=/i").unwrap().options.is_read_only());
+        assert!(parse("type=image,source=quay.io/a/b:1,dst=/i").unwrap().options.has("ro"));
     }
 
     #[test]
@@ -243,7 +247,7 @@ mod tests {
         let volume = parse("type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1777,ro,U").unwrap();
         let Source::Tmpfs { data, filled: true } = volume.source else { panic!() };
         assert_eq!(data, ["size=1048576", "mode=1777"]);
-        assert!(volume.options.chown && volume.options.is_read_only());
+        assert!(volume.options.chown && volume.options.has("ro"));
     }
 
     #[test]

@@ -48,7 +48,12 @@ pub(crate) fn parse(text: &str) -> Result<SecretFlag, InvalidSecret> {
     let (mut kind, mut place, mut uid, mut gid, mut mode) = ("mount", None, None, None, None);
     for word in words {
         let number = |value: &str| {
-            value.parse::<u32>().ok().filter(|id| *id != u32::MAX).map(Some).ok_or_else(|| refused(word, "is no ID"))
+            value
+                .parse::<u32>()
+                .ok()
+                .filter(|id| *id != u32::MAX)
+                .map(Some)
+                .ok_or_else(|| refused(word, "is no ID"))
         };
         match word.split_once('=').unwrap_or((word, "")) {
             ("type", value @ ("mount" | "env")) => kind = value,
@@ -75,8 +80,10 @@ pub(crate) fn parse(text: &str) -> Result<SecretFlag, InvalidSecret> {
         Given::Variable(variable.to_owned())
     } else {
         let place = place.unwrap_or(name);
-        let path = if place.starts_with('/') { place.to_owned() } else { format!("{DIRECTORY}/{place}") };
-        let target = target(&path).map_err(|_| refused(place, "is no path below /, without \"..\""))?;
+        let path =
+            if place.starts_with('/') { place.to_owned() } else { format!("{DIRECTORY}/{place}") };
+        let target =
+            target(&path).map_err(|_| refused(place, "is no path below /, without \"..\""))?;
         if target == std::path::Path::new(DIRECTORY) {
             return Err(refused(place, "is no name of a file"));
         }
@@ -94,7 +101,9 @@ mod tests {
     #[test]
     fn secrets_are_read() {
         let file = |text: &str| match parse(text).unwrap().given {
-            Given::File { target, uid, gid, mode } => (target.display().to_string(), uid, gid, mode),
+            Given::File { target, uid, gid, mode } => {
+                (target.display().to_string(), uid, gid, mode)
+            }
             other => panic!("{other:?}"),
         };
         assert_eq!(file("db"), ("/run/secrets/db".into(), None, None, 0o400));
@@ -106,8 +115,18 @@ mod tests {
         assert_eq!(parse("db,type=env").unwrap().given, Given::Variable("db".into()));
         assert_eq!(parse("db,type=env,target=PW").unwrap().given, Given::Variable("PW".into()));
         for wrong in [
-            "", ",x", "a/b", "db,type=x", "db,mode=9", "db,mode=7777", "db,uid=-1", "db,wild", "db,target=../x",
-            "db,type=env,uid=1", "db,type=env,target=A=B", "db,target=.",
+            "",
+            ",x",
+            "a/b",
+            "db,type=x",
+            "db,mode=9",
+            "db,mode=7777",
+            "db,uid=-1",
+            "db,wild",
+            "db,target=../x",
+            "db,type=env,uid=1",
+            "db,type=env,target=A=B",
+            "db,target=.",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

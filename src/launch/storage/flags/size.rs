@@ -22,9 +22,14 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, bytes) in
-            [("64m", 64 << 20), ("1G", 1 << 30), ("10b", 10), ("5kb", 5 << 10), ("0", 0), ("2MiB", 2 << 20)]
-        {
+        for (text, bytes) in [
+            ("64m", 64 << 20),
+            ("1G", 1 << 30),
+            ("10b", 10),
+            ("5kb", 5 << 10),
+            ("0", 0),
+            ("2MiB", 2 << 20),
+        ] {
             assert_eq!(parse(text), Some(bytes), "{text}");
         }
         for wrong in ["", "m", "-1", "1x", "1.5g", "99999999999999t", "1 m"] {

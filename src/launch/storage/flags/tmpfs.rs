@@ -39,7 +39,9 @@ impl Asked {
             "U" => self.options.chown = true,
             "tmpcopyup" | "notmpcopyup" => self.filled = word == "tmpcopyup",
             _ => match word.split_once('=') {
-                Some(("size" | "mode" | "nr_inodes" | "uid" | "gid", value)) if !value.is_empty() => {
+                Some(("size" | "mode" | "nr_inodes" | "uid" | "gid", value))
+                    if !value.is_empty() =>
+                {
                     self.data.retain(|have| have.split('=').next() != word.split('=').next());
                     self.data.push(word.to_owned());
                 }

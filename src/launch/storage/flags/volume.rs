@@ -3,7 +3,7 @@
 use crate::launch::lifecycle::name;
 use crate::launch::storage::idmap::InvalidMapping;
 use crate::launch::storage::volume::{
-    InvalidVolume, Options, Propagation, Relabel, Source, Upper, Volume, target,
+    InvalidVolume, Options, Propagation, Relabel, Source, Volume, target,
 };
 
 const FORM: &str = "[SOURCE:]TARGET[:OPTIONS]";
@@ -31,7 +31,9 @@ pub(crate) fn parse(text: &str) -> Result<Volume, InvalidVolume> {
     };
     let mut options = Options::new(&["rbind", "nosuid", "nodev"]);
     for word in words.split(',').filter(|word| !word.is_empty()) {
-        if !apply(&mut options, word).map_err(|error| InvalidVolume::Mapping(text.to_owned(), error))? {
+        if !apply(&mut options, word)
+            .map_err(|error| InvalidVolume::Mapping(text.to_owned(), error))?
+        {
             return Err(refused(text, word, "is not known"));
         }
     }
@@ -40,10 +42,7 @@ pub(crate) fn parse(text: &str) -> Result<Volume, InvalidVolume> {
 }
 
 /// Whether `word` is an option of a bound directory; it is set then.
-pub(super) fn apply(
-    options: &mut Options,
-    word: &str,
-) -> Result<bool, InvalidMapping> {
+pub(super) fn apply(options: &mut Options, word: &str) -> Result<bool, InvalidMapping> {
     match word {
         "ro" => options.set("rro"),
         "rw" | "bind" | "rbind" | "suid" | "nosuid" | "dev" | "nodev" | "exec" | "noexec" => {
@@ -129,7 +128,9 @@ mod tests {
     #[test]
     fn sources() {
         let named = parse("data:/b:U,nocopy,Z").unwrap();
-        assert!(matches!(&named.source, Source::Volume { name, anonymous: false, .. } if name == "data"));
+        assert!(
+            matches!(&named.source, Source::Volume { name, anonymous: false, .. } if name == "data")
+        );
         assert!(named.options.chown && !named.options.copy);
         assert_eq!(named.options.relabel, Some(Relabel::Private));
         let anonymous = parse("/b").unwrap();
@@ -159,7 +160,10 @@ mod tests {
         ] {
             let error = parse(text).unwrap_err();
             let message = crate::model::failure::chain(&error);
-            assert!(message.contains(part) || matches!(error, InvalidVolume::Mapping(..)), "{text}: {message}");
+            assert!(
+                message.contains(part) || matches!(error, InvalidVolume::Mapping(..)),
+                "{text}: {message}"
+            );
         }
     }
 
