@@ -20,6 +20,7 @@ packages=(
   openssl         # its certificate
   skopeo          # reads our store, to see that others can
   busybox-static  # the program in the test images
+  uidmap          # newuidmap and newgidmap, for containers of ordinary users
   strace          # counts system calls
 )
 [ "${1:-}" != bench ] || packages+=(podman runc)

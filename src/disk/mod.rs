@@ -1,12 +1,14 @@
 //! What every room wants of a disk: small files that are replaced whole, locks between processes,
-//! and trees that go away, whatever they hold.
+//! and trees that are gone through or go away, whatever they hold.
 //!
 //! What must not live here: what is in a file, and what an error of it means.
 
 mod file;
 mod lock;
 mod tree;
+mod walk;
 
 pub use file::{is_absent, make_private, read, remove, replace, sync_directory};
 pub use lock::{Lock, Mode, is_at, lock, try_lock};
 pub use tree::{remove_tree, remove_tree_at};
+pub use walk::{Entry, usage, walk};

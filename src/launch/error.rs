@@ -15,10 +15,8 @@ use crate::launch::storage::{devices, propagation, secrets, stage, volume, volum
 /// A launch that failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error(
-        "containers of ordinary users are not there yet: run updater-launch as root, or use podman"
-    )]
-    NotRoot,
+    #[error(transparent)]
+    UserNamespace(#[from] crate::launch::userns::Error),
     #[error(transparent)]
     Configuration(#[from] config::Error),
     #[error(transparent)]
@@ -101,6 +99,14 @@ pub(crate) enum Error {
     InterpreterNotFound { command: String },
     #[error("command {command:?} cannot be executed in the container: {why}")]
     CommandNotExecutable { command: String, why: String },
+    #[error(transparent)]
+    Template(#[from] crate::terminal::template::InvalidTemplate),
+    #[error(transparent)]
+    Filter(#[from] crate::launch::view::filter::InvalidFilter),
+    #[error("\"{0}\" is the beginning of several image IDs")]
+    AmbiguousImage(String),
+    #[error("there is no container yet")]
+    NoContainerYet,
     #[error("nothing is named \"{0}\", neither a container nor an image")]
     NothingNamed(String),
     #[error(transparent)]

@@ -21,6 +21,11 @@ pub fn page() -> io::Result<String> {
         files: &[
             ("/var/lib/updaterd", "Images, layers, and what containers write."),
             ("/run/updaterd/containers", "A record of each container that runs."),
+            (
+                "$XDG_DATA_HOME/updaterd, $XDG_RUNTIME_DIR/updaterd",
+                "The same, of an ordinary user.",
+            ),
+            ("/etc/subuid, /etc/subgid", "The users and groups of a user's containers."),
             ("/etc/containers/registries.conf", "Registries: see containers-registries.conf(5)."),
         ],
         see_also: "updaterd(8), updaterctl(1), systemd.service(5), podman-run(1)",

@@ -19,6 +19,8 @@ mod runtime;
 mod spec;
 mod storage;
 mod supervise;
+mod userns;
+mod view;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -26,12 +28,15 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use serde::Serialize;
+use serde_json::Value;
 
 use args::{Arguments, Command};
 use error::Error;
 use place::Place;
 use process::activation;
+
+use crate::terminal::Terminal;
+use crate::terminal::template::{Format, Layout};
 
 /// Carries out one command line; the exit status is Podman's (podman-run(1), "EXIT STATUS").
 pub fn main(arguments: Arguments) -> ExitCode {
@@ -63,6 +68,9 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
     };
     activation::keep_own(starts);
     let place = Place::find(arguments.root, arguments.runroot)?;
+    if enters_at_once(&arguments.command) {
+        place.enter()?;
+    }
     if starts || matches!(arguments.command, Command::Exec(_)) {
         // What is made for a container is made for its users, whatever the unit's UMask= is.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(spec::UMASK));
@@ -86,6 +94,32 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
     }
 }
 
+/// Whether a command is root of a user namespace from its beginning, where an ordinary user calls
+/// it. Some never are; the others enter one, or join a container's, when it is time for it.
+fn enters_at_once(command: &Command) -> bool {
+    let outside = matches!(
+        command,
+        Command::Stop(_)
+            | Command::Ps(_)
+            | Command::Inspect(_)
+            | Command::Logs(_)
+            | Command::Images(_)
+            | Command::Tag(_)
+            | Command::Secret(_)
+    );
+    let later = matches!(
+        command,
+        Command::Run(_)
+            | Command::Create(_)
+            | Command::Start(_)
+            | Command::Rm(_)
+            | Command::Exec(_)
+            | Command::Pod { .. }
+            | Command::Volume(_)
+    );
+    !outside && !later
+}
+
 /// The variables that a name without a value stands for; those that are no text are left out.
 fn host_environment() -> BTreeMap<String, String> {
     let text = |(name, value): (OsString, OsString)| {
@@ -94,13 +128,25 @@ fn host_environment() -> BTreeMap<String, String> {
     std::env::vars_os().filter_map(text).collect()
 }
 
-fn print_json(value: &impl Serialize) -> Result<(), Error> {
-    say(serde_json::to_string_pretty(value).map_err(Error::Json)?)
+/// Prints a list as `--format` says, in the command's own table by default.
+fn list(format: &Format, layout: Layout<'_>, rows: &[Value]) -> Result<(), Error> {
+    print(format.render(layout, rows, Terminal::of_stdout())?)
 }
 
-/// Prints a line. A reader that went away (`| head`) has heard enough.
+/// Prints documents as `--format` says, as JSON by default.
+fn show(format: &Format, documents: &[Value]) -> Result<(), Error> {
+    print(format.render_documents(documents, Terminal::of_stdout())?)
+}
+
+/// Prints a line.
 fn say(text: impl Display) -> Result<(), Error> {
-    match writeln!(std::io::stdout(), "{text}") {
+    print(format_args!("{text}\n"))
+}
+
+/// Prints. A reader that went away (`| head`) has heard enough.
+fn print(text: impl Display) -> Result<(), Error> {
+    let mut output = std::io::stdout().lock();
+    match write!(output, "{text}").and_then(|()| output.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         said => said.map_err(|error| Error::system("write to standard output", error)),
     }

@@ -18,7 +18,7 @@ use crate::launch::isolation::seccomp;
 use crate::launch::process::user::User;
 use crate::launch::storage::devices::Node;
 use crate::launch::storage::mounts;
-use crate::launch::storage::mounts::{Bound, Own};
+use crate::launch::storage::mounts::{Bound, Kernel, Own};
 use crate::launch::storage::volume::Volume;
 
 /// What the kernel shows there is the host's (as runc and crun mask it).
@@ -48,6 +48,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) rootfs: &'a Path,
     pub(crate) own: Own,
     pub(crate) hostname: &'a str,
+    pub(crate) kernel: Kernel,
     pub(crate) namespaces: &'a Namespaces,
     /// The cgroup, from the root of the hierarchy.
     pub(crate) cgroup: &'a str,
@@ -88,7 +89,7 @@ pub(crate) fn spec(wanted: Wanted<'_>) -> Result<Spec, OciSpecError> {
         .version("1.0.2")
         .root(root)
         .process(process(wanted.process)?)
-        .mounts(mounts::list(wanted.own, wanted.volumes, wanted.files)?)
+        .mounts(mounts::list(wanted.own, wanted.kernel, wanted.volumes, wanted.files)?)
         .linux(linux)
         .build()?;
     // The name of a namespace that others have, too, is theirs.
@@ -150,6 +151,7 @@ mod tests {
             rootfs: Path::new("/r"),
             own: Own::default(),
             hostname: "h",
+            kernel: Kernel::default(),
             namespaces: &Namespaces { network, ..Namespaces::default() },
             cgroup: "/a.service/payload",
             volumes: &[],

@@ -30,7 +30,9 @@ pub enum Problem {
     Blocked { prefix: String },
     #[error("registries configuration makes {location:?} of it, which is no image name")]
     InvalidLocation { location: String },
-    #[error("TLS for {registry} cannot be set up")]
+    #[error(
+        "TLS for {registry} cannot be set up (the package ca-certificates brings the well-known roots, containers-certs.d(5) has a registry's own)"
+    )]
     Tls { registry: String, source: Arc<reqwest::Error> },
     #[error("{peer} cannot be reached")]
     Unreachable { peer: String, source: Arc<reqwest::Error> },

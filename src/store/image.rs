@@ -1,5 +1,6 @@
 //! Images of the store, ready to be run.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -19,6 +20,12 @@ pub(super) const MAX_DOCUMENT: u64 = MAX_MANIFEST;
 #[derive(Debug, Clone)]
 pub struct Image {
     pub identity: ImageIdentity,
+    /// The digest of its configuration: what other engines call its ID.
+    pub id: Digest,
+    /// Of its manifest.
+    pub media_type: String,
+    /// What its manifest says of it, besides.
+    pub annotations: BTreeMap<String, String>,
     /// The tags that name it, in no order.
     pub references: Vec<Reference>,
     pub config: ImageConfiguration,
@@ -36,6 +43,8 @@ pub struct Image {
 pub(super) struct Manifest {
     pub(super) config: Blob,
     pub(super) layers: Vec<Blob>,
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 impl Manifest {
@@ -112,6 +121,9 @@ impl Store {
         Ok(Some(Image {
             references: index.references(&identity.manifest),
             identity,
+            id: manifest.config.digest,
+            media_type: record.media_type().to_owned(),
+            annotations: manifest.annotations.unwrap_or_default(),
             layers,
             size: blobs + (bytes.len() + config_bytes.len()) as u64,
             created: config.created().as_deref().and_then(|text| text.parse().ok()),

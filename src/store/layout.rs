@@ -57,6 +57,10 @@ impl Descriptor {
         Self { media_type, digest, size, platform, annotations, other }
     }
 
+    pub(super) fn media_type(&self) -> &str {
+        &self.media_type
+    }
+
     /// The tag, as written; other programs write shorter names, which are no references.
     fn name(&self) -> Option<&str> {
         self.annotations.get(REF_NAME).map(String::as_str)

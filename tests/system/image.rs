@@ -153,6 +153,14 @@ impl Layer {
         self.entry(tar::EntryType::Regular, path, mode, content);
     }
 
+    /// A file that belongs to somebody else than root.
+    pub(crate) fn file_of(&mut self, (uid, gid): (u64, u64), path: &str, content: &[u8]) {
+        let mut header = Self::header(tar::EntryType::Regular, 0o640, content.len());
+        header.set_uid(uid);
+        header.set_gid(gid);
+        self.0.append_data(&mut header, path, content).unwrap();
+    }
+
     pub(crate) fn link(&mut self, path: &str, target: &str) {
         let mut header = Self::header(tar::EntryType::Symlink, 0o777, 0);
         self.0.append_link(&mut header, path, target).unwrap();

@@ -9,6 +9,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
 
+mod agent;
 mod cases;
 mod demo;
 mod host;
@@ -16,6 +17,7 @@ mod image;
 mod impostor;
 mod outside;
 mod registry;
+mod someone;
 mod units;
 
 use std::process::ExitCode;
@@ -98,6 +100,11 @@ impl Arguments {
 }
 
 fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    if let (Some("--agent"), Some(name)) = (words.next().as_deref(), words.next()) {
+        agent::main(&name);
+        return ExitCode::SUCCESS;
+    }
     let arguments = match Arguments::read() {
         Ok(arguments) => arguments,
         Err(message) => {

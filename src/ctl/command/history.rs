@@ -30,10 +30,11 @@ pub(super) async fn run<E: Embedded>(
     if style.json {
         return json(&entries, exit::DONE);
     }
-    let text = if entries.is_empty() {
-        "Nothing was updated yet.\n".to_owned()
-    } else {
-        table(&entries, style)
+    let text = match &history.unit {
+        _ if !entries.is_empty() => table(&entries, style),
+        // Perhaps there is no such unit: reading does not look.
+        Some(unit) => format!("No update of {unit} is recorded.\n"),
+        None => "Nothing was updated yet.\n".to_owned(),
     };
     Ok(Output { text, code: exit::DONE })
 }

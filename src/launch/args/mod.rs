@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 use crate::launch::command;
 
@@ -47,10 +47,12 @@ command cannot be executed, 127 where it is not found, 128+N where signal N ende
     disable_help_subcommand = true
 )]
 pub struct Arguments {
-    /// Where images and containers' files are kept, instead of /var/lib/updaterd
+    /// Where images and containers' files are kept, instead of /var/lib/updaterd or, for a user,
+    /// $XDG_DATA_HOME/updaterd
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) root: Option<PathBuf>,
-    /// Where running state is kept, instead of /run/updaterd
+    /// Where running state is kept, instead of /run/updaterd or, for a user,
+    /// $XDG_RUNTIME_DIR/updaterd
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) runroot: Option<PathBuf>,
     #[command(subcommand)]
@@ -94,12 +96,6 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: command::pod::Command,
     },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    Table,
-    Json,
 }
 
 #[cfg(test)]

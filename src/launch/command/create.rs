@@ -30,6 +30,7 @@ pub(crate) fn create(place: &Place, flags: &Flags) -> Result<u8, Error> {
     let reference = create.image.parse()?;
     let pod = pod::join::of(place, &create)?;
     let image = choose::image(place, &create.source, &reference, None, &notifier)?;
+    place.enter()?;
     let replace = create.identity.replace;
     let definition = Definition::new(place, create, &image, pod.as_ref())?;
     traces::reconcile(place);

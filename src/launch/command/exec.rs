@@ -37,6 +37,8 @@ pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
         user: flags.user.as_deref(),
         directory: flags.workdir.as_deref(),
     };
+    let runs = record.pid.is_some_and(|init| init.is_alive());
+    place.join(record.supervisor.filter(|_| runs))?;
     let entering = enter::prepare(place, &record, &entry)?;
     if !flags.interactive {
         enter::close_input()?;

@@ -32,21 +32,31 @@ pub(crate) fn pull(place: &Place, flags: &Pull) -> Result<u8, Error> {
     let references: Vec<Reference> =
         flags.images.iter().map(|image| image.parse()).collect::<Result<_, _>>()?;
     let store = place.store()?;
+    let options = Options {
+        tls_verify: flags.registry.tls_verify,
+        paths: place.registries.clone(),
+        ..Options::default()
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::system("start the runtime", error))?;
     for reference in references {
-        let image = runtime.block_on(one(&store, &reference, flags))?;
-        say(&image.identity.manifest)?;
+        let image = runtime.block_on(one(&store, &options, &reference, flags))?;
+        say(image.id.hex())?;
     }
     Ok(0)
 }
 
-async fn one(store: &Store, reference: &Reference, flags: &Pull) -> Result<Image, Error> {
-    let RegistryFlags { authfile, tls_verify } = &flags.registry;
-    let client = Client::new(&Options { tls_verify: *tls_verify, ..Options::default() })?;
-    let source = ImageSource { reference: reference.clone(), authfile: authfile.clone() };
+async fn one(
+    store: &Store,
+    options: &Options,
+    reference: &Reference,
+    flags: &Pull,
+) -> Result<Image, Error> {
+    let client = Client::new(options)?;
+    let authfile = flags.registry.authfile.clone();
+    let source = ImageSource { reference: reference.clone(), authfile };
     if !flags.quiet {
         eprintln!("Trying to pull {reference}...");
     }

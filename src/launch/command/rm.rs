@@ -33,14 +33,15 @@ pub(crate) struct Remove {
 
 pub(crate) fn remove(place: &Place, flags: &Remove) -> Result<u8, Error> {
     let records = containers::select(place, &flags.containers, &flags.cidfile, flags.ignore)?;
+    for record in records.iter().filter(|record| record.is_running()) {
+        if !flags.force {
+            return Err(Error::Running(record.name.clone()));
+        }
+        containers::stop(record, flags.time)?;
+    }
+    place.enter()?;
     traces::reconcile(place);
     for record in records {
-        if record.is_running() {
-            if !flags.force {
-                return Err(Error::Running(record.name));
-            }
-            containers::stop(&record, flags.time)?;
-        }
         if flags.volumes {
             users::discard_anonymous(place, &record).into_iter().for_each(Discarded::remove);
         }

@@ -49,7 +49,7 @@ pub(crate) fn run(place: &Place, flags: &Run) -> Result<u8, Error> {
     let pod = pod::join::of(place, &create)?;
     let notifier = Notifier::from_environment();
     let location = Location::find()?;
-    let unit = location.unit();
+    let unit = location.unit(place.scope);
     let image = choose::image(place, &create.source, &reference, unit.as_ref(), &notifier)?;
     if let Some(pod) = &pod
         && let Some(status) = pod::supervise::ensure(place, pod)?
@@ -74,10 +74,11 @@ fn launch(
     notifier: &Notifier,
     handover: &Handover,
 ) -> Result<u8, Error> {
+    place.join(pod::join::supervisor(place, &definition.record)?)?;
     let replace = definition.create.identity.replace;
     let supervisor = Process::current().map_err(|error| Error::system("find myself", error))?;
     definition.record.supervisor = Some(supervisor);
-    definition.record.unit = location.unit();
+    definition.record.unit = location.unit(place.scope);
     // A stop may interrupt this: nothing has been begun yet.
     traces::reconcile(place);
     let mut signals = Signals::take()?;

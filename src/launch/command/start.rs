@@ -59,6 +59,7 @@ pub(crate) fn launch_detached(place: &Place, record: &Record) -> Result<Option<u
 }
 
 fn launch(place: &Place, record: &Record, handover: &Handover) -> Result<u8, Error> {
+    place.join(pod::join::supervisor(place, record)?)?;
     let signals = Signals::take()?;
     let location = Location::find()?;
     let definition = take(place, record, &location)?;
@@ -94,7 +95,7 @@ fn take(place: &Place, record: &Record, location: &Location) -> Result<Definitio
     let ended = &definition.record;
     definition.record = Record {
         supervisor: Some(supervisor),
-        unit: location.unit(),
+        unit: location.unit(place.scope),
         pid: None,
         started: None,
         ended: None,

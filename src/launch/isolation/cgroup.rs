@@ -63,9 +63,9 @@ impl Location {
         path_in(&text).map(|path| Self { path: path.to_owned() }).ok_or(Error::NotFound)
     }
 
-    /// The service unit this process runs in.
-    pub(crate) fn unit(&self) -> Option<UnitName> {
-        service(&self.path, Scope::System)
+    /// The service unit this process runs in, as the manager of `scope` knows it.
+    pub(crate) fn unit(&self, scope: Scope) -> Option<UnitName> {
+        service(&self.path, scope)
     }
 
     /// Whether systemd delegated the unit's cgroup (systemd marks it by an extended attribute).
@@ -177,6 +177,14 @@ pub(crate) fn clear_recorded(path: &str, id: &ContainerId) {
     // Nothing but a container's own cgroup is ever killed.
     if path.rsplit('/').next() == Some(&payload_name(id)) {
         clear(path);
+    }
+}
+
+/// Kills all that is in the cgroup that a record names for its container; it stays.
+pub(crate) fn kill_recorded(path: &str, id: &ContainerId) {
+    if path.rsplit('/').next() == Some(&payload_name(id)) {
+        // One that is gone has nobody in it.
+        let _ = std::fs::write(directory(path).join("cgroup.kill"), "1");
     }
 }
 

@@ -87,6 +87,16 @@ fn entrypoint(flags: &ProgramFlags) -> Result<Option<Vec<String>>, Error> {
     }
 }
 
+impl Create {
+    /// What was asked to run instead of the image's entrypoint.
+    ///
+    /// # Errors
+    /// Where it is no word and no list of words.
+    pub(crate) fn entrypoint(&self) -> Result<Option<Vec<String>>, Error> {
+        entrypoint(&self.program)
+    }
+}
+
 /// The command: the image's entrypoint and command, each replaced by what was asked for. Another
 /// entrypoint drops the image's command.
 pub(crate) fn command(create: &Create, image: &ImageConfig) -> Result<Vec<String>, Error> {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use crate::launch::Error;
@@ -32,6 +33,12 @@ pub(crate) fn find(place: &Place, word: &str) -> Result<Record, Error> {
         (false, Some(_), Some(_)) => Err(Error::Ambiguous(word.to_owned())),
         _ => Err(Error::NoSuchContainer(word.to_owned())),
     }
+}
+
+/// The ID of the container that was made last.
+pub(crate) fn latest(place: &Place) -> Result<ContainerId, Error> {
+    let last = place.records().all()?.records.pop();
+    last.map(|record| record.id).ok_or(Error::NoContainerYet)
 }
 
 /// The containers of a command line: words, and files that hold an ID. With `ignore`, what is not
@@ -68,9 +75,9 @@ pub(crate) fn stop(record: &Record, timeout: Option<u32>) -> Result<(), Error> {
     let timeout = Duration::from_secs(timeout.unwrap_or(record.stop_timeout).into());
     if let Some(init) = record.pid.filter(Process::is_alive) {
         let number = signal::parse(&record.stop_signal)?;
-        send(init, number)?;
+        send_to(record, init, number)?;
         if !wait_for_end(init, timeout)? {
-            send(init, libc::SIGKILL)?;
+            send_to(record, init, libc::SIGKILL)?;
             wait_for_end(init, CLEARING)?;
         }
     } else if let Some(supervisor) = record.supervisor.filter(Process::is_alive) {
@@ -153,7 +160,7 @@ pub(crate) fn clear_away(place: &Place, record: &Record) -> Result<Vec<Discarded
     let record = now.as_ref().unwrap_or(record);
     if let Some(init) = record.pid.filter(Process::is_alive) {
         // Its launcher was killed, and the container outlived it.
-        send(init, libc::SIGKILL)?;
+        send_to(record, init, libc::SIGKILL)?;
         wait_for_end(init, CLEARING)?;
     }
     if let Some(path) = &record.cgroup {
@@ -177,13 +184,30 @@ pub(crate) fn remove_cidfile(path: &Path, id: &ContainerId) {
     }
 }
 
+/// Sends a signal to a container's first process. Where that is another user of another user
+/// namespace than ours, its supervisor passes it on, which is the same user in all of them; and
+/// SIGKILL, which cannot be passed on, goes by the cgroup.
+pub(crate) fn send_to(record: &Record, init: Process, number: i32) -> Result<(), Error> {
+    match (try_send(init, number), &record.cgroup, record.supervisor) {
+        (Err(Errno::PERM), Some(cgroup), _) if number == libc::SIGKILL => {
+            cgroup::kill_recorded(cgroup, &record.id);
+            Ok(())
+        }
+        (Err(Errno::PERM), _, Some(supervisor)) => send(supervisor, number),
+        (sent, ..) => sent.map_err(|source| Error::system("send a signal", source)),
+    }
+}
+
 /// Sends a signal to this very process; one that is gone is no error.
 pub(crate) fn send(process: Process, number: i32) -> Result<(), Error> {
+    try_send(process, number).map_err(|source| Error::system("send a signal", source))
+}
+
+fn try_send(process: Process, number: i32) -> rustix::io::Result<()> {
     let Some(pid) = Pid::from_raw(process.pid) else { return Ok(()) };
-    let failed = |source: rustix::io::Errno| Error::system("send a signal", source);
     let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
-        Err(rustix::io::Errno::SRCH) => return Ok(()),
-        pidfd => pidfd.map_err(failed)?,
+        Err(Errno::SRCH) => return Ok(()),
+        pidfd => pidfd?,
     };
     // The number may have been given to another process before the descriptor was had.
     if !process.is_alive() {
@@ -192,8 +216,8 @@ pub(crate) fn send(process: Process, number: i32) -> Result<(), Error> {
     // SAFETY: any number is allowed; the kernel refuses those that are no signals.
     let number = unsafe { rustix::process::Signal::from_raw_unchecked(number) };
     match pidfd_send_signal(&pidfd, number) {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-        Err(error) => Err(failed(error)),
+        Err(Errno::SRCH) => Ok(()),
+        sent => sent,
     }
 }
 
@@ -213,7 +237,7 @@ fn wait_for_end(process: Process, timeout: Duration) -> Result<bool, Error> {
             Ok(0) => return Ok(false),
             // A zombie is readable: it has ended, whoever reaps it.
             Ok(_) => return Ok(true),
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             Err(error) => return Err(Error::system("wait for a process", error)),
         }
     }

@@ -116,6 +116,11 @@ impl Create {
         settled.program.env = asked::environment(&self.program, &host_environment())?;
         settled.program.env_file = Vec::new();
         make_absolute(&mut settled.source.registry.authfile)?;
+        if let Some(path) = &settled.source.registry.authfile {
+            // Also where nothing is pulled now: updaterd asks the registry with it later.
+            std::fs::metadata(path)
+                .map_err(|source| Error::file("use the credentials file", path, source))?;
+        }
         make_absolute(&mut settled.identity.cidfile)?;
         make_absolute(&mut settled.identity.pod_id_file)?;
         for volume in &mut settled.storage.volume {

@@ -21,16 +21,19 @@ use crate::launch::process::{activation, user};
 use crate::launch::spec::{Program, Wanted, spec};
 use crate::launch::storage::devices::{self, Node};
 use crate::launch::storage::hold::Held;
-use crate::launch::storage::mounts::{Bound, Own};
+use crate::launch::storage::mounts::{self, Bound, Kernel, Own};
 use crate::launch::storage::rootfs::Rootfs;
 use crate::launch::storage::secrets::{self, Files};
 use crate::launch::storage::stage::{Staged, Staging};
 use crate::launch::storage::volume::writable_places;
 use crate::launch::storage::{files, settle};
 use crate::launch::supervise::notify::{DIRECTORY_IN_CONTAINER, SOCKET_IN_CONTAINER};
-use crate::launch::{Error, runtime};
-use crate::model::ContainerId;
+use crate::launch::{Error, runtime, userns};
+use crate::model::{ContainerId, Scope};
 use crate::store::containers::Record;
+
+/// The group that owns terminals, on every Linux.
+const TTY: u32 = 5;
 
 /// What the runtime takes besides the specification.
 pub(crate) struct Described {
@@ -67,9 +70,10 @@ pub(crate) fn describe(
     if create.program.workdir.is_none() && !is_hosts {
         rootfs.make_directory(&directory, &user)?;
     }
-    let staging = Staging { place, id: &record.id, held, rootfs, user: &user };
-    let mut staged = stage(&staging, prepared, joined.as_ref())?;
     let nodes = devices::find(&asked.storage.devices)?;
+    let staging = Staging { place, id: &record.id, held, rootfs, user: &user };
+    let mut staged = stage(&staging, prepared, &nodes, joined.as_ref())?;
+    let nodes = if place.scope == Scope::System { nodes } else { Vec::new() };
     devices::refuse_in_volumes(&nodes, staged.volumes())?;
     let all = available();
     let capabilities =
@@ -96,6 +100,7 @@ pub(crate) fn describe(
         rootfs: rootfs.path(),
         own,
         hostname: &hostname,
+        kernel: kernel(place, network),
         namespaces: &namespaces(network, joined.as_ref()),
         cgroup: &payload.path,
         volumes: staged.volumes(),
@@ -125,10 +130,22 @@ pub(crate) fn describe(
     Ok(Described { process, staged, devices: nodes })
 }
 
+/// What the user namespace that this process is in leaves of the kernel's file systems.
+fn kernel(place: &Place, network: Network) -> Kernel {
+    match place.scope {
+        Scope::System => Kernel::default(),
+        Scope::User => Kernel {
+            host_sysfs: network == Network::Host || mounts::is_read_only("/sys"),
+            no_tty_group: !userns::has_group(TTY),
+        },
+    }
+}
+
 /// The volumes and secrets, and what a read-only root file system needs besides.
 fn stage(
     staging: &Staging<'_>,
     prepared: &Prepared<'_>,
+    nodes: &[Node],
     joined: Option<&Joined>,
 ) -> Result<Staged, Error> {
     let storage = &prepared.create.storage;
@@ -138,6 +155,11 @@ fn stage(
     let mut volumes = prepared.volumes.to_vec();
     volumes.extend_from_slice(files.volumes());
     volumes.extend(joined.and_then(Joined::shm));
+    if staging.place.scope == Scope::User {
+        for node in nodes {
+            volumes.push(node.to_volume()?);
+        }
+    }
     let in_memory = storage.read_only && storage.read_only_tmpfs;
     let implied = if in_memory { writable_places(&volumes) } else { Vec::new() };
     let mut staged = staging.stage(&volumes, &implied)?;
@@ -207,6 +229,10 @@ fn environment(asked: &Asked, config: &ImageConfig, hostname: &str, inside: bool
     environment.set_default("container", "updaterd");
     if inside {
         environment.set("NOTIFY_SOCKET", SOCKET_IN_CONTAINER);
+        if let Some(interval) = activation::watchdog() {
+            // Without WATCHDOG_PID: whichever process of the container it is that pings.
+            environment.set("WATCHDOG_USEC", interval.as_micros().to_string());
+        }
     }
     environment
 }

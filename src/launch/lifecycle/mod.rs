@@ -9,5 +9,6 @@ pub(crate) mod describe;
 pub(crate) mod detach;
 pub(crate) mod enter;
 pub(crate) mod name;
+pub(crate) mod readiness;
 pub(crate) mod start;
 pub(crate) mod traces;

@@ -15,9 +15,11 @@ use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::describe::{Described, describe};
 use crate::launch::lifecycle::detach::Handover;
+use crate::launch::lifecycle::readiness;
 use crate::launch::lifecycle::traces::{Traces, remove_runtime};
 use crate::launch::place::Place;
 use crate::launch::pod::members;
+use crate::launch::process::activation;
 use crate::launch::storage::devices::Node;
 use crate::launch::storage::hold::Held;
 use crate::launch::storage::rootfs::Rootfs;
@@ -27,6 +29,7 @@ use crate::launch::supervise::notify::{Notifier, Proxy};
 use crate::launch::supervise::output::{self, Output};
 use crate::launch::supervise::{Init, Signals, Stop, Supervisor, signal};
 use crate::launch::{Error, runtime};
+use crate::model::Scope;
 use crate::store::Image;
 use crate::store::containers::{Ended, Process, Record};
 
@@ -125,7 +128,7 @@ fn start_and_wait(
         None
     };
     let described = describe(place, prepared, record, &rootfs, &held, inside)?;
-    confine_devices(prepared, &described)?;
+    confine_devices(place, prepared, &described)?;
     signals.check()?;
     let driver = output::effective(service.log_driver, handover.is_detached());
     record.log_driver = output::name(driver).to_owned();
@@ -134,6 +137,7 @@ fn start_and_wait(
     // The container has its own mounts by now.
     drop(described.staged);
     let init = Init::new(init);
+    activation::release();
     if let Some(shared) = prepared.payload.settle()? {
         share_cgroup(&bundle.join("config.json"), shared)?;
         record.cgroup = None;
@@ -141,7 +145,7 @@ fn start_and_wait(
     record.pid = Process::of(init.pid()).ok();
     record.started = Some(Timestamp::now());
     place.records().write(record)?;
-    announce(service.sdnotify, notifier, inside);
+    readiness::announce(service.sdnotify, notifier, inside, activation::watchdog());
     handover.started(record.id.as_str())?;
     let supervisor = Supervisor { init, stop, signals, output, notifier, proxy };
     supervisor.wait()
@@ -160,7 +164,15 @@ fn share_cgroup(config: &Path, cgroup: &str) -> Result<(), Error> {
 
 /// A container that could reach any device is confined to some, and so is one that may do less with
 /// a device than its node allows; it must stay where it is.
-fn confine_devices(prepared: &Prepared<'_>, described: &Described) -> Result<(), Error> {
+fn confine_devices(
+    place: &Place,
+    prepared: &Prepared<'_>,
+    described: &Described,
+) -> Result<(), Error> {
+    // Of a user namespace, no node can be opened that is on a file system mounted in it.
+    if place.scope == Scope::User {
+        return Ok(());
+    }
     let capabilities = &described.process.capabilities;
     let reaches = devices::REACH_DEVICES.iter().any(|name| capabilities.has(name));
     if !reaches && !described.devices.iter().any(Node::is_restricted) {
@@ -173,14 +185,4 @@ fn confine_devices(prepared: &Prepared<'_>, described: &Described) -> Result<(),
     let given = described.devices.iter().filter_map(Node::rule);
     devices::confine(&directory, &devices::allowed(prepared.volumes, given))
         .map_err(|source| Error::file("confine the devices of cgroup", directory, source))
-}
-
-/// Tells systemd which process to watch, and that the service is up where that is ours to say.
-fn announce(who: SdNotify, notifier: &Notifier, inside: bool) {
-    let main = format!("MAINPID={}", std::process::id());
-    match who {
-        SdNotify::Ignore => {}
-        SdNotify::Container if inside => notifier.send(&main),
-        SdNotify::Container | SdNotify::Conmon => notifier.send(&format!("{main}\nREADY=1")),
-    }
 }

@@ -91,41 +91,54 @@ pub(crate) fn reconcile(place: &Place) {
 fn leftovers(place: &Place) -> Result<Vec<Discarded>, Error> {
     let records = place.records();
     let _lock = records.lock()?;
+    // An ordinary user who only wants to see is not root of what is to be removed.
+    let may_remove = place.has_entered();
     let found = records.all()?;
     hold::sweep(place)?;
     let mut discarded = Vec::new();
     let mut known: BTreeSet<ContainerId> = found.unreadable.into_iter().collect();
     for record in found.records {
-        match clear_stale(place, &record) {
-            Ok(freed) => discarded.extend(freed),
-            Err(error) => warn(&error),
+        if may_remove {
+            match clear_stale(place, &record) {
+                Ok(freed) => discarded.extend(freed),
+                Err(error) => warn(&error),
+            }
         }
         known.insert(record.id);
     }
-    for id in &found.empty {
+    for id in found.empty.iter().filter(|_| may_remove) {
         records.remove(id)?;
     }
     for id in unknown(&place.containers(), &known)? {
-        if writable::is_in_use(place, &id) || restore(place, &id, &mut discarded)? {
+        if writable::is_in_use(place, &id)
+            || restore(place, &id, may_remove.then_some(&mut discarded))?
+            || !may_remove
+        {
             continue;
         }
         discarded.extend(writable::discard_unused(place, &id)?);
     }
-    for id in unknown(&place.runtime(), &known)? {
-        remove_runtime(place, &id);
+    for id in unknown(&place.runtime(), &known)?.iter().filter(|_| may_remove) {
+        remove_runtime(place, id);
     }
     Ok(discarded)
 }
 
 /// Whether the container was made to be kept: its record, which a reboot took, is there again then.
-fn restore(place: &Place, id: &ContainerId, discarded: &mut Vec<Discarded>) -> Result<bool, Error> {
+fn restore(
+    place: &Place,
+    id: &ContainerId,
+    discarded: Option<&mut Vec<Discarded>>,
+) -> Result<bool, Error> {
     match Definition::read(place, id) {
         Ok(Definition { record, .. }) if !record.remove => {
             place.records().write(&record)?;
             Ok(true)
         }
         Ok(Definition { record, .. }) => {
-            discarded.extend(users::discard_anonymous(place, &record));
+            if let Some(discarded) = discarded {
+                discarded.extend(users::discard_anonymous(place, &record));
+            }
             Ok(false)
         }
         Err(Error::NoDefinition(_)) => Ok(false),
@@ -172,8 +185,7 @@ mod tests {
     #[test]
     fn what_no_record_names_goes() {
         let directory = tempfile::tempdir().unwrap();
-        let place =
-            Place { state: directory.path().join("state"), run: directory.path().join("run") };
+        let place = Place::below(directory.path());
         let ids = ['a', 'b'].map(|c| c.to_string().repeat(64).parse::<ContainerId>().unwrap());
         let [left, broken] = &ids;
         for id in &ids {

@@ -13,7 +13,7 @@ use crate::launch::pod::make::make;
 use crate::launch::pod::store::Pods;
 use crate::launch::pod::supervise;
 use crate::launch::storage::volume::Volume;
-use crate::store::containers::Record;
+use crate::store::containers::{Process, Record};
 
 /// A pod that runs, as one of its containers sees it.
 #[derive(Debug)]
@@ -101,6 +101,13 @@ pub(crate) fn ensure(place: &Place, record: &Record) -> Result<Option<u8>, Error
         Some(pod) => supervise::ensure(place, &pod),
         None => Err(pod::Error::NoSuchPod(id.short().to_owned()).into()),
     }
+}
+
+/// The supervisor of the pod of a container that has one: who owns the pod's namespaces.
+pub(crate) fn supervisor(place: &Place, record: &Record) -> Result<Option<Process>, Error> {
+    let Some(id) = &record.pod else { return Ok(None) };
+    let state = Pods::open(place).state(id)?;
+    Ok(state.filter(|state| state.is_running()).map(|state| state.supervisor))
 }
 
 /// Refuses flags of a container that are its pod's to set.

@@ -107,6 +107,7 @@ pub(crate) fn remove(
         return Err(pod::Error::Running { pod: pod.name.clone(), containers }.into());
     }
     stop(place, pod, timeout)?;
+    place.enter()?;
     traces::reconcile(place);
     for record in of(place, pod)? {
         containers::clear_away(place, &record)?.into_iter().for_each(Discarded::remove);

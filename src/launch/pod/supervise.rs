@@ -29,6 +29,7 @@ pub(crate) fn ensure(place: &Place, pod: &Pod) -> Result<Option<u8>, Error> {
 
 /// Runs the pod until it is told to end; its exit status.
 fn supervise(place: &Place, pod: &Pod, handover: &Handover) -> Result<u8, Error> {
+    place.enter()?;
     let pods = Pods::open(place);
     let mut state = begin(place, &pods, pod)?;
     let run = Run { pods: &pods, pod };

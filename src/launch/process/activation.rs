@@ -1,21 +1,36 @@
-//! Socket activation (sd_listen_fds(3)): descriptors that systemd passes to a unit's main process
-//! are its container's. The runtime hands on as many as `LISTEN_FDS` says, without asking whose.
+//! What systemd passes to a unit's main process, and is its container's: descriptors
+//! (sd_listen_fds(3): sockets, and what the unit's last run had stored), and the watchdog
+//! (sd_watchdog_enabled(3)).
+//!
+//! The runtime hands on as many descriptors as `LISTEN_FDS` says, without asking whose, and names
+//! the container's first process in `LISTEN_PID`. An init in between (`--init`) passes that on to
+//! the program that it starts, as catatonit does.
 
 use std::ffi::OsStr;
+use std::os::fd::RawFd;
+use std::time::Duration;
 
-const VARIABLES: [&str; 3] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
+const LISTEN: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID"];
+const WATCHDOG: [&str; 2] = ["WATCHDOG_USEC", "WATCHDOG_PID"];
+/// The first that systemd passes.
+const FIRST: RawFd = 3;
 
-/// Forgets the variables where they speak to another process, or where this is not `run`, which
-/// alone has a container to give the descriptors to. Before any fork: they name the process that
+/// Forgets the variables where they speak to another process, or where this is neither `run` nor
+/// `start`, which alone have a container to give to. Before any fork: they name the process that
 /// systemd started.
-pub(crate) fn keep_own(is_run: bool) {
-    let addressee = std::env::var_os("LISTEN_PID");
-    if is_run && is_for(addressee.as_deref(), std::process::id()) {
-        return;
+pub(crate) fn keep_own(starts: bool) {
+    let names_other = |variable| {
+        let addressee = std::env::var_os(variable);
+        !is_for(addressee.as_deref(), std::process::id())
+    };
+    // Nothing is open yet but what was passed: more than that would be this process's own.
+    if !starts || names_other("LISTEN_PID") || !passed().all(is_open) {
+        forget(&LISTEN);
     }
-    for variable in VARIABLES {
-        // SAFETY: this process has one thread; nobody reads the environment meanwhile.
-        unsafe { std::env::remove_var(variable) };
+    // Whom it is for need not be said (sd_watchdog_enabled(3)).
+    let names_none = std::env::var_os("WATCHDOG_PID").is_none();
+    if !starts || (!names_none && names_other("WATCHDOG_PID")) {
+        forget(&WATCHDOG);
     }
 }
 
@@ -23,10 +38,46 @@ fn is_for(addressee: Option<&OsStr>, pid: u32) -> bool {
     addressee.and_then(OsStr::to_str).is_some_and(|text| text.parse() == Ok(pid))
 }
 
+fn forget(variables: &[&str]) {
+    for variable in variables {
+        // SAFETY: this process has one thread; nobody reads the environment meanwhile.
+        unsafe { std::env::remove_var(variable) };
+    }
+}
+
+/// The numbers of the descriptors that `LISTEN_FDS` promises.
+fn passed() -> impl Iterator<Item = RawFd> {
+    let count = std::env::var("LISTEN_FDS").ok().and_then(|text| text.parse::<i32>().ok());
+    FIRST..FIRST.saturating_add(count.unwrap_or(0))
+}
+
+fn is_open(descriptor: RawFd) -> bool {
+    // SAFETY: only reads a flag of the descriptor, or fails where there is none.
+    unsafe { libc::fcntl(descriptor, libc::F_GETFD) != -1 }
+}
+
 /// The names of the container's descriptors, as a variable; the runtime sets the other two.
 pub(crate) fn names() -> Option<String> {
     let names = std::env::var("LISTEN_FDNAMES").ok()?;
     Some(format!("LISTEN_FDNAMES={names}"))
+}
+
+/// Closes the descriptors once the container has its own: what it closes then is closed. A
+/// connection would not end for its peer otherwise.
+pub(crate) fn release() {
+    let descriptors = passed();
+    forget(&LISTEN);
+    for descriptor in descriptors {
+        // SAFETY: so many were open when this process began, and came with it; nothing here has
+        // used them, or will.
+        unsafe { libc::close(descriptor) };
+    }
+}
+
+/// How often the service manager wants to hear `WATCHDOG=1`; `None` where it does not.
+pub(crate) fn watchdog() -> Option<Duration> {
+    let text = std::env::var("WATCHDOG_USEC").ok()?;
+    text.parse().ok().filter(|micros| *micros > 0).map(Duration::from_micros)
 }
 
 #[cfg(test)]

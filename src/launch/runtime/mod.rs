@@ -10,6 +10,7 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
 use rustix::fs::Uid;
+use rustix::io::Errno;
 
 use crate::launch::Error;
 use crate::launch::isolation::capability::Capabilities;
@@ -72,11 +73,14 @@ impl Streams {
 
 /// What has a name on the host stays as it is.
 fn hand_over(stream: BorrowedFd<'_>, uid: u32) -> Result<(), Error> {
-    if rustix::fs::fstatfs(stream).is_ok_and(|system| system.f_type == PIPEFS) {
-        rustix::fs::fchown(stream, Some(Uid::from_raw(uid)), None)
-            .map_err(|error| Error::system("hand over the standard streams", error))?;
+    if !rustix::fs::fstatfs(stream).is_ok_and(|system| system.f_type == PIPEFS) {
+        return Ok(());
     }
-    Ok(())
+    match rustix::fs::fchown(stream, Some(Uid::from_raw(uid)), None) {
+        // Somebody else's, whom the user namespace has not: it can be written to, not opened anew.
+        Err(Errno::PERM) => Ok(()),
+        changed => changed.map_err(|error| Error::system("hand over the standard streams", error)),
+    }
 }
 
 /// Starts the container that `bundle` describes; returns its first process once the program runs.
@@ -177,7 +181,15 @@ fn drop_groups() -> Result<(), Error> {
     if nix::unistd::getgroups().is_ok_and(|groups| groups.is_empty()) {
         return Ok(());
     }
-    nix::unistd::setgroups(&[]).map_err(|error| Error::system("leave our groups", error))
+    match nix::unistd::setgroups(&[]) {
+        // Of a user namespace with one user only, nobody can leave a group: user_namespaces(7).
+        Err(nix::Error::EPERM) if is_denied() => Ok(()),
+        left => left.map_err(|error| Error::system("leave our groups", error)),
+    }
+}
+
+fn is_denied() -> bool {
+    std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny")
 }
 
 /// libcontainer clears it for the whole process; without it `/proc/self` is root's alone.

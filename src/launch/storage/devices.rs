@@ -19,6 +19,8 @@ const MAX_DEPTH: usize = 16;
 pub(crate) struct Node {
     path: PathBuf,
     access: Access,
+    /// Of the host.
+    source: PathBuf,
     host: Metadata,
 }
 
@@ -29,6 +31,11 @@ pub(crate) enum Error {
     Io { path: PathBuf, source: std::io::Error },
     #[error("--device {path} is no device, and no directory with devices", path = .0.display())]
     None(PathBuf),
+    #[error(
+        "--device {}: an ordinary user cannot keep a container to some permissions: leave them out",
+        .0.display()
+    )]
+    Restricted(PathBuf),
     #[error(
         "--device {device} lies in the volume at {volume}: it would be made on the host", device = device.display(),
         volume = volume.display()
@@ -65,7 +72,8 @@ fn add(
     let metadata = std::fs::metadata(host)?;
     let kind = metadata.file_type();
     if kind.is_block_device() || kind.is_char_device() {
-        nodes.push(Node { path: path.to_owned(), access, host: metadata });
+        let source = host.to_owned();
+        nodes.push(Node { path: path.to_owned(), access, source, host: metadata });
     } else if kind.is_dir() && depth < MAX_DEPTH {
         for entry in std::fs::read_dir(host)? {
             let entry = entry?;
@@ -103,6 +111,15 @@ impl Node {
             .uid(self.host.uid())
             .gid(self.host.gid())
             .build()
+    }
+
+    /// The host's own node, for those who may make none.
+    pub(crate) fn to_volume(&self) -> Result<Volume, Error> {
+        if self.is_restricted() {
+            return Err(Error::Restricted(self.source.clone()));
+        }
+        let words = ["noexec", "dev"].map(str::to_owned);
+        Ok(Volume::bound(self.source.clone(), self.path.clone(), &words))
     }
 
     /// What the container may do with it.

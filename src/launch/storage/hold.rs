@@ -19,6 +19,7 @@ use crate::launch::storage::file_system;
 use crate::launch::storage::propagation::Host;
 use crate::launch::storage::volume::{Source, Volume};
 use crate::launch::storage::volumes::{Backing, Error, Volumes};
+use crate::model::Scope;
 use crate::model::failure::chain;
 
 /// What is held, until this is dropped: after the container's end.
@@ -50,6 +51,10 @@ impl Held {
                 if let Backing::Tmpfs { data, words } = named.backing()?
                     && held.in_memory.iter().all(|other| other.name != *name)
                 {
+                    // Each of them has a mount namespace of its own.
+                    if place.scope == Scope::User {
+                        return Err(Error::InMemory(name.clone()));
+                    }
                     held.mount(place, name, &data, &words)?;
                 }
             }

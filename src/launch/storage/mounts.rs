@@ -1,9 +1,11 @@
-//! All mounts of a container in one list, in the order in which they are made. Pure.
+//! All mounts of a container in one list, in the order in which they are made. Pure, but for
+//! [`is_read_only`].
 
 use std::path::{Path, PathBuf};
 
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{Mount, MountBuilder};
+use rustix::fs::StatVfsMountFlags;
 
 use crate::launch::storage::volume::{Source, Volume};
 
@@ -11,7 +13,7 @@ use crate::launch::storage::volume::{Source, Volume};
 const SAFE: [&str; 3] = ["nosuid", "noexec", "nodev"];
 
 /// As Podman's.
-const DEFAULT_SHM: u64 = 64_000 << 10;
+pub(crate) const DEFAULT_SHM: u64 = 64_000 << 10;
 
 /// A file or directory of ours that is bound into the container.
 #[derive(Debug)]
@@ -30,15 +32,32 @@ pub(crate) struct Own {
     pub(crate) frozen: bool,
 }
 
+/// What a user namespace leaves of the kernel's file systems.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Kernel {
+    /// /sys is the host's, bound read-only: a new one belongs to whom the network belongs to, and
+    /// shows no more than the one that is there.
+    pub(crate) host_sysfs: bool,
+    /// There is no group tty, which owns terminals: the user's own group does.
+    pub(crate) no_tty_group: bool,
+}
+
+/// Whether a file system of the host is mounted read-only.
+pub(crate) fn is_read_only(path: &str) -> bool {
+    let flags = rustix::fs::statvfs(path).map(|system| system.f_flag);
+    flags.is_ok_and(|flags| flags.contains(StatVfsMountFlags::RDONLY))
+}
+
 /// The kernel's file systems, the operator's volumes, our files. The fewer components a target has,
 /// the earlier it is mounted, so that none hides another (Podman's order); of one target, the
 /// operator's mount replaces ours.
 pub(crate) fn list(
     own: Own,
+    kernel: Kernel,
     volumes: &[Volume],
     files: &[Bound],
 ) -> Result<Vec<Mount>, OciSpecError> {
-    let mut mounts = kernels(own)?;
+    let mut mounts = kernels(own, kernel)?;
     // Behind the volumes: one may reach the place by another name (`/var/run` for `/run`).
     let mut ours = Vec::new();
     for file in files {
@@ -60,25 +79,29 @@ pub(crate) fn list(
     Ok(mounts)
 }
 
-fn kernels(own: Own) -> Result<Vec<Mount>, OciSpecError> {
+fn kernels(own: Own, kernel: Kernel) -> Result<Vec<Mount>, OciSpecError> {
     let size = format!("size={}", own.shm_size.unwrap_or(DEFAULT_SHM));
     let mut shm = [&SAFE[..], &["mode=1777", &size]].concat();
     if own.frozen {
         shm.push("ro");
     }
     let with = |more: &[&'static str]| [&SAFE[..], more].concat();
+    let mut terminals = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
+    if !kernel.no_tty_group {
+        terminals.push("gid=5");
+    }
+    let sysfs = match kernel.host_sysfs {
+        // What is mounted below comes along, as it must, and is no more writable than the rest.
+        true => mount("/sys", "bind", "/sys", &with(&["rbind", "rprivate", "rro"]))?,
+        false => mount("/sys", "sysfs", "sysfs", &with(&["ro"]))?,
+    };
     Ok(vec![
         mount("/proc", "proc", "proc", &SAFE)?,
         mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
-        mount(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-        )?,
+        mount("/dev/pts", "devpts", "devpts", &terminals)?,
         mount("/dev/shm", "tmpfs", "shm", &shm)?,
         mount("/dev/mqueue", "mqueue", "mqueue", &SAFE)?,
-        mount("/sys", "sysfs", "sysfs", &with(&["ro"]))?,
+        sysfs,
         mount("/sys/fs/cgroup", "cgroup", "cgroup", &with(&["relatime", "ro"]))?,
     ])
 }
@@ -129,7 +152,7 @@ mod tests {
 
     fn targets(read_only: bool, volumes: &[Volume], file: &str) -> Vec<String> {
         let file = Bound { source: "/bundle/file".into(), target: file.into() };
-        let mounts = list(own(read_only), volumes, &[file]).unwrap();
+        let mounts = list(own(read_only), Kernel::default(), volumes, &[file]).unwrap();
         mounts.iter().map(|mount| mount.destination().display().to_string()).collect()
     }
 
@@ -153,7 +176,7 @@ mod tests {
     fn what_was_asked_for_replaces_what_was_not() {
         let volumes =
             ["/dev/shm:size=1g", "/tmp", "/etc/hosts"].map(|text| tmpfs::parse(text).unwrap());
-        let mounts = list(own(true), &volumes, &[]).unwrap();
+        let mounts = list(own(true), Kernel::default(), &volumes, &[]).unwrap();
         for target in ["/dev/shm", "/tmp"] {
             let at = |mount: &&Mount| mount.destination() == Path::new(target);
             assert_eq!(mounts.iter().filter(at).count(), 1, "{target}");
@@ -163,10 +186,23 @@ mod tests {
     }
 
     #[test]
+    fn a_user_namespace_has_the_hosts_sysfs_read_only() {
+        let kernel = Kernel { host_sysfs: true, no_tty_group: true };
+        let mounts = list(own(false), kernel, &[], &[]).unwrap();
+        let options = |target: &str| {
+            let at = |mount: &&Mount| mount.destination() == Path::new(target);
+            mounts.iter().find(at).unwrap().options().clone().unwrap()
+        };
+        let sysfs = options("/sys");
+        assert!(["rbind", "rro", "nosuid"].iter().all(|word| sysfs.contains(&(*word).to_owned())));
+        assert!(!options("/dev/pts").contains(&"gid=5".to_owned()));
+    }
+
+    #[test]
     fn our_files_are_as_read_only_as_the_root() {
         let file = [Bound { source: "/bundle/hosts".into(), target: "/etc/hosts".into() }];
         let read_only = |root| {
-            let mounts = list(own(root), &[], &file).unwrap();
+            let mounts = list(own(root), Kernel::default(), &[], &file).unwrap();
             let hosts = mounts.iter().find(|mount| mount.destination() == Path::new("/etc/hosts"));
             hosts.unwrap().options().as_ref().unwrap().contains(&"ro".to_owned())
         };
@@ -176,7 +212,7 @@ mod tests {
     #[test]
     fn memory_is_as_large_and_as_read_only_as_was_said() {
         let shm = |own| {
-            let mounts = list(own, &[], &[]).unwrap();
+            let mounts = list(own, Kernel::default(), &[], &[]).unwrap();
             let shm = mounts.iter().find(|mount| mount.destination() == Path::new("/dev/shm"));
             shm.unwrap().options().clone().unwrap().join(",")
         };

@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, move_mount,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
 };
 
 /// What an overlay is made of.
@@ -19,6 +19,8 @@ pub(super) struct Overlay<'a> {
     pub(super) layers: &'a [PathBuf],
     pub(super) upper: &'a Path,
     pub(super) work: &'a Path,
+    /// Whether the layers' own marks are attributes that every user may set.
+    pub(super) userxattr: bool,
 }
 
 impl Overlay<'_> {
@@ -39,6 +41,9 @@ impl Overlay<'_> {
         }
         fsconfig_set_string(&context, "upperdir", self.upper)?;
         fsconfig_set_string(&context, "workdir", self.work)?;
+        if self.userxattr {
+            fsconfig_set_flag(&context, "userxattr")?;
+        }
         fsconfig_create(&context)?;
         let nodev = MountAttrFlags::MOUNT_ATTR_NODEV;
         let mounted = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, nodev)?;
@@ -63,6 +68,9 @@ impl Overlay<'_> {
             let _ = write!(options, "{separator}{}", name(layer));
         }
         let _ = write!(options, ",upperdir={},workdir={}", name(&upper), name(&work));
+        if self.userxattr {
+            options.push_str(",userxattr");
+        }
         let options = CString::new(options).map_err(|_| Errno::INVAL)?;
         rustix::mount::mount("overlay", at, "overlay", MountFlags::NODEV, &*options)
     }
@@ -106,7 +114,8 @@ mod tests {
                 })
                 .collect();
             let (upper, work, at) = (make("upper".into()), make("work".into()), make("at".into()));
-            way(&Overlay { layers: &layers, upper: &upper, work: &work }, &at).unwrap();
+            way(&Overlay { layers: &layers, upper: &upper, work: &work, userxattr: false }, &at)
+                .unwrap();
             fs::write(at.join("written"), "").unwrap();
             assert!(rustix::fs::statvfs(&at).unwrap().f_flag.contains(StatVfsMountFlags::NODEV));
             let top = fs::read_to_string(at.join("top")).unwrap();

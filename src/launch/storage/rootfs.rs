@@ -15,7 +15,7 @@ use rustix::thread::UnshareFlags;
 use crate::launch::Error;
 use crate::launch::process::user::User;
 use crate::launch::storage::overlay::Overlay;
-use crate::store::Image;
+use crate::store::{Image, unpack};
 
 /// The largest file read from an image, in bytes (passwd(5), group(5)).
 const MAX_FILE: u64 = 1 << 20;
@@ -45,7 +45,8 @@ impl Rootfs {
             .map_err(|error| Error::system("leave the mount namespace", error))?;
         // An image without layers still needs one to lie below.
         let lower = if image.layers.is_empty() { &vec![empty] } else { &image.layers };
-        Overlay { layers: lower, upper: &upper, work: &work }
+        let userxattr = unpack::for_userxattr();
+        Overlay { layers: lower, upper: &upper, work: &work, userxattr }
             .mount(&path)
             .map_err(|error| Error::file("mount the overlay at", &path, error.into()))?;
         Ok(Self { path })

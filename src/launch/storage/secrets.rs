@@ -278,14 +278,10 @@ fn put(path: &Path, data: &[u8], (uid, gid): (u32, u32), mode: u32) -> io::Resul
 mod tests {
     use super::*;
 
-    fn place(directory: &Path) -> Place {
-        Place { state: directory.join("state"), run: directory.join("run") }
-    }
-
     #[test]
     fn secrets_are_kept_for_their_owner_and_never_shown() {
         let directory = tempfile::tempdir().unwrap();
-        let place = place(directory.path());
+        let place = Place::below(directory.path());
         let secrets = Secrets::open(&place);
         let id = secrets.create("db", b"hunter2", BTreeMap::new(), false).unwrap();
         assert_eq!(id.len(), 25);
@@ -305,7 +301,7 @@ mod tests {
     #[test]
     fn what_is_no_secret_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        let secrets = Secrets::open(&place(directory.path()));
+        let secrets = Secrets::open(&Place::below(directory.path()));
         let create = |name: &str, data: &[u8]| secrets.create(name, data, BTreeMap::new(), false);
         assert!(matches!(create("a/b", b"x"), Err(Error::Name)));
         assert!(matches!(create("a", b""), Err(Error::Size)));
@@ -315,7 +311,7 @@ mod tests {
     #[test]
     fn a_variable_is_text() {
         let directory = tempfile::tempdir().unwrap();
-        let place = place(directory.path());
+        let place = Place::below(directory.path());
         let secrets = Secrets::open(&place);
         secrets.create("text", "grün".as_bytes(), BTreeMap::new(), false).unwrap();
         secrets.create("bytes", b"\xff", BTreeMap::new(), false).unwrap();

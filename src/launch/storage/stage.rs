@@ -23,6 +23,7 @@ use crate::launch::storage::volume::{Options, Source, Upper, Volume};
 use crate::launch::storage::volumes::{self, Backing, Volumes};
 use crate::launch::storage::{file_system, fill, idmap, own};
 use crate::model::ContainerId;
+use crate::store::unpack;
 
 /// Why a volume cannot be mounted.
 #[derive(Debug, thiserror::Error)]
@@ -353,7 +354,8 @@ impl Making<'_> {
             like(top, &changes).map_err(&failed)?;
         }
         let at = self.directory("merged")?;
-        Overlay { layers, upper: &changes, work: &work }
+        let userxattr = unpack::for_userxattr();
+        Overlay { layers, upper: &changes, work: &work, userxattr }
             .mount(&at)
             .map_err(|error| failed(error.into()))?;
         self.mounted.push(at.clone());

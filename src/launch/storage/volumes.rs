@@ -61,6 +61,11 @@ pub(crate) enum Error {
     InUse { name: String, users: Vec<String> },
     #[error("volumes are left alone: what container {0} uses cannot be read")]
     Unknown(String),
+    #[error(
+        "volume \"{0}\" is in memory, which containers of ordinary users cannot share: \
+         use --tmpfs, or a volume on disk"
+    )]
+    InMemory(String),
     #[error("--opt {0}: {1}")]
     Option(String, &'static str),
     #[error("{path} cannot be understood", path = path.display())]
@@ -318,7 +323,7 @@ mod tests {
     }
 
     fn volumes(directory: &Path) -> Volumes {
-        Volumes::open(&Place { state: directory.join("state"), run: directory.join("run") })
+        Volumes::open(&Place::below(directory))
     }
 
     #[test]

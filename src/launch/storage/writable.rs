@@ -108,8 +108,7 @@ mod tests {
     #[test]
     fn what_is_in_use_is_no_leftover() {
         let directory = tempfile::tempdir().unwrap();
-        let place =
-            Place { state: directory.path().join("state"), run: directory.path().join("run") };
+        let place = Place::below(directory.path());
         let id: ContainerId = "a".repeat(64).parse().unwrap();
         let in_use = claim(&place, &id).unwrap();
         assert!(discard_unused(&place, &id).unwrap().is_none());

@@ -58,6 +58,11 @@ pub enum Fault {
     Malformed(String),
     #[error("entry {path:?}: {why}")]
     Entry { path: String, why: &'static str },
+    #[error(
+        "entry {path:?} belongs to user {uid} and group {gid}, which are not among the user's \
+         subordinate IDs: see /etc/subuid and /etc/subgid"
+    )]
+    Owner { path: String, uid: u32, gid: u32 },
     #[error("entry {path:?} cannot be unpacked")]
     Io { path: String, source: io::Error },
     #[error("the layer unpacks to more than {0} bytes")]
@@ -89,6 +94,7 @@ impl Fault {
                 FailureKind::StorageFull
             }
             Self::Statfs(_) => FailureKind::Local,
+            Self::Owner { .. } => FailureKind::Configuration,
             _ => FailureKind::InvalidContent,
         }
     }
@@ -98,8 +104,29 @@ impl Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Privilege {
     Root,
+    /// Root of a user namespace: attributes are those of `userxattr`.
+    Mapped,
     /// Owners are not set, modes of directories come last, attributes are those of `userxattr`.
     User,
+}
+
+impl Privilege {
+    fn current() -> Self {
+        match (rustix::process::geteuid().is_root(), for_userxattr()) {
+            (true, false) => Self::Root,
+            (true, true) => Self::Mapped,
+            (false, _) => Self::User,
+        }
+    }
+}
+
+/// Whether the layers that this process unpacks are for overlays mounted with `userxattr`: only the
+/// host's own root may set, and have overlayfs read, attributes that are `trusted.*` (xattr(7)).
+pub fn for_userxattr() -> bool {
+    // Not everywhere is there a /proc; but where namespaces are made, there is.
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let is_initial = map.is_empty() || map.split_whitespace().eq(["0", "0", "4294967295"]);
+    !rustix::process::geteuid().is_root() || !is_initial
 }
 
 /// Unpacks the archive that `reader` gives into the empty directory `root`, and reads `reader` to
@@ -108,10 +135,8 @@ enum Privilege {
 /// Device nodes are left out: containers get their own `/dev`, and a node in an image is either
 /// useless or an attack. Attributes other than `security.capability` and `user.*` are dropped.
 pub(super) fn unpack(root: OwnedFd, reader: impl BufRead, limits: &Limits) -> Result<(), Fault> {
-    let privilege =
-        if rustix::process::geteuid().is_root() { Privilege::Root } else { Privilege::User };
     let mut archive = Archive::new(reader);
-    let mut tree = tree::Tree::new(root, privilege, *limits)?;
+    let mut tree = tree::Tree::new(root, Privilege::current(), *limits)?;
     let mut entries = 0;
     while let Some(entry) = archive.next()? {
         entries += 1;

@@ -55,6 +55,20 @@ impl Tree {
         entry: Entry,
         archive: &mut Archive<impl BufRead>,
     ) -> Result<(), Fault> {
+        let (uid, gid) = (entry.uid, entry.gid);
+        match self.add_any(entry, archive) {
+            // What chown(2) says of a user that the namespace has not.
+            Err(Fault::Io { path, source })
+                if self.privilege == Privilege::Mapped
+                    && source.raw_os_error() == Some(Errno::INVAL.raw_os_error()) =>
+            {
+                Err(Fault::Owner { path, uid, gid })
+            }
+            added => added,
+        }
+    }
+
+    fn add_any(&mut self, entry: Entry, archive: &mut Archive<impl BufRead>) -> Result<(), Fault> {
         let path = clean(&entry.path)?;
         let attributes: usize =
             entry.xattrs.iter().map(|(key, value)| key.len() + value.len()).sum();
@@ -251,7 +265,7 @@ impl Tree {
         let same =
             (stat.st_uid, stat.st_gid, stat.st_mode & 0o7777) == (entry.uid, entry.gid, entry.mode);
         // Setting an owner, even the same one, drops the file's capabilities.
-        if !same && self.privilege == Privilege::Root {
+        if !same && self.privilege != Privilege::User {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             self.dress(rustix::fs::openat(dir, name, flags, Mode::empty())?, entry)?;
         }
@@ -310,7 +324,7 @@ impl Tree {
     fn mark_opaque(&self, dir: impl AsFd) -> io::Result<()> {
         let name = match self.privilege {
             Privilege::Root => "trusted.overlay.opaque",
-            Privilege::User => "user.overlay.opaque",
+            Privilege::Mapped | Privilege::User => "user.overlay.opaque",
         };
         Ok(rustix::fs::fsetxattr(dir, name, b"y", XattrFlags::empty())?)
     }
@@ -327,7 +341,7 @@ impl Tree {
     fn dress(&self, fd: impl AsFd, entry: &Entry) -> io::Result<()> {
         let mut mode = Mode::from_raw_mode(entry.mode);
         match self.privilege {
-            Privilege::Root => {
+            Privilege::Root | Privilege::Mapped => {
                 let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
                 rustix::fs::fchown(&fd, Some(uid), Some(gid))?;
             }
@@ -339,7 +353,7 @@ impl Tree {
             let set =
                 rustix::fs::fsetxattr(&fd, OsStr::from_bytes(name), value, XattrFlags::empty());
             match set {
-                Err(Errno::PERM) if self.privilege == Privilege::User => {}
+                Err(Errno::PERM) if self.privilege != Privilege::Root => {}
                 // A file system without them; a lost capability would break what needs it.
                 Err(Errno::NOTSUP) if name.starts_with(b"user.") => {}
                 set => set?,
@@ -350,7 +364,7 @@ impl Tree {
 
     /// Owner and times of something that is not opened: a link or a fifo.
     fn dress_name(&self, dir: impl AsFd, name: &OsStr, entry: &Entry) -> io::Result<()> {
-        if self.privilege == Privilege::Root {
+        if self.privilege != Privilege::User {
             let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
             rustix::fs::chownat(&dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
         }

@@ -10,6 +10,7 @@ cases![
     the_daemon_stopped_after_a_reload,
     the_daemon_killed_before_a_rollback,
     recovery_at_boot_where_the_timer_schedules,
+    a_power_cut_before_a_rollback,
     the_launcher_killed_under_a_unit,
     containers_outlive_the_daemon,
 ];
@@ -73,6 +74,22 @@ fn recovery_at_boot_where_the_timer_schedules(host: &Host) {
     wait_for_version(host, "app", "v1");
     assert_eq!(host.property("updaterd-recover.service", "Result"), "success");
     assert!(host.sh("updaterctl history").contains("rolled back"));
+}
+
+/// All that ran is gone, and so is /run; then the units that are enabled start, at once.
+fn a_power_cut_before_a_rollback(host: &Host) {
+    let registry = Registry::start(host);
+    interrupt(host, &registry, &Image::crashing("v2"));
+    configure_quiet(host);
+    host.sh("systemctl kill --signal=KILL app.service || true
+         systemctl stop updaterd.service app.service; systemctl reset-failed; rm -r /run/updaterd
+         systemctl enable updaterd-recover.service
+         systemctl add-wants multi-user.target app.service
+         systemctl start --no-block multi-user.target");
+    host.wait_for("updaterctl history | grep 'rolled back'", seconds(60));
+    wait_for_version(host, "app", "v1");
+    assert_eq!(host.property("updaterd-recover.service", "Result"), "success");
+    assert!(host.sh("updaterctl check").contains("quarantined"));
 }
 
 fn the_launcher_killed_under_a_unit(host: &Host) {

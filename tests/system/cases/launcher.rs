@@ -49,6 +49,8 @@ fn exit_codes(host: &Host) {
     let missing = run("--pull=never", "localhost:5000/nothing:latest", "");
     host.fails(125, &missing);
     host.fails(125, &run("--no-such-flag", &app, "true"));
+    let said = host.fails(125, &run("--authfile /no/such/file", &app, "true")).stderr;
+    assert!(said.contains("credentials file /no/such/file"), "{said}");
     let sleep = run("", &app, "sleep 4711");
     let kill = "until pkill -KILL -fx 'sleep 4711'; do sleep 0.1; done";
     host.fails(128 + 9, &format!("{sleep} & run=$!; {kill}; wait $run"));
@@ -257,6 +259,8 @@ fn readiness_from_inside(host: &Host) {
     assert_eq!(host.property("app.service", "ActiveState"), "active");
     // Without its word the unit is not ready.
     registry.push("mute:latest", &Image::app("v1"));
+    // A pull would let the start take longer.
+    host.sh("updater-launch pull localhost:5000/mute:latest");
     ContainerUnit::new("mute", &registry.reference("mute:latest"))
         .notified_by_program()
         .setting("TimeoutStartSec=2")

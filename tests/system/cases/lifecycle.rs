@@ -41,9 +41,9 @@ fn start(host: &Host, flags: &str, image: &str, command: &str) -> String {
     host.sh(&format!("updater-launch run -d --network host {flags} {image} {command}"))
 }
 
-/// The supervisor's process ID, or the first process's.
-fn process(host: &Host, name: &str, which: &str) -> String {
-    host.json(&format!("updater-launch inspect {name}"))[0][which]["pid"].to_string()
+/// The supervisor's process ID.
+fn supervisor(host: &Host, name: &str) -> String {
+    host.sh(&format!("updater-launch inspect --format '{{{{.State.ConmonPid}}}}' {name}"))
 }
 
 /// A program that only SIGKILL ends; `word` finds it.
@@ -82,7 +82,7 @@ fn a_container_dies_with_its_supervisor(host: &Host) {
     let app = prepare(host);
     let id = start(host, "--rm --name web", &app, "sleep 4711");
     host.sh("pgrep -fx 'sleep 4711'");
-    host.sh(&format!("kill -KILL {}", process(host, "web", "supervisor")));
+    host.sh(&format!("kill -KILL {}", supervisor(host, "web")));
     host.wait_for("! pgrep -fx 'sleep 4711'", seconds(5));
     // The next look clears away what could not be cleared away then.
     assert_eq!(host.sh("updater-launch ps --all --quiet"), "");
@@ -99,10 +99,10 @@ fn a_container_that_outlives_its_supervisor_runs(host: &Host) {
     let shed = "sh -c 'exec /usr/bin/setpriv --reuid 1000 --clear-groups --regid 1000 sleep 4711'";
     start(host, "--rm --name web --volume /usr:/usr:ro", &app, shed);
     host.wait_for("pgrep -fx 'sleep 4711'", seconds(5));
-    host.sh(&format!("kill -KILL {}", process(host, "web", "supervisor")));
+    host.sh(&format!("kill -KILL {}", supervisor(host, "web")));
     std::thread::sleep(seconds(1));
     host.sh("pgrep -fx 'sleep 4711'");
-    assert!(host.sh("updater-launch ps").contains("running"));
+    assert!(host.sh("updater-launch ps").contains(" Up "));
     host.fails(125, "updater-launch rm web");
     host.sh("updater-launch rm --force --time 1 web");
     host.wait_for("! pgrep -fx 'sleep 4711'", seconds(5));
@@ -153,7 +153,7 @@ fn leftovers_of_a_power_cut_go(host: &Host) {
     // Another's running state, the same images: in use, though no record of ours names it.
     let other = "updater-launch --runroot /run/other";
     host.sh(&format!("{other} run -d --rm --name other --network host {app} sleep 4712"));
-    host.sh(&format!("kill -KILL {}", process(host, "web", "supervisor")));
+    host.sh(&format!("kill -KILL {}", supervisor(host, "web")));
     host.wait_for("! pgrep -fx 'sleep 4711'", seconds(5));
     host.sh("rm -rf /run/updaterd/containers");
     assert_eq!(host.sh("ls /var/lib/updaterd/containers | wc -l"), "2");
@@ -173,7 +173,7 @@ fn what_is_made_is_started_as_it_was_made(host: &Host) {
         "cd /srv; COLOUR=blue updater-launch create --name web --network host -e COLOUR \
          -v ./data:/data:ro {app} sh -c 'echo $COLOUR $(cat /data/file) $(cat /left); echo x > /left'"
     ));
-    assert_eq!(host.json("updater-launch inspect web")[0]["state"], "created");
+    assert_eq!(host.json("updater-launch inspect web")[0]["State"]["Status"], "created");
     assert_eq!(host.sh("updater-launch start --attach web"), "blue here");
     assert_eq!(host.sh("COLOUR=red updater-launch start --attach web"), "blue here x");
     assert_eq!(host.sh("updater-launch ps --all --quiet --no-trunc"), id);
@@ -186,13 +186,13 @@ fn what_is_made_is_started_as_it_was_made(host: &Host) {
 fn what_is_kept_is_there_after_a_reboot(host: &Host) {
     let app = prepare(host);
     start(host, "--name web", &app, "sleep 4711");
-    host.sh(&format!("kill -KILL {}", process(host, "web", "supervisor")));
+    host.sh(&format!("kill -KILL {}", supervisor(host, "web")));
     host.wait_for("! pgrep -fx 'sleep 4711'", seconds(5));
     host.sh("rm -rf /run/updaterd");
     host.sh("updater-launch start web");
     host.sh("pgrep -fx 'sleep 4711'");
     host.sh("updater-launch stop --time 0 web");
-    assert_eq!(host.json("updater-launch inspect web")[0]["ended"]["status"], 137);
+    assert_eq!(host.json("updater-launch inspect web")[0]["State"]["ExitCode"], 137);
     host.sh("updater-launch rm web");
 }
 
@@ -253,7 +253,7 @@ fn a_journal_that_stalls_holds_up_no_stop(host: &Host) {
     let app = prepare(host);
     let flood = "sh -c 'while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done'";
     start(host, "--rm --name web --stop-timeout 1", &app, flood);
-    let supervisor = process(host, "web", "supervisor");
+    let supervisor = supervisor(host, "web");
     host.sh("kill -STOP $(systemctl show --value --property=MainPID systemd-journald.service)");
     std::thread::sleep(seconds(1));
     let stopped = format!(
@@ -304,9 +304,9 @@ fn records_name_absolute_paths_and_where_output_goes(host: &Host) {
     host.sh(&format!(
         "cd /tmp; {run} --name web --authfile auth.json --cidfile cid --log-driver none {app}"
     ));
-    let record = &host.json("updater-launch inspect web")[0];
-    assert_eq!(record["authfile"], "/tmp/auth.json");
-    assert_eq!(record["cidfile"], "/tmp/cid");
+    let inspected = &host.json("updater-launch inspect web")[0];
+    assert_eq!(inspected["AuthFile"], "/tmp/auth.json");
+    assert_eq!(inspected["HostConfig"]["ContainerIDFile"], "/tmp/cid");
     let refused = host.fails(125, "updater-launch logs web");
     assert!(refused.stderr.contains("not in the journal"), "{}", refused.describe());
     host.sh("updater-launch rm --force web");

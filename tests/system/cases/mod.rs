@@ -9,6 +9,7 @@ macro_rules! cases {
 }
 
 mod answers;
+mod commands;
 mod cost;
 mod failure;
 mod hostile;
@@ -18,9 +19,11 @@ mod interruption;
 mod launcher;
 mod launcher_box;
 mod lifecycle;
+mod notification;
 mod pods;
 mod registry;
 mod rollback;
+mod rootless;
 mod service;
 mod storage;
 mod update;
@@ -31,6 +34,7 @@ use crate::Case;
 pub(crate) fn all() -> Vec<(String, Case)> {
     let modules = [
         ("answers", answers::CASES),
+        ("commands", commands::CASES),
         ("cost", cost::CASES),
         ("failure", failure::CASES),
         ("hostile", hostile::CASES),
@@ -40,9 +44,11 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("launcher", launcher::CASES),
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("notification", notification::CASES),
         ("pods", pods::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
+        ("rootless", rootless::CASES),
         ("service", service::CASES),
         ("storage", storage::CASES),
         ("update", update::CASES),

@@ -21,13 +21,29 @@ fn over_tls_with_a_certificate_of_its_own(host: &Host) {
     host.sh("updaterctl update");
     assert_eq!(version(host, "app"), "v2");
 
+    // The host's own roots count as well.
+    host.sh("cd /etc/containers/certs.d/localhost:5001; mkdir -p /etc/ssl/certs
+         cp /etc/ssl/certs/ca-certificates.crt /tmp/roots || touch /tmp/roots
+         cat /tmp/roots ca.crt > /etc/ssl/certs/ca-certificates.crt; mv ca.crt /tmp
+         systemctl stop updaterd.service");
+    registry.push("app:latest", &Image::app("trusted"));
+    host.sh("updaterctl update");
+    assert_eq!(version(host, "app"), "trusted");
+
     // Without the certificate nobody is trusted, and it is said.
-    host.sh("rm -r /etc/containers/certs.d/localhost:5001");
+    host.sh("rm -r /etc/containers/certs.d/localhost:5001
+         cp /tmp/roots /etc/ssl/certs/ca-certificates.crt");
     registry.push("app:latest", &Image::app("v3"));
     host.sh("systemctl stop updaterd.service");
     let outcome = host.run("updaterctl update");
     assert!(outcome.said().to_lowercase().contains("certificate"), "{}", outcome.describe());
-    assert_eq!(version(host, "app"), "v2");
+    assert_eq!(version(host, "app"), "trusted");
+
+    // On a host without any roots, what to do is said.
+    host.sh("rm -r /etc/ssl");
+    let pull = format!("updater-launch pull {}", registry.reference("app:latest"));
+    let outcome = host.fails(125, &pull);
+    assert!(outcome.stderr.contains("ca-certificates"), "{}", outcome.describe());
 }
 
 fn an_authfile_label_counts(host: &Host) {

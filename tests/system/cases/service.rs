@@ -172,8 +172,13 @@ fn a_person_who_leaves_does_not_end_the_update(host: &Host) {
 
 fn reading_starts_nothing(host: &Host) {
     configure_quiet(host);
-    for verb in ["status", "history"] {
-        host.sh(&format!("updaterctl {verb}"));
+    for (verb, told) in [
+        ("status", "updaterd is not running"),
+        ("history", "Nothing was updated yet"),
+        ("history typo", "No update of typo.service is recorded"),
+    ] {
+        let text = host.sh(&format!("updaterctl {verb}"));
+        assert!(text.contains(told), "{text}");
     }
     assert_eq!(host.property("updaterd.service", "ActiveState"), "inactive");
     assert_eq!(host.property("updaterd.service", "InvocationID"), "");

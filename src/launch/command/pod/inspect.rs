@@ -4,23 +4,27 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::Which;
-use crate::launch::command::ps::state;
 use crate::launch::place::Place;
 use crate::launch::pod::definition::{Namespace, Pod};
 use crate::launch::pod::members;
 use crate::launch::pod::store::Pods;
-use crate::launch::{Error, print_json};
+use crate::launch::view::container::state;
+use crate::launch::{Error, show as print};
+use crate::terminal::template::Format;
 
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
     #[command(flatten)]
     which: Which,
+    /// "json", or a Go template
+    #[arg(short, long, value_name = "FORMAT", default_value = "json", hide_default_value = true)]
+    format: Format,
 }
 
 pub(crate) fn show(place: &Place, flags: &Inspect) -> Result<u8, Error> {
     let pods = flags.which.find(place, false)?;
     let all = pods.iter().map(|pod| one(place, pod)).collect::<Result<Vec<_>, _>>()?;
-    print_json(&all)?;
+    print(&flags.format, &all)?;
     Ok(0)
 }
 

@@ -1,27 +1,28 @@
 //! `updater-launch pod ps`
 
 use clap::Args;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::launch::args::Format;
-use crate::launch::command::ps::state;
 use crate::launch::place::Place;
 use crate::launch::pod::definition::Pod;
 use crate::launch::pod::members;
 use crate::launch::pod::store::Pods;
-use crate::launch::{Error, print_json, say};
+use crate::launch::view::container::state;
+use crate::launch::view::words;
+use crate::launch::{Error, list as print_list, say, show};
 use crate::store::containers::Record;
-use crate::terminal::Terminal;
-use crate::terminal::table::{Cell, Column, render};
+use crate::terminal::template::{Format, Layout};
 
-const COLUMNS: [Column; 6] = [
-    Column::fixed("POD ID"),
-    Column::flexible("NAME", 12),
-    Column::fixed("STATUS"),
-    Column::fixed("CREATED"),
-    Column::fixed("INFRA ID"),
-    Column::fixed("# OF CONTAINERS"),
+const HEADINGS: &[(&str, &str)] = &[
+    ("ID", "POD ID"),
+    ("Id", "POD ID"),
+    ("InfraID", "INFRA ID"),
+    ("InfraId", "INFRA ID"),
+    ("NumberOfContainers", "# OF CONTAINERS"),
 ];
+const COLUMNS: &str =
+    "{{.ID}}\t{{.Name}}\t{{.Status}}\t{{.Created}}\t{{.InfraID}}\t{{.NumberOfContainers}}";
 
 #[derive(Debug, Args)]
 pub(crate) struct Ps {
@@ -31,51 +32,54 @@ pub(crate) struct Ps {
     /// Do not shorten IDs
     #[arg(long)]
     no_trunc: bool,
-    #[arg(long, default_value = "table")]
+    /// Leave the headings out
+    #[arg(short, long)]
+    noheading: bool,
+    /// "json", or a Go template, after "table" one with headings
+    #[arg(long, value_name = "FORMAT", default_value = "table", hide_default_value = true)]
     format: Format,
 }
 
 pub(crate) fn list(place: &Place, flags: &Ps) -> Result<u8, Error> {
-    let id = |pod: &Pod| match flags.no_trunc {
-        true => pod.id.as_str().to_owned(),
-        false => pod.id.short().to_owned(),
-    };
     let pods = Pods::open(place).all()?;
-    if flags.quiet {
-        pods.iter().try_for_each(|pod| say(id(pod)))?;
+    let short = |id: &str| match flags.no_trunc {
+        true => id.to_owned(),
+        false => id.chars().take(12).collect(),
+    };
+    if flags.quiet && flags.format == Format::Table {
+        pods.iter().try_for_each(|pod| say(short(pod.id.as_str())))?;
         return Ok(0);
     }
-    let mut rows = Vec::new();
-    let mut documents = Vec::new();
-    for pod in &pods {
-        let members = members::of(place, pod)?;
-        let status = members::status(place, pod, &members)?.word();
-        rows.push(vec![
-            Cell::new(id(pod)),
-            Cell::new(pod.name.clone()),
-            Cell::new(status),
-            Cell::new(format!("{:.0}", pod.created)),
-            Cell::new(pod.infra_id.short()),
-            // The infra counts, as Podman has it.
-            Cell::new((members.len() + 1).to_string()),
-        ]);
-        documents.push(json!({
-            "Id": pod.id,
-            "Name": pod.name,
-            "Status": status,
-            "Created": pod.created,
-            "InfraId": pod.infra_id,
-            "Labels": pod.labels,
-            "Containers": members.iter().map(member).collect::<Vec<_>>(),
-        }));
+    let documents = pods.iter().map(|pod| document(place, pod)).collect::<Result<Vec<_>, _>>()?;
+    if flags.format.is_json() {
+        return show(&flags.format, &documents).map(|()| 0);
     }
-    match flags.format {
-        Format::Json => print_json(&documents)?,
-        Format::Table => {
-            say(render(&COLUMNS, &rows, Terminal::of_stdout()).trim_end_matches('\n'))?;
-        }
-    }
+    let now = Timestamp::now();
+    let fields = |(mut fields, pod): (Value, &Pod)| {
+        fields["ID"] = short(pod.id.as_str()).into();
+        fields["InfraID"] = short(pod.infra_id.as_str()).into();
+        fields["Created"] = words::ago(pod.created, now).into();
+        fields
+    };
+    let rows: Vec<Value> = documents.into_iter().zip(&pods).map(fields).collect();
+    let layout = Layout { template: COLUMNS, headings: HEADINGS, heading: !flags.noheading };
+    print_list(&flags.format, layout, &rows)?;
     Ok(0)
+}
+
+fn document(place: &Place, pod: &Pod) -> Result<Value, Error> {
+    let members = members::of(place, pod)?;
+    Ok(json!({
+        "Id": pod.id,
+        "Name": pod.name,
+        "Status": members::status(place, pod, &members)?.word(),
+        "Created": pod.created,
+        "InfraId": pod.infra_id,
+        "Labels": pod.labels,
+        // The infra counts, as Podman has it.
+        "NumberOfContainers": members.len() + 1,
+        "Containers": members.iter().map(member).collect::<Vec<_>>(),
+    }))
 }
 
 fn member(record: &Record) -> Value {

@@ -5,10 +5,14 @@ use clap::Args;
 use crate::launch::command::secret::shown;
 use crate::launch::place::Place;
 use crate::launch::storage::secrets::Secrets;
-use crate::launch::{Error, print_json};
+use crate::launch::{Error, show as print};
+use crate::terminal::template::Format;
 
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
+    /// "json", or a Go template
+    #[arg(short, long, value_name = "FORMAT", default_value = "json", hide_default_value = true)]
+    format: Format,
     /// Names, or IDs, or the beginnings of such
     #[arg(required = true)]
     secrets: Vec<String>,
@@ -17,6 +21,6 @@ pub(crate) struct Inspect {
 pub(crate) fn show(place: &Place, flags: &Inspect) -> Result<u8, Error> {
     let secrets = Secrets::open(place);
     let found = flags.secrets.iter().map(|word| secrets.find(word).map(|secret| shown(&secret)));
-    print_json(&found.collect::<Result<Vec<_>, _>>()?)?;
+    print(&flags.format, &found.collect::<Result<Vec<_>, _>>()?)?;
     Ok(0)
 }

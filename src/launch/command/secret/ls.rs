@@ -1,51 +1,52 @@
 //! `updater-launch secret ls`
 
 use clap::Args;
+use jiff::Timestamp;
+use serde_json::json;
 
-use crate::launch::args::Format;
 use crate::launch::command::secret::shown;
 use crate::launch::place::Place;
 use crate::launch::storage::secrets::{Secret, Secrets};
-use crate::launch::{Error, print_json, say};
-use crate::terminal::Terminal;
-use crate::terminal::table::{Cell, Column, render};
+use crate::launch::view::words;
+use crate::launch::{Error, list as print, say, show};
+use crate::terminal::template::{Format, Layout};
 
-const COLUMNS: [Column; 5] = [
-    Column::fixed("ID"),
-    Column::flexible("NAME", 12),
-    Column::fixed("DRIVER"),
-    Column::fixed("CREATED"),
-    Column::fixed("UPDATED"),
-];
+const COLUMNS: &str = "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.CreatedAt}}\t{{.UpdatedAt}}";
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
     /// Print IDs only
     #[arg(short, long)]
     quiet: bool,
-    #[arg(long, default_value = "table")]
+    /// Leave the headings out
+    #[arg(short, long)]
+    noheading: bool,
+    /// "json", or a Go template, after "table" one with headings
+    #[arg(long, value_name = "FORMAT", default_value = "table", hide_default_value = true)]
     format: Format,
 }
 
 pub(crate) fn list(place: &Place, flags: &List) -> Result<u8, Error> {
     let secrets = Secrets::open(place).all()?;
-    if flags.quiet {
+    if flags.quiet && flags.format == Format::Table {
         secrets.iter().try_for_each(|secret| say(&secret.id))?;
-    } else if flags.format == Format::Json {
-        print_json(&secrets.iter().map(shown).collect::<Vec<_>>())?;
-    } else {
-        let rows: Vec<_> = secrets.iter().map(row).collect();
-        say(render(&COLUMNS, &rows, Terminal::of_stdout()).trim_end_matches('\n'))?;
+        return Ok(0);
     }
+    if flags.format.is_json() {
+        return show(&flags.format, &secrets.iter().map(shown).collect::<Vec<_>>()).map(|()| 0);
+    }
+    let now = Timestamp::now();
+    let row = |secret: &Secret| {
+        json!({
+            "ID": secret.id,
+            "Name": secret.name,
+            "Driver": "file",
+            "CreatedAt": words::ago(secret.created, now),
+            "UpdatedAt": words::ago(secret.updated, now),
+        })
+    };
+    let rows: Vec<_> = secrets.iter().map(row).collect();
+    let headings = &[("CreatedAt", "CREATED"), ("UpdatedAt", "UPDATED")];
+    print(&flags.format, Layout { template: COLUMNS, headings, heading: !flags.noheading }, &rows)?;
     Ok(0)
-}
-
-fn row(secret: &Secret) -> Vec<Cell> {
-    vec![
-        Cell::new(secret.id.clone()),
-        Cell::new(secret.name.clone()),
-        Cell::new("file"),
-        Cell::new(format!("{:.0}", secret.created)),
-        Cell::new(format!("{:.0}", secret.updated)),
-    ]
 }

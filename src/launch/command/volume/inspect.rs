@@ -2,16 +2,20 @@
 
 use clap::Args;
 
-use crate::launch::command::volume::Shown;
+use crate::launch::command::volume::shown;
 use crate::launch::place::Place;
 use crate::launch::storage::volumes::Volumes;
-use crate::launch::{Error, print_json};
+use crate::launch::{Error, show as print};
+use crate::terminal::template::Format;
 
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
     /// All volumes
     #[arg(short, long, conflicts_with = "volumes")]
     all: bool,
+    /// "json", or a Go template
+    #[arg(short, long, value_name = "FORMAT", default_value = "json", hide_default_value = true)]
+    format: Format,
     /// Names, or the beginnings of such
     #[arg(required_unless_present = "all")]
     volumes: Vec<String>,
@@ -24,7 +28,7 @@ pub(crate) fn show(place: &Place, flags: &Inspect) -> Result<u8, Error> {
     } else {
         flags.volumes.iter().map(|word| volumes.find(word)).collect::<Result<Vec<_>, _>>()?
     };
-    let shown: Vec<_> = found.iter().map(|named| Shown::new(&volumes, named)).collect();
-    print_json(&shown)?;
+    let shown: Vec<_> = found.iter().map(|named| shown(&volumes, named)).collect();
+    print(&flags.format, &shown)?;
     Ok(0)
 }

@@ -2,18 +2,14 @@
 
 use clap::Args;
 
-use crate::launch::args::Format;
-use crate::launch::command::volume::{Filter, Shown, filter, suits};
+use crate::launch::command::volume::{Filter, filter, shown, suits};
 use crate::launch::lifecycle::traces;
 use crate::launch::place::Place;
 use crate::launch::storage::users;
 use crate::launch::storage::volumes::Volumes;
-use crate::launch::{Error, print_json, say};
+use crate::launch::{Error, list as print, say};
 use crate::model::failure::chain;
-use crate::terminal::Terminal;
-use crate::terminal::table::{Cell, Column, render};
-
-const COLUMNS: [Column; 2] = [Column::fixed("DRIVER"), Column::flexible("VOLUME NAME", 20)];
+use crate::terminal::template::{Format, Layout};
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
@@ -23,7 +19,11 @@ pub(crate) struct List {
     /// Print names only
     #[arg(short, long)]
     quiet: bool,
-    #[arg(long, default_value = "table")]
+    /// Leave the headings out
+    #[arg(short, long)]
+    noheading: bool,
+    /// "json", or a Go template, after "table" one with headings
+    #[arg(long, value_name = "FORMAT", default_value = "table", hide_default_value = true)]
     format: Format,
 }
 
@@ -36,15 +36,16 @@ pub(crate) fn list(place: &Place, flags: &List) -> Result<u8, Error> {
     }
     let records = place.records().all()?;
     found.retain(|named| suits(&flags.filter, named, !users::of(&records, &named.name).is_empty()));
-    if flags.quiet {
+    if flags.quiet && flags.format == Format::Table {
         found.iter().try_for_each(|named| say(&named.name))?;
-    } else if flags.format == Format::Json {
-        let shown: Vec<_> = found.iter().map(|named| Shown::new(&volumes, named)).collect();
-        print_json(&shown)?;
-    } else {
-        let row = |name: &String| vec![Cell::new("local"), Cell::new(name.clone())];
-        let rows: Vec<_> = found.iter().map(|named| row(&named.name)).collect();
-        say(render(&COLUMNS, &rows, Terminal::of_stdout()).trim_end_matches('\n'))?;
+        return Ok(0);
     }
+    let rows: Vec<_> = found.iter().map(|named| shown(&volumes, named)).collect();
+    let layout = Layout {
+        template: "{{.Driver}}\t{{.Name}}",
+        headings: &[("Name", "VOLUME NAME")],
+        heading: !flags.noheading,
+    };
+    print(&flags.format, layout, &rows)?;
     Ok(0)
 }

@@ -7,10 +7,8 @@ pub(crate) mod ls;
 pub(crate) mod prune;
 pub(crate) mod rm;
 
-use std::collections::BTreeMap;
-
 use clap::Subcommand;
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::launch::Error;
 use crate::launch::place::Place;
@@ -45,34 +43,18 @@ pub(crate) fn carry_out(place: &Place, command: &Command) -> Result<u8, Error> {
 }
 
 /// A volume by Podman's names (podman-volume-inspect(1)).
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Shown<'a> {
-    name: &'a str,
-    driver: &'static str,
-    mountpoint: std::path::PathBuf,
-    created_at: String,
-    labels: &'a BTreeMap<String, String>,
-    scope: &'static str,
-    options: &'a BTreeMap<String, String>,
-    anonymous: bool,
-    needs_copy_up: bool,
-}
-
-impl<'a> Shown<'a> {
-    fn new(volumes: &Volumes, named: &'a Named) -> Self {
-        Self {
-            name: &named.name,
-            driver: "local",
-            mountpoint: volumes.data(&named.name),
-            created_at: named.created.to_string(),
-            labels: &named.labels,
-            scope: "local",
-            options: &named.options,
-            anonymous: named.anonymous,
-            needs_copy_up: named.fresh,
-        }
-    }
+fn shown(volumes: &Volumes, named: &Named) -> Value {
+    json!({
+        "Name": named.name,
+        "Driver": "local",
+        "Mountpoint": volumes.data(&named.name),
+        "CreatedAt": named.created,
+        "Labels": named.labels,
+        "Scope": "local",
+        "Options": named.options,
+        "Anonymous": named.anonymous,
+        "NeedsCopyUp": named.fresh,
+    })
 }
 
 /// `KEY=VALUE` of `--filter`.
@@ -128,6 +110,8 @@ fn suits(filters: &[Filter], named: &Named, used: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]

@@ -30,6 +30,7 @@ pub(crate) fn prune(place: &Place, flags: &Prune) -> Result<u8, Error> {
     if !flags.force && !confirm(&warning)? {
         return Ok(0);
     }
+    place.enter()?;
     traces::reconcile(place);
     let volumes = Volumes::open(place);
     let mut discarded = Vec::new();

@@ -29,12 +29,16 @@ pub(crate) struct Remove {
 /// Each is tried; the status is 1 where one was not there, 2 where one is in use, whatever came last
 /// (podman-volume-rm(1)).
 pub(crate) fn remove(place: &Place, flags: &Remove) -> Result<u8, Error> {
-    traces::reconcile(place);
     let volumes = Volumes::open(place);
     let words = match flags.all {
         true => volumes.all()?.0.into_iter().map(|named| named.name).collect(),
         false => flags.volumes.clone(),
     };
+    if flags.force {
+        stop_users(place, &volumes, &words, flags.time)?;
+    }
+    place.enter()?;
+    traces::reconcile(place);
     let mut status = 0;
     for word in &words {
         match remove_one(place, &volumes, word, flags) {
@@ -51,6 +55,24 @@ pub(crate) fn remove(place: &Place, flags: &Remove) -> Result<u8, Error> {
         }
     }
     Ok(status)
+}
+
+/// Stops the containers that use one of them.
+fn stop_users(
+    place: &Place,
+    volumes: &Volumes,
+    words: &[String],
+    time: Option<u32>,
+) -> Result<(), Error> {
+    let found = place.records().all()?;
+    for named in words.iter().filter_map(|word| volumes.find(word).ok()) {
+        for user in users::of(&found, &named.name) {
+            if user.is_running() {
+                containers::stop(user, time)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn remove_one(
@@ -76,7 +98,8 @@ fn remove_one(
         }
         drop(lock);
         if user.is_running() {
-            containers::stop(user, flags.time)?;
+            // It was started since.
+            return Err(Error::Running(user.name.clone()));
         }
         containers::clear_away(place, user)?.into_iter().for_each(Discarded::remove);
     }
