@@ -53,6 +53,10 @@ fn exec(host: &Host, name: &str, script: &str) -> String {
     host.sh(&format!("updater-launch exec {name} sh -c '{script}'"))
 }
 
+fn supervisor(host: &Host, name: &str) -> String {
+    host.sh(&format!("updater-launch inspect --format '{{{{.State.ConmonPid}}}}' {name}"))
+}
+
 fn volumes(host: &Host) -> String {
     host.sh("updater-launch volume ls --quiet")
 }
@@ -117,12 +121,10 @@ fn anonymous_volumes_go_with_their_container(host: &Host) {
 
     // Whoever is killed, and a host that loses its power, cannot remove anything.
     start(host, "web", "--rm", &app);
-    let supervisor = host.json("updater-launch inspect web")[0]["supervisor"]["pid"].to_string();
-    host.sh(&format!("kill -KILL {supervisor}"));
+    host.sh(&format!("kill -KILL {}", supervisor(host, "web")));
     host.wait_for("updater-launch ps -q; [ -z \"$(ls /var/lib/updaterd/volumes)\" ]", seconds(5));
     start(host, "web", "--rm", &app);
-    let supervisor = host.json("updater-launch inspect web")[0]["supervisor"]["pid"].to_string();
-    host.sh(&format!("kill -KILL {supervisor}; rm -r /run/updaterd/containers"));
+    host.sh(&format!("kill -KILL {}; rm -r /run/updaterd/containers", supervisor(host, "web")));
     host.wait_for("updater-launch ps -q; [ -z \"$(ls /var/lib/updaterd/volumes)\" ]", seconds(5));
 }
 
@@ -193,8 +195,7 @@ fn volumes_in_memory_are_shared_and_go(host: &Host) {
     assert_eq!(host.sh(mounts), "0");
     // One who was killed leaves the mount to the next.
     start(host, "two", "--rm -v fast:/data", &app);
-    let supervisor = host.json("updater-launch inspect two")[0]["supervisor"]["pid"].to_string();
-    host.sh(&format!("kill -KILL {supervisor}"));
+    host.sh(&format!("kill -KILL {}", supervisor(host, "two")));
     assert_eq!(host.sh(mounts), "1");
     host.wait_for(&format!("updater-launch ps; [ \"$({mounts})\" = 0 ]"), seconds(5));
     assert_eq!(host.sh("ls /run/updaterd/volumes"), "");
