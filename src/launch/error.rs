@@ -67,6 +67,20 @@ pub(crate) enum Error {
     Ambiguous(String),
     #[error("container \"{0}\" is not running")]
     NotRunning(String),
+    #[error(
+        "container \"{0}\" has no cgroup of its own to freeze: give its unit Delegate=yes, or leave --cgroups=disabled out"
+    )]
+    NoOwnCgroup(String),
+    #[error("container \"{0}\" is paused already")]
+    Paused(String),
+    #[error("container \"{0}\" is not paused")]
+    NotPaused(String),
+    #[error("the supervisor of container \"{name}\" does not answer")]
+    Unreachable { name: String, source: io::Error },
+    #[error(
+        "container \"{0}\" was stopped, and could not be started again: see its unit's journal"
+    )]
+    NotRestarted(String),
     #[error("{}", no_logs(.name, .driver))]
     NoLogs { name: String, driver: String },
     #[error("container \"{0}\" is running: stop it, or use --force")]
@@ -77,6 +91,11 @@ pub(crate) enum Error {
     NoImage(String),
     #[error("image {image} could not be pulled")]
     Pull { image: String },
+    /// What a supervisor in the background said.
+    #[error("{said}")]
+    Background { status: u8, said: String },
+    #[error("--rm and --restart exclude each other: what is removed cannot be started again")]
+    RemoveOrRestart,
     #[error("the image has no command: name one behind the image")]
     NoCommand,
     #[error("--entrypoint {0:?} is not a JSON list of words")]
@@ -88,6 +107,11 @@ pub(crate) enum Error {
          own, or it could open devices that it must not: leave --cgroups=disabled out"
     )]
     Devices,
+    #[error(
+        "systemd in a container makes cgroups below its own: leave --cgroups=disabled out, or say \
+         --systemd=false"
+    )]
+    SystemdCgroup,
     #[error("the working directory {directory:?} {why} in the container")]
     NoDirectory { directory: String, why: &'static str },
     #[error("command {command:?} was not found in the container")]
@@ -168,6 +192,7 @@ impl Error {
         match self {
             Self::CommandNotFound { .. } | Self::InterpreterNotFound { .. } => 127,
             Self::CommandNotExecutable { .. } => 126,
+            Self::Background { status, .. } => *status,
             Self::Interrupted { signal } => u8::try_from(signal + 128).unwrap_or(u8::MAX),
             _ => 125,
         }

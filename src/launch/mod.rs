@@ -8,6 +8,7 @@
 
 pub mod args;
 mod command;
+mod control;
 mod error;
 mod isolation;
 mod lifecycle;
@@ -62,12 +63,15 @@ pub fn refuse(error: &clap::Error) -> ! {
 
 fn carry_out(arguments: Arguments) -> Result<u8, Error> {
     let starts = match &arguments.command {
-        Command::Run(_) | Command::Start(_) => true,
+        Command::Run(_) | Command::Start(_) | Command::Restart(_) => true,
         Command::Pod { command } => command.starts(),
         _ => false,
     };
     activation::keep_own(starts);
     let place = Place::find(arguments.root, arguments.runroot)?;
+    if starts || matches!(arguments.command, Command::Exec(_)) {
+        lifecycle::session::leave(&place);
+    }
     if enters_at_once(&arguments.command) {
         place.enter()?;
     }
@@ -80,6 +84,12 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Create(create) => command::create::create(&place, &create),
         Command::Start(start) => command::start::start(&place, &start),
         Command::Stop(stop) => command::stop::stop(&place, &stop),
+        Command::Kill(kill) => command::kill::kill(&place, &kill),
+        Command::Restart(restart) => command::restart::restart(&place, &restart),
+        Command::Wait(wait) => command::wait::wait(&place, &wait),
+        Command::Pause(pause) => command::pause::pause(&place, &pause, true),
+        Command::Unpause(pause) => command::pause::pause(&place, &pause, false),
+        Command::Rename(rename) => command::rename::rename(&place, &rename),
         Command::Rm(remove) => command::rm::remove(&place, &remove),
         Command::Ps(ps) => command::ps::list(&place, &ps),
         Command::Inspect(inspect) => command::inspect::show(&place, &inspect),
@@ -88,6 +98,7 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Pull(pull) => command::pull::pull(&place, &pull),
         Command::Images(images) => command::images::list(&place, &images),
         Command::Pod { command } => command::pod::carry_out(&place, &command),
+        Command::Stage => command::stage::stage(&place),
         Command::Tag(tag) => command::tag::tag(&place, &tag),
         Command::Volume(volume) => command::volume::carry_out(&place, &volume),
         Command::Secret(secret) => command::secret::carry_out(&place, &secret),

@@ -83,6 +83,9 @@ pub struct Record {
     /// Its last end; `None` where it never ended, or nobody saw it.
     #[serde(default)]
     pub ended: Option<Ended>,
+    /// How often its supervisor has started it again (`--restart`).
+    #[serde(default)]
+    pub restarts: u32,
     /// Where the root file system is mounted, as the container's first process sees it from
     /// outside: in the launcher's mount namespace.
     pub rootfs: PathBuf,
@@ -172,6 +175,12 @@ impl Records {
     /// The records below `run`, such as `/run/updaterd`; nothing is created yet.
     pub fn open(run: &Path) -> Self {
         Self { dir: run.join("containers") }
+    }
+
+    /// The directory that was opened.
+    pub fn root(&self) -> &Path {
+        // The records are in a directory of it.
+        self.dir.parent().unwrap_or(&self.dir)
     }
 
     /// The container's directory, for the launcher's own files beside the record.
@@ -266,6 +275,7 @@ mod tests {
             created: Timestamp::UNIX_EPOCH,
             started: None,
             ended: None,
+            restarts: 0,
             rootfs: "/r".into(),
             stop_signal: "SIGTERM".into(),
             stop_timeout: 10,

@@ -66,6 +66,34 @@ impl Image {
         Self::script(version, &format!("echo app {version} started\n{ready}\n{UNTIL_TERM}"))
     }
 
+    /// This machine's Debian, with its systemd as the command: for units that run it with
+    /// `--volume /usr:/usr:ro`. What Debian keeps outside of `/usr` is in the image.
+    pub(crate) fn debian() -> Self {
+        let mut layer = Layer::new();
+        for directory in ["dev", "etc", "proc", "root", "run", "sys", "usr", "var", "var/lib"] {
+            layer.directory(directory, 0o755);
+        }
+        layer.directory("tmp", 0o1777);
+        for (path, target) in [
+            ("bin", "usr/bin"),
+            ("sbin", "usr/sbin"),
+            ("lib", "usr/lib"),
+            ("lib64", "usr/lib64"),
+            ("etc/os-release", "../usr/lib/os-release"),
+            ("usr/sbin/init", "../lib/systemd/systemd"),
+        ] {
+            layer.link(path, target);
+        }
+        layer.file("etc/machine-id", 0o444, b"");
+        for path in ["passwd", "group", "nsswitch.conf", "ld.so.cache"] {
+            let content = std::fs::read(format!("/etc/{path}")).unwrap();
+            layer.file(&format!("etc/{path}"), 0o644, &content);
+        }
+        Self { layers: vec![layer.finish()], config: serde_json::Map::new() }
+            .with("Cmd", ["/sbin/init"])
+            .with("Env", ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"])
+    }
+
     /// Sets a key of the image's configuration, such as `User` (image-spec, `config.md`).
     pub(crate) fn with(mut self, key: &str, value: impl Into<serde_json::Value>) -> Self {
         self.config.insert(key.to_owned(), value.into());

@@ -11,6 +11,11 @@ pub(crate) struct ServiceFlags {
     /// Who tells systemd that the service is ready
     #[arg(long, value_name = "WHO", default_value = "conmon")]
     pub(crate) sdnotify: SdNotify,
+    /// Whether the container is given what systemd needs as its first process: a tmpfs on /run,
+    /// /run/lock, /tmp and /var/log/journal, a writable cgroup, SIGRTMIN+3 as its stop signal
+    #[arg(long, value_name = "WHEN", default_value = "true")]
+    #[serde(default)]
+    pub(crate) systemd: Systemd,
     /// The container's cgroup: by default one of its own below the unit's
     #[arg(long, value_name = "MODE")]
     pub(crate) cgroups: Option<Mode>,
@@ -34,6 +39,16 @@ pub(crate) enum SdNotify {
     Container,
     /// Nobody
     Ignore,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Systemd {
+    /// Where the command is /sbin/init, /usr/sbin/init, /usr/local/sbin/init, or called systemd
+    #[default]
+    True,
+    False,
+    Always,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]

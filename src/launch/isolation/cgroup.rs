@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::cgroup::{path_in, service, unit_directory};
 use crate::model::{ContainerId, Scope, UnitName};
+use crate::store::unpack;
 
 /// Where cgroup v2 is mounted.
 const ROOT: &str = "/sys/fs/cgroup";
@@ -24,7 +25,8 @@ pub(crate) enum Mode {
     Split,
     /// No cgroup of its own: the launcher's.
     Disabled,
-    /// As split, but without asking for Delegate=yes: what Podman's generated units have.
+    /// One of its own where the unit has Delegate=yes, else the launcher's: what Podman's generated
+    /// units have.
     NoConmon,
 }
 
@@ -37,6 +39,15 @@ pub(crate) enum Error {
     NotFound,
     #[error("--cgroups=split needs Delegate=yes in the unit: {0} is not delegated to this process")]
     NotDelegated(String),
+    #[error(
+        "cannot make cgroup {path}: the one this process is in is not the user's; use a unit of \
+         systemd --user, or systemd-run --user --scope"
+    )]
+    NotOurs {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot {what} cgroup {path}")]
     Io {
         what: &'static str,
@@ -68,8 +79,18 @@ impl Location {
         service(&self.path, scope)
     }
 
-    /// Whether systemd delegated the unit's cgroup (systemd marks it by an extended attribute).
+    /// Whether this process may make cgroups here, and move processes between them.
+    pub(crate) fn is_ours(&self) -> bool {
+        let processes = directory(unit_directory(&self.path)).join("cgroup.procs");
+        rustix::fs::access(processes, rustix::fs::Access::WRITE_OK).is_ok()
+    }
+
+    /// Whether systemd delegated the unit's cgroup (systemd marks it by an extended attribute). A
+    /// user's manager marks none (systemd 252); but what it makes is the user's own.
     fn is_delegated(&self) -> bool {
+        if unpack::for_userxattr() {
+            return self.is_ours();
+        }
         let directory = directory(unit_directory(&self.path));
         ["trusted.delegate", "user.delegate"].iter().any(|name| {
             let mut value = [0u8; 8];
@@ -116,6 +137,16 @@ impl Payload {
         directory(&self.path)
     }
 
+    /// Whether the container has no cgroup of its own, but the launcher's.
+    pub(crate) fn is_shared(&self) -> bool {
+        match self.mode {
+            Some(Mode::Disabled) => true,
+            // What is not delegated is systemd's to arrange.
+            Some(Mode::NoConmon) => !self.launcher.is_delegated(),
+            Some(Mode::Split) | None => false,
+        }
+    }
+
     /// Makes the cgroup. libcontainer needs one that is not ours: where a start fails, it kills
     /// whatever is in it.
     pub(crate) fn make(&self) -> Result<(), Error> {
@@ -128,17 +159,18 @@ impl Payload {
         }
         let full = directory(&self.path);
         match std::fs::create_dir(&full) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(Error::Io { what: "make", path: full, source: error })
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+                Err(Error::NotOurs { path: full, source })
             }
-            _ => Ok(()),
+            made => made.map_err(|source| Error::Io { what: "make", path: full, source }),
         }
     }
 
     /// After the start: without a cgroup of its own (`disabled`), the container moves to ours,
     /// whose path it is then.
     pub(crate) fn settle(&self) -> Result<Option<&str>, Error> {
-        if self.mode != Some(Mode::Disabled) {
+        if !self.is_shared() {
             return Ok(None);
         }
         let (from, to) = (directory(&self.path), directory(&self.launcher.path));
@@ -166,6 +198,33 @@ impl Payload {
     pub(crate) fn remove(&self) {
         clear(&self.path);
     }
+}
+
+/// Whether all in a cgroup that a record names is frozen, or is to be.
+pub(crate) fn is_frozen(path: &str) -> bool {
+    let state = std::fs::read_to_string(directory(path).join("cgroup.freeze"));
+    state.is_ok_and(|state| state.trim() == "1")
+}
+
+/// Freezes a cgroup that a record names, or lets it go on; waits a moment until it has come about.
+pub(crate) fn freeze(path: &str, frozen: bool) -> Result<(), Error> {
+    let directory = directory(path);
+    let value = if frozen { "1" } else { "0" };
+    std::fs::write(directory.join("cgroup.freeze"), value).map_err(|source| Error::Io {
+        what: "freeze",
+        path: directory.clone(),
+        source,
+    })?;
+    let deadline = Instant::now() + EMPTYING;
+    let wanted = format!("frozen {value}");
+    let is_so = || {
+        std::fs::read_to_string(directory.join("cgroup.events"))
+            .is_ok_and(|events| events.lines().any(|line| line == wanted))
+    };
+    while !is_so() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 fn payload_name(id: &ContainerId) -> String {

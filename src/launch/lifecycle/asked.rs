@@ -7,7 +7,9 @@ use oci_spec::image::Config as ImageConfig;
 
 use crate::launch::Error;
 use crate::launch::args::{Create, ProgramFlags};
+use crate::launch::isolation::cgroup;
 use crate::launch::process::environment::Environment;
+use crate::launch::process::systemd;
 use crate::launch::storage::settle;
 use crate::model::Reference;
 
@@ -109,6 +111,15 @@ pub(crate) fn command(create: &Create, image: &ImageConfig) -> Result<Vec<String
         words.extend(image.cmd().clone().unwrap_or_default());
     }
     if words.is_empty() { Err(Error::NoCommand) } else { Ok(words) }
+}
+
+/// Whether the container is to have what systemd needs, as the operator said or by its command.
+pub(crate) fn is_systemd(create: &Create, command: &[String]) -> Result<bool, Error> {
+    let wanted = systemd::is_wanted(create.service.systemd, command);
+    match (wanted, create.service.cgroups) {
+        (true, Some(cgroup::Mode::Disabled)) => Err(Error::SystemdCgroup),
+        _ => Ok(wanted),
+    }
 }
 
 #[cfg(test)]

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk;
 use crate::launch::args::Create;
+use crate::launch::lifecycle::restart::Policy;
 use crate::launch::lifecycle::{asked, name};
 use crate::launch::place::Place;
 use crate::launch::pod::definition::Pod;
+use crate::launch::process::systemd;
 use crate::launch::storage::settle;
 use crate::launch::storage::volume::Volume;
 use crate::launch::supervise::{output, signal};
@@ -44,8 +46,14 @@ impl Definition {
         pod: Option<&Pod>,
     ) -> Result<Self, Error> {
         let config = image.config.config().clone().unwrap_or_default();
+        let command = asked::command(&create, &config)?;
+        let is_systemd = asked::is_systemd(&create, &command)?;
         let stop_signal = create.service.stop_signal.clone().or(config.stop_signal().clone());
-        let stop_signal = stop_signal.unwrap_or_else(|| "SIGTERM".to_owned());
+        let stop_signal = match stop_signal {
+            Some(signal) => signal,
+            None if is_systemd => systemd::STOP_SIGNAL.to_owned(),
+            None => "SIGTERM".to_owned(),
+        };
         signal::parse(&stop_signal)?;
         let id =
             name::new_id().ok_or_else(|| Error::system("make an ID", std::io::ErrorKind::Other))?;
@@ -64,10 +72,11 @@ impl Definition {
             supervisor: None,
             pid: None,
             cgroup: None,
-            command: asked::command(&create, &config)?,
+            command,
             created: Timestamp::now(),
             started: None,
             ended: None,
+            restarts: 0,
             rootfs: place.records().directory(&id).join("rootfs"),
             stop_signal,
             stop_timeout: create.service.stop_timeout,
@@ -122,6 +131,11 @@ impl Create {
                 .map_err(|source| Error::file("use the credentials file", path, source))?;
         }
         make_absolute(&mut settled.identity.cidfile)?;
+        make_absolute(&mut settled.process.conmon_pidfile)?;
+        make_absolute(&mut settled.process.pidfile)?;
+        if settled.identity.rm && settled.process.restart != Policy::No {
+            return Err(Error::RemoveOrRestart);
+        }
         make_absolute(&mut settled.identity.pod_id_file)?;
         for volume in &mut settled.storage.volume {
             *volume = asked::absolute_source(volume)?;

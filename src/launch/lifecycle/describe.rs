@@ -9,7 +9,7 @@ use crate::launch::args::{Create, Network};
 use crate::launch::isolation::capability::{Capabilities, available};
 use crate::launch::isolation::limits::Limits;
 use crate::launch::isolation::namespaces::{Namespace, Namespaces};
-use crate::launch::lifecycle::asked::Asked;
+use crate::launch::lifecycle::asked::{self, Asked};
 use crate::launch::lifecycle::start::Prepared;
 use crate::launch::place::Place;
 use crate::launch::pod;
@@ -17,10 +17,9 @@ use crate::launch::pod::join::Joined;
 use crate::launch::pod::store::Pods;
 use crate::launch::process::defaults::ExecDefaults;
 use crate::launch::process::environment::{DEFAULT_PATH, Environment};
-use crate::launch::process::{activation, user};
+use crate::launch::process::{activation, systemd, user};
 use crate::launch::spec::{Program, Wanted, spec};
 use crate::launch::storage::devices::{self, Node};
-use crate::launch::storage::hold::Held;
 use crate::launch::storage::mounts::{self, Bound, Kernel, Own};
 use crate::launch::storage::rootfs::Rootfs;
 use crate::launch::storage::secrets::{self, Files};
@@ -49,7 +48,6 @@ pub(crate) fn describe(
     prepared: &Prepared<'_>,
     record: &Record,
     rootfs: &Rootfs,
-    held: &Held,
     inside: bool,
 ) -> Result<Described, Error> {
     let Prepared { create, asked, config, payload, .. } = prepared;
@@ -65,14 +63,18 @@ pub(crate) fn describe(
         None => hostname(create, network, &record.id),
     };
     let mut environment = environment(asked, config, &hostname, inside);
+    let is_systemd = asked::is_systemd(create, &record.command)?;
+    if is_systemd {
+        environment.set("container_uuid", systemd::uuid(&record.id));
+    }
     let directory = directory(create, config)?;
     let is_hosts = settle::is_hosts(prepared.volumes, Path::new(&directory));
     if create.program.workdir.is_none() && !is_hosts {
         rootfs.make_directory(&directory, &user)?;
     }
     let nodes = devices::find(&asked.storage.devices)?;
-    let staging = Staging { place, id: &record.id, held, rootfs, user: &user };
-    let mut staged = stage(&staging, prepared, &nodes, joined.as_ref())?;
+    let staging = Staging { place, id: &record.id, held: prepared.held, rootfs, user: &user };
+    let mut staged = stage(&staging, prepared, &nodes, &record.command, joined.as_ref())?;
     let nodes = if place.scope == Scope::System { nodes } else { Vec::new() };
     devices::refuse_in_volumes(&nodes, staged.volumes())?;
     let all = available();
@@ -115,7 +117,10 @@ pub(crate) fn describe(
             limits: Limits::current(),
         },
     };
-    let spec = spec(wanted).map_err(|error| Error::Spec(error.to_string()))?;
+    let mut spec = spec(wanted).map_err(|error| Error::Spec(error.to_string()))?;
+    if is_systemd {
+        systemd::open_cgroup(&mut spec);
+    }
     spec.save(bundle.join("config.json")).map_err(|error| Error::Spec(error.to_string()))?;
     let variables = secrets::variables(place, &asked.storage.secrets)?;
     let shares = staged.take_shares();
@@ -146,6 +151,7 @@ fn stage(
     staging: &Staging<'_>,
     prepared: &Prepared<'_>,
     nodes: &[Node],
+    command: &[String],
     joined: Option<&Joined>,
 ) -> Result<Staged, Error> {
     let storage = &prepared.create.storage;
@@ -160,8 +166,13 @@ fn stage(
             volumes.push(node.to_volume()?);
         }
     }
-    let in_memory = storage.read_only && storage.read_only_tmpfs;
-    let implied = if in_memory { writable_places(&volumes) } else { Vec::new() };
+    let mut implied = Vec::new();
+    if asked::is_systemd(prepared.create, command)? {
+        implied.extend(systemd::places()?);
+    }
+    if storage.read_only && storage.read_only_tmpfs {
+        implied.extend(writable_places());
+    }
     let mut staged = staging.stage(&volumes, &implied)?;
     staged.keep(files);
     Ok(staged)

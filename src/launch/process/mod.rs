@@ -3,4 +3,5 @@
 pub(crate) mod activation;
 pub(crate) mod defaults;
 pub(crate) mod environment;
+pub(crate) mod systemd;
 pub(crate) mod user;

@@ -196,8 +196,8 @@ impl Volume {
 }
 
 /// A tmpfs on the places that programs write to, where the root file system is read-only and
-/// nothing else was asked for there.
-pub(crate) fn writable_places(volumes: &[Volume]) -> Vec<Volume> {
+/// nothing else is mounted there.
+pub(crate) fn writable_places() -> Vec<Volume> {
     let tmpfs = |(target, mode): (&str, &str)| Volume {
         source: Source::Tmpfs { data: vec![mode.to_owned()], filled: true },
         target: target.into(),
@@ -206,7 +206,6 @@ pub(crate) fn writable_places(volumes: &[Volume]) -> Vec<Volume> {
     [("/run", "mode=755"), ("/tmp", "mode=1777"), ("/var/tmp", "mode=1777")]
         .into_iter()
         .map(tmpfs)
-        .filter(|place| volumes.iter().all(|volume| volume.target != place.target))
         .collect()
 }
 
@@ -276,14 +275,6 @@ pub(crate) fn subpath(text: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_read_only_root_has_places_to_write() {
-        let asked = [Volume::bound("/a".into(), "/tmp".into(), &[])];
-        let places = writable_places(&asked);
-        let targets: Vec<_> = places.iter().map(|place| place.target.to_str().unwrap()).collect();
-        assert_eq!(targets, ["/run", "/var/tmp"]);
-    }
 
     #[test]
     fn options_replace_their_opposites() {

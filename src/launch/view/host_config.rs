@@ -32,7 +32,7 @@ pub(super) fn host_config(container: &Container) -> Value {
         "Privileged": false,
         "PublishAllPorts": false,
         "ReadonlyRootfs": create.storage.read_only,
-        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "RestartPolicy": restart_policy(create),
         "Runtime": "oci",
         "SecurityOpt": [],
         "ShmSize": shm_size(create),
@@ -41,6 +41,11 @@ pub(super) fn host_config(container: &Container) -> Value {
         "UsernsMode": "",
         "VolumesFrom": create.storage.volumes_from,
     })
+}
+
+fn restart_policy(create: &Create) -> Value {
+    let policy = create.process.restart;
+    json!({"Name": policy.name(), "MaximumRetryCount": policy.most().unwrap_or(0)})
 }
 
 fn log(container: &Container) -> Value {

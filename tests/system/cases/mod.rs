@@ -19,6 +19,7 @@ mod interruption;
 mod launcher;
 mod launcher_box;
 mod lifecycle;
+mod process_model;
 mod notification;
 mod pods;
 mod registry;
@@ -26,6 +27,7 @@ mod rollback;
 mod rootless;
 mod service;
 mod storage;
+mod systemd_inside;
 mod update;
 
 use crate::Case;
@@ -44,6 +46,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("launcher", launcher::CASES),
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("process_model", process_model::CASES),
         ("notification", notification::CASES),
         ("pods", pods::CASES),
         ("registry", registry::CASES),
@@ -51,6 +54,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("rootless", rootless::CASES),
         ("service", service::CASES),
         ("storage", storage::CASES),
+        ("systemd_inside", systemd_inside::CASES),
         ("update", update::CASES),
     ];
     let named = |(module, cases): (&str, &[Case])| -> Vec<(String, Case)> {
