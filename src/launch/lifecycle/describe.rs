@@ -7,9 +7,9 @@ use oci_spec::image::Config as ImageConfig;
 
 use crate::launch::args::{Create, Network};
 use crate::launch::isolation::capability::{Capabilities, available};
-use crate::launch::isolation::limits::Limits;
 use crate::launch::isolation::namespaces::{Namespace, Namespaces};
-use crate::launch::lifecycle::asked::{self, Asked};
+use crate::launch::lifecycle::asked::{self, Asked, ZONES};
+use crate::launch::lifecycle::confine::{self, Confinement};
 use crate::launch::lifecycle::start::Prepared;
 use crate::launch::place::Place;
 use crate::launch::pod;
@@ -17,14 +17,15 @@ use crate::launch::pod::join::Joined;
 use crate::launch::pod::store::Pods;
 use crate::launch::process::defaults::ExecDefaults;
 use crate::launch::process::environment::{DEFAULT_PATH, Environment};
-use crate::launch::process::{activation, systemd, user};
+use crate::launch::process::{activation, systemd, time_zone, user};
 use crate::launch::spec::{Program, Wanted, spec};
+use crate::launch::storage::dangling;
 use crate::launch::storage::devices::{self, Node};
 use crate::launch::storage::mounts::{self, Bound, Kernel, Own};
 use crate::launch::storage::rootfs::Rootfs;
 use crate::launch::storage::secrets::{self, Files};
 use crate::launch::storage::stage::{Staged, Staging};
-use crate::launch::storage::volume::writable_places;
+use crate::launch::storage::volume::{Volume, writable_places};
 use crate::launch::storage::{files, settle};
 use crate::launch::supervise::notify::{DIRECTORY_IN_CONTAINER, SOCKET_IN_CONTAINER};
 use crate::launch::{Error, runtime, userns};
@@ -52,16 +53,21 @@ pub(crate) fn describe(
 ) -> Result<Described, Error> {
     let Prepared { create, asked, config, payload, .. } = prepared;
     let user_text = create.program.user.clone().or(config.user().clone()).unwrap_or_default();
-    let user = user::resolve(&user_text, &rootfs.read("/etc/passwd"), &rootfs.read("/etc/group"))?;
+    let attributes = confine::attributes(create, asked);
+    let groups = rootfs.read("/etc/group");
+    let user = user::resolve(&user_text, &rootfs.read("/etc/passwd"), &groups)?
+        .with_groups(&attributes.groups, &groups)?;
     let joined = joined(place, record)?;
     let network = joined.as_ref().and_then(Joined::network).or(create.network.network);
     // Only a pod's container may be made without.
     let network = network.unwrap_or(Network::None);
-    let pod_hostname = joined.as_ref().and_then(Joined::hostname);
-    let hostname = match pod_hostname {
-        Some(name) => name.to_owned(),
-        None => hostname(create, network, &record.id),
-    };
+    let bundle = place.records().directory(&record.id);
+    let namespaces = namespaces(network, joined.as_ref());
+    let mut confinement = Confinement::new(place, create, asked, namespaces, &bundle)?;
+    let of_pod = joined.as_ref().filter(|_| create.isolation.uts.is_none());
+    let of_pod = of_pod.and_then(Joined::hostname).map(str::to_owned);
+    let shared_name = confinement.hostname.take().or(of_pod);
+    let hostname = shared_name.unwrap_or_else(|| hostname(create, network, &record.id));
     let mut environment = environment(asked, config, &hostname, inside);
     let is_systemd = asked::is_systemd(create, &record.command)?;
     if is_systemd {
@@ -74,14 +80,18 @@ pub(crate) fn describe(
     }
     let nodes = devices::find(&asked.storage.devices)?;
     let staging = Staging { place, id: &record.id, held: prepared.held, rootfs, user: &user };
-    let mut staged = stage(&staging, prepared, &nodes, &record.command, joined.as_ref())?;
-    let nodes = if place.scope == Scope::System { nodes } else { Vec::new() };
-    devices::refuse_in_volumes(&nodes, staged.volumes())?;
+    let shared = shared_memory(create, joined.as_ref(), &mut confinement);
+    let mut staged = stage(&staging, prepared, &nodes, &record.command, shared)?;
+    let made: &[Node] = if place.scope == Scope::System { &nodes } else { &[] };
+    devices::refuse_in_volumes(made, staged.volumes())?;
     let all = available();
-    let capabilities =
-        Capabilities::new(&create.isolation.cap_add, &create.isolation.cap_drop, user.uid, &all)?;
-    let bundle = place.records().directory(&record.id);
+    let cap_add = create.isolation.all_added();
+    let capabilities = Capabilities::new(&cap_add, &create.isolation.cap_drop, user.uid, &all)?;
+    let privileged = create.isolation.privileged;
+    let (of, filter) =
+        confine::filter(place, &record.id, &asked.security, privileged, &capabilities)?;
     let mut bound = files::write(&bundle, &hostname, network)?;
+    bound.extend(time_zone(create, rootfs, &bundle)?);
     if inside {
         bound.push(Bound { source: bundle.join("notify"), target: DIRECTORY_IN_CONTAINER.into() });
     }
@@ -91,9 +101,13 @@ pub(crate) fn describe(
         environment: environment.to_strings(),
         directory: directory.clone(),
         secrets: create.storage.secret.clone(),
-        cap_add: create.isolation.cap_add.clone(),
+        cap_add,
         cap_drop: create.isolation.cap_drop.clone(),
         available: all,
+        attributes: attributes.clone(),
+        filter: of,
+        privileged,
+        devices: prepared.devices(&nodes),
     };
     defaults.write(place, &record.id)?;
     environment.set_default("HOME", user.home.as_deref().unwrap_or("/"));
@@ -103,18 +117,19 @@ pub(crate) fn describe(
         own,
         hostname: &hostname,
         kernel: kernel(place, network),
-        namespaces: &namespaces(network, joined.as_ref()),
+        namespaces: &confinement.namespaces,
+        view: std::mem::take(&mut confinement.view),
         cgroup: &payload.path,
         volumes: staged.volumes(),
         files: &bound,
-        devices: &nodes,
+        devices: made,
         process: Program {
             user: &user,
             arguments: record.command.clone(),
             environment: environment.to_strings().into_iter().chain(activation::names()).collect(),
             directory: &directory,
             capabilities: &capabilities,
-            limits: Limits::current(),
+            attributes: &attributes,
         },
     };
     let mut spec = spec(wanted).map_err(|error| Error::Spec(error.to_string()))?;
@@ -131,6 +146,10 @@ pub(crate) fn describe(
         variables,
         frozen: own.frozen,
         shares,
+        filter,
+        keep_groups: user::keeps_groups(&attributes.groups),
+        oom_score: attributes.oom_score,
+        _held: confinement.held,
     };
     Ok(Described { process, staged, devices: nodes })
 }
@@ -152,7 +171,7 @@ fn stage(
     prepared: &Prepared<'_>,
     nodes: &[Node],
     command: &[String],
-    joined: Option<&Joined>,
+    shared: Vec<Volume>,
 ) -> Result<Staged, Error> {
     let storage = &prepared.create.storage;
     let secrets = &prepared.asked.storage.secrets;
@@ -160,13 +179,12 @@ fn stage(
     let files = Files::write(staging.place, secrets, staging.user, &directory)?;
     let mut volumes = prepared.volumes.to_vec();
     volumes.extend_from_slice(files.volumes());
-    volumes.extend(joined.and_then(Joined::shm));
     if staging.place.scope == Scope::User {
         for node in nodes {
             volumes.push(node.to_volume()?);
         }
     }
-    let mut implied = Vec::new();
+    let mut implied = shared;
     if asked::is_systemd(prepared.create, command)? {
         implied.extend(systemd::places()?);
     }
@@ -185,6 +203,27 @@ fn own(prepared: &Prepared<'_>) -> Own {
         shm_size: prepared.asked.storage.shm_size,
         frozen: storage.read_only && !storage.read_only_tmpfs,
     }
+}
+
+/// Shared memory that is not the container's own: its pod's, or that of whoever was named.
+fn shared_memory(
+    create: &Create,
+    joined: Option<&Joined>,
+    confinement: &mut Confinement,
+) -> Vec<Volume> {
+    let of_pod = joined.filter(|_| create.isolation.ipc.is_none()).and_then(Joined::shm);
+    of_pod.into_iter().chain(std::mem::take(&mut confinement.volumes)).collect()
+}
+
+/// The container's time zone, where it has one.
+fn time_zone(create: &Create, rootfs: &Rootfs, bundle: &Path) -> Result<Option<Bound>, Error> {
+    let Some(zone) = &create.program.tz else { return Ok(None) };
+    let (file, source) = (time_zone::file(zone, Path::new(ZONES))?, bundle.join("localtime"));
+    std::fs::copy(&file, &source).map_err(|error| Error::file("copy", file, error))?;
+    let target = "/etc/localtime";
+    dangling::remove(rootfs.path(), Path::new(target))
+        .map_err(|error| Error::file("make way at", target, error.into()))?;
+    Ok(Some(Bound { source, target: target.into() }))
 }
 
 /// The container's pod, which must run.

@@ -10,7 +10,8 @@ use oci_spec::runtime::Spec;
 use crate::launch::args::{Create, SdNotify};
 use crate::launch::control::server::Control;
 use crate::launch::isolation::cgroup::{Location, Payload};
-use crate::launch::isolation::devices;
+use crate::launch::isolation::devices::{self, Device};
+use crate::launch::isolation::resources;
 use crate::launch::lifecycle::asked::Asked;
 use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
@@ -68,7 +69,10 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     signals.check()?;
     let asked = Asked::read(&create)?;
     let config = image.config.config().clone().unwrap_or_default();
-    let payload = location.payload(create.service.cgroups, &definition.record.id);
+    let mut payload = location.payload(create.service.cgroups, &definition.record.id);
+    if let Some(parent) = &create.resources.cgroup_parent {
+        payload = payload.below(parent)?;
+    }
     let mut control = Control::open(&place.records().directory(&definition.record.id))?;
     let writable = place.writable(&definition.record.id);
     // Before the host's mount namespace is left; it goes back there when it is dropped.
@@ -97,7 +101,9 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
         let end = run.once(&mut definition.record, &mut traces)?;
         let record = &mut definition.record;
         let ran = record.started.map(|started| Timestamp::now().duration_since(started));
-        record.ended = Some(Ended { status: end.status, at: Timestamp::now() });
+        let out_of_memory = resources::out_of_memory(&payload.directory()) > 0;
+        let at = Timestamp::now();
+        record.ended = Some(Ended { status: end.status, at, out_of_memory });
         record.pid = None;
         let delay = match end.wish {
             Wish::Stop => None,
@@ -134,6 +140,14 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     Ok(end.status)
 }
 
+impl Prepared<'_> {
+    /// The devices that the container may open, where it could make nodes of any; `given` by name.
+    pub(crate) fn devices(&self, given: &[Node]) -> Vec<Device> {
+        let by_rule = self.asked.devices.iter().copied();
+        devices::allowed(self.volumes, given.iter().filter_map(Node::rule).chain(by_rule))
+    }
+}
+
 /// All that a container is started from.
 pub(crate) struct Prepared<'a> {
     pub(crate) create: &'a Create,
@@ -164,8 +178,8 @@ impl Run<'_> {
         remove_runtime(place, &record.id);
         record.cgroup = Some(payload.path.clone());
         place.records().write(record)?;
-        payload.make()?;
         traces.payload = Some(payload.clone());
+        payload.make(&prepared.asked.resources)?;
         let stop = Stop {
             signal: signal::parse(&record.stop_signal)?,
             timeout: Duration::from_secs(record.stop_timeout.into()),
@@ -252,14 +266,14 @@ fn confine_devices(
     }
     let capabilities = &described.process.capabilities;
     let reaches = devices::REACH_DEVICES.iter().any(|name| capabilities.has(name));
-    if !reaches && !described.devices.iter().any(Node::is_restricted) {
+    let is_restricted = described.devices.iter().any(Node::is_restricted);
+    if prepared.create.isolation.privileged || !(reaches || is_restricted) {
         return Ok(());
     }
     if prepared.payload.is_shared() {
         return Err(Error::Devices);
     }
     let directory = prepared.payload.directory();
-    let given = described.devices.iter().filter_map(Node::rule);
-    devices::confine(&directory, &devices::allowed(prepared.volumes, given))
+    devices::confine(&directory, &prepared.devices(&described.devices))
         .map_err(|source| Error::file("confine the devices of cgroup", directory, source))
 }

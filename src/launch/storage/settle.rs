@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use crate::launch::Error;
 use crate::launch::args::{ImageVolume, StorageFlags};
+use crate::launch::isolation::resources::size::parse_bytes;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::{containers, name};
 use crate::launch::place::Place;
 use crate::launch::storage::flags::device::{self, DeviceFlag};
 use crate::launch::storage::flags::secret::{self, SecretFlag};
-use crate::launch::storage::flags::{mount, size, tmpfs, volume};
+use crate::launch::storage::flags::{mount, tmpfs, volume};
 use crate::launch::storage::secrets::Secrets;
 use crate::launch::storage::volume::{Options, Relabel, Source, Volume, refuse_twice, target};
 use crate::launch::storage::volumes::Volumes;
@@ -54,7 +55,7 @@ impl Asked {
         }
         refuse_twice(&volumes)?;
         let shm_size = flags.shm_size.as_ref().map(|text| {
-            size::parse(text).ok_or_else(|| Error::Size { flag: "--shm-size", text: text.clone() })
+            parse_bytes(text).ok_or_else(|| Error::Size { flag: "--shm-size", text: text.clone() })
         });
         Ok(Self {
             volumes,

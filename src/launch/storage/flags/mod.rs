@@ -3,6 +3,5 @@
 pub(crate) mod device;
 pub(crate) mod mount;
 pub(crate) mod secret;
-pub(crate) mod size;
 pub(crate) mod tmpfs;
 pub(crate) mod volume;

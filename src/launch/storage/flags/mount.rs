@@ -1,8 +1,9 @@
 //! `--mount type=TYPE,KEY[=VALUE],…` (podman-run(1)).
 
+use crate::launch::isolation::resources::size::parse_bytes;
 use crate::launch::lifecycle::name;
+use crate::launch::storage::flags::tmpfs;
 use crate::launch::storage::flags::volume::{apply, check, refused};
-use crate::launch::storage::flags::{size, tmpfs};
 use crate::launch::storage::volume::{
     InvalidVolume, Options, Propagation, Relabel, Source, Volume, subpath, target,
 };
@@ -146,7 +147,7 @@ impl Asked<'_> {
         for word in words {
             let known = match word.split_once('=') {
                 Some(("tmpfs-size", value)) => {
-                    let bytes = size::parse(value)
+                    let bytes = parse_bytes(value)
                         .ok_or_else(|| self.refused(word, "is no size, such as 64m"))?;
                     asked.apply(&format!("size={bytes}"))
                 }
