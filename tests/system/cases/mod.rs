@@ -13,6 +13,7 @@ mod commands;
 mod cost;
 mod failure;
 mod hostile;
+mod images;
 mod innocent;
 mod installation;
 mod interruption;
@@ -41,6 +42,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("cost", cost::CASES),
         ("failure", failure::CASES),
         ("hostile", hostile::CASES),
+        ("images", images::CASES),
         ("innocent", innocent::CASES),
         ("installation", installation::CASES),
         ("interruption", interruption::CASES),
