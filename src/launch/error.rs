@@ -27,6 +27,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
     #[error(transparent)]
+    Network(#[from] crate::launch::network::Error),
+    #[error(transparent)]
     Volume(#[from] volume::InvalidVolume),
     #[error(transparent)]
     Volumes(#[from] volumes::Error),
@@ -160,8 +162,6 @@ pub(crate) enum Error {
         "container {0} has no definition: it was made by another version; remove it and run it anew"
     )]
     NoDefinition(String),
-    #[error("say --network=host or --network=none: other networks are not there yet")]
-    NoNetwork,
     #[error("--attach takes one container")]
     AttachToOne,
     #[error("{path} cannot be understood", path = path.display())]

@@ -15,6 +15,7 @@ mod isolation;
 mod lifecycle;
 mod logs;
 pub mod manual;
+mod network;
 mod place;
 mod pod;
 mod process;
@@ -100,6 +101,8 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Pull(pull) => command::pull::pull(&place, &pull),
         Command::Images(images) => command::images::list(&place, &images),
         Command::Pod { command } => command::pod::carry_out(&place, &command),
+        Command::Network { command } => command::network::carry_out(&place, &command),
+        Command::Port(port) => command::port::show(&place, &port),
         Command::Stage => command::stage::stage(&place),
         Command::Tag(tag) => command::tag::tag(&place, &tag),
         Command::Volume(volume) => command::volume::carry_out(&place, &volume),
@@ -126,6 +129,8 @@ fn enters_at_once(command: &Command) -> bool {
             | Command::Images(_)
             | Command::Tag(_)
             | Command::Secret(_)
+            | Command::Port(_)
+            | Command::Network { .. }
     );
     let later = matches!(
         command,

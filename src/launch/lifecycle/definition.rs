@@ -17,7 +17,7 @@ use crate::launch::process::systemd;
 use crate::launch::storage::settle;
 use crate::launch::storage::volume::Volume;
 use crate::launch::supervise::{output, signal};
-use crate::launch::{Error, host_environment};
+use crate::launch::{Error, host_environment, network};
 use crate::model::ContainerId;
 use crate::store::Image;
 use crate::store::containers::Record;
@@ -149,10 +149,7 @@ impl Create {
         for volume in &mut settled.storage.volume {
             *volume = asked::absolute_source(volume)?;
         }
-        let in_pod = settled.identity.pod.is_some() || settled.identity.pod_id_file.is_some();
-        if settled.network.network.is_none() && !in_pod {
-            return Err(Error::NoNetwork);
-        }
+        settled.network = network::join::settled(&self.network)?;
         asked::Asked::read(&settled)?.storage.look()?;
         Ok(settled)
     }

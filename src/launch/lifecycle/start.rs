@@ -19,6 +19,7 @@ use crate::launch::lifecycle::describe::{Described, describe};
 use crate::launch::lifecycle::detach::Handover;
 use crate::launch::lifecycle::readiness;
 use crate::launch::lifecycle::restart::Restarts;
+use crate::launch::lifecycle::surroundings::{self, Surroundings};
 use crate::launch::lifecycle::traces::{Traces, remove_runtime};
 use crate::launch::place::Place;
 use crate::launch::pod::members;
@@ -31,7 +32,7 @@ use crate::launch::storage::{stage, writable};
 use crate::launch::supervise::notify::{Notifier, Proxy};
 use crate::launch::supervise::output::{self, Output};
 use crate::launch::supervise::{End, Init, Signals, Stop, Supervisor, Wish, signal};
-use crate::launch::{Error, runtime, supervise};
+use crate::launch::{Error, network, runtime, supervise};
 use crate::model::Scope;
 use crate::store::Image;
 use crate::store::containers::{Ended, Process, Record};
@@ -53,6 +54,8 @@ pub(crate) struct Start<'a> {
 pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     let Start { mut definition, image, location, mut signals, notifier, handover, new } = start;
     let create = definition.create.clone();
+    // Dropped last: it goes back to the host's mount namespace.
+    let held;
     let mut traces = Traces::new(place, definition.record.id.clone());
     traces.keep = !new;
     traces.writable = Some(writable::claim(place, &definition.record.id)?);
@@ -75,9 +78,12 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     }
     let mut control = Control::open(&place.records().directory(&definition.record.id))?;
     let writable = place.writable(&definition.record.id);
-    // Before the host's mount namespace is left; it goes back there when it is dropped.
-    let held = Held::take(place, &definition.volumes)?;
+    // Before the host's mount namespace is left.
+    held = Held::take(place, &definition.volumes)?;
     let rootfs = Rootfs::mount(&image, &writable, definition.record.rootfs.clone())?;
+    let (around, network) = surroundings::enter(place, &create, &asked, &definition.record)?;
+    traces.network = Some(network);
+    signals.check()?;
     let prepared = Prepared {
         create: &create,
         asked: &asked,
@@ -85,6 +91,7 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
         payload: &payload,
         volumes: &definition.volumes,
         held: &held,
+        around: &around,
     };
     let mut restarts = Restarts::new(create.process.restart);
     let end = loop {
@@ -134,8 +141,8 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     }
     // Who hears of the end finds the container gone, or as it ended.
     drop(rootfs);
-    drop(held);
     drop(traces);
+    drop(held);
     control.ended(end.status);
     Ok(end.status)
 }
@@ -156,6 +163,7 @@ pub(crate) struct Prepared<'a> {
     pub(crate) payload: &'a Payload,
     pub(crate) volumes: &'a [Volume],
     pub(crate) held: &'a Held,
+    pub(crate) around: &'a Surroundings,
 }
 
 /// One run of a container: from its first process to that one's end.
@@ -217,6 +225,9 @@ impl Run<'_> {
             traces.write_pidfile(path, init.pid())?;
         }
         place.records().write(record)?;
+        if let Some(process) = record.pid {
+            network::inhabit(place, &record.id, process)?;
+        }
         if self.again {
             self.control.started();
         } else {

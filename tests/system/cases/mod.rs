@@ -21,6 +21,7 @@ mod isolation;
 mod launcher;
 mod launcher_box;
 mod lifecycle;
+mod networks;
 mod process_model;
 mod notification;
 mod pods;
@@ -50,6 +51,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("launcher", launcher::CASES),
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("networks", networks::CASES),
         ("process_model", process_model::CASES),
         ("notification", notification::CASES),
         ("pods", pods::CASES),
