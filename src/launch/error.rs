@@ -88,6 +88,15 @@ pub(crate) enum Error {
         "container \"{0}\" was stopped, and could not be started again: see its unit's journal"
     )]
     NotRestarted(String),
+    #[error(
+        "nobody can be attached to container \"{name}\": with --log-driver={driver} its output does \
+         not pass its supervisor"
+    )]
+    NoOutput { name: String, driver: String },
+    #[error("--log-driver=passthrough hands our own streams over: it cannot be had with --tty")]
+    PassthroughTerminal,
+    #[error("the connection to the supervisor is lost: it was killed, or our output was not taken")]
+    Lost { source: io::Error },
     #[error("{}", no_logs(.name, .driver))]
     NoLogs { name: String, driver: String },
     #[error("container \"{0}\" is running: stop it, or use --force")]

@@ -7,6 +7,7 @@
 //! What must not live here: requests to registries but in `pull`, updates, D-Bus.
 
 pub mod args;
+mod attach;
 mod command;
 mod control;
 mod error;
@@ -23,6 +24,7 @@ mod runtime;
 mod spec;
 mod storage;
 mod supervise;
+mod terminal;
 mod userns;
 mod view;
 
@@ -89,6 +91,7 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Stop(stop) => command::stop::stop(&place, &stop),
         Command::Kill(kill) => command::kill::kill(&place, &kill),
         Command::Restart(restart) => command::restart::restart(&place, &restart),
+        Command::Attach(attach) => command::attach::run(&place, &attach),
         Command::Wait(wait) => command::wait::wait(&place, &wait),
         Command::Pause(pause) => command::pause::pause(&place, &pause, true),
         Command::Unpause(pause) => command::pause::pause(&place, &pause, false),
@@ -123,6 +126,9 @@ fn enters_at_once(command: &Command) -> bool {
     let outside = matches!(
         command,
         Command::Stop(_)
+            | Command::Attach(_)
+            | Command::Kill(_)
+            | Command::Wait(_)
             | Command::Ps(_)
             | Command::Inspect(_)
             | Command::Logs(_)
@@ -137,6 +143,7 @@ fn enters_at_once(command: &Command) -> bool {
         Command::Run(_)
             | Command::Create(_)
             | Command::Start(_)
+            | Command::Restart(_)
             | Command::Rm(_)
             | Command::Exec(_)
             | Command::Pod { .. }

@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Start(command::start::Start),
     /// Stop containers: their stop signal, then SIGKILL after a timeout
     Stop(command::stop::Stop),
+    /// Attach to a container that runs
+    Attach(command::attach::Attach),
     /// Send a signal to containers
     Kill(command::kill::Kill),
     /// Stop containers, and start them again

@@ -1,5 +1,6 @@
 //! One file for each command.
 
+pub(crate) mod attach;
 pub(crate) mod confirm;
 pub(crate) mod container;
 pub(crate) mod create;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::disk;
-use crate::launch::args::Create;
+use crate::launch::args::{Create, LogDriver};
 use crate::launch::lifecycle::restart::Policy;
 use crate::launch::lifecycle::{asked, name};
 use crate::launch::logs;
@@ -141,6 +141,10 @@ impl Create {
         make_absolute(&mut settled.process.pidfile)?;
         if settled.identity.rm && settled.process.restart != Policy::No {
             return Err(Error::RemoveOrRestart);
+        }
+        let passthrough = settled.service.log_driver == Some(LogDriver::Passthrough);
+        if settled.process.tty && passthrough {
+            return Err(Error::PassthroughTerminal);
         }
         make_absolute(&mut settled.identity.pod_id_file)?;
         for option in &mut settled.isolation.security_opt {

@@ -123,6 +123,7 @@ pub(crate) fn describe(
             environment: environment.to_strings().into_iter().chain(activation::names()).collect(),
             directory: &directory,
             capabilities: &capabilities,
+            terminal: create.process.tty,
             attributes: &attributes,
         },
     };

@@ -29,8 +29,10 @@ use crate::launch::storage::hold::Held;
 use crate::launch::storage::rootfs::Rootfs;
 use crate::launch::storage::volume::Volume;
 use crate::launch::storage::{stage, writable};
+use crate::launch::supervise::input::{self, Input};
 use crate::launch::supervise::notify::{Notifier, Proxy};
 use crate::launch::supervise::output::{self, Output};
+use crate::launch::supervise::traffic::Traffic;
 use crate::launch::supervise::{End, Init, Signals, Stop, Supervisor, Wish, signal};
 use crate::launch::{Error, network, runtime, supervise};
 use crate::model::Scope;
@@ -77,6 +79,9 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
         payload = payload.below(parent)?;
     }
     let mut control = Control::open(&place.records().directory(&definition.record.id))?;
+    if let Some(caller) = handover.attached()? {
+        control.adopt(caller);
+    }
     let writable = place.writable(&definition.record.id);
     // Before the host's mount namespace is left.
     held = Held::take(place, &definition.volumes)?;
@@ -203,14 +208,21 @@ impl Run<'_> {
         let described = describe(place, prepared, record, self.rootfs, inside)?;
         confine_devices(place, prepared, &described)?;
         self.signals.check()?;
-        let driver = output::effective(create.service.log_driver, handover.is_detached());
+        let attached = handover.is_attached();
+        let log_driver = create.service.log_driver;
+        let driver = output::effective(log_driver, handover.is_detached(), attached);
         record.log_driver = output::name(driver).to_owned();
-        let (output, streams) = Output::open(driver, record)?;
-        let init =
-            runtime::start(&record.id, &place.runtime(), &bundle, &described.process, streams)?;
+        let (mut output, mut streams) = Output::open(driver, record, &create.process, attached)?;
+        let mut input = input::open(&create.process, &mut streams)?;
+        let process = &described.process;
+        let started = runtime::start(&record.id, &place.runtime(), &bundle, process, streams)?;
         // The container has its own mounts by now.
         drop(described.staged);
-        let init = Init::new(init);
+        let init = Init::new(started.pid);
+        if let Some(master) = started.terminal {
+            input = Input::terminal(&master, create.process.interactive)?;
+            output.connect(master);
+        }
         activation::release();
         let mut cgroup = Some(payload.directory());
         if let Some(shared) = payload.settle()? {
@@ -241,8 +253,7 @@ impl Run<'_> {
             init,
             stop,
             signals: self.signals,
-            control: self.control,
-            output,
+            traffic: Traffic { control: self.control, output, input },
             notifier,
             proxy,
             records: &place.records(),

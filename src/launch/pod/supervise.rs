@@ -56,7 +56,7 @@ fn supervise(place: &Place, pod: &Pod, handover: &Handover) -> Result<u8, Error>
         write_pid(path)?;
     }
     handover.started("")?;
-    let status = attend(infra, signals);
+    let status = attend(infra, signals, None);
     drop(run);
     // It was told to end, and did.
     status.map(|status| if status == 128 + 15 { 0 } else { status })

@@ -21,9 +21,11 @@ use crate::launch::isolation::seccomp::Filter;
 use crate::launch::runtime::Prepared;
 use crate::launch::storage::secrets::Variables;
 use crate::launch::storage::tree;
+use crate::launch::terminal::{self, Size};
 
-/// Both ends of a start: who hears of it, and who carries it out.
-pub(super) fn executor(process: &Prepared) -> Result<(Report, Launch), Error> {
+/// Both ends of a start: who hears of it, and who carries it out. A `terminal` begins with the size
+/// of ours.
+pub(super) fn executor(process: &Prepared, terminal: bool) -> Result<(Report, Launch), Error> {
     let Prepared { capabilities, filter, variables, frozen, .. } = process;
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|error| Error::system("make a pipe", error))?;
@@ -34,6 +36,7 @@ pub(super) fn executor(process: &Prepared) -> Result<(Report, Launch), Error> {
         ambient: parse(&capabilities.ambient),
         variables: variables.clone(),
         frozen: *frozen,
+        size: if terminal { terminal::size() } else { None },
         report: write.as_raw_fd(),
         launcher: read.as_raw_fd(),
     };
@@ -96,6 +99,7 @@ pub(super) struct Launch {
     variables: Variables,
     /// Whether /dev is read-only, which it could not be before.
     frozen: bool,
+    size: Option<Size>,
     report: RawFd,
     /// Our copy of the end that only the launcher reads.
     launcher: RawFd,
@@ -136,6 +140,9 @@ impl Executor for Launch {
         })?;
         let path = c_string(&path.to_string_lossy()).map_err(ExecutorError::Other)?;
         self.restore_signals();
+        if let Some(size) = self.size {
+            terminal::resize(std::io::stdin(), size);
+        }
         // Last of all: a change of capabilities undoes it.
         self.freeze()
             .and_then(|()| self.shed_privileges())

@@ -31,6 +31,7 @@ mod rootless;
 mod service;
 mod storage;
 mod systemd_inside;
+mod terminal;
 mod update;
 
 use crate::Case;
@@ -61,6 +62,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("service", service::CASES),
         ("storage", storage::CASES),
         ("systemd_inside", systemd_inside::CASES),
+        ("terminal", terminal::CASES),
         ("update", update::CASES),
     ];
     let named = |(module, cases): (&str, &[Case])| -> Vec<(String, Case)> {
