@@ -11,6 +11,8 @@ mod attach;
 mod command;
 mod control;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod image;
 mod isolation;
 mod lifecycle;
