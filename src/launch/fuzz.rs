@@ -104,6 +104,7 @@ pub fn spec_of_lines(data: &[u8]) {
             directory,
             capabilities: &capabilities.expect("the usual ones are known"),
             attributes: &Attributes::default(),
+            terminal: false,
         },
     };
     let spec = spec(wanted).expect("nothing in it is left out");
