@@ -41,7 +41,7 @@ pub(crate) fn add(
     }
     let source = find(flags.init_path.as_deref())?;
     command.splice(0..0, [IN_CONTAINER.to_owned(), "--".to_owned()]);
-    Ok(Some(Bound { source, target: IN_CONTAINER }))
+    Ok(Some(Bound { source, target: IN_CONTAINER.into() }))
 }
 
 /// Links are followed here: in the container they would lead elsewhere.
