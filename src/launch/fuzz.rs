@@ -20,8 +20,9 @@ use crate::launch::process::attributes::Attributes;
 use crate::launch::process::environment::Environment;
 use crate::launch::process::user::resolve;
 use crate::launch::spec::{Program, Wanted, spec};
-use crate::launch::storage::mounts::Kernel;
-use crate::launch::storage::volume::{Volume, parse_bind, parse_tmpfs};
+use crate::launch::storage::flags::{device, mount, secret, tmpfs, volume as bind};
+use crate::launch::storage::mounts::{Kernel, Own};
+use crate::launch::storage::volume::{Source, Volume};
 
 /// A command line: words, each ended by a NUL.
 pub fn arguments(data: &[u8]) {
@@ -56,10 +57,14 @@ fn of_create(create: &Create) {
     }
 }
 
-/// The text of a volume, or of a tmpfs.
+/// The text of a volume, a mount, a tmpfs, a device or a secret.
 pub fn volume(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let read = [parse_bind(&text, true), parse_bind(&text, false), parse_tmpfs(&text)];
+    let _ = secret::parse(&text);
+    if let Ok(device) = device::parse(&text) {
+        assert!(device.container.starts_with("/dev/"), "{text:?} is at {:?}", device.container);
+    }
+    let read = [bind::parse(&text), mount::parse(&text), tmpfs::parse(&text)];
     for volume in read.into_iter().flatten() {
         let target = &volume.target;
         assert!(target.is_absolute() && target != Path::new("/"), "{text:?} is at {target:?}");
@@ -82,14 +87,16 @@ pub fn spec_of_lines(data: &[u8]) {
     for (number, line) in lines.enumerate() {
         match number % 3 {
             0 => environment.inherit(line),
-            1 => volumes.extend(parse_bind(line, false)),
-            _ => volumes.extend(parse_tmpfs(line)),
+            1 => volumes.extend(bind::parse(line)),
+            _ => volumes.extend(tmpfs::parse(line)),
         }
     }
+    // Others are made binds before.
+    volumes.retain(|volume| matches!(volume.source, Source::Bind { .. } | Source::Tmpfs { .. }));
     let capabilities = Capabilities::new(&[], &[], user.uid, &known());
     let wanted = Wanted {
         rootfs: Path::new("/rootfs"),
-        read_only: user.uid % 2 == 1,
+        own: Own { read_only: user.uid % 2 == 1, ..Own::default() },
         hostname,
         kernel: Kernel::default(),
         namespaces: &Namespaces::default(),
@@ -97,6 +104,7 @@ pub fn spec_of_lines(data: &[u8]) {
         cgroup: "/a.service/payload",
         volumes: &volumes,
         files: &[],
+        devices: &[],
         process: Program {
             user: &user,
             arguments: vec!["true".to_owned()],

@@ -130,7 +130,7 @@ impl Confinement {
     fn share_memory(&mut self, place: &Place, ipc: &Ipc, bundle: &Path) -> Result<(), Error> {
         let mut bind = |source: &Path, target: &str| {
             let options = vec!["noexec".to_owned()];
-            self.volumes.push(Volume::bound(source.to_owned(), target.into(), options));
+            self.volumes.push(Volume::bound(source.to_owned(), target.into(), &options));
         };
         match ipc.owner() {
             Owner::Private | Owner::Path(_) => {}
