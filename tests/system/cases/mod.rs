@@ -12,6 +12,7 @@ mod answers;
 mod commands;
 mod cost;
 mod failure;
+mod hostile;
 mod images;
 mod innocent;
 mod installation;
@@ -28,6 +29,7 @@ mod registry;
 mod rollback;
 mod rootless;
 mod service;
+mod storage;
 mod systemd_inside;
 mod terminal;
 mod update;
@@ -41,6 +43,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("commands", commands::CASES),
         ("cost", cost::CASES),
         ("failure", failure::CASES),
+        ("hostile", hostile::CASES),
         ("images", images::CASES),
         ("innocent", innocent::CASES),
         ("installation", installation::CASES),
@@ -57,6 +60,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("rollback", rollback::CASES),
         ("rootless", rootless::CASES),
         ("service", service::CASES),
+        ("storage", storage::CASES),
         ("systemd_inside", systemd_inside::CASES),
         ("terminal", terminal::CASES),
         ("update", update::CASES),
