@@ -93,9 +93,28 @@ impl Target<'_> {
         Ok(())
     }
 
+    /// The directory that an entry is in; made, where the archive has no entry for it.
     fn parent(&self, path: &Path) -> io::Result<OwnedFd> {
-        let parent = self.directory.join(path.parent().unwrap_or(Path::new("")));
-        Ok(resolve(self.root, &parent, OFlags::PATH | OFlags::DIRECTORY)?)
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let parent = path.parent().unwrap_or(Path::new(""));
+        match resolve(self.root, &self.directory.join(parent), flags) {
+            Err(Errno::NOENT) => {}
+            found => return Ok(found?),
+        }
+        let mut reached = self.directory.clone();
+        let mut opened = resolve(self.root, &reached, flags)?;
+        for name in parent.components() {
+            reached.push(name);
+            opened = match resolve(self.root, &reached, flags) {
+                Err(Errno::NOENT) => {
+                    rustix::fs::mkdirat(&opened, name.as_os_str(), Mode::from_raw_mode(0o755))?;
+                    self.own(&opened, name.as_os_str())?;
+                    resolve(self.root, &reached, flags)?
+                }
+                found => found?,
+            };
+        }
+        Ok(opened)
     }
 
     fn own(&self, dir: impl AsFd, name: &OsStr) -> io::Result<()> {
