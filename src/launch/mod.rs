@@ -8,6 +8,7 @@
 
 mod archive;
 pub mod args;
+mod attach;
 mod command;
 mod control;
 mod copy;
@@ -19,6 +20,7 @@ mod lifecycle;
 mod logs;
 mod measure;
 pub mod manual;
+mod network;
 mod place;
 mod pod;
 mod process;
@@ -26,6 +28,7 @@ mod runtime;
 mod spec;
 mod storage;
 mod supervise;
+mod terminal;
 mod userns;
 mod view;
 
@@ -92,6 +95,7 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Stop(stop) => command::stop::stop(&place, &stop),
         Command::Kill(kill) => command::kill::kill(&place, &kill),
         Command::Restart(restart) => command::restart::restart(&place, &restart),
+        Command::Attach(attach) => command::attach::run(&place, &attach),
         Command::Wait(wait) => command::wait::wait(&place, &wait),
         Command::Pause(pause) => command::pause::pause(&place, &pause, true),
         Command::Unpause(pause) => command::pause::pause(&place, &pause, false),
@@ -104,6 +108,8 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Pull(pull) => command::pull::pull(&place, &pull),
         Command::Images(images) => command::images::list(&place, &images),
         Command::Pod { command } => command::pod::carry_out(&place, &command),
+        Command::Network { command } => command::network::carry_out(&place, &command),
+        Command::Port(port) => command::port::show(&place, &port),
         Command::Stage => command::stage::stage(&place),
         Command::Tag(tag) => command::tag::tag(&place, &tag),
         Command::Untag(untag) => command::untag::untag(&place, &untag),
@@ -131,6 +137,9 @@ fn enters_at_once(command: &Command) -> bool {
     let outside = matches!(
         command,
         Command::Stop(_)
+            | Command::Attach(_)
+            | Command::Kill(_)
+            | Command::Wait(_)
             | Command::Ps(_)
             | Command::Inspect(_)
             | Command::Logs(_)
@@ -144,12 +153,15 @@ fn enters_at_once(command: &Command) -> bool {
             | Command::Info(_)
             | Command::Version(_)
             | Command::Completion(_)
+            | Command::Port(_)
+            | Command::Network { .. }
     );
     let later = matches!(
         command,
         Command::Run(_)
             | Command::Create(_)
             | Command::Start(_)
+            | Command::Restart(_)
             | Command::Rm(_)
             | Command::Exec(_)
             | Command::Pod { .. }

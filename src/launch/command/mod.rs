@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub(crate) mod completion;
+pub(crate) mod attach;
 pub(crate) mod confirm;
 pub(crate) mod container;
 pub(crate) mod cp;
@@ -16,8 +17,10 @@ pub(crate) mod load;
 pub(crate) mod login;
 pub(crate) mod kill;
 pub(crate) mod logs;
+pub(crate) mod network;
 pub(crate) mod pause;
 pub(crate) mod pod;
+pub(crate) mod port;
 pub(crate) mod ps;
 pub(crate) mod pull;
 pub(crate) mod rename;
