@@ -10,6 +10,7 @@ use crate::launch::lifecycle::definition::Definition;
 use crate::launch::place::Place;
 use crate::launch::pod::definition::Pod;
 use crate::launch::pod::store::Pods;
+use crate::launch::storage::volumes::Volumes;
 use crate::model::Digest;
 use crate::model::failure::chain;
 use crate::store::containers::Record;
@@ -21,6 +22,8 @@ pub(crate) struct Container {
     pub(crate) record: Record,
     pub(crate) definition: Option<Definition>,
     pub(crate) image: Option<Rc<Image>>,
+    /// Where named volumes are.
+    pub(crate) volumes: Volumes,
     /// The name of its pod, where it is in one.
     pub(crate) pod: Option<String>,
 }
@@ -122,6 +125,6 @@ impl Parts {
         let definition = Definition::read(place, &record.id).ok();
         let pod = self.pods.iter().find(|pod| record.pod.as_ref() == Some(&pod.id));
         let pod = pod.map(|pod| pod.name.clone());
-        Container { record, definition, image, pod }
+        Container { record, definition, image, volumes: Volumes::open(place), pod }
     }
 }

@@ -13,6 +13,7 @@ mod commands;
 mod copying;
 mod cost;
 mod failure;
+mod hostile;
 mod images;
 mod innocent;
 mod installation;
@@ -30,6 +31,7 @@ mod registry;
 mod rollback;
 mod rootless;
 mod service;
+mod storage;
 mod systemd_inside;
 mod terminal;
 mod update;
@@ -44,6 +46,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("copying", copying::CASES),
         ("cost", cost::CASES),
         ("failure", failure::CASES),
+        ("hostile", hostile::CASES),
         ("images", images::CASES),
         ("innocent", innocent::CASES),
         ("installation", installation::CASES),
@@ -61,6 +64,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("rollback", rollback::CASES),
         ("rootless", rootless::CASES),
         ("service", service::CASES),
+        ("storage", storage::CASES),
         ("systemd_inside", systemd_inside::CASES),
         ("terminal", terminal::CASES),
         ("update", update::CASES),
