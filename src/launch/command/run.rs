@@ -8,7 +8,7 @@ use crate::launch::isolation::cgroup::Location;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::detach::{self, Handover};
 use crate::launch::lifecycle::start::{self, Start};
-use crate::launch::lifecycle::{choose, confine, containers, traces};
+use crate::launch::lifecycle::{beside, choose, containers, traces};
 use crate::launch::place::Place;
 use crate::launch::pod;
 use crate::launch::supervise::Signals;
@@ -26,8 +26,8 @@ What a container has, whatever the unit or shell that starts it:
   Mounts are made in the order of their depth, whatever the order of the flags.
   A missing working directory of the image is made; one of --workdir must be there.
   With MKNOD or SYS_ADMIN, the only devices of the host that it can open are null, zero, full,
-  random, urandom, tty, ptmx, pseudo terminals, those of --device-cgroup-rule, and those bound by
-  name with the option \"dev\"; with --privileged, all.
+  random, urandom, tty, ptmx, pseudo terminals, those of --device and --device-cgroup-rule, and those
+  bound by name with the option \"dev\"; with --privileged, all.
   On x86_64, 32-bit programs run under the same filter of system calls.";
 
 /// `run`, with the flags of podman-run(1) that are there.
@@ -90,8 +90,7 @@ fn launch(
     notifier: &Notifier,
     handover: &Handover,
 ) -> Result<u8, Error> {
-    let of_pod = pod::join::supervisor(place, &definition.record)?;
-    place.join(of_pod.or(confine::neighbour(place, &definition.create)?))?;
+    place.join(beside::whom(place, &definition.create, &definition.record)?)?;
     let replace = definition.create.identity.replace;
     let supervisor = Process::current().map_err(|error| Error::system("find myself", error))?;
     definition.record.supervisor = Some(supervisor);

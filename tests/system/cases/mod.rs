@@ -10,6 +10,7 @@ macro_rules! cases {
 
 mod answers;
 mod commands;
+mod copying;
 mod cost;
 mod failure;
 mod hostile;
@@ -25,6 +26,7 @@ mod networks;
 mod process_model;
 mod notification;
 mod pods;
+mod observing;
 mod registry;
 mod rollback;
 mod rootless;
@@ -41,6 +43,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
     let modules = [
         ("answers", answers::CASES),
         ("commands", commands::CASES),
+        ("copying", copying::CASES),
         ("cost", cost::CASES),
         ("failure", failure::CASES),
         ("hostile", hostile::CASES),
@@ -56,6 +59,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("process_model", process_model::CASES),
         ("notification", notification::CASES),
         ("pods", pods::CASES),
+        ("observing", observing::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
         ("rootless", rootless::CASES),
