@@ -9,6 +9,7 @@
 pub mod args;
 mod command;
 mod error;
+mod health;
 mod isolation;
 mod lifecycle;
 pub mod manual;

@@ -4,7 +4,8 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::launch::args::{
-    Identity, ImageFlags, IsolationFlags, NetworkFlags, ProgramFlags, ServiceFlags, StorageFlags,
+    HealthFlags, Identity, ImageFlags, IsolationFlags, NetworkFlags, ProgramFlags, ServiceFlags,
+    StorageFlags,
 };
 
 /// The flags of podman-create(1) that are there; kept as long as the container, for its next start.
@@ -22,6 +23,9 @@ pub(crate) struct Create {
     pub(crate) network: NetworkFlags,
     #[command(flatten)]
     pub(crate) service: ServiceFlags,
+    #[command(flatten)]
+    #[serde(default)]
+    pub(crate) health: HealthFlags,
     #[command(flatten)]
     pub(crate) source: ImageFlags,
     /// Image reference, with its registry

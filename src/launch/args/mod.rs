@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::launch::command;
 
 mod create;
+mod health;
 mod identity;
 mod image;
 mod isolation;
@@ -16,6 +17,7 @@ mod service;
 mod storage;
 
 pub(crate) use create::Create;
+pub(crate) use health::{Every, HealthFlags, OnFailure};
 pub(crate) use identity::Identity;
 pub(crate) use image::{ImageFlags, PullPolicy, RegistryFlags};
 pub(crate) use isolation::IsolationFlags;
