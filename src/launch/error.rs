@@ -26,6 +26,14 @@ pub(crate) enum Error {
     #[error(transparent)]
     Volume(#[from] volume::InvalidVolume),
     #[error(transparent)]
+    Health(#[from] crate::launch::health::plan::InvalidHealth),
+    #[error(
+        "--sdnotify=healthy needs a health check, and neither --health-cmd nor the image has one"
+    )]
+    NothingHealthy,
+    #[error("container \"{0}\" has no health check")]
+    NoHealthCheck(String),
+    #[error(transparent)]
     User(#[from] user::InvalidUser),
     #[error(transparent)]
     Capability(#[from] crate::launch::isolation::capability::InvalidCapability),
@@ -47,6 +55,20 @@ pub(crate) enum Error {
     Ambiguous(String),
     #[error("container \"{0}\" is not running")]
     NotRunning(String),
+    #[error(
+        "container \"{0}\" has no cgroup of its own to freeze: give its unit Delegate=yes, or leave --cgroups=disabled out"
+    )]
+    NoOwnCgroup(String),
+    #[error("container \"{0}\" is paused already")]
+    Paused(String),
+    #[error("container \"{0}\" is not paused")]
+    NotPaused(String),
+    #[error("the supervisor of container \"{name}\" does not answer")]
+    Unreachable { name: String, source: io::Error },
+    #[error(
+        "container \"{0}\" was stopped, and could not be started again: see its unit's journal"
+    )]
+    NotRestarted(String),
     #[error("{}", no_logs(.name, .driver))]
     NoLogs { name: String, driver: String },
     #[error("container \"{0}\" is running: stop it, or use --force")]
@@ -57,6 +79,11 @@ pub(crate) enum Error {
     NoImage(String),
     #[error("image {image} could not be pulled")]
     Pull { image: String },
+    /// What a supervisor in the background said.
+    #[error("{said}")]
+    Background { status: u8, said: String },
+    #[error("--rm and --restart exclude each other: what is removed cannot be started again")]
+    RemoveOrRestart,
     #[error("the image has no command: name one behind the image")]
     NoCommand,
     #[error("--entrypoint {0:?} is not a JSON list of words")]
@@ -153,6 +180,7 @@ impl Error {
         match self {
             Self::CommandNotFound { .. } | Self::InterpreterNotFound { .. } => 127,
             Self::CommandNotExecutable { .. } => 126,
+            Self::Background { status, .. } => *status,
             Self::Interrupted { signal } => u8::try_from(signal + 128).unwrap_or(u8::MAX),
             _ => 125,
         }

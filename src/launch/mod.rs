@@ -8,6 +8,7 @@
 
 pub mod args;
 mod command;
+mod control;
 mod error;
 mod health;
 mod isolation;
@@ -63,7 +64,7 @@ pub fn refuse(error: &clap::Error) -> ! {
 
 fn carry_out(arguments: Arguments) -> Result<u8, Error> {
     let starts = match &arguments.command {
-        Command::Run(_) | Command::Start(_) => true,
+        Command::Run(_) | Command::Start(_) | Command::Restart(_) => true,
         Command::Pod { command } => command.starts(),
         _ => false,
     };
@@ -81,6 +82,12 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Create(create) => command::create::create(&place, &create),
         Command::Start(start) => command::start::start(&place, &start),
         Command::Stop(stop) => command::stop::stop(&place, &stop),
+        Command::Kill(kill) => command::kill::kill(&place, &kill),
+        Command::Restart(restart) => command::restart::restart(&place, &restart),
+        Command::Wait(wait) => command::wait::wait(&place, &wait),
+        Command::Pause(pause) => command::pause::pause(&place, &pause, true),
+        Command::Unpause(pause) => command::pause::pause(&place, &pause, false),
+        Command::Rename(rename) => command::rename::rename(&place, &rename),
         Command::Rm(remove) => command::rm::remove(&place, &remove),
         Command::Ps(ps) => command::ps::list(&place, &ps),
         Command::Inspect(inspect) => command::inspect::show(&place, &inspect),

@@ -74,6 +74,9 @@ pub struct Record {
     /// Its last end; `None` where it never ended, or nobody saw it.
     #[serde(default)]
     pub ended: Option<Ended>,
+    /// How often its supervisor has started it again (`--restart`).
+    #[serde(default)]
+    pub restarts: u32,
     /// Where the root file system is mounted, as the container's first process sees it from
     /// outside: in the launcher's mount namespace.
     pub rootfs: PathBuf,
@@ -251,6 +254,7 @@ mod tests {
             created: Timestamp::UNIX_EPOCH,
             started: None,
             ended: None,
+            restarts: 0,
             rootfs: "/r".into(),
             stop_signal: "SIGTERM".into(),
             stop_timeout: 10,

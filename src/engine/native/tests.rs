@@ -112,6 +112,7 @@ fn record(id: char, labels: &[(&str, &str)], image_labels: &[(&str, &str)]) -> R
         created: Timestamp::UNIX_EPOCH,
         started: None,
         ended: None,
+        restarts: 0,
         rootfs: "/r".into(),
         stop_signal: "SIGTERM".into(),
         stop_timeout: 10,

@@ -4,8 +4,8 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::launch::args::{
-    HealthFlags, Identity, ImageFlags, IsolationFlags, NetworkFlags, ProgramFlags, ServiceFlags,
-    StorageFlags,
+    HealthFlags, Identity, ImageFlags, IsolationFlags, NetworkFlags, ProcessFlags, ProgramFlags,
+    ServiceFlags, StorageFlags,
 };
 
 /// The flags of podman-create(1) that are there; kept as long as the container, for its next start.
@@ -26,6 +26,9 @@ pub(crate) struct Create {
     #[command(flatten)]
     #[serde(default)]
     pub(crate) health: HealthFlags,
+    #[command(flatten)]
+    #[serde(default)]
+    pub(crate) process: ProcessFlags,
     #[command(flatten)]
     pub(crate) source: ImageFlags,
     /// Image reference, with its registry

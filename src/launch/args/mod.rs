@@ -12,6 +12,7 @@ mod identity;
 mod image;
 mod isolation;
 mod network;
+mod process;
 mod program;
 mod service;
 mod storage;
@@ -22,6 +23,7 @@ pub(crate) use identity::Identity;
 pub(crate) use image::{ImageFlags, PullPolicy, RegistryFlags};
 pub(crate) use isolation::IsolationFlags;
 pub(crate) use network::{Network, NetworkFlags};
+pub(crate) use process::ProcessFlags;
 pub(crate) use program::ProgramFlags;
 pub(crate) use service::{LogDriver, SdNotify, ServiceFlags, Systemd};
 pub(crate) use storage::StorageFlags;
@@ -71,6 +73,18 @@ pub(crate) enum Command {
     Start(command::start::Start),
     /// Stop containers: their stop signal, then SIGKILL after a timeout
     Stop(command::stop::Stop),
+    /// Send a signal to containers
+    Kill(command::kill::Kill),
+    /// Stop containers, and start them again
+    Restart(command::restart::Restart),
+    /// Wait for the end of containers, and print their exit statuses
+    Wait(command::wait::Wait),
+    /// Freeze all processes of containers
+    Pause(command::pause::Pause),
+    /// Let the processes of containers go on
+    Unpause(command::pause::Pause),
+    /// Give a container another name
+    Rename(command::rename::Rename),
     /// Remove containers
     Rm(command::rm::Remove),
     /// List containers

@@ -2,11 +2,16 @@
 
 use clap::Args;
 
+use crate::launch::Error;
+use crate::launch::lifecycle::selection::{Selected, Selection, each};
 use crate::launch::lifecycle::{containers, traces};
 use crate::launch::place::Place;
 use crate::launch::storage::writable::Discarded;
-use crate::launch::{Error, say};
-use std::path::PathBuf;
+use crate::model::failure::chain;
+
+/// Podman's statuses (podman-rm(1)): one that is not there; one that runs.
+const NOT_THERE: u8 = 1;
+const RUNNING: u8 = 2;
 
 #[derive(Debug, Args)]
 pub(crate) struct Remove {
@@ -16,30 +21,41 @@ pub(crate) struct Remove {
     /// Seconds before SIGKILL, instead of the container's own
     #[arg(short, long, value_name = "SECONDS")]
     pub(crate) time: Option<u32>,
-    /// Files with IDs of containers
-    #[arg(long, value_name = "FILE")]
-    pub(crate) cidfile: Vec<PathBuf>,
     /// A container or cidfile that is not there is no error
     #[arg(short, long)]
     pub(crate) ignore: bool,
-    /// Names, or IDs, or the beginnings of such
-    #[arg(required_unless_present = "cidfile")]
-    pub(crate) containers: Vec<String>,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
 }
 
 pub(crate) fn remove(place: &Place, flags: &Remove) -> Result<u8, Error> {
-    let records = containers::select(place, &flags.containers, &flags.cidfile, flags.ignore)?;
-    for record in records.iter().filter(|record| record.is_running()) {
-        if !flags.force {
-            return Err(Error::Running(record.name.clone()));
-        }
-        containers::stop(record, flags.time)?;
-    }
+    let found = flags.selection.find(place, flags.ignore, |_| true)?;
+    let stopped = found.into_iter().map(|found| found.and_then(|one| stopped(one, flags)));
+    let stopped: Vec<_> = stopped.collect();
     place.enter()?;
     traces::reconcile(place);
-    for record in records {
-        containers::clear_away(place, &record)?.into_iter().for_each(Discarded::remove);
-        say(&record.name)?;
+    let removed = each(stopped, |selected| {
+        let discarded = containers::clear_away(place, &selected.record)?;
+        discarded.into_iter().for_each(Discarded::remove);
+        Ok(())
+    });
+    let status = match &removed {
+        Err(Error::NoSuchContainer(_)) => NOT_THERE,
+        Err(Error::Running(_)) => RUNNING,
+        _ => return removed,
+    };
+    if let Err(error) = removed {
+        eprintln!("Error: {}", chain(&error));
     }
-    Ok(0)
+    Ok(status)
+}
+
+fn stopped(selected: Selected, flags: &Remove) -> Result<Selected, Error> {
+    if selected.record.is_running() {
+        if !flags.force {
+            return Err(Error::Running(selected.record.name));
+        }
+        containers::stop(&selected.record, flags.time)?;
+    }
+    Ok(selected)
 }

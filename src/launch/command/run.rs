@@ -2,7 +2,6 @@
 
 use clap::Args;
 
-use crate::launch::Error;
 use crate::launch::args::Create;
 use crate::launch::isolation::cgroup::Location;
 use crate::launch::lifecycle::definition::Definition;
@@ -13,6 +12,7 @@ use crate::launch::place::Place;
 use crate::launch::pod;
 use crate::launch::supervise::Signals;
 use crate::launch::supervise::notify::Notifier;
+use crate::launch::{Error, say};
 use crate::store::Image;
 use crate::store::containers::Process;
 
@@ -58,8 +58,8 @@ pub(crate) fn run(place: &Place, flags: &Run) -> Result<u8, Error> {
     }
     // The image is there: whoever interrupts a pull has interrupted all.
     let handover = if flags.detach { detach::detach()? } else { Handover::none() };
-    if let Some(status) = handover.exit_status() {
-        return Ok(status);
+    if let Some(id) = handover.started_id() {
+        return say(id).map(|()| 0);
     }
     let definition = Definition::new(place, create, &image, pod.as_ref());
     let launch = |definition| launch(place, definition, image, location, &notifier, &handover);

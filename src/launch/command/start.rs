@@ -2,15 +2,16 @@
 
 use clap::Args;
 
+use crate::launch::Error;
 use crate::launch::isolation::cgroup::Location;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::detach::{self, Handover};
-use crate::launch::lifecycle::{containers, start, traces};
+use crate::launch::lifecycle::selection::each;
+use crate::launch::lifecycle::{selection, start, traces};
 use crate::launch::place::Place;
 use crate::launch::pod;
 use crate::launch::supervise::Signals;
 use crate::launch::supervise::notify::Notifier;
-use crate::launch::{Error, say};
 use crate::store::containers::{Process, Record};
 
 #[derive(Debug, Args)]
@@ -18,42 +19,54 @@ pub(crate) struct Start {
     /// Wait for the container, with its output; its exit status is this program's
     #[arg(short, long)]
     pub(crate) attach: bool,
+    /// All that do not run
+    #[arg(long, conflicts_with = "containers")]
+    pub(crate) all: bool,
     /// Names, or IDs, or the beginnings of such
-    #[arg(required = true)]
+    #[arg(required_unless_present = "all")]
     pub(crate) containers: Vec<String>,
 }
 
 pub(crate) fn start(place: &Place, flags: &Start) -> Result<u8, Error> {
     traces::reconcile(place);
-    if flags.attach && flags.containers.len() > 1 {
-        return Err(Error::AttachToOne);
+    let found = match flags.all {
+        true => selection::all(place, |record| !record.is_running())?,
+        false => selection::named(place, &flags.containers, false)?,
+    };
+    if flags.attach {
+        let mut found = found.into_iter();
+        let (Some(one), None) = (found.next(), found.next()) else {
+            return Err(Error::AttachToOne);
+        };
+        let record = one?.record;
+        return match pod::join::ensure(place, &record)? {
+            Some(status) => Ok(status),
+            None => launch(place, &record, &Handover::none()),
+        };
     }
-    let records = containers::select(place, &flags.containers, &[], false)?;
-    for (record, word) in records.iter().zip(&flags.containers) {
-        if record.is_running() {
-            say(word)?;
-            continue;
-        }
-        if let Some(status) = pod::join::ensure(place, record)? {
-            return Ok(status);
-        }
-        if flags.attach {
-            return launch(place, record, &Handover::none());
-        }
-        if let Some(status) = launch_detached(place, record)? {
-            return Ok(status);
-        }
-    }
-    Ok(0)
+    each(found, |selected| match selected.record.is_running() {
+        true => Ok(()),
+        false => in_background(place, &selected.record),
+    })
 }
 
-/// Starts a container with a supervisor in the background. A status is this process's last word:
-/// it is that supervisor, or that has failed.
+/// Starts a container, and its pod, below a supervisor that is forked for it: that does not come back
+/// from here.
+pub(crate) fn in_background(place: &Place, record: &Record) -> Result<(), Error> {
+    match pod::join::ensure(place, record)?
+        .map_or_else(|| launch_detached(place, record), |status| Ok(Some(status)))?
+    {
+        Some(status) => std::process::exit(status.into()),
+        None => Ok(()),
+    }
+}
+
+/// Starts a container below a supervisor that is forked for it. A status is that supervisor's last
+/// word, whose process this is then.
 pub(crate) fn launch_detached(place: &Place, record: &Record) -> Result<Option<u8>, Error> {
     let handover = detach::detach()?;
-    match handover.exit_status() {
-        Some(0) => Ok(None),
-        Some(status) => Ok(Some(status)),
+    match handover.started_id() {
+        Some(_) => Ok(None),
         None => handover.outcome(launch(place, record, &handover)).map(Some),
     }
 }
@@ -99,6 +112,7 @@ fn take(place: &Place, record: &Record, location: &Location) -> Result<Definitio
         pid: None,
         started: None,
         ended: None,
+        restarts: 0,
         ..ended.clone()
     };
     records.write(&definition.record)?;

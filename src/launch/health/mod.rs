@@ -7,7 +7,6 @@
 pub(crate) mod command;
 pub(crate) mod duration;
 pub(crate) mod image;
+pub(crate) mod monitor;
 pub(crate) mod plan;
 pub(crate) mod state;
-
-pub(crate) use plan::{InvalidHealth, Plan};

@@ -24,7 +24,8 @@ pub(crate) enum Mode {
     Split,
     /// No cgroup of its own: the launcher's.
     Disabled,
-    /// As split, but without asking for Delegate=yes: what Podman's generated units have.
+    /// One of its own where the unit has Delegate=yes, else the launcher's: what Podman's generated
+    /// units have.
     NoConmon,
 }
 
@@ -116,6 +117,16 @@ impl Payload {
         directory(&self.path)
     }
 
+    /// Whether the container has no cgroup of its own, but the launcher's.
+    pub(crate) fn is_shared(&self) -> bool {
+        match self.mode {
+            Some(Mode::Disabled) => true,
+            // What is not delegated is systemd's to arrange.
+            Some(Mode::NoConmon) => !self.launcher.is_delegated(),
+            Some(Mode::Split) | None => false,
+        }
+    }
+
     /// Makes the cgroup. libcontainer needs one that is not ours: where a start fails, it kills
     /// whatever is in it.
     pub(crate) fn make(&self) -> Result<(), Error> {
@@ -138,7 +149,7 @@ impl Payload {
     /// After the start: without a cgroup of its own (`disabled`), the container moves to ours,
     /// whose path it is then.
     pub(crate) fn settle(&self) -> Result<Option<&str>, Error> {
-        if self.mode != Some(Mode::Disabled) {
+        if !self.is_shared() {
             return Ok(None);
         }
         let (from, to) = (directory(&self.path), directory(&self.launcher.path));
@@ -166,6 +177,33 @@ impl Payload {
     pub(crate) fn remove(&self) {
         clear(&self.path);
     }
+}
+
+/// Whether all in a cgroup that a record names is frozen, or is to be.
+pub(crate) fn is_frozen(path: &str) -> bool {
+    let state = std::fs::read_to_string(directory(path).join("cgroup.freeze"));
+    state.is_ok_and(|state| state.trim() == "1")
+}
+
+/// Freezes a cgroup that a record names, or lets it go on; waits a moment until it has come about.
+pub(crate) fn freeze(path: &str, frozen: bool) -> Result<(), Error> {
+    let directory = directory(path);
+    let value = if frozen { "1" } else { "0" };
+    std::fs::write(directory.join("cgroup.freeze"), value).map_err(|source| Error::Io {
+        what: "freeze",
+        path: directory.clone(),
+        source,
+    })?;
+    let deadline = Instant::now() + EMPTYING;
+    let wanted = format!("frozen {value}");
+    let is_so = || {
+        std::fs::read_to_string(directory.join("cgroup.events"))
+            .is_ok_and(|events| events.lines().any(|line| line == wanted))
+    };
+    while !is_so() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 fn payload_name(id: &ContainerId) -> String {

@@ -137,6 +137,14 @@ pub(crate) fn is_systemd(create: &Create, command: &[String]) -> Result<bool, Er
     }
 }
 
+/// How the container's health is checked; `None` where it is not.
+pub(crate) fn health(create: &Create, image: &Image) -> Result<Option<Plan>, Error> {
+    match plan(&create.health, image.healthcheck.as_ref())? {
+        None if create.service.sdnotify == SdNotify::Healthy => Err(Error::NothingHealthy),
+        plan => Ok(plan),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

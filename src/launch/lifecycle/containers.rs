@@ -1,12 +1,14 @@
 //! Finding, stopping and clearing away containers by their records.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 
 use crate::launch::Error;
+use crate::launch::control::connection::Connection;
+use crate::launch::control::protocol::Request;
 use crate::launch::isolation::cgroup;
 use crate::launch::lifecycle::traces::remove_files;
 use crate::launch::place::Place;
@@ -19,6 +21,9 @@ use crate::store::containers::{Process, Record};
 
 /// How long a supervisor may take to clear away after its container has ended.
 const CLEARING: Duration = Duration::from_secs(10);
+
+/// How long a supervisor may take longer than it was given, before it is done without it.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// The container that `word` names: by name, ID, or the beginning of an ID.
 pub(crate) fn find(place: &Place, word: &str) -> Result<Record, Error> {
@@ -40,42 +45,20 @@ pub(crate) fn latest(place: &Place) -> Result<ContainerId, Error> {
     last.map(|record| record.id).ok_or(Error::NoContainerYet)
 }
 
-/// The containers of a command line: words, and files that hold an ID. With `ignore`, what is not
-/// there is left out.
-pub(crate) fn select(
-    place: &Place,
-    words: &[String],
-    cidfiles: &[PathBuf],
-    ignore: bool,
-) -> Result<Vec<Record>, Error> {
-    let mut wanted = words.to_vec();
-    for path in cidfiles {
-        match std::fs::read_to_string(path) {
-            Ok(text) => wanted.push(text.trim().to_owned()),
-            Err(error) if ignore && error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => return Err(Error::file("read", path, source)),
-        }
-    }
-    let mut found = Vec::new();
-    for word in wanted {
-        match find(place, &word) {
-            Ok(record) => found.push(record),
-            Err(Error::NoSuchContainer(_)) if ignore => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(found)
-}
-
 /// Asks a container to stop, by its own signal; after `timeout` by SIGKILL. Returns when its
-/// supervisor is gone. One that does not run is no error. What `record` does not know yet, of a
-/// container that is just being started, its supervisor does.
+/// supervisor is gone. One that does not run is no error. Its supervisor does it, which is not to
+/// start it again then, and knows of one that is just being started.
 pub(crate) fn stop(record: &Record, timeout: Option<u32>) -> Result<(), Error> {
+    let seconds = timeout;
     let timeout = Duration::from_secs(timeout.unwrap_or(record.stop_timeout).into());
     if let Some(init) = record.pid.filter(Process::is_alive) {
-        let number = signal::parse(&record.stop_signal)?;
-        send_to(record, init, number)?;
-        if !wait_for_end(init, timeout)? {
+        let patience = if is_told_to_stop(record, seconds) {
+            timeout + GRACE
+        } else {
+            send_to(record, init, signal::parse(&record.stop_signal)?)?;
+            timeout
+        };
+        if !wait_for_end(init, patience)? {
             send_to(record, init, libc::SIGKILL)?;
             wait_for_end(init, CLEARING)?;
         }
@@ -91,6 +74,16 @@ pub(crate) fn stop(record: &Record, timeout: Option<u32>) -> Result<(), Error> {
     }
     // A process that waits for a disk or a server outlives even SIGKILL for a while.
     if record.is_running() { Err(Error::StillRunning(record.name.clone())) } else { Ok(()) }
+}
+
+/// Whether there is a supervisor that has been told.
+fn is_told_to_stop(record: &Record, seconds: Option<u32>) -> bool {
+    let told = Connection::open(record).and_then(|connection| {
+        connection.ask(&Request::Stop(seconds))?;
+        // It hangs up when it is at its end.
+        Ok(connection)
+    });
+    record.is_supervised() && told.is_ok()
 }
 
 /// Ends a pod's supervisor; one that is gone is no error.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk;
 use crate::launch::args::Create;
+use crate::launch::lifecycle::restart::Policy;
 use crate::launch::lifecycle::{asked, name};
 use crate::launch::place::Place;
 use crate::launch::pod::definition::Pod;
@@ -69,6 +70,7 @@ impl Definition {
             created: Timestamp::now(),
             started: None,
             ended: None,
+            restarts: 0,
             rootfs: place.records().directory(&id).join("rootfs"),
             stop_signal,
             stop_timeout: create.service.stop_timeout,
@@ -119,6 +121,11 @@ impl Create {
                 .map_err(|source| Error::file("use the credentials file", path, source))?;
         }
         make_absolute(&mut settled.identity.cidfile)?;
+        make_absolute(&mut settled.process.conmon_pidfile)?;
+        make_absolute(&mut settled.process.pidfile)?;
+        if settled.identity.rm && settled.process.restart != Policy::No {
+            return Err(Error::RemoveOrRestart);
+        }
         make_absolute(&mut settled.identity.pod_id_file)?;
         for volume in &mut settled.storage.volume {
             *volume = asked::absolute_source(volume)?;

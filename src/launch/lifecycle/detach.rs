@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Write};
 
 use nix::unistd::{ForkResult, fork, setsid};
 
-use crate::launch::{Error, say};
+use crate::launch::Error;
 use crate::model::failure::chain;
 
 /// Ends what the supervisor says: no status, and in no text.
@@ -21,33 +21,40 @@ enum Role {
     None,
     /// The supervisor, with its end of the pipe.
     Supervisor(File),
-    /// The caller, which has heard all it waited for.
-    Caller(u8),
+    /// The caller, which has heard that this container runs.
+    Caller(String),
 }
 
-/// Forks. The child goes on as the supervisor, in a session of its own; the caller's process comes
-/// back only with an exit status.
+/// Forks, twice: the supervisor, in a session of its own, is nobody's child, so that the service
+/// manager hears of its end. The caller's process comes back when the container runs.
+///
+/// # Errors
+/// In the caller's process, what the supervisor said went wrong.
 pub(crate) fn detach() -> Result<Handover, Error> {
+    let failed = |error| Error::system("fork", error);
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|error| Error::system("make a pipe", error))?;
     // SAFETY: this process has one thread, so the child's memory is whole.
-    match unsafe { fork() }.map_err(|error| Error::system("fork", error))? {
+    match unsafe { fork() }.map_err(failed)? {
         ForkResult::Child => {
             drop(read);
             setsid().map_err(|error| Error::system("make a session", error))?;
+            // SAFETY: as above.
+            if let ForkResult::Parent { .. } = unsafe { fork() }.map_err(failed)? {
+                // SAFETY: ends this process at once: nothing here is its own to clear away.
+                unsafe { libc::_exit(0) };
+            }
             Ok(Handover(Role::Supervisor(write.into())))
         }
-        ForkResult::Parent { .. } => {
+        ForkResult::Parent { child } => {
             drop(write);
+            nix::sys::wait::waitpid(child, None)
+                .map_err(|error| Error::system("wait for the supervisor", error))?;
             let (status, text) = listen(read.into());
-            if status == 0 {
-                if !text.is_empty() {
-                    say(text)?;
-                }
-            } else {
-                eprintln!("Error: {text}");
+            match status {
+                0 => Ok(Handover(Role::Caller(text))),
+                status => Err(Error::Background { status, said: text }),
             }
-            Ok(Handover(Role::Caller(status)))
         }
     }
 }
@@ -73,10 +80,10 @@ impl Handover {
         Self(Role::None)
     }
 
-    /// The exit status of the caller's process, which has no more to do; `None` in the supervisor.
-    pub(crate) fn exit_status(&self) -> Option<u8> {
-        match self.0 {
-            Role::Caller(status) => Some(status),
+    /// In the caller's process, which has no more to do: the container's ID.
+    pub(crate) fn started_id(&self) -> Option<&str> {
+        match &self.0 {
+            Role::Caller(id) => Some(id),
             Role::None | Role::Supervisor(_) => None,
         }
     }

@@ -9,6 +9,8 @@ pub(crate) mod describe;
 pub(crate) mod detach;
 pub(crate) mod enter;
 pub(crate) mod name;
+pub(crate) mod restart;
+pub(crate) mod selection;
 pub(crate) mod readiness;
 pub(crate) mod start;
 pub(crate) mod traces;

@@ -8,8 +8,9 @@ use oci_spec::image::Config as ImageConfig;
 use oci_spec::runtime::Spec;
 
 use crate::launch::args::{Create, SdNotify};
+use crate::launch::control::server::Control;
 use crate::launch::isolation::capability::Capabilities;
-use crate::launch::isolation::cgroup::{self, Location, Payload};
+use crate::launch::isolation::cgroup::{Location, Payload};
 use crate::launch::isolation::devices;
 use crate::launch::lifecycle::asked::Asked;
 use crate::launch::lifecycle::containers;
@@ -17,6 +18,7 @@ use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::describe::describe;
 use crate::launch::lifecycle::detach::Handover;
 use crate::launch::lifecycle::readiness;
+use crate::launch::lifecycle::restart::Restarts;
 use crate::launch::lifecycle::traces::{Traces, remove_runtime};
 use crate::launch::place::Place;
 use crate::launch::pod::members;
@@ -25,8 +27,8 @@ use crate::launch::storage::rootfs::Rootfs;
 use crate::launch::storage::writable;
 use crate::launch::supervise::notify::{Notifier, Proxy};
 use crate::launch::supervise::output::{self, Output};
-use crate::launch::supervise::{Init, Signals, Stop, Supervisor, signal};
-use crate::launch::{Error, runtime};
+use crate::launch::supervise::{End, Init, Signals, Stop, Supervisor, Wish, signal};
+use crate::launch::{Error, runtime, supervise};
 use crate::model::Scope;
 use crate::store::Image;
 use crate::store::containers::{Ended, Process, Record};
@@ -43,7 +45,8 @@ pub(crate) struct Start<'a> {
     pub(crate) new: bool,
 }
 
-/// Starts the container and waits for its end; its exit status.
+/// Starts the container and waits for its end, and starts it again where it is to be; its last exit
+/// status.
 pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     let Start { mut definition, image, location, mut signals, notifier, handover, new } = start;
     let create = definition.create.clone();
@@ -56,91 +59,156 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
             containers::write_cidfile(path, &definition.record.id)?;
             traces.cidfile = Some(path.clone());
         }
-    } else {
-        // Those of its last run.
-        remove_runtime(place, &definition.record.id);
+    }
+    if let Some(path) = &create.process.conmon_pidfile {
+        traces.write_pidfile(path, std::process::id().cast_signed())?;
     }
     signals.check()?;
     let asked = Asked::read(&create)?;
     let config = image.config.config().clone().unwrap_or_default();
     let payload = location.payload(create.service.cgroups, &definition.record.id);
-    definition.record.cgroup = Some(payload.path.clone());
-    place.records().write(&definition.record)?;
-    payload.make()?;
-    traces.payload = Some(payload.clone());
-    let prepared = Prepared {
-        create: &create,
-        asked: &asked,
-        image: &image,
-        config: &config,
-        payload: &payload,
+    let mut control = Control::open(&place.records().directory(&definition.record.id))?;
+    let writable = place.writable(&definition.record.id);
+    let rootfs = Rootfs::mount(&image, &writable, definition.record.rootfs.clone())?;
+    let prepared = Prepared { create: &create, asked: &asked, config: &config, payload: &payload };
+    let mut restarts = Restarts::new(create.process.restart);
+    let end = loop {
+        let mut run = Run {
+            place,
+            prepared: &prepared,
+            rootfs: &rootfs,
+            signals: &mut signals,
+            control: &mut control,
+            notifier,
+            handover,
+            again: restarts.count > 0 || definition.record.ended.is_some(),
+        };
+        let end = run.once(&mut definition.record, &mut traces)?;
+        let record = &mut definition.record;
+        let ran = record.started.map(|started| Timestamp::now().duration_since(started));
+        record.ended = Some(Ended { status: end.status, at: Timestamp::now() });
+        record.pid = None;
+        let delay = match end.wish {
+            Wish::Stop => None,
+            Wish::Restart => Some(Duration::ZERO),
+            Wish::None => {
+                restarts.after(end.status, ran.unwrap_or_default().try_into().unwrap_or_default())
+            }
+        };
+        let Some(delay) = delay else { break end };
+        // It may have left processes in it, which are none of the next run.
+        payload.remove();
+        record.restarts = restarts.count;
+        place.records().write(record)?;
+        control.ended(end.status);
+        if !supervise::pause(delay, &mut signals, &mut control)? {
+            break end;
+        }
     };
-    let record = &mut definition.record;
-    let status = start_and_wait(place, &prepared, record, signals, notifier, handover)?;
-    traces.keep = !create.identity.rm;
     if traces.keep {
-        definition.record.ended = Some(Ended { status, at: Timestamp::now() });
+        // It may have been given another.
+        definition.create.identity.name = Some(definition.record.name.clone());
         place.records().write(&definition.record)?;
         definition.write(place)?;
     }
     if let Some(pod) = &definition.record.pod {
         members::one_ended(place, pod, &definition.record.id)?;
     }
-    Ok(status)
+    // Who hears of the end finds the container gone, or as it ended.
+    drop(rootfs);
+    drop(traces);
+    control.ended(end.status);
+    Ok(end.status)
 }
 
 /// All that a container is started from.
 pub(crate) struct Prepared<'a> {
     pub(crate) create: &'a Create,
     pub(crate) asked: &'a Asked,
-    pub(crate) image: &'a Image,
     pub(crate) config: &'a ImageConfig,
     pub(crate) payload: &'a Payload,
 }
 
-fn start_and_wait(
-    place: &Place,
-    prepared: &Prepared<'_>,
-    record: &mut Record,
-    mut signals: Signals,
-    notifier: &Notifier,
-    handover: &Handover,
-) -> Result<u8, Error> {
-    let service = &prepared.create.service;
-    let stop = Stop {
-        signal: signal::parse(&record.stop_signal)?,
-        timeout: Duration::from_secs(record.stop_timeout.into()),
-    };
-    let bundle = place.records().directory(&record.id);
-    let rootfs = Rootfs::mount(prepared.image, &place.writable(&record.id), record.rootfs.clone())?;
-    let inside = service.sdnotify == SdNotify::Container && notifier.is_there();
-    let proxy = if inside {
-        let made = Proxy::bind(&bundle.join("notify"));
-        Some(made.map_err(|source| Error::file("make", bundle.join("notify"), source))?)
-    } else {
-        None
-    };
-    let (process, filled) = describe(place, prepared, record, &rootfs, inside)?;
-    confine_devices(place, prepared, &process.capabilities)?;
-    signals.check()?;
-    let driver = output::effective(service.log_driver, handover.is_detached());
-    record.log_driver = output::name(driver).to_owned();
-    let (output, streams) = Output::open(driver, record)?;
-    let init = runtime::start(&record.id, &place.runtime(), &bundle, &process, streams)?;
-    drop(filled);
-    let init = Init::new(init);
-    activation::release();
-    if let Some(shared) = prepared.payload.settle()? {
-        share_cgroup(&bundle.join("config.json"), shared)?;
-        record.cgroup = None;
+/// One run of a container: from its first process to that one's end.
+struct Run<'a> {
+    place: &'a Place,
+    prepared: &'a Prepared<'a>,
+    rootfs: &'a Rootfs,
+    signals: &'a mut Signals,
+    control: &'a mut Control,
+    notifier: &'a Notifier,
+    handover: &'a Handover,
+    /// This process has run it before.
+    again: bool,
+}
+
+impl Run<'_> {
+    fn once(&mut self, record: &mut Record, traces: &mut Traces<'_>) -> Result<End, Error> {
+        let Self { place, prepared, notifier, handover, .. } = *self;
+        let Prepared { create, payload, .. } = *prepared;
+        remove_runtime(place, &record.id);
+        record.cgroup = Some(payload.path.clone());
+        place.records().write(record)?;
+        payload.make()?;
+        traces.payload = Some(payload.clone());
+        let stop = Stop {
+            signal: signal::parse(&record.stop_signal)?,
+            timeout: Duration::from_secs(record.stop_timeout.into()),
+        };
+        let bundle = place.records().directory(&record.id);
+        let inside = create.service.sdnotify == SdNotify::Container && notifier.is_there();
+        let proxy = if inside {
+            let made = Proxy::bind(&bundle.join("notify"));
+            Some(made.map_err(|source| Error::file("make", bundle.join("notify"), source))?)
+        } else {
+            None
+        };
+        let (process, filled) = describe(place, prepared, record, self.rootfs, inside)?;
+        confine_devices(place, prepared, &process.capabilities)?;
+        self.signals.check()?;
+        let driver = output::effective(create.service.log_driver, handover.is_detached());
+        record.log_driver = output::name(driver).to_owned();
+        let (output, streams) = Output::open(driver, record)?;
+        let init = runtime::start(&record.id, &place.runtime(), &bundle, &process, streams)?;
+        drop(filled);
+        let init = Init::new(init);
+        activation::release();
+        let mut cgroup = Some(payload.directory());
+        if let Some(shared) = payload.settle()? {
+            share_cgroup(&bundle.join("config.json"), shared)?;
+            record.cgroup = None;
+            cgroup = None;
+        }
+        record.pid = Process::of(init.pid()).ok();
+        record.started = Some(Timestamp::now());
+        record.ended = None;
+        if let Some(path) = &create.process.pidfile {
+            traces.write_pidfile(path, init.pid())?;
+        }
+        place.records().write(record)?;
+        if self.again {
+            self.control.started();
+        } else {
+            let who = create.service.sdnotify;
+            readiness::announce(who, notifier, inside, activation::watchdog());
+            handover.started(record.id.as_str())?;
+        }
+        // From here on it has run, and is kept where it is to be.
+        traces.keep = !create.identity.rm;
+        let supervisor = Supervisor {
+            init,
+            stop,
+            signals: self.signals,
+            control: self.control,
+            output,
+            notifier,
+            proxy,
+            records: &place.records(),
+            record,
+            cgroup,
+        };
+        supervisor.wait()
     }
-    record.pid = Process::of(init.pid()).ok();
-    record.started = Some(Timestamp::now());
-    place.records().write(record)?;
-    readiness::announce(service.sdnotify, notifier, inside, activation::watchdog());
-    handover.started(record.id.as_str())?;
-    let supervisor = Supervisor { init, stop, signals, output, notifier, proxy };
-    supervisor.wait()
 }
 
 /// What `exec` starts later belongs beside the container. In a cgroup that is gone, the runtime
@@ -167,7 +235,7 @@ fn confine_devices(
     if !devices::REACH_DEVICES.iter().any(|name| capabilities.has(name)) {
         return Ok(());
     }
-    if prepared.create.service.cgroups == Some(cgroup::Mode::Disabled) {
+    if prepared.payload.is_shared() {
         return Err(Error::Devices);
     }
     let directory = prepared.payload.directory();

@@ -23,6 +23,8 @@ pub(crate) struct Traces<'a> {
     pub(crate) place: &'a Place,
     pub(crate) id: ContainerId,
     pub(crate) cidfile: Option<PathBuf>,
+    /// Each with the process ID in it.
+    pidfiles: Vec<(PathBuf, i32)>,
     pub(crate) payload: Option<Payload>,
     pub(crate) writable: Option<InUse>,
     pub(crate) keep: bool,
@@ -31,7 +33,23 @@ pub(crate) struct Traces<'a> {
 impl<'a> Traces<'a> {
     /// None but the record yet.
     pub(crate) fn new(place: &'a Place, id: ContainerId) -> Self {
-        Self { place, id, cidfile: None, payload: None, writable: None, keep: false }
+        Self {
+            place,
+            id,
+            cidfile: None,
+            pidfiles: Vec::new(),
+            payload: None,
+            writable: None,
+            keep: false,
+        }
+    }
+
+    /// Writes a process ID for others to read, as long as the process runs.
+    pub(crate) fn write_pidfile(&mut self, path: &Path, pid: i32) -> Result<(), Error> {
+        std::fs::write(path, pid.to_string())
+            .map_err(|source| Error::file("write the process ID to", path, source))?;
+        self.pidfiles.push((path.to_owned(), pid));
+        Ok(())
     }
 }
 
@@ -39,6 +57,12 @@ impl Drop for Traces<'_> {
     fn drop(&mut self) {
         if let Some(payload) = &self.payload {
             payload.remove();
+        }
+        for (path, pid) in &self.pidfiles {
+            // One that names another process by now is not ours to remove.
+            if std::fs::read_to_string(path).is_ok_and(|text| text == pid.to_string()) {
+                let _ = std::fs::remove_file(path);
+            }
         }
         if self.keep {
             return;

@@ -20,9 +20,8 @@ pub(crate) fn ensure(place: &Place, pod: &Pod) -> Result<Option<u8>, Error> {
         return Ok(None);
     }
     let handover = detach::detach()?;
-    match handover.exit_status() {
-        Some(0) => Ok(None),
-        Some(status) => Ok(Some(status)),
+    match handover.started_id() {
+        Some(_) => Ok(None),
         None => handover.outcome(supervise(place, pod, &handover)).map(Some),
     }
 }

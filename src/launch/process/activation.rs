@@ -7,7 +7,7 @@
 //! the program that it starts, as catatonit does.
 
 use std::ffi::OsStr;
-use std::os::fd::RawFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
 const LISTEN: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID"];
@@ -56,6 +56,12 @@ fn is_open(descriptor: RawFd) -> bool {
     unsafe { libc::fcntl(descriptor, libc::F_GETFD) != -1 }
 }
 
+fn listens(descriptor: RawFd) -> bool {
+    // SAFETY: it is open, and only borrowed for this question.
+    let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    rustix::net::sockopt::socket_acceptconn(socket) == Ok(true)
+}
+
 /// The names of the container's descriptors, as a variable; the runtime sets the other two.
 pub(crate) fn names() -> Option<String> {
     let names = std::env::var("LISTEN_FDNAMES").ok()?;
@@ -63,8 +69,12 @@ pub(crate) fn names() -> Option<String> {
 }
 
 /// Closes the descriptors once the container has its own: what it closes then is closed. A
-/// connection would not end for its peer otherwise.
+/// connection would not end for its peer otherwise. Sockets that listen stay, as systemd keeps them:
+/// the container may be started again.
 pub(crate) fn release() {
+    if passed().all(listens) {
+        return;
+    }
     let descriptors = passed();
     forget(&LISTEN);
     for descriptor in descriptors {

@@ -1,101 +1,32 @@
 //! Waiting for a container: its output, its words to systemd, the signals that come for it.
 
+mod attend;
+mod health;
+mod init;
 pub(crate) mod journal;
 pub(crate) mod notify;
 pub(crate) mod output;
 pub(crate) mod signal;
+mod signals;
 pub(crate) mod sink;
 
-use std::collections::VecDeque;
-use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions, WaitStatus, wait, waitpid};
 
 use crate::launch::Error;
+use crate::launch::control::protocol::Request;
+use crate::launch::control::server::{self, Control};
 use crate::launch::supervise::notify::{Notifier, Proxy};
 use crate::launch::supervise::output::{Output, Turn};
+use crate::store::containers::{Record, Records};
 
-/// All signals but those that tell of a fault in this program itself.
-fn taken() -> SigSet {
-    let mut set = SigSet::all();
-    for fault in [
-        Signal::SIGSEGV,
-        Signal::SIGBUS,
-        Signal::SIGILL,
-        Signal::SIGFPE,
-        Signal::SIGTRAP,
-        Signal::SIGABRT,
-        Signal::SIGSYS,
-        Signal::SIGPIPE,
-    ] {
-        set.remove(fault);
-    }
-    set
-}
-
-/// From before the container's name is taken: no signal is lost in between, none ends us before
-/// what was begun is cleared away.
-#[derive(Debug)]
-pub(crate) struct Signals {
-    fd: SignalFd,
-    /// Read already, not handled yet.
-    held: VecDeque<i32>,
-}
-
-impl Signals {
-    /// Takes over the signals, and becomes the parent of what a container's processes leave.
-    pub(crate) fn take() -> Result<Self, Error> {
-        let set = taken();
-        let failed = |error: nix::Error| Error::system("take over signals", error);
-        set.thread_block().map_err(failed)?;
-        nix::sys::prctl::set_child_subreaper(true).map_err(failed)?;
-        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        let fd = SignalFd::with_flags(&set, flags).map_err(failed)?;
-        Ok(Self { fd, held: VecDeque::new() })
-    }
-
-    /// The next signal that came, by its number: real-time signals have no name.
-    fn next(&mut self) -> Option<i32> {
-        self.held.pop_front().or_else(|| self.read())
-    }
-
-    fn read(&mut self) -> Option<i32> {
-        let signal = self.fd.read_signal().ok().flatten()?;
-        i32::try_from(signal.ssi_signo).ok()
-    }
-
-    fn source(&self) -> (Event, PollFd<'_>) {
-        (Event::Signal, PollFd::from_borrowed_fd(self.fd.as_fd(), PollFlags::IN))
-    }
-
-    /// Before the container runs: whether it is not to run any more.
-    pub(crate) fn check(&mut self) -> Result<(), Error> {
-        while let Some(signal) = self.read() {
-            if ENDING.contains(&signal) {
-                return Err(Error::Interrupted { signal });
-            }
-            self.held.push_back(signal);
-        }
-        Ok(())
-    }
-}
-
-/// Who gets one of these before there is a container ends.
-const ENDING: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
-
-/// Ends this process as the signal would have, had it not been taken over.
-pub(crate) fn end_by(signal: i32) {
-    // SAFETY: the default action of a signal that has it by now; this process is at its end.
-    unsafe { libc::signal(signal, libc::SIG_DFL) };
-    let _ = SigSet::empty().thread_set_mask();
-    // SAFETY: as above.
-    unsafe { libc::raise(signal) };
-}
+pub(crate) use attend::{attend, attend_check};
+pub(crate) use health::{Duties, HealthDuty};
+pub(crate) use init::Init;
+pub(crate) use signals::{Signals, end_by};
 
 /// How the container is stopped.
 #[derive(Debug, Clone, Copy)]
@@ -105,72 +36,57 @@ pub(crate) struct Stop {
     pub(crate) timeout: Duration,
 }
 
-/// The container's first process, our child: killed when dropped, unless it has been waited for.
-#[derive(Debug)]
-pub(crate) struct Init {
-    pid: i32,
-    ended: bool,
-}
-
-impl Init {
-    /// `pid` was just started, by this process.
-    pub(crate) fn new(pid: i32) -> Self {
-        Self { pid, ended: false }
-    }
-
-    pub(crate) fn pid(&self) -> i32 {
-        self.pid
-    }
-
-    /// To our own child, which we have not waited for: the number is still its own.
-    fn send(&self, signal: i32) {
-        // SAFETY: plain kill(2); a number that is no signal is refused by the kernel.
-        unsafe { libc::kill(self.pid, signal) };
-    }
-
-    /// Waits, without stopping, for whatever child has ended; the container's own end is told.
-    fn reap(&mut self) -> Result<Option<u8>, Error> {
-        loop {
-            match wait(WaitOptions::NOHANG) {
-                Ok(Some((pid, status))) if pid.as_raw_pid() == self.pid => {
-                    self.ended = true;
-                    return Ok(Some(exit_status(status)));
-                }
-                Ok(Some(_)) | Err(Errno::INTR) => {}
-                Ok(None) => return Ok(None),
-                Err(Errno::CHILD) => {
-                    self.ended = true;
-                    return Ok(Some(u8::MAX));
-                }
-                Err(error) => return Err(Error::system("wait for the container", error)),
-            }
-        }
-    }
-}
-
-impl Drop for Init {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.send(libc::SIGKILL);
-            let _ = wait_for(self.pid);
-        }
-    }
-}
-
 /// A container that runs.
 #[derive(Debug)]
 pub(crate) struct Supervisor<'a> {
     pub(crate) init: Init,
     pub(crate) stop: Stop,
-    pub(crate) signals: Signals,
+    pub(crate) signals: &'a mut Signals,
+    pub(crate) control: &'a mut Control,
     pub(crate) output: Output,
     pub(crate) notifier: &'a Notifier,
     pub(crate) proxy: Option<Proxy>,
+    pub(crate) records: &'a Records,
+    /// Ours to write.
+    pub(crate) record: &'a mut Record,
+    /// Its checks, and what is to follow from them.
+    pub(crate) health: Option<HealthDuty>,
+    /// The container's own cgroup: one that is frozen has to go on, to be stopped.
+    pub(crate) cgroup: Option<PathBuf>,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct End {
+    /// 128 + N for signal N.
+    pub(crate) status: u8,
+    pub(crate) wish: Wish,
+}
+
+impl End {
+    /// Who was ended as one that failed has failed, whatever it says itself.
+    fn new(status: u8, wish: Wish) -> Self {
+        match wish {
+            Wish::Fail => Self { status: status.max(1), wish: Wish::None },
+            wish => Self { status, wish },
+        }
+    }
+}
+
+/// What was asked for while it ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    None,
+    Stop,
+    Restart,
+    /// To end it, as one that has failed.
+    Fail,
 }
 
 /// The container was asked to stop.
 #[derive(Debug, Clone, Copy)]
 struct Stopping {
+    wish: Wish,
     kill_at: Instant,
     killed: bool,
 }
@@ -181,29 +97,39 @@ enum Event {
     Signal,
     Output(Turn),
     Notification,
+    Control(server::Turn),
+    Health,
 }
 
 impl Supervisor<'_> {
-    /// Waits for the container's end; its exit status, 128 + N for signal N.
-    pub(crate) fn wait(mut self) -> Result<u8, Error> {
+    /// Waits for the container's end.
+    pub(crate) fn wait(mut self) -> Result<End, Error> {
         let mut stopping = None;
         loop {
             while let Some(signal) = self.signals.next() {
                 self.handle(signal, &mut stopping);
             }
             // What ended before the signals were looked at is found here.
-            if let Some(status) = self.init.reap()? {
+            let mut others = Vec::new();
+            if let Some(status) = self.init.reap_all(|pid, status| others.push((pid, status)))? {
                 self.finish(stopping.is_some());
-                return Ok(status);
+                return Ok(End::new(status, stopping.map_or(Wish::None, |stopping| stopping.wish)));
             }
-            let kill_at = stopping.filter(|stop| !stop.killed).map(|stop| stop.kill_at);
-            for event in poll_until(self.sources(), kill_at)? {
+            self.look_after_health(&others, &mut stopping);
+            for event in poll_until(self.sources(), self.deadline(stopping))? {
                 match event {
                     Event::Signal => {}
                     Event::Output(turn) => self.output.take(turn),
                     Event::Notification => self.forward(),
+                    Event::Health => self.hear_check(),
+                    Event::Control(turn) => {
+                        if let Some(request) = self.control.take(turn) {
+                            self.carry_out(&request, &mut stopping);
+                        }
+                    }
                 }
             }
+            self.control.tidy();
             if let Some(stop) = &mut stopping
                 && !stop.killed
                 && stop.kill_at <= Instant::now()
@@ -214,17 +140,53 @@ impl Supervisor<'_> {
         }
     }
 
+    /// When there is something to do by itself.
+    fn deadline(&self, stopping: Option<Stopping>) -> Option<Instant> {
+        let kill_at = stopping.filter(|stop| !stop.killed).map(|stop| stop.kill_at);
+        let check = self.health.as_ref().and_then(HealthDuty::deadline);
+        kill_at.into_iter().chain(self.control.deadline()).chain(check).min()
+    }
+
     fn handle(&self, signal: i32, stopping: &mut Option<Stopping>) {
         match signal {
             libc::SIGCHLD | libc::SIGURG => {}
-            libc::SIGTERM => {
-                self.notifier.send("STOPPING=1");
-                self.init.send(self.stop.signal);
-                // A second TERM does not put the end off.
-                let kill_at = Instant::now() + self.stop.timeout;
-                stopping.get_or_insert(Stopping { kill_at, killed: false });
-            }
+            libc::SIGTERM => self.begin_to_stop(Wish::Stop, None, stopping),
             other => self.init.send(other),
+        }
+    }
+
+    fn carry_out(&mut self, request: &Request, stopping: &mut Option<Stopping>) {
+        match request {
+            Request::Stop(seconds) => self.begin_to_stop(Wish::Stop, *seconds, stopping),
+            Request::Restart(seconds) => self.begin_to_stop(Wish::Restart, *seconds, stopping),
+            Request::Signal(number) => self.handle((*number).into(), stopping),
+            Request::Name(name) => {
+                self.record.name.clone_from(name);
+                let written = self.records.write(self.record).is_ok();
+                self.control.done(written);
+            }
+            Request::Check => self.check_health(stopping),
+            Request::Await => {}
+        }
+    }
+
+    /// The container's signal, and SIGKILL after a while. A second time does not put the end off.
+    fn begin_to_stop(&self, wish: Wish, seconds: Option<u32>, stopping: &mut Option<Stopping>) {
+        if wish == Wish::Stop {
+            self.notifier.send("STOPPING=1");
+        }
+        self.init.send(self.stop.signal);
+        if let Some(cgroup) = &self.cgroup {
+            // One that is not there is not frozen, ignoring.
+            let _ = std::fs::write(cgroup.join("cgroup.freeze"), "0");
+        }
+        let timeout =
+            seconds.map_or(self.stop.timeout, |seconds| Duration::from_secs(seconds.into()));
+        let asked = Stopping { wish, kill_at: Instant::now() + timeout, killed: false };
+        let stop = stopping.get_or_insert(asked);
+        stop.kill_at = stop.kill_at.min(asked.kill_at);
+        if wish == Wish::Stop {
+            stop.wish = wish;
         }
     }
 
@@ -235,9 +197,15 @@ impl Supervisor<'_> {
     }
 
     fn sources(&self) -> Vec<(Event, PollFd<'_>)> {
-        let mut sources = vec![self.signals.source()];
+        let mut sources = vec![(Event::Signal, self.signals.source())];
+        for (turn, fd, flags) in self.control.waiting() {
+            sources.push((Event::Control(turn), PollFd::from_borrowed_fd(fd, flags)));
+        }
         for (turn, fd, flags) in self.output.waiting() {
             sources.push((Event::Output(turn), PollFd::from_borrowed_fd(fd, flags)));
+        }
+        if let Some(fd) = self.health.as_ref().and_then(HealthDuty::waiting) {
+            sources.push((Event::Health, PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         }
         if let Some(proxy) = &self.proxy {
             let (fd, flags) = proxy.waiting(self.notifier);
@@ -254,6 +222,7 @@ impl Supervisor<'_> {
         let until = patience.map(|patience| Instant::now() + patience);
         while !self.output.drain() && until.is_none_or(|until| Instant::now() < until) {
             self.proxy = None;
+            // Who asks now hears of the end.
             if self.signals.check().is_err() || poll_until(self.sources(), until).is_err() {
                 break;
             }
@@ -262,41 +231,42 @@ impl Supervisor<'_> {
     }
 }
 
-/// How long a command that was told to end may take, before SIGKILL.
-const PATIENCE_OF_EXEC: Duration = Duration::from_secs(10);
-
-/// Waits for a command in a container, and passes on what signals come; its exit status as that of
-/// [`Supervisor::wait`]. Who ends us ends the command.
-pub(crate) fn attend(mut command: Init, mut signals: Signals) -> Result<u8, Error> {
-    let mut kill_at: Option<Instant> = None;
-    loop {
-        while let Some(signal) = signals.next() {
-            if matches!(signal, libc::SIGTERM | libc::SIGHUP) {
-                kill_at.get_or_insert_with(|| Instant::now() + PATIENCE_OF_EXEC);
+/// Between two runs of a container: waits so long; whether it is still to be started then.
+pub(crate) fn pause(
+    delay: Duration,
+    signals: &mut Signals,
+    control: &mut Control,
+) -> Result<bool, Error> {
+    let until = Instant::now() + delay;
+    while Instant::now() < until {
+        if signals.check().is_err() {
+            return Ok(false);
+        }
+        let mut sources = vec![(Event::Signal, signals.source())];
+        for (turn, fd, flags) in control.waiting() {
+            sources.push((Event::Control(turn), PollFd::from_borrowed_fd(fd, flags)));
+        }
+        for event in poll_until(sources, Some(until))? {
+            let Event::Control(turn) = event else { continue };
+            match control.take(turn) {
+                Some(Request::Stop(_)) => return Ok(false),
+                Some(Request::Restart(_)) => return Ok(true),
+                // To be asked again when it runs.
+                Some(Request::Name(_)) => control.done(false),
+                _ => {}
             }
-            if !matches!(signal, libc::SIGCHLD | libc::SIGURG) {
-                command.send(signal);
-            }
         }
-        if let Some(status) = command.reap()? {
-            return Ok(status);
-        }
-        if kill_at.is_some_and(|at| at <= Instant::now()) {
-            command.send(libc::SIGKILL);
-        }
-        poll_until(vec![signals.source()], kill_at.filter(|at| *at > Instant::now()))?;
+        control.tidy();
     }
+    Ok(true)
 }
 
 /// How long a destination may take for the rest of the output, once the container has to end.
 const PATIENCE_OF_STOP: Duration = Duration::from_secs(2);
 
 /// Waits for one of `sources`, at most until then; those that are ready.
-fn poll_until(
-    sources: Vec<(Event, PollFd<'_>)>,
-    until: Option<Instant>,
-) -> Result<Vec<Event>, Error> {
-    let (events, mut polled): (Vec<Event>, Vec<PollFd<'_>>) = sources.into_iter().unzip();
+fn poll_until<E>(sources: Vec<(E, PollFd<'_>)>, until: Option<Instant>) -> Result<Vec<E>, Error> {
+    let (events, mut polled): (Vec<E>, Vec<PollFd<'_>>) = sources.into_iter().unzip();
     let left = until.map(|at| at.saturating_duration_since(Instant::now()));
     let left = left.and_then(|left| rustix::time::Timespec::try_from(left).ok());
     match poll(&mut polled, left.as_ref()) {
@@ -305,55 +275,4 @@ fn poll_until(
     }
     let both = events.into_iter().zip(polled);
     Ok(both.filter(|(_, fd)| !fd.revents().is_empty()).map(|(event, _)| event).collect())
-}
-
-/// Waits for one child; its exit status, 128 + N for signal N.
-fn wait_for(pid: i32) -> Result<u8, Error> {
-    loop {
-        match waitpid(Pid::from_raw(pid), WaitOptions::empty()) {
-            Ok(Some((_, status))) => return Ok(exit_status(status)),
-            Ok(None) | Err(Errno::INTR) => {}
-            Err(error) => return Err(Error::system("wait for the command", error)),
-        }
-    }
-}
-
-/// 128 + N for signal N, a real-time one too.
-fn exit_status(status: WaitStatus) -> u8 {
-    let signal = || status.terminating_signal().map_or(0, |signal| signal.saturating_add(128));
-    u8::try_from(status.exit_status().unwrap_or_else(signal)).unwrap_or(u8::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_end_by_a_real_time_signal_has_its_number() {
-        let script = format!("kill -{} $$", libc::SIGRTMIN() + 3);
-        let mut child = std::process::Command::new("sh").args(["-c", &script]).spawn().unwrap();
-        let status = wait_for(child.id().cast_signed()).unwrap();
-        assert!(child.wait().is_err(), "it has been waited for");
-        assert_eq!(i32::from(status), 128 + libc::SIGRTMIN() + 3);
-    }
-
-    #[test]
-    fn what_was_started_does_not_outlive_a_failure() {
-        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-        let process = crate::store::containers::Process::of(child.id().cast_signed()).unwrap();
-        drop(Init::new(process.pid));
-        assert!(!process.is_alive());
-        assert!(child.wait().is_err(), "it has been waited for");
-    }
-
-    #[test]
-    fn signals_that_mean_a_fault_of_ours_are_left_alone() {
-        let taken = taken();
-        for signal in [Signal::SIGTERM, Signal::SIGALRM, Signal::SIGCHLD, Signal::SIGIO] {
-            assert!(taken.contains(signal), "{signal}");
-        }
-        for signal in [Signal::SIGSEGV, Signal::SIGABRT, Signal::SIGPIPE] {
-            assert!(!taken.contains(signal), "{signal}");
-        }
-    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::launch::Error;
+use crate::launch::isolation::cgroup;
 use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::place::Place;
@@ -82,8 +83,11 @@ impl Container {
 /// Podman's word for what a container does.
 pub(crate) fn state(record: &Record) -> &'static str {
     if record.pid.is_some_and(|process| process.is_alive()) {
-        "running"
-    } else if record.supervisor.is_none() || record.is_supervised() {
+        match record.cgroup.as_deref().is_some_and(cgroup::is_frozen) {
+            true => "paused",
+            false => "running",
+        }
+    } else if record.supervisor.is_none() || (record.is_supervised() && record.ended.is_none()) {
         "created"
     } else {
         "exited"

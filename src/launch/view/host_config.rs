@@ -28,7 +28,7 @@ pub(super) fn host_config(container: &Container) -> Value {
         "Privileged": false,
         "PublishAllPorts": false,
         "ReadonlyRootfs": create.storage.read_only,
-        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "RestartPolicy": restart_policy(create),
         "Runtime": "oci",
         "SecurityOpt": [],
         "Tmpfs": tmpfs(create),
@@ -36,6 +36,11 @@ pub(super) fn host_config(container: &Container) -> Value {
         "UsernsMode": "",
         "VolumesFrom": null,
     })
+}
+
+fn restart_policy(create: &Create) -> Value {
+    let policy = create.process.restart;
+    json!({"Name": policy.name(), "MaximumRetryCount": policy.most().unwrap_or(0)})
 }
 
 fn log(container: &Container) -> Value {

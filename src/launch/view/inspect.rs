@@ -55,7 +55,7 @@ pub(crate) fn document(place: &Place, container: &Container, size: Option<Size>)
         "OCIRuntime": "libcontainer",
         "OCIConfigPath": directory.join("config.json"),
         "StaticDir": directory,
-        "RestartCount": 0,
+        "RestartCount": record.restarts,
         "IsInfra": false,
         "Namespace": "",
         "MountLabel": "",

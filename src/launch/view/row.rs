@@ -37,7 +37,7 @@ pub(crate) fn json(container: &Container, size: Option<Size>, now: Timestamp) ->
         "Pod": record.pod.as_ref().map(ContainerId::as_str).unwrap_or_default(),
         "PodName": container.pod.as_deref().unwrap_or_default(),
         "Ports": null,
-        "Restarts": 0,
+        "Restarts": record.restarts,
         "Size": size.map(|size| json!({"rwSize": size.writable, "rootFsSize": size.all})),
         "StartedAt": record.started.map_or(-62135596800, |time| time.as_second()),
         "State": container.state(),

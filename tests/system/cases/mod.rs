@@ -18,6 +18,7 @@ mod interruption;
 mod launcher;
 mod launcher_box;
 mod lifecycle;
+mod process_model;
 mod notification;
 mod pods;
 mod registry;
@@ -42,6 +43,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("launcher", launcher::CASES),
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("process_model", process_model::CASES),
         ("notification", notification::CASES),
         ("pods", pods::CASES),
         ("registry", registry::CASES),

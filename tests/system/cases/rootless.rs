@@ -40,12 +40,12 @@ fn a_users_container_is_a_service_of_the_users_manager(host: &Host) {
     assert_eq!(host.sh("ls -A /var/lib/updaterd; ls -A /run/updaterd 2> /dev/null || true"), "");
     // The other commands.
     let listed = someone.sh("updater-launch ps");
-    assert!(listed.contains("running") && listed.contains("app.service"), "{listed}");
+    assert!(listed.contains(" Up ") && listed.contains("app"), "{listed}");
     assert_eq!(someone.version("app"), "v1");
     assert_eq!(someone.sh("updater-launch exec app id -u"), "0");
     assert_eq!(someone.sh("updater-launch exec --user app app id -u"), "1000");
     assert_eq!(someone.sh("updater-launch exec app cat /proc/1/cgroup | grep 0::"), "0::/");
-    assert!(someone.sh("updater-launch images").contains(&app));
+    assert!(someone.sh("updater-launch images").contains("localhost:5000/app"));
     host.wait_until("the user reads what it wrote", seconds(10), || {
         someone.run("updater-launch logs app").stdout.contains("app v1 started")
     });

@@ -1,0 +1,23 @@
+//! How a container's process is run: by whom it is known, and what happens when it ends.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::launch::lifecycle::restart::Policy;
+
+/// How a container's process is run: by whom it is known, and what happens when it ends.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ProcessFlags {
+    /// When it ends by itself, start it again: no, on-failure[:COUNT], always or unless-stopped
+    #[arg(long, value_name = "POLICY", default_value = "no")]
+    pub(crate) restart: Policy,
+    /// Write the supervisor's process ID to a file: PIDFile= of a unit with Type=forking
+    #[arg(long, value_name = "FILE")]
+    pub(crate) conmon_pidfile: Option<PathBuf>,
+    /// Write the process ID of the container's first process to a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pidfile: Option<PathBuf>,
+}
