@@ -73,7 +73,7 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
     if enters_at_once(&arguments.command) {
         place.enter()?;
     }
-    if starts || matches!(arguments.command, Command::Exec(_)) {
+    if starts || matches!(arguments.command, Command::Exec(_) | Command::Healthcheck(_)) {
         // What is made for a container is made for its users, whatever the unit's UMask= is.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(spec::UMASK));
     }
@@ -92,6 +92,7 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Ps(ps) => command::ps::list(&place, &ps),
         Command::Inspect(inspect) => command::inspect::show(&place, &inspect),
         Command::Exec(exec) => command::exec::exec(&place, &exec),
+        Command::Healthcheck(check) => command::healthcheck::healthcheck(&place, &check),
         Command::Logs(logs) => command::logs::show(&place, &logs),
         Command::Pull(pull) => command::pull::pull(&place, &pull),
         Command::Images(images) => command::images::list(&place, &images),
@@ -108,6 +109,7 @@ fn enters_at_once(command: &Command) -> bool {
         Command::Stop(_)
             | Command::Ps(_)
             | Command::Inspect(_)
+            | Command::Healthcheck(_)
             | Command::Logs(_)
             | Command::Images(_)
             | Command::Tag(_)

@@ -93,6 +93,8 @@ pub(crate) enum Command {
     Inspect(command::inspect::Inspect),
     /// Run a command in a running container
     Exec(command::exec::Exec),
+    /// Check the health of containers
+    Healthcheck(command::healthcheck::HealthCheck),
     /// Show what a container wrote to the journal
     Logs(command::logs::Logs),
     /// Bring images into local storage

@@ -2,6 +2,7 @@
 
 pub(crate) mod create;
 pub(crate) mod exec;
+pub(crate) mod healthcheck;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod kill;

@@ -122,9 +122,7 @@ mod tests {
         ] {
             assert_eq!(Request::decode(&request.encode()), Some(request));
         }
-        for answer in
-            [Answer::Ended(255), Answer::Started, Answer::Done, Answer::Checked(true)]
-        {
+        for answer in [Answer::Ended(255), Answer::Started, Answer::Done, Answer::Checked(true)] {
             assert_eq!(Answer::decode(&answer.encode()), Some(answer));
         }
     }

@@ -190,11 +190,12 @@ impl Monitor {
         let last = self.log.back().map(|checked| (checked.exit_code, checked.output.trim()));
         match (self.status(), last) {
             (HealthState::Unhealthy, Some((code, output))) => {
-                let streak = self.state.failing_streak();
-                let count = if streak > 0 { format!("{streak} ") } else { String::new() };
-                format!(
-                    "unhealthy: {count}checks failed, the last with exit status {code}: {output:?}"
-                )
+                let failed = match self.state.failing_streak() {
+                    0 => "its startup failed".to_owned(),
+                    1 => "a check failed".to_owned(),
+                    streak => format!("{streak} checks failed in a row"),
+                };
+                format!("unhealthy: {failed}, the last with exit status {code}: {output:?}")
             }
             (status, _) => status.to_string(),
         }
@@ -224,8 +225,8 @@ impl Monitor {
             return startup.interval;
         }
         let check = &self.plan.check;
-        let is_starting = self.status() == HealthState::Starting
-            && self.started.elapsed() < check.start_period;
+        let is_starting =
+            self.status() == HealthState::Starting && self.started.elapsed() < check.start_period;
         check.start_interval.filter(|_| is_starting).or(check.interval)
     }
 

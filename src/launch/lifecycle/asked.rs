@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use oci_spec::image::Config as ImageConfig;
 
 use crate::launch::Error;
-use crate::launch::args::{Create, ProgramFlags, StorageFlags};
+use crate::launch::args::{Create, ProgramFlags, SdNotify, StorageFlags};
+use crate::launch::health::plan::{Plan, plan};
 use crate::launch::isolation::cgroup;
 use crate::launch::process::environment::Environment;
 use crate::launch::process::systemd;
 use crate::launch::storage::volume::{Volume, parse_bind, parse_tmpfs, refuse_twice};
 use crate::model::Reference;
+use crate::store::Image;
 
 /// What was asked for, in the types of those who carry it out.
 #[derive(Debug)]

@@ -9,16 +9,18 @@ use oci_spec::runtime::Spec;
 
 use crate::launch::args::{Create, SdNotify};
 use crate::launch::control::server::Control;
+use crate::launch::health::monitor::Monitor;
+use crate::launch::health::plan::Plan;
 use crate::launch::isolation::capability::Capabilities;
 use crate::launch::isolation::cgroup::{Location, Payload};
 use crate::launch::isolation::devices;
-use crate::launch::lifecycle::asked::Asked;
+use crate::launch::lifecycle::asked::{self, Asked};
 use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::describe::describe;
 use crate::launch::lifecycle::detach::Handover;
 use crate::launch::lifecycle::readiness;
-use crate::launch::lifecycle::restart::Restarts;
+use crate::launch::lifecycle::restart::{Policy, Restarts};
 use crate::launch::lifecycle::traces::{Traces, remove_runtime};
 use crate::launch::place::Place;
 use crate::launch::pod::members;
@@ -27,7 +29,9 @@ use crate::launch::storage::rootfs::Rootfs;
 use crate::launch::storage::writable;
 use crate::launch::supervise::notify::{Notifier, Proxy};
 use crate::launch::supervise::output::{self, Output};
-use crate::launch::supervise::{End, Init, Signals, Stop, Supervisor, Wish, signal};
+use crate::launch::supervise::{
+    Duties, End, HealthDuty, Init, Signals, Stop, Supervisor, Wish, signal,
+};
 use crate::launch::{Error, runtime, supervise};
 use crate::model::Scope;
 use crate::store::Image;
@@ -65,6 +69,7 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     }
     signals.check()?;
     let asked = Asked::read(&create)?;
+    let health = asked::health(&create, &image)?;
     let config = image.config.config().clone().unwrap_or_default();
     let payload = location.payload(create.service.cgroups, &definition.record.id);
     let mut control = Control::open(&place.records().directory(&definition.record.id))?;
@@ -76,6 +81,7 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
         let mut run = Run {
             place,
             prepared: &prepared,
+            health: health.as_ref(),
             rootfs: &rootfs,
             signals: &mut signals,
             control: &mut control,
@@ -91,7 +97,7 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
         let delay = match end.wish {
             Wish::Stop => None,
             Wish::Restart => Some(Duration::ZERO),
-            Wish::None => {
+            Wish::None | Wish::Fail => {
                 restarts.after(end.status, ran.unwrap_or_default().try_into().unwrap_or_default())
             }
         };
@@ -133,6 +139,7 @@ pub(crate) struct Prepared<'a> {
 struct Run<'a> {
     place: &'a Place,
     prepared: &'a Prepared<'a>,
+    health: Option<&'a Plan>,
     rootfs: &'a Rootfs,
     signals: &'a mut Signals,
     control: &'a mut Control,
@@ -166,6 +173,7 @@ impl Run<'_> {
         let (process, filled) = describe(place, prepared, record, self.rootfs, inside)?;
         confine_devices(place, prepared, &process.capabilities)?;
         self.signals.check()?;
+        let mut health = self.health.map(|plan| health_duty(place, create, record, plan));
         let driver = output::effective(create.service.log_driver, handover.is_detached());
         record.log_driver = output::name(driver).to_owned();
         let (output, streams) = Output::open(driver, record)?;
@@ -193,6 +201,9 @@ impl Run<'_> {
             readiness::announce(who, notifier, inside, activation::watchdog());
             handover.started(record.id.as_str())?;
         }
+        if let Some(duty) = &mut health {
+            duty.monitor.begin();
+        }
         // From here on it has run, and is kept where it is to be.
         traces.keep = !create.identity.rm;
         let supervisor = Supervisor {
@@ -205,10 +216,22 @@ impl Run<'_> {
             proxy,
             records: &place.records(),
             record,
+            health,
             cgroup,
         };
         supervisor.wait()
     }
+}
+
+/// Its checks, and what follows from them.
+fn health_duty(place: &Place, create: &Create, record: &Record, plan: &Plan) -> HealthDuty {
+    let duties = Duties {
+        on_failure: plan.on_failure,
+        notify: create.service.sdnotify,
+        watchdog: activation::watchdog().is_some(),
+        restarted: record.unit.is_some() || create.process.restart != Policy::No,
+    };
+    HealthDuty { monitor: Monitor::new(place, &record.id, plan.clone()), duties }
 }
 
 /// What `exec` starts later belongs beside the container. In a cgroup that is gone, the runtime

@@ -41,10 +41,7 @@ impl Init {
     }
 
     /// The same; `other` hears of every other child, with its exit status.
-    pub(super) fn reap_all(
-        &mut self,
-        mut other: impl FnMut(i32, u8),
-    ) -> Result<Option<u8>, Error> {
+    pub(super) fn reap_all(&mut self, mut other: impl FnMut(i32, u8)) -> Result<Option<u8>, Error> {
         loop {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) if pid.as_raw_pid() == self.pid => {

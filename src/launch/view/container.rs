@@ -13,6 +13,7 @@ use crate::launch::pod::store::Pods;
 use crate::model::Digest;
 use crate::model::failure::chain;
 use crate::store::containers::Record;
+use crate::store::health::Health;
 use crate::store::{Image, Store};
 
 /// A container, what it was made from, and its image where that is still there.
@@ -23,6 +24,8 @@ pub(crate) struct Container {
     pub(crate) image: Option<Rc<Image>>,
     /// The name of its pod, where it is in one.
     pub(crate) pod: Option<String>,
+    /// What its checks said last, where it has some.
+    pub(crate) health: Option<Health>,
 }
 
 impl Container {
@@ -122,6 +125,7 @@ impl Parts {
         let definition = Definition::read(place, &record.id).ok();
         let pod = self.pods.iter().find(|pod| record.pod.as_ref() == Some(&pod.id));
         let pod = pod.map(|pod| pod.name.clone());
-        Container { record, definition, image, pod }
+        let health = place.records().health(&record.id).ok().flatten();
+        Container { record, definition, image, pod, health }
     }
 }

@@ -12,6 +12,7 @@ mod answers;
 mod commands;
 mod cost;
 mod failure;
+mod health;
 mod innocent;
 mod installation;
 mod interruption;
@@ -37,6 +38,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("commands", commands::CASES),
         ("cost", cost::CASES),
         ("failure", failure::CASES),
+        ("health", health::CASES),
         ("innocent", innocent::CASES),
         ("installation", installation::CASES),
         ("interruption", interruption::CASES),
