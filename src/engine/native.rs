@@ -3,6 +3,8 @@
 //! Labels are not believed further than `docs/architecture.md` allows: an image steers neither
 //! which file credentials come from nor which unit is restarted.
 
+mod launcher;
+
 use std::path::PathBuf;
 
 use crate::model::{
@@ -10,7 +12,7 @@ use crate::model::{
     Reference, Scope, UnitName, cgroup, label,
 };
 use crate::store::containers::{Record, Records};
-use crate::store::pull::{Remote, Want, pull};
+use crate::store::pull::{Remote, Request, Want, pull};
 use crate::store::{Error, Store};
 use crate::update::port::{Engine, Health, Inventory, Running};
 
@@ -57,8 +59,15 @@ impl<R: Remote> Engine for Native<R> {
 
     async fn stage(&self, source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure> {
         let want = Want { target: Some(image.target.clone()), platform: image.platform.clone() };
-        let staged = pull(&self.store, &self.remote, source, want, &()).await?;
-        check_staged(&source.reference, &staged.identity, image)
+        let staged = match self.scope {
+            Scope::System => pull(&self.store, &self.remote, source, want, &()).await?.identity,
+            // Only in a user namespace have files the owners that the image says.
+            Scope::User => {
+                let request = Request { source: source.clone(), want };
+                launcher::stage(self.store.root(), self.records.root(), &request).await?
+            }
+        };
+        check_staged(&source.reference, &staged, image)
     }
 
     async fn bind(

@@ -70,6 +70,9 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
     };
     activation::keep_own(starts);
     let place = Place::find(arguments.root, arguments.runroot)?;
+    if starts || matches!(arguments.command, Command::Exec(_)) {
+        lifecycle::session::leave(&place);
+    }
     if enters_at_once(&arguments.command) {
         place.enter()?;
     }
@@ -97,6 +100,7 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Pull(pull) => command::pull::pull(&place, &pull),
         Command::Images(images) => command::images::list(&place, &images),
         Command::Pod { command } => command::pod::carry_out(&place, &command),
+        Command::Stage => command::stage::stage(&place),
         Command::Tag(tag) => command::tag::tag(&place, &tag),
     }
 }

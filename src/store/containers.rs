@@ -162,6 +162,12 @@ impl Records {
         Self { dir: run.join("containers") }
     }
 
+    /// The directory that was opened.
+    pub fn root(&self) -> &Path {
+        // The records are in a directory of it.
+        self.dir.parent().unwrap_or(&self.dir)
+    }
+
     /// The container's directory, for the launcher's own files beside the record.
     pub fn directory(&self, id: &ContainerId) -> PathBuf {
         self.dir.join(id.as_str())

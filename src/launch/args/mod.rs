@@ -103,6 +103,9 @@ pub(crate) enum Command {
     Images(command::images::Images),
     /// Give an image another name
     Tag(command::tag::Tag),
+    /// Carry out a pull that a program of ours asks for, as JSON
+    #[command(hide = true)]
+    Stage,
     /// Containers that share namespaces
     Pod {
         #[command(subcommand)]

@@ -15,6 +15,7 @@ pub(crate) mod rename;
 pub(crate) mod restart;
 pub(crate) mod rm;
 pub(crate) mod run;
+pub(crate) mod stage;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod tag;

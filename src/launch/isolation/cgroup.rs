@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::cgroup::{path_in, service, unit_directory};
 use crate::model::{ContainerId, Scope, UnitName};
+use crate::store::unpack;
 
 /// Where cgroup v2 is mounted.
 const ROOT: &str = "/sys/fs/cgroup";
@@ -38,6 +39,15 @@ pub(crate) enum Error {
     NotFound,
     #[error("--cgroups=split needs Delegate=yes in the unit: {0} is not delegated to this process")]
     NotDelegated(String),
+    #[error(
+        "cannot make cgroup {path}: the one this process is in is not the user's; use a unit of \
+         systemd --user, or systemd-run --user --scope"
+    )]
+    NotOurs {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot {what} cgroup {path}")]
     Io {
         what: &'static str,
@@ -69,8 +79,18 @@ impl Location {
         service(&self.path, scope)
     }
 
-    /// Whether systemd delegated the unit's cgroup (systemd marks it by an extended attribute).
+    /// Whether this process may make cgroups here, and move processes between them.
+    pub(crate) fn is_ours(&self) -> bool {
+        let processes = directory(unit_directory(&self.path)).join("cgroup.procs");
+        rustix::fs::access(processes, rustix::fs::Access::WRITE_OK).is_ok()
+    }
+
+    /// Whether systemd delegated the unit's cgroup (systemd marks it by an extended attribute). A
+    /// user's manager marks none (systemd 252); but what it makes is the user's own.
     fn is_delegated(&self) -> bool {
+        if unpack::for_userxattr() {
+            return self.is_ours();
+        }
         let directory = directory(unit_directory(&self.path));
         ["trusted.delegate", "user.delegate"].iter().any(|name| {
             let mut value = [0u8; 8];
@@ -139,10 +159,11 @@ impl Payload {
         }
         let full = directory(&self.path);
         match std::fs::create_dir(&full) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(Error::Io { what: "make", path: full, source: error })
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+                Err(Error::NotOurs { path: full, source })
             }
-            _ => Ok(()),
+            made => made.map_err(|source| Error::Io { what: "make", path: full, source }),
         }
     }
 

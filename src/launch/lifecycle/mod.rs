@@ -12,5 +12,6 @@ pub(crate) mod name;
 pub(crate) mod restart;
 pub(crate) mod selection;
 pub(crate) mod readiness;
+pub(crate) mod session;
 pub(crate) mod start;
 pub(crate) mod traces;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use oci_spec::image::ImageConfiguration;
+use serde::{Deserialize, Serialize};
 
 use super::image::{Blob, MAX_DOCUMENT, Manifest, offered_variant, platform_of};
 use super::lock;
@@ -34,11 +35,19 @@ const MAX_LAYERS: usize = 500;
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
 /// Which image is wanted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Want {
     /// The index's or manifest's digest; `None`: what the reference points at now.
     pub target: Option<Digest>,
     pub platform: Platform,
+}
+
+/// One pull that another process is asked for, as JSON; its answer is a `Result` of the image's
+/// identity and a [`Failure`](crate::model::Failure).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    pub source: ImageSource,
+    pub want: Want,
 }
 
 /// Told how a pull advances, on the thread that polls it. Layers are named by their blob's digest.

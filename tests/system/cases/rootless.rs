@@ -14,6 +14,9 @@ cases![
     each_container_is_confined_as_roots_are,
     a_made_container_is_started_later,
     containers_of_a_pod_share_a_user_namespace,
+    a_shell_of_a_session_gets_a_scope,
+    a_users_unit_is_updated_by_the_users_daemon,
+    a_users_unit_is_put_back,
     without_subordinate_ids_there_is_only_root,
     what_a_host_lacks_is_named,
 ];
@@ -40,7 +43,8 @@ fn a_users_container_is_a_service_of_the_users_manager(host: &Host) {
     assert_eq!(host.sh("ls -A /var/lib/updaterd; ls -A /run/updaterd 2> /dev/null || true"), "");
     // The other commands.
     let listed = someone.sh("updater-launch ps");
-    assert!(listed.contains(" Up ") && listed.contains("app"), "{listed}");
+    assert!(listed.contains(&app) && listed.contains("Up "), "{listed}");
+    assert!(someone.sh("updater-launch inspect app").contains("\"app.service\""));
     assert_eq!(someone.version("app"), "v1");
     assert_eq!(someone.sh("updater-launch exec app id -u"), "0");
     assert_eq!(someone.sh("updater-launch exec --user app app id -u"), "1000");
@@ -226,6 +230,80 @@ fn containers_of_a_pod_share_a_user_namespace(host: &Host) {
     assert_eq!(look("one", "hostname"), "duo");
     someone.sh("systemctl --user stop one.service two.service duo.service");
     assert_eq!(someone.sh("updater-launch ps --all --quiet; updater-launch pod ps --quiet"), "");
+}
+
+/// The cgroup of a session is root's; that of the test is a service of the system's manager, which
+/// is as bad.
+fn a_shell_of_a_session_gets_a_scope(host: &Host) {
+    let registry = Registry::start(host);
+    registry.push("app:latest", &Image::app("v1"));
+    let app = registry.reference("app:latest");
+    let _someone = Someone::new(host);
+    let shell = "cd /home/someone; setpriv --reuid=4000 --regid=4000 --init-groups env --ignore-environment \
+                 PATH=/usr/bin HOME=/home/someone XDG_RUNTIME_DIR=/run/user/4000";
+    let launch = |rest: &str| host.sh(&format!("{shell} updater-launch {rest}"));
+    launch(&format!("run --detach --cgroups split --name app --network host {app}"));
+    let init = launch("inspect --format {{.State.Pid}} app");
+    let group = host.sh(&format!("cat /proc/{init}/cgroup | grep 0::"));
+    assert!(group.contains("/user@4000.service/") && group.contains(".scope/payload-"), "{group}");
+    // What is run in it belongs to it, also for its limits.
+    assert_eq!(launch("exec app cat /proc/self/cgroup | grep 0::"), "0::/");
+    launch("rm --force app");
+    assert_eq!(host.sh("find /sys/fs/cgroup -name 'payload-*'"), "");
+    // Without a manager it is said what is missing.
+    host.sh("mv /run/user/4000/systemd /run/user/4000/away");
+    let refused = host.fails(125, &format!("{shell} updater-launch run --network host {app}"));
+    assert!(refused.stderr.contains("systemd-run --user --scope"), "{}", refused.describe());
+}
+
+const LABEL: &str = "--network host --label io.containers.autoupdate=registry";
+
+fn configure(host: &Host) {
+    let path = "/home/someone/.config/updaterd/updaterd.toml";
+    host.write(path, "schedule = \"timer\"\nsettle = \"1s\"\n");
+    host.sh("chown -R someone: /home/someone/.config");
+}
+
+fn a_users_unit_is_updated_by_the_users_daemon(host: &Host) {
+    let registry = Registry::start(host);
+    registry.push("app:latest", &Image::app("v1"));
+    let app = registry.reference("app:latest");
+    let someone = Someone::new(host);
+    configure(host);
+    someone.start("app", LABEL, &app, "");
+    let mut layer = Layer::new();
+    layer.file_of((1000, 1001), "srv/theirs", b"x");
+    registry.push("app:latest", &Image::app("v2").layer(layer));
+    let told = someone.sh("updaterctl update");
+    assert!(told.contains("updated"), "{told}");
+    assert_eq!(someone.version("app"), "v2");
+    // The daemon did it, and what it brought has its owners.
+    assert!(someone.property("updaterd.service", "ExecMainPID") != "0");
+    let owner = format!("stat --format=%u:%g {STORE}/layers/sha256/*/srv/theirs");
+    assert_eq!(host.sh(&owner), "100999:101000");
+    assert!(someone.sh("updaterctl history").contains("app.service"));
+    assert_eq!(host.sh(&format!("ls -A {STORE}/tmp")), "");
+}
+
+fn a_users_unit_is_put_back(host: &Host) {
+    let registry = Registry::start(host);
+    registry.push("app:latest", &Image::app("v1"));
+    let app = registry.reference("app:latest");
+    let someone = Someone::new(host);
+    configure(host);
+    someone.start("app", LABEL, &app, "");
+    registry.push("app:latest", &Image::crashing("v2"));
+    assert_ne!(someone.run("updaterctl update").status, 0);
+    assert_eq!(someone.version("app"), "v1");
+    assert!(someone.sh("updaterctl quarantine list").contains("app"));
+    // What a pull fails by is told as root's is.
+    host.sh("echo other:100000:65536 > /etc/subuid");
+    let mut layer = Layer::new();
+    layer.file_of((1000, 1001), "srv/theirs", b"x");
+    registry.push("app:latest", &Image::app("v3").layer(layer));
+    let refused = someone.run("updaterctl update");
+    assert_ne!(refused.status, 0);
+    assert!(refused.said().contains("/etc/subuid"), "{}", refused.describe());
 }
 
 fn without_subordinate_ids_there_is_only_root(host: &Host) {

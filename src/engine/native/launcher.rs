@@ -1,0 +1,53 @@
+//! A pull by `updater-launch stage`: for an ordinary user, in whose own process files could not
+//! have the owners that an image says.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use crate::model::failure::plain;
+use crate::model::{Failure, FailureKind, ImageIdentity};
+use crate::store::pull::Request;
+
+/// Pulls into the store below `state`. Dropped, it ends the process.
+pub(super) async fn stage(
+    state: &Path,
+    run: &Path,
+    request: &Request,
+) -> Result<ImageIdentity, Failure> {
+    let program = program();
+    let failed = |error: io::Error| {
+        let message = format!("cannot run {}: {error}", program.display());
+        Failure::new(FailureKind::of_io(&error), message)
+    };
+    let mut command = Command::new(&program);
+    command.arg("--root").arg(state).arg("--runroot").arg(run).arg("stage");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.kill_on_drop(true).spawn().map_err(failed)?;
+    let asked = serde_json::to_vec(request)
+        .map_err(|error| Failure::from_error(FailureKind::Local, &error))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // It may have ended already: then it has said why.
+        let _ = stdin.write_all(&asked).await;
+    }
+    let output = child.wait_with_output().await.map_err(failed)?;
+    let said = plain(String::from_utf8_lossy(&output.stderr).trim());
+    if !output.status.success() {
+        return Err(Failure::new(FailureKind::Local, said.trim_start_matches("Error: ")));
+    }
+    if !said.is_empty() {
+        tracing::warn!("{said}");
+    }
+    let answer: Result<ImageIdentity, Failure> = serde_json::from_slice(&output.stdout)
+        .map_err(|error| Failure::from_error(FailureKind::Local, &error))?;
+    answer
+}
+
+/// It is installed beside this program.
+fn program() -> PathBuf {
+    const NAME: &str = "updater-launch";
+    std::env::current_exe().map_or_else(|_| NAME.into(), |own| own.with_file_name(NAME))
+}
