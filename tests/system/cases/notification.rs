@@ -211,6 +211,9 @@ fn a_socket_unit_starts_a_container(host: &Host) {
     // The socket is the unit's own: a restart loses no connection.
     host.sh("systemctl restart app.service");
     assert_eq!(host.sh(get), "hello from inside");
+    // So it is for a restart by the launcher, which keeps it.
+    host.sh("updater-launch restart --time 0 app");
+    assert_eq!(host.sh(get), "hello from inside");
 }
 
 fn a_descriptor_that_the_program_closes_is_closed(host: &Host) {
