@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use crate::model::reference::InvalidReference;
 use crate::{config, store};
 
+use crate::launch::isolation;
 use crate::launch::isolation::cgroup;
-use crate::launch::process::{environment, user};
+use crate::launch::process::{environment, time_zone, user};
 use crate::launch::storage::volume;
 
 /// A launch that failed.
@@ -36,7 +37,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     User(#[from] user::InvalidUser),
     #[error(transparent)]
-    Capability(#[from] crate::launch::isolation::capability::InvalidCapability),
+    Capability(#[from] isolation::capability::InvalidCapability),
     #[error(transparent)]
     Pod(#[from] super::pod::Error),
     #[error("--env")]
@@ -141,8 +142,10 @@ pub(crate) enum Error {
     System { what: &'static str, source: io::Error },
     #[error("ended by signal {signal} before the container ran")]
     Interrupted { signal: i32 },
-    #[error("the system call filter cannot be compiled")]
-    Seccomp(#[from] seccompiler::BackendError),
+    #[error(transparent)]
+    Isolation(#[from] isolation::Error),
+    #[error(transparent)]
+    TimeZone(#[from] time_zone::InvalidZone),
     #[error("the container cannot be described: {0}")]
     Spec(String),
     #[error("the container could not be {stage}{}", .said.as_deref().map(|said| format!(" ({said})")).unwrap_or_default())]

@@ -78,7 +78,7 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
     }
     if starts || matches!(arguments.command, Command::Exec(_) | Command::Healthcheck(_)) {
         // What is made for a container is made for its users, whatever the unit's UMask= is.
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(spec::UMASK));
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(process::umask::DEFAULT));
     }
     match arguments.command {
         Command::Run(run) => command::run::run(&place, &run),

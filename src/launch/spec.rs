@@ -12,34 +12,14 @@ use oci_spec::runtime::{
 };
 
 use crate::launch::isolation::capability::Capabilities;
-use crate::launch::isolation::limits::Limits;
 use crate::launch::isolation::namespaces::Namespaces;
 use crate::launch::isolation::seccomp;
+use crate::launch::isolation::view::View;
+use crate::launch::process::attributes::Attributes;
 use crate::launch::process::user::User;
 use crate::launch::storage::mounts;
 use crate::launch::storage::mounts::{Bound, Kernel};
 use crate::launch::storage::volume::Volume;
-
-/// What the kernel shows there is the host's (as runc and crun mask it).
-const MASKED: [&str; 12] = [
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/firmware",
-    "/sys/devices/virtual/powercap",
-];
-const READ_ONLY: [&str; 5] =
-    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-
-/// Of a container's programs, whatever the unit's `UMask=` is.
-pub(crate) const UMASK: u32 = 0o022;
 
 /// All that a specification is made from.
 #[derive(Debug)]
@@ -49,6 +29,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) hostname: &'a str,
     pub(crate) kernel: Kernel,
     pub(crate) namespaces: &'a Namespaces,
+    pub(crate) view: View,
     /// The cgroup, from the root of the hierarchy.
     pub(crate) cgroup: &'a str,
     pub(crate) volumes: &'a [Volume],
@@ -65,28 +46,28 @@ pub(crate) struct Program<'a> {
     pub(crate) environment: Vec<String>,
     pub(crate) directory: &'a str,
     pub(crate) capabilities: &'a Capabilities,
-    pub(crate) limits: Limits,
+    pub(crate) attributes: &'a Attributes,
 }
 
 /// The specification of a whole container.
 pub(crate) fn spec(wanted: Wanted<'_>) -> Result<Spec, OciSpecError> {
-    let text = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
-    let linux = LinuxBuilder::default()
+    let mut linux = LinuxBuilder::default()
         .namespaces(wanted.namespaces.to_spec()?)
         .cgroups_path(wanted.cgroup)
         // Otherwise what the host mounts later appears below the volumes, writable.
         .rootfs_propagation("private")
         // No device rules: what they are for is in `devices`.
         .resources(LinuxResourcesBuilder::default().devices(vec![]).build()?)
-        .masked_paths(text(&MASKED))
-        .readonly_paths(text(&READ_ONLY))
         .build()?;
+    let mounts = mounts::list(wanted.read_only, wanted.kernel, wanted.volumes, wanted.files)?;
+    let mounts = wanted.view.adjust(mounts);
+    wanted.view.apply(&mut linux)?;
     let root = RootBuilder::default().path(wanted.rootfs).readonly(wanted.read_only).build()?;
     let mut spec = SpecBuilder::default()
         .version("1.0.2")
         .root(root)
         .process(process(wanted.process)?)
-        .mounts(mounts::list(wanted.read_only, wanted.kernel, wanted.volumes, wanted.files)?)
+        .mounts(mounts)
         .linux(linux)
         .build()?;
     // The name of a namespace that others have, too, is theirs.
@@ -112,7 +93,6 @@ pub(crate) fn process(program: Program<'_>) -> Result<Process, OciSpecError> {
         .uid(program.user.uid)
         .gid(program.user.gid)
         .additional_gids(program.user.groups.clone())
-        .umask(UMASK)
         .build()?;
     let mut process = ProcessBuilder::default()
         .terminal(false)
@@ -121,10 +101,8 @@ pub(crate) fn process(program: Program<'_>) -> Result<Process, OciSpecError> {
         .env(program.environment)
         .cwd(program.directory)
         .capabilities(capabilities)
-        .rlimits(program.limits.to_spec()?)
         .build()?;
-    // The runtime takes `false` for "set", and the filter could not be loaded then.
-    process.set_no_new_privileges(None);
+    program.attributes.apply(&mut process)?;
     Ok(process)
 }
 
@@ -150,6 +128,7 @@ mod tests {
             hostname: "h",
             kernel: Kernel::default(),
             namespaces: &Namespaces { network, ..Namespaces::default() },
+            view: View::default(),
             cgroup: "/a.service/payload",
             volumes: &[],
             files: &[],
@@ -159,7 +138,7 @@ mod tests {
                 environment: vec![],
                 directory: "/",
                 capabilities: &Capabilities::new(&[], &[], uid, &capability::known()).unwrap(),
-                limits: Limits::current(),
+                attributes: &Attributes::default(),
             },
         })
         .unwrap()

@@ -32,6 +32,9 @@ pub struct Ended {
     /// Its exit status; 128 + N for signal N.
     pub status: u8,
     pub at: Timestamp,
+    /// Whether the kernel killed a process of it because its memory limit was reached.
+    #[serde(default)]
+    pub out_of_memory: bool,
 }
 
 /// What a container is and who runs it.

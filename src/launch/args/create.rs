@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::launch::args::{
     HealthFlags, Identity, ImageFlags, IsolationFlags, NetworkFlags, ProcessFlags, ProgramFlags,
-    ServiceFlags, StorageFlags,
+    ResourceFlags, ServiceFlags, StorageFlags,
 };
 
 /// The flags of podman-create(1) that are there; kept as long as the container, for its next start.
@@ -19,6 +19,9 @@ pub(crate) struct Create {
     pub(crate) storage: StorageFlags,
     #[command(flatten)]
     pub(crate) isolation: IsolationFlags,
+    #[command(flatten)]
+    #[serde(default)]
+    pub(crate) resources: ResourceFlags,
     #[command(flatten)]
     pub(crate) network: NetworkFlags,
     #[command(flatten)]

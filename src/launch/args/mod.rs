@@ -14,6 +14,7 @@ mod isolation;
 mod network;
 mod process;
 mod program;
+mod resources;
 mod service;
 mod storage;
 
@@ -25,6 +26,7 @@ pub(crate) use isolation::IsolationFlags;
 pub(crate) use network::{Network, NetworkFlags};
 pub(crate) use process::ProcessFlags;
 pub(crate) use program::ProgramFlags;
+pub(crate) use resources::ResourceFlags;
 pub(crate) use service::{LogDriver, SdNotify, ServiceFlags, Systemd};
 pub(crate) use storage::StorageFlags;
 

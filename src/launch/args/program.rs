@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use crate::launch::process::umask;
+
 /// What runs in a container, as whom and with which environment.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 pub(crate) struct ProgramFlags {
@@ -23,4 +25,16 @@ pub(crate) struct ProgramFlags {
     /// What runs instead of the image's entrypoint; a JSON list for several words
     #[arg(long, value_name = "COMMAND")]
     pub(crate) entrypoint: Option<String>,
+    /// Add a group of the image, by name or number; "keep-groups" are the launcher's
+    #[arg(long, value_name = "GROUP")]
+    #[serde(default)]
+    pub(crate) group_add: Vec<String>,
+    /// Umask of the container's programs, instead of 0022
+    #[arg(long, value_name = "MASK", value_parser = umask::parse)]
+    #[serde(default)]
+    pub(crate) umask: Option<u32>,
+    /// Time zone, such as Europe/Berlin; "local" is the host's
+    #[arg(long, visible_alias = "timezone", value_name = "ZONE")]
+    #[serde(default)]
+    pub(crate) tz: Option<String>,
 }

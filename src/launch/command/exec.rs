@@ -22,6 +22,10 @@ pub(crate) struct Exec {
     /// Keep standard input open
     #[arg(short, long)]
     pub(crate) interactive: bool,
+    /// With all capabilities; the filter of system calls and the devices are the container's
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub(crate) privileged: bool,
     /// Name or ID of the container
     pub(crate) container: String,
     /// Command and its arguments
@@ -36,6 +40,7 @@ pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
         environment: &flags.env,
         user: flags.user.as_deref(),
         directory: flags.workdir.as_deref(),
+        privileged: flags.privileged,
     };
     let runs = record.pid.is_some_and(|init| init.is_alive());
     place.join(record.supervisor.filter(|_| runs))?;

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::launch::isolation::delegation::{self, NotLimited};
+use crate::launch::isolation::resources::{self, Resources};
 use crate::model::cgroup::{path_in, service, unit_directory};
 use crate::model::{ContainerId, Scope, UnitName};
 use crate::store::unpack;
@@ -39,6 +41,10 @@ pub(crate) enum Error {
     NotFound,
     #[error("--cgroups=split needs Delegate=yes in the unit: {0} is not delegated to this process")]
     NotDelegated(String),
+    #[error(transparent)]
+    NotLimited(#[from] NotLimited),
+    #[error(transparent)]
+    NotApplied(#[from] resources::NotApplied),
     #[error(
         "cannot make cgroup {path}: the one this process is in is not the user's; use a unit of \
          systemd --user, or systemd-run --user --scope"
@@ -109,16 +115,23 @@ impl Location {
 /// children may hold no processes itself.
 fn step_aside(supervisor: &Path) -> Result<(), Error> {
     let failed = |what, source| Error::Io { what, path: supervisor.to_owned(), source };
-    match std::fs::create_dir(supervisor) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(failed("make", error));
-        }
-        _ => {}
-    }
+    make_directory(supervisor)?;
     std::fs::write(supervisor.join("cgroup.procs"), "0").map_err(|error| failed("move to", error))
 }
 
-fn directory(path: &str) -> PathBuf {
+/// Makes a cgroup, where it is not there.
+fn make_directory(path: &Path) -> Result<(), Error> {
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+            Err(Error::NotOurs { path: path.to_owned(), source })
+        }
+        made => made.map_err(|source| Error::Io { what: "make", path: path.to_owned(), source }),
+    }
+}
+
+/// Where a cgroup is in the file system.
+pub(crate) fn directory(path: &str) -> PathBuf {
     Path::new(ROOT).join(path.trim_start_matches('/'))
 }
 
@@ -132,6 +145,19 @@ pub(crate) struct Payload {
 }
 
 impl Payload {
+    /// The same below another parent, which is in the unit's own cgroup.
+    pub(crate) fn below(mut self, parent: &str) -> Result<Self, Error> {
+        match self.mode {
+            Some(Mode::Disabled) => return Err(NotLimited::Disabled("cgroup-parent").into()),
+            _ if self.is_shared() => return Err(NotLimited::Shared("cgroup-parent").into()),
+            _ => {}
+        }
+        let name = self.path.rsplit('/').next().unwrap_or_default();
+        let parent = delegation::parent(unit_directory(&self.launcher.path), parent)?;
+        self.path = format!("{parent}/{name}");
+        Ok(self)
+    }
+
     /// Where it is in the file system.
     pub(crate) fn directory(&self) -> PathBuf {
         directory(&self.path)
@@ -149,21 +175,42 @@ impl Payload {
 
     /// Makes the cgroup. libcontainer needs one that is not ours: where a start fails, it kills
     /// whatever is in it.
-    pub(crate) fn make(&self) -> Result<(), Error> {
+    pub(crate) fn make(&self, resources: &Resources) -> Result<(), Error> {
         let parent = unit_directory(&self.launcher.path);
-        if self.mode == Some(Mode::Split) {
-            if self.launcher.path != "/" && !self.launcher.is_delegated() {
+        let delegated = self.launcher.path == "/" || self.launcher.is_delegated();
+        self.refuse_limits(parent, delegated, resources)?;
+        let controllers = resources.controllers();
+        if self.mode == Some(Mode::Split) || !controllers.is_empty() {
+            if !delegated {
                 return Err(Error::NotDelegated(parent.to_owned()));
             }
             step_aside(&directory(parent).join("supervisor"))?;
         }
-        let full = directory(&self.path);
-        match std::fs::create_dir(&full) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
-                Err(Error::NotOurs { path: full, source })
+        // From the unit's own down to the container's: each lets the next have its controllers.
+        let below = self.path.strip_prefix(parent).unwrap_or_default();
+        let mut reached = parent.to_owned();
+        for name in below.split('/').filter(|name| !name.is_empty()) {
+            delegation::enable(&directory(&reached), &reached, &controllers)?;
+            reached = format!("{reached}/{name}");
+            make_directory(&directory(&reached))?;
+        }
+        Ok(resources::apply(&directory(&self.path), resources)?)
+    }
+
+    fn refuse_limits(
+        &self,
+        unit: &str,
+        delegated: bool,
+        resources: &Resources,
+    ) -> Result<(), NotLimited> {
+        match (resources.first(), resources.controllers().first()) {
+            (Some(flag), _) if self.mode == Some(Mode::Disabled) => Err(NotLimited::Disabled(flag)),
+            (_, Some((controller, flag))) if !delegated => {
+                let (controller, unit) = ((*controller).to_owned(), unit.to_owned());
+                Err(NotLimited::NotDelegated { flag, controller, unit })
             }
-            made => made.map_err(|source| Error::Io { what: "make", path: full, source }),
+            (Some(flag), _) if self.is_shared() => Err(NotLimited::Shared(flag)),
+            _ => Ok(()),
         }
     }
 

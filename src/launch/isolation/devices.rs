@@ -4,26 +4,40 @@
 //! A container without MKNOD and SYS_ADMIN needs none: it has the nodes that it was given, and its
 //! file systems are mounted nodev.
 
+use std::fs::Metadata;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+
+use serde::{Deserialize, Serialize};
 
 use crate::launch::storage::volume::Volume;
 
 /// With these a container can make a node, or mount a file system that has it.
 pub(crate) const REACH_DEVICES: [&str; 2] = ["MKNOD", "SYS_ADMIN"];
 
-/// A device that may be opened; `None` is any minor number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A device that may be opened; `None` is any number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Device {
-    kind: Kind,
-    major: u32,
-    minor: Option<u32>,
+    pub(super) kind: Kind,
+    pub(super) major: Option<u32>,
+    pub(super) minor: Option<u32>,
+    pub(super) access: Access,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+/// What may be done with a device, in the bits of `linux/bpf.h`. A node may be made of any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Access(pub(super) u32);
+
+impl Access {
+    pub(super) const READ: u32 = 2;
+    pub(super) const WRITE: u32 = 4;
+    const ALL: Self = Self(Self::READ | Self::WRITE);
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Kind {
     Block = 1,
     Character = 2,
 }
@@ -41,23 +55,58 @@ const DEFAULT: [Device; 8] = [
 ];
 
 const fn character(major: u32, minor: Option<u32>) -> Device {
-    Device { kind: Kind::Character, major, minor }
+    Device { kind: Kind::Character, major: Some(major), minor, access: Access::ALL }
 }
 
-/// The default, and the devices that are bound into the container by name, with `dev`.
-pub(crate) fn allowed(volumes: &[Volume]) -> Vec<Device> {
-    let with_devices = |volume: &&Volume| volume.options.iter().any(|option| option == "dev");
-    let bound = volumes.iter().filter(with_devices).filter_map(|volume| {
-        let metadata = std::fs::metadata(volume.source.as_ref()?).ok()?;
-        let kind = match metadata.file_type() {
+impl Device {
+    /// The device that a file is the node of; `None` for any other file.
+    pub(crate) fn of(file: &Metadata, read: bool, write: bool) -> Option<Self> {
+        let kind = match file.file_type() {
             kind if kind.is_block_device() => Kind::Block,
             kind if kind.is_char_device() => Kind::Character,
             _ => return None,
         };
-        let (major, minor) = (libc::major(metadata.rdev()), libc::minor(metadata.rdev()));
-        Some(Device { kind, major, minor: Some(minor) })
+        let (major, minor) = (Some(libc::major(file.rdev())), Some(libc::minor(file.rdev())));
+        let bit = |asked, bit| if asked { bit } else { 0 };
+        let access = Access(bit(read, Access::READ) | bit(write, Access::WRITE));
+        Some(Self { kind, major, minor, access })
+    }
+}
+
+/// The default, those that are `given` by name or rule, and those bound into the container with
+/// `dev`.
+pub(crate) fn allowed(volumes: &[Volume], given: impl Iterator<Item = Device>) -> Vec<Device> {
+    let with_devices = |volume: &&Volume| volume.options.iter().any(|option| option == "dev");
+    let bound = volumes.iter().filter(with_devices).filter_map(|volume| {
+        let metadata = std::fs::metadata(volume.source.as_ref()?).ok()?;
+        Device::of(&metadata, true, true)
     });
-    DEFAULT.into_iter().chain(bound).collect()
+    DEFAULT.into_iter().chain(given).chain(bound).collect()
+}
+
+/// Whether processes of the cgroup are confined already.
+pub(crate) fn is_confined(cgroup: &Path) -> io::Result<bool> {
+    let directory = std::fs::File::open(cgroup)?;
+    let mut query = Query { target: descriptor(&directory), attach_type: 6, ..Query::default() };
+    // SAFETY: `query` lives through the call, which writes no further than its size.
+    let result = unsafe {
+        let size = size_of::<Query>();
+        libc::syscall(libc::SYS_bpf, 16, std::ptr::from_mut(&mut query), size) // BPF_PROG_QUERY
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(query.count > 0) }
+}
+
+/// The arguments of bpf(2) for `BPF_PROG_QUERY`; without room for numbers, they are only counted.
+#[derive(Debug, Default)]
+#[repr(C)]
+struct Query {
+    target: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    numbers: u64,
+    count: u32,
+    _padding: u32,
 }
 
 /// From here on, processes of the cgroup open no other devices. They may make nodes of any.
@@ -94,6 +143,11 @@ const fn answer(allowed: bool) -> [Instruction; 2] {
     [instruction(0xb7, 0, 0, 0, allowed as u32), instruction(0x95, 0, 0, 0, 0)]
 }
 
+/// Skips `offset` instructions where `register` has one of the bits `value`.
+const fn skip_if_any(register: u8, value: u32, offset: i16) -> Instruction {
+    instruction(0x45, register, 0, offset, value)
+}
+
 /// Skips `offset` instructions where `register` is not `value`.
 const fn skip_unless(register: u8, value: u32, offset: i16) -> Instruction {
     instruction(0x55, register, 0, offset, value)
@@ -117,12 +171,14 @@ fn program(allowed: &[Device]) -> Vec<Instruction> {
     ];
     program.extend(answer(true));
     for device in allowed {
-        let mut conditions = vec![(KIND, device.kind as u32), (MAJOR, device.major)];
+        let mut conditions = vec![(KIND, device.kind as u32)];
+        conditions.extend(device.major.map(|major| (MAJOR, major)));
         conditions.extend(device.minor.map(|minor| (MINOR, minor)));
-        // Past the other conditions and the two instructions of the answer.
-        let past = (2..=conditions.len() as i16 + 1).rev();
+        // Past the other conditions, what is asked beyond them, and the answer of two instructions.
+        let past = (3..=conditions.len() as i16 + 2).rev();
         let skips = conditions.iter().zip(past);
         program.extend(skips.map(|((register, value), past)| skip_unless(*register, *value, past)));
+        program.push(skip_if_any(ACCESS, Access::ALL.0 & !device.access.0, 2));
         program.extend(answer(true));
     }
     program.extend(answer(false));
@@ -193,7 +249,8 @@ mod tests {
                 0x57 => registers[to] &= value,
                 0x77 => registers[to] >>= value,
                 0x55 if registers[to] != value => at += usize::try_from(offset).unwrap(),
-                0x55 => {}
+                0x45 if registers[to] & value != 0 => at += usize::try_from(offset).unwrap(),
+                0x55 | 0x45 => {}
                 0xb7 => registers[to] = value,
                 0x95 => return registers[0] == 1,
                 other => panic!("{other:x}"),
@@ -204,7 +261,8 @@ mod tests {
     #[test]
     fn only_what_is_allowed_can_be_opened() {
         const READ: u32 = 2;
-        let disk = Device { kind: Kind::Block, major: 254, minor: Some(1) };
+        let (kind, access) = (Kind::Block, Access::ALL);
+        let disk = Device { kind, major: Some(254), minor: Some(1), access };
         let program = program(&[&DEFAULT[..], &[disk]].concat());
         for (allowed, kind, major, minor) in [
             (true, Kind::Character, 1, 3),
@@ -223,8 +281,25 @@ mod tests {
     }
 
     #[test]
+    fn a_device_may_be_for_reading_only() {
+        let reader = Device { access: Access(Access::READ), ..character(10, Some(1)) };
+        // Two rules for one device: what either allows.
+        let writer = Device { access: Access(Access::WRITE), ..character(10, Some(2)) };
+        let any = Device { major: None, minor: None, kind: Kind::Block, ..reader };
+        let program = program(&[reader, writer, character(10, Some(3)), any]);
+        let may = |access, minor| answers(&program, access, Kind::Character, 10, minor);
+        assert!(may(2, 1) && !may(4, 1) && !may(6, 1));
+        assert!(!may(2, 2) && may(4, 2) && !may(6, 2));
+        assert!(may(6, 3) && may(1, 1) && may(3, 1) && !may(5, 1));
+        assert!(
+            answers(&program, 2, Kind::Block, 8, 1) && !answers(&program, 4, Kind::Block, 8, 1)
+        );
+    }
+
+    #[test]
     fn a_device_that_was_asked_for_is_allowed() {
         let bind = |text| vec![parse_bind(text, false).unwrap()];
+        let allowed = |volumes: &[Volume]| allowed(volumes, std::iter::empty());
         let full = allowed(&bind("/dev/full:/dev/x:dev"));
         assert_eq!(full.last(), Some(&character(1, Some(7))));
         assert_eq!(allowed(&bind("/dev/full:/dev/x")).len(), DEFAULT.len());

@@ -8,12 +8,19 @@ use oci_spec::image::Config as ImageConfig;
 use crate::launch::Error;
 use crate::launch::args::{Create, ProgramFlags, SdNotify, StorageFlags};
 use crate::launch::health::plan::{Plan, plan};
-use crate::launch::isolation::cgroup;
+use crate::launch::isolation::devices::Device;
+use crate::launch::isolation::limits::Limits;
+use crate::launch::isolation::resources::{Resources, block_device};
+use crate::launch::isolation::security::{Security, apparmor_is_enabled};
+use crate::launch::isolation::{self, cgroup, device_rule, sysctl};
 use crate::launch::process::environment::Environment;
-use crate::launch::process::systemd;
+use crate::launch::process::{systemd, time_zone, user};
 use crate::launch::storage::volume::{Volume, parse_bind, parse_tmpfs, refuse_twice};
 use crate::model::Reference;
 use crate::store::Image;
+
+/// Where the time zones of a host are (localtime(5)).
+pub(crate) const ZONES: &str = "/usr/share/zoneinfo";
 
 /// What was asked for, in the types of those who carry it out.
 #[derive(Debug)]
@@ -21,6 +28,11 @@ pub(crate) struct Asked {
     /// `NAME=VALUE`.
     pub(crate) environment: Vec<String>,
     pub(crate) volumes: Vec<Volume>,
+    pub(crate) security: Security,
+    pub(crate) limits: Limits,
+    pub(crate) resources: Resources,
+    /// Devices that are allowed by rule.
+    pub(crate) devices: Vec<Device>,
 }
 
 impl Asked {
@@ -32,7 +44,27 @@ impl Asked {
         create.image.parse::<Reference>()?;
         labels(&create.identity.label)?;
         entrypoint(&create.program)?;
-        Ok(Self { environment: create.program.env.clone(), volumes: volumes(&create.storage)? })
+        if let Some(zone) = &create.program.tz {
+            time_zone::file(zone, Path::new(ZONES))?;
+        }
+        user::check_groups(&create.program.group_add)?;
+        let flags = &create.isolation;
+        // Which namespaces it has, its pod may say; what no namespace has, is refused now.
+        let own = sysctl::Own { ipc: true, network: true, uts: true };
+        sysctl::read(&flags.sysctl, own).map_err(isolation::Error::from)?;
+        let rules = flags.device_cgroup_rule.iter().map(|rule| device_rule::read(rule));
+        let devices = rules.collect::<Result<Vec<_>, _>>().map_err(isolation::Error::from)?;
+        let security = Security::read(&flags.security_opt).map_err(isolation::Error::from)?;
+        security.check(apparmor_is_enabled()).map_err(isolation::Error::from)?;
+        Ok(Self {
+            environment: create.program.env.clone(),
+            volumes: volumes(&create.storage)?,
+            security,
+            limits: Limits::new(&flags.ulimit).map_err(isolation::Error::from)?,
+            resources: Resources::read(&create.resources, block_device)
+                .map_err(isolation::Error::from)?,
+            devices: devices.concat(),
+        })
     }
 }
 
@@ -64,6 +96,17 @@ pub(crate) fn labels(words: &[String]) -> Result<BTreeMap<String, String>, Error
         (key, value) => Ok((key.to_owned(), value.to_owned())),
     };
     words.iter().map(pair).collect()
+}
+
+/// A `--security-opt` whose file is a path from here, as one from the root.
+pub(crate) fn absolute_profile(option: &str) -> Result<String, Error> {
+    let parts = option.split_once(['=', ':']).filter(|(name, _)| *name == "seccomp");
+    match parts {
+        Some((_, file)) if !["", "unconfined"].contains(&file) => {
+            Ok(format!("seccomp={}", absolute(Path::new(file))?.display()))
+        }
+        _ => Ok(option.to_owned()),
+    }
 }
 
 /// A `--volume` whose source is a path from here, as one from the root.

@@ -128,6 +128,9 @@ impl Create {
             return Err(Error::RemoveOrRestart);
         }
         make_absolute(&mut settled.identity.pod_id_file)?;
+        for option in &mut settled.isolation.security_opt {
+            *option = asked::absolute_profile(option)?;
+        }
         for volume in &mut settled.storage.volume {
             *volume = asked::absolute_source(volume)?;
         }

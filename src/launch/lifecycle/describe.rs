@@ -7,9 +7,9 @@ use oci_spec::image::Config as ImageConfig;
 
 use crate::launch::args::{Create, Network};
 use crate::launch::isolation::capability::{Capabilities, available};
-use crate::launch::isolation::limits::Limits;
 use crate::launch::isolation::namespaces::{Namespace, Namespaces};
-use crate::launch::lifecycle::asked::{self, Asked};
+use crate::launch::lifecycle::asked::{self, Asked, ZONES};
+use crate::launch::lifecycle::confine::{self, Confinement};
 use crate::launch::lifecycle::start::Prepared;
 use crate::launch::place::Place;
 use crate::launch::pod;
@@ -17,8 +17,9 @@ use crate::launch::pod::join::Joined;
 use crate::launch::pod::store::Pods;
 use crate::launch::process::defaults::ExecDefaults;
 use crate::launch::process::environment::{DEFAULT_PATH, Environment};
-use crate::launch::process::{activation, systemd, user};
+use crate::launch::process::{activation, systemd, time_zone, user};
 use crate::launch::spec::{Program, Wanted, spec};
+use crate::launch::storage::dangling;
 use crate::launch::storage::files;
 use crate::launch::storage::fill::Filled;
 use crate::launch::storage::mounts::{self, Bound, Kernel};
@@ -42,16 +43,21 @@ pub(crate) fn describe(
 ) -> Result<(runtime::Prepared, Filled), Error> {
     let Prepared { create, asked, config, payload, .. } = prepared;
     let user_text = create.program.user.clone().or(config.user().clone()).unwrap_or_default();
-    let user = user::resolve(&user_text, &rootfs.read("/etc/passwd"), &rootfs.read("/etc/group"))?;
+    let attributes = confine::attributes(create, asked);
+    let groups = rootfs.read("/etc/group");
+    let user = user::resolve(&user_text, &rootfs.read("/etc/passwd"), &groups)?
+        .with_groups(&attributes.groups, &groups)?;
     let joined = joined(place, record)?;
     let network = joined.as_ref().and_then(Joined::network).or(create.network.network);
     // Only a pod's container may be made without.
     let network = network.unwrap_or(Network::None);
-    let pod_hostname = joined.as_ref().and_then(Joined::hostname);
-    let hostname = match pod_hostname {
-        Some(name) => name.to_owned(),
-        None => hostname(create, network, &record.id),
-    };
+    let bundle = place.records().directory(&record.id);
+    let namespaces = namespaces(network, joined.as_ref());
+    let mut confinement = Confinement::new(place, create, asked, namespaces, &bundle)?;
+    let of_pod = joined.as_ref().filter(|_| create.isolation.uts.is_none());
+    let of_pod = of_pod.and_then(Joined::hostname).map(str::to_owned);
+    let shared_name = confinement.hostname.take().or(of_pod);
+    let hostname = shared_name.unwrap_or_else(|| hostname(create, network, &record.id));
     let mut environment = environment(asked, config, &hostname, inside);
     let is_systemd = asked::is_systemd(create, &record.command)?;
     if is_systemd {
@@ -64,12 +70,16 @@ pub(crate) fn describe(
     if create.program.workdir.is_none() && !asked.volumes.iter().any(is_hosts) {
         rootfs.make_directory(&directory, &user)?;
     }
-    let filled = fill(place, prepared, record, rootfs, joined.as_ref())?;
+    let shared = shared_memory(create, joined.as_ref(), &mut confinement);
+    let filled = fill(place, prepared, record, rootfs, shared)?;
     let all = available();
-    let capabilities =
-        Capabilities::new(&create.isolation.cap_add, &create.isolation.cap_drop, user.uid, &all)?;
-    let bundle = place.records().directory(&record.id);
+    let cap_add = create.isolation.all_added();
+    let capabilities = Capabilities::new(&cap_add, &create.isolation.cap_drop, user.uid, &all)?;
+    let privileged = create.isolation.privileged;
+    let (of, filter) =
+        confine::filter(place, &record.id, &asked.security, privileged, &capabilities)?;
     let mut bound = files::write(&bundle, &hostname, network)?;
+    bound.extend(time_zone(create, rootfs, &bundle)?);
     if inside {
         bound.push(Bound { source: bundle.join("notify"), target: DIRECTORY_IN_CONTAINER });
     }
@@ -77,9 +87,13 @@ pub(crate) fn describe(
         user: user_text,
         environment: environment.to_strings(),
         directory: directory.clone(),
-        cap_add: create.isolation.cap_add.clone(),
+        cap_add,
         cap_drop: create.isolation.cap_drop.clone(),
         available: all,
+        attributes: attributes.clone(),
+        filter: of,
+        privileged,
+        devices: prepared.devices(),
     };
     defaults.write(place, &record.id)?;
     environment.set_default("HOME", user.home.as_deref().unwrap_or("/"));
@@ -88,7 +102,8 @@ pub(crate) fn describe(
         read_only: create.storage.read_only,
         hostname: &hostname,
         kernel: kernel(place, network),
-        namespaces: &namespaces(network, joined.as_ref()),
+        namespaces: &confinement.namespaces,
+        view: std::mem::take(&mut confinement.view),
         cgroup: &payload.path,
         volumes: filled.volumes(),
         files: &bound,
@@ -98,7 +113,7 @@ pub(crate) fn describe(
             environment: environment.to_strings().into_iter().chain(activation::names()).collect(),
             directory: &directory,
             capabilities: &capabilities,
-            limits: Limits::current(),
+            attributes: &attributes,
         },
     };
     let mut spec = spec(wanted).map_err(|error| Error::Spec(error.to_string()))?;
@@ -106,7 +121,16 @@ pub(crate) fn describe(
         systemd::open_cgroup(&mut spec);
     }
     spec.save(bundle.join("config.json")).map_err(|error| Error::Spec(error.to_string()))?;
-    Ok((runtime::Prepared { uid: user.uid, directory, capabilities }, filled))
+    let process = runtime::Prepared {
+        uid: user.uid,
+        directory,
+        capabilities,
+        filter,
+        keep_groups: user::keeps_groups(&attributes.groups),
+        oom_score: attributes.oom_score,
+        _held: confinement.held,
+    };
+    Ok((process, filled))
 }
 
 /// What the user namespace that this process is in leaves of the kernel's file systems.
@@ -126,10 +150,12 @@ fn fill(
     prepared: &Prepared<'_>,
     record: &Record,
     rootfs: &Rootfs,
-    joined: Option<&Joined>,
+    shared: Vec<Volume>,
 ) -> Result<Filled, Error> {
     let mut volumes = prepared.asked.volumes.clone();
-    volumes.extend(joined.and_then(Joined::shm));
+    let is_free = |one: &Volume| volumes.iter().all(|volume| volume.target != one.target);
+    let shared: Vec<_> = shared.into_iter().filter(is_free).collect();
+    volumes.extend(shared);
     if asked::is_systemd(prepared.create, &record.command)? {
         volumes.extend(systemd::places(&volumes)?);
     }
@@ -139,6 +165,27 @@ fn fill(
         own = of_image(prepared.config.volumes().as_deref().unwrap_or_default(), &volumes);
     }
     Filled::new(&volumes, &own, rootfs, &place.writable(&record.id).join("volumes"))
+}
+
+/// Shared memory that is not the container's own: its pod's, or that of whoever was named.
+fn shared_memory(
+    create: &Create,
+    joined: Option<&Joined>,
+    confinement: &mut Confinement,
+) -> Vec<Volume> {
+    let of_pod = joined.filter(|_| create.isolation.ipc.is_none()).and_then(Joined::shm);
+    of_pod.into_iter().chain(std::mem::take(&mut confinement.volumes)).collect()
+}
+
+/// The container's time zone, where it has one.
+fn time_zone(create: &Create, rootfs: &Rootfs, bundle: &Path) -> Result<Option<Bound>, Error> {
+    let Some(zone) = &create.program.tz else { return Ok(None) };
+    let (file, source) = (time_zone::file(zone, Path::new(ZONES))?, bundle.join("localtime"));
+    std::fs::copy(&file, &source).map_err(|error| Error::file("copy", file, error))?;
+    let target = "/etc/localtime";
+    dangling::remove(rootfs.path(), Path::new(target))
+        .map_err(|error| Error::file("make way at", target, error.into()))?;
+    Ok(Some(Bound { source, target }))
 }
 
 /// The container's pod, which must run.

@@ -2,16 +2,19 @@
 
 use std::path::PathBuf;
 
-use crate::launch::isolation::capability::Capabilities;
-use crate::launch::isolation::limits::Limits;
+use crate::launch::isolation::capability::{Capabilities, available};
+use crate::launch::isolation::devices::{self, Device};
+use crate::launch::isolation::{self, cgroup};
+use crate::launch::lifecycle::confine;
 use crate::launch::place::Place;
 use crate::launch::process::defaults::{ExecDefaults, write_json};
 use crate::launch::process::environment::{DEFAULT_PATH, Environment};
-use crate::launch::process::user::resolve;
+use crate::launch::process::user::{keeps_groups, resolve};
 use crate::launch::spec::{Program, process};
 use crate::launch::storage::rootfs;
 use crate::launch::supervise::Init;
 use crate::launch::{Error, host_environment, runtime};
+use crate::model::Scope;
 use crate::store::containers::Record;
 
 /// What runs, and what of it is not the container's own; by default all is.
@@ -22,6 +25,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) environment: &'a [String],
     pub(crate) user: Option<&'a str>,
     pub(crate) directory: Option<&'a str>,
+    /// With all capabilities.
+    pub(crate) privileged: bool,
 }
 
 /// What the runtime is told of the program.
@@ -49,7 +54,10 @@ pub(crate) fn prepare<'a>(
     let read = |file| rootfs::read_in(&root, file).unwrap_or_default();
     let defaults = ExecDefaults::read(place, &record.id)?;
     let user = entry.user.unwrap_or(&defaults.user);
-    let user = resolve(user, &read("/etc/passwd"), &read("/etc/group"))?;
+    let groups = read("/etc/group");
+    let mut attributes = defaults.attributes;
+    let user =
+        resolve(user, &read("/etc/passwd"), &groups)?.with_groups(&attributes.groups, &groups)?;
     let mut environment = Environment::default();
     let host = host_environment();
     defaults.environment.iter().for_each(|variable| environment.inherit(variable));
@@ -62,22 +70,51 @@ pub(crate) fn prepare<'a>(
     if !directory.starts_with('/') {
         return Err(Error::Workdir(directory));
     }
-    let capabilities =
+    let mut capabilities =
         Capabilities::new(&defaults.cap_add, &defaults.cap_drop, user.uid, &defaults.available)?;
+    // The filter is the container's, whatever else its programs may do.
+    let filter = confine::filter_again(place, &record.id, defaults.filter, &capabilities)?;
+    if entry.privileged {
+        // Of a user namespace, no node can be opened that is on a file system mounted in it.
+        if !defaults.privileged && place.scope == Scope::System {
+            confine_devices(record, &defaults.devices)?;
+        }
+        capabilities = Capabilities::new(&["all".to_owned()], &[], user.uid, &available())?;
+    }
+    attributes.limits = attributes.limits.within_reach();
     let program = Program {
         user: &user,
         arguments: entry.command.to_vec(),
         environment: environment.to_strings(),
         directory: &directory,
         capabilities: &capabilities,
-        limits: Limits::current(),
+        attributes: &attributes,
     };
     let process = process(program).map_err(|error| Error::Spec(error.to_string()))?;
     let name = format!("exec-{}.json", std::process::id());
     let file = place.records().directory(&record.id).join(name);
     write_json(&file, &process)?;
-    let prepared = runtime::Prepared { uid: user.uid, directory, capabilities };
+    let prepared = runtime::Prepared {
+        uid: user.uid,
+        directory,
+        capabilities,
+        filter,
+        keep_groups: keeps_groups(&attributes.groups),
+        oom_score: attributes.oom_score,
+        _held: Vec::new(),
+    };
     Ok(Entering { place, record, file, prepared })
+}
+
+/// Who can make nodes of any device is to open no others than the container's programs.
+fn confine_devices(record: &Record, devices: &[Device]) -> Result<(), Error> {
+    let cgroup = record.cgroup.as_deref().ok_or(isolation::Error::Privileged)?;
+    let directory = cgroup::directory(cgroup);
+    let confined = devices::is_confined(&directory).and_then(|confined| match confined {
+        true => Ok(()),
+        false => devices::confine(&directory, devices),
+    });
+    confined.map_err(|source| Error::file("confine the devices of cgroup", directory, source))
 }
 
 impl Entering<'_> {

@@ -3,6 +3,7 @@
 
 pub(crate) mod asked;
 pub(crate) mod choose;
+pub(crate) mod confine;
 pub(crate) mod containers;
 pub(crate) mod definition;
 pub(crate) mod describe;

@@ -13,7 +13,8 @@ use crate::launch::health::monitor::Monitor;
 use crate::launch::health::plan::Plan;
 use crate::launch::isolation::capability::Capabilities;
 use crate::launch::isolation::cgroup::{Location, Payload};
-use crate::launch::isolation::devices;
+use crate::launch::isolation::devices::{self, Device};
+use crate::launch::isolation::resources;
 use crate::launch::lifecycle::asked::{self, Asked};
 use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
@@ -71,7 +72,10 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     let asked = Asked::read(&create)?;
     let health = asked::health(&create, &image)?;
     let config = image.config.config().clone().unwrap_or_default();
-    let payload = location.payload(create.service.cgroups, &definition.record.id);
+    let mut payload = location.payload(create.service.cgroups, &definition.record.id);
+    if let Some(parent) = &create.resources.cgroup_parent {
+        payload = payload.below(parent)?;
+    }
     let mut control = Control::open(&place.records().directory(&definition.record.id))?;
     let writable = place.writable(&definition.record.id);
     let rootfs = Rootfs::mount(&image, &writable, definition.record.rootfs.clone())?;
@@ -92,7 +96,9 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
         let end = run.once(&mut definition.record, &mut traces)?;
         let record = &mut definition.record;
         let ran = record.started.map(|started| Timestamp::now().duration_since(started));
-        record.ended = Some(Ended { status: end.status, at: Timestamp::now() });
+        let out_of_memory = resources::out_of_memory(&payload.directory()) > 0;
+        let at = Timestamp::now();
+        record.ended = Some(Ended { status: end.status, at, out_of_memory });
         record.pid = None;
         let delay = match end.wish {
             Wish::Stop => None,
@@ -127,6 +133,13 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     Ok(end.status)
 }
 
+impl Prepared<'_> {
+    /// The devices that the container may open, where it could make nodes of any.
+    pub(crate) fn devices(&self) -> Vec<Device> {
+        devices::allowed(&self.asked.volumes, self.asked.devices.iter().copied())
+    }
+}
+
 /// All that a container is started from.
 pub(crate) struct Prepared<'a> {
     pub(crate) create: &'a Create,
@@ -156,8 +169,8 @@ impl Run<'_> {
         remove_runtime(place, &record.id);
         record.cgroup = Some(payload.path.clone());
         place.records().write(record)?;
-        payload.make()?;
         traces.payload = Some(payload.clone());
+        payload.make(&prepared.asked.resources)?;
         let stop = Stop {
             signal: signal::parse(&record.stop_signal)?,
             timeout: Duration::from_secs(record.stop_timeout.into()),
@@ -255,13 +268,14 @@ fn confine_devices(
     if place.scope == Scope::User {
         return Ok(());
     }
-    if !devices::REACH_DEVICES.iter().any(|name| capabilities.has(name)) {
+    let can_reach = devices::REACH_DEVICES.iter().any(|name| capabilities.has(name));
+    if !can_reach || prepared.create.isolation.privileged {
         return Ok(());
     }
     if prepared.payload.is_shared() {
         return Err(Error::Devices);
     }
     let directory = prepared.payload.directory();
-    devices::confine(&directory, &devices::allowed(&prepared.asked.volumes))
+    devices::confine(&directory, &prepared.devices())
         .map_err(|source| Error::file("confine the devices of cgroup", directory, source))
 }

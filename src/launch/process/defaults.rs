@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::launch::Error;
+use crate::launch::isolation::devices::Device;
+use crate::launch::lifecycle::confine::FilterOf;
 use crate::launch::place::Place;
+use crate::launch::process::attributes::Attributes;
 use crate::model::ContainerId;
 
 /// What `exec` takes over from the container's own program.
@@ -20,6 +23,16 @@ pub(crate) struct ExecDefaults {
     pub(crate) cap_drop: Vec<String>,
     /// What "all" capabilities are to this container.
     pub(crate) available: BTreeSet<String>,
+    #[serde(default)]
+    pub(crate) attributes: Attributes,
+    #[serde(default)]
+    pub(crate) filter: FilterOf,
+    /// Whether the container's programs are confined to no devices.
+    #[serde(default)]
+    pub(crate) privileged: bool,
+    /// Those that it may open, where it could make nodes of any.
+    #[serde(default)]
+    pub(crate) devices: Vec<Device>,
 }
 
 impl ExecDefaults {

@@ -18,6 +18,8 @@ pub(crate) enum InvalidUser {
     NoUser(String),
     #[error("no group {0:?} in the image's /etc/group")]
     NoGroup(String),
+    #[error("--group-add keep-groups are the launcher's groups: leave the others out")]
+    KeepGroups,
     #[error("user {0:?} is neither NAME[:GROUP] nor UID[:GID]")]
     Form(String),
 }
@@ -88,6 +90,44 @@ pub(crate) fn resolve(text: &str, passwd: &str, group: &str) -> Result<User, Inv
     Ok(User { uid, gid, groups: supplementary, home: home.map(str::to_owned) })
 }
 
+/// The word that stands for the groups of whoever starts the container.
+const KEEP: &str = "keep-groups";
+
+/// Whether the container has the launcher's groups.
+pub(crate) fn keeps_groups(words: &[String]) -> bool {
+    words.iter().any(|word| word == KEEP)
+}
+
+/// What can be said of `--group-add` without the image.
+pub(crate) fn check_groups(words: &[String]) -> Result<(), InvalidUser> {
+    match words.iter().find(|word| word.is_empty() || word.contains([':', '\0'])) {
+        Some(word) => Err(InvalidUser::NoGroup(word.clone())),
+        None if keeps_groups(words) && words.len() > 1 => Err(InvalidUser::KeepGroups),
+        None => Ok(()),
+    }
+}
+
+impl User {
+    /// With the groups of `--group-add`, by name or number.
+    pub(crate) fn with_groups(
+        mut self,
+        words: &[String],
+        group: &str,
+    ) -> Result<Self, InvalidUser> {
+        if keeps_groups(words) {
+            // The runtime sets no others where there are none.
+            self.groups.clear();
+            return Ok(self);
+        }
+        for word in words {
+            self.groups.push(group_number(word, group)?);
+        }
+        self.groups.sort_unstable();
+        self.groups.dedup();
+        Ok(self)
+    }
+}
+
 fn group_number(wanted: &str, group: &str) -> Result<u32, InvalidUser> {
     groups(group)
         .find(|(name, _, _)| *name == wanted)
@@ -122,6 +162,20 @@ mod tests {
         assert_eq!(resolve("7:8", PASSWD, GROUP).unwrap(), stranger);
         assert_eq!(resolve("7", "", "").unwrap().gid, 0);
         assert_eq!(resolve("", PASSWD, GROUP).unwrap().home.unwrap(), "/root");
+    }
+
+    #[test]
+    fn groups_are_added() {
+        let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+        let app = |added: &[&str]| {
+            resolve("app", PASSWD, GROUP).unwrap().with_groups(&words(added), GROUP)
+        };
+        assert_eq!(app(&["adm", "77", "wheel"]).unwrap().groups, [4, 10, 77]);
+        assert!(app(&["keep-groups"]).unwrap().groups.is_empty());
+        assert_eq!(app(&["none"]), Err(InvalidUser::NoGroup("none".into())));
+        assert!(check_groups(&words(&["keep-groups"])).is_ok());
+        assert!(check_groups(&words(&["keep-groups", "adm"])).is_err());
+        assert!(check_groups(&words(&[""])).is_err());
     }
 
     #[test]

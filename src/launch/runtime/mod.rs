@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod program;
 
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -14,6 +15,8 @@ use rustix::io::Errno;
 
 use crate::launch::Error;
 use crate::launch::isolation::capability::Capabilities;
+use crate::launch::isolation::seccomp::Filter;
+use crate::launch::isolation::{self, oom};
 use crate::launch::runtime::program::executor;
 use crate::model::ContainerId;
 
@@ -23,9 +26,38 @@ pub(crate) struct Prepared {
     pub(crate) uid: u32,
     pub(crate) directory: String,
     pub(crate) capabilities: Capabilities,
+    /// The filter of system calls.
+    pub(crate) filter: Option<Filter>,
+    /// Whether it keeps this process's groups.
+    pub(crate) keep_groups: bool,
+    pub(crate) oom_score: Option<i32>,
+    /// Files that its specification names by their descriptors.
+    pub(crate) _held: Vec<File>,
 }
 
 impl Prepared {
+    /// The caller's supplementary groups are not the container's; libcontainer leaves them where
+    /// the container's user has none. Nothing that this process does later needs them.
+    fn drop_groups(&self) -> Result<(), Error> {
+        if self.keep_groups || nix::unistd::getgroups().is_ok_and(|groups| groups.is_empty()) {
+            return Ok(());
+        }
+        match nix::unistd::setgroups(&[]) {
+            // Of a user namespace with one user only, nobody can leave a group: user_namespaces(7).
+            Err(nix::Error::EPERM) if is_denied() => Ok(()),
+            left => left.map_err(|error| Error::system("leave our groups", error)),
+        }
+    }
+
+    /// The runtime gives the score to this process, for its children: it is ours again afterwards.
+    fn take_oom_score(&self) -> Result<Option<oom::Own>, Error> {
+        let Some(score) = self.oom_score else { return Ok(None) };
+        oom::change(score).map(Some).map_err(|source| match source.kind() {
+            std::io::ErrorKind::PermissionDenied => isolation::Error::OomScore(score).into(),
+            _ => Error::system("set --oom-score-adj", source),
+        })
+    }
+
     /// The runtime's failure, by what it `said` of it.
     fn failed(
         &self,
@@ -84,11 +116,12 @@ pub(crate) fn start(
     process: &Prepared,
     streams: Streams,
 ) -> Result<i32, Error> {
-    let (report, executor) = executor(&process.capabilities)?;
-    drop_groups()?;
+    let (report, executor) = executor(process)?;
+    process.drop_groups()?;
+    let _score = process.take_oom_score()?;
     streams.hand_over(process.uid)?;
-    let input = std::fs::File::open("/dev/null")
-        .map_err(|source| Error::file("open", "/dev/null", source))?;
+    let input =
+        File::open("/dev/null").map_err(|source| Error::file("open", "/dev/null", source))?;
     let (started, said) = account::listen(|| {
         let mut builder = ContainerBuilder::new(id.to_string(), SyscallType::default())
             .with_root_path(state)?
@@ -132,8 +165,9 @@ pub(crate) fn exec(
     description: &Path,
     process: &Prepared,
 ) -> Result<i32, Error> {
-    let (report, executor) = executor(&process.capabilities)?;
-    drop_groups()?;
+    let (report, executor) = executor(process)?;
+    process.drop_groups()?;
+    let _score = process.take_oom_score()?;
     Streams::default().hand_over(process.uid)?;
     hand_over(std::io::stdin().as_fd(), process.uid)?;
     let (started, said) = account::listen(|| {
@@ -152,19 +186,6 @@ pub(crate) fn exec(
             Ok(pid.as_raw())
         }
         Err(source) => Err(report.or(process.failed("entered", said, source))),
-    }
-}
-
-/// The caller's supplementary groups are not the container's; libcontainer leaves them where the
-/// container's user has none. Nothing that this process does later needs them.
-fn drop_groups() -> Result<(), Error> {
-    if nix::unistd::getgroups().is_ok_and(|groups| groups.is_empty()) {
-        return Ok(());
-    }
-    match nix::unistd::setgroups(&[]) {
-        // Of a user namespace with one user only, nobody can leave a group: user_namespaces(7).
-        Err(nix::Error::EPERM) if is_denied() => Ok(()),
-        left => left.map_err(|error| Error::system("leave our groups", error)),
     }
 }
 

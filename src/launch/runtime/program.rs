@@ -15,18 +15,18 @@ use libcontainer::workload::{
 };
 use oci_spec::runtime::Spec;
 use rustix::event::{PollFd, PollFlags, poll};
-use seccompiler::BpfProgram;
 
 use crate::launch::Error;
-use crate::launch::isolation::capability::Capabilities;
-use crate::launch::isolation::seccomp;
+use crate::launch::isolation::seccomp::Filter;
+use crate::launch::runtime::Prepared;
 
 /// Both ends of a start: who hears of it, and who carries it out.
-pub(super) fn executor(capabilities: &Capabilities) -> Result<(Report, Launch), Error> {
+pub(super) fn executor(process: &Prepared) -> Result<(Report, Launch), Error> {
+    let Prepared { capabilities, filter, .. } = process;
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|error| Error::system("make a pipe", error))?;
     let launch = Launch {
-        filters: seccomp::compile(capabilities)?.to_vec(),
+        filter: filter.clone(),
         bounding: parse(&capabilities.bounding),
         effective: parse(&capabilities.effective),
         ambient: parse(&capabilities.ambient),
@@ -84,7 +84,7 @@ fn failure(text: &str) -> Option<Error> {
 /// Runs in the container's first process, right before its program.
 #[derive(Debug, Clone)]
 pub(super) struct Launch {
-    filters: Vec<BpfProgram>,
+    filter: Option<Filter>,
     bounding: HashSet<Capability>,
     effective: HashSet<Capability>,
     ambient: HashSet<Capability>,
@@ -184,8 +184,8 @@ impl Launch {
 
     /// Loads the filter, then drops what only that needed.
     fn shed_privileges(&self) -> Result<(), String> {
-        for filter in &self.filters {
-            seccomp::load(filter).map_err(|error| format!("system call filter: {error}"))?;
+        if let Some(filter) = &self.filter {
+            filter.load().map_err(|error| format!("system call filter: {error}"))?;
         }
         let failed = |error: caps::errors::CapsError| format!("capabilities: {error}");
         let bounding = caps::read(None, CapSet::Bounding).map_err(failed)?;

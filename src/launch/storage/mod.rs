@@ -1,5 +1,6 @@
 //! A container's files: its root file system, what is mounted into it, and what it writes.
 
+pub(crate) mod dangling;
 pub(crate) mod files;
 pub(crate) mod fill;
 pub(crate) mod mounts;

@@ -2,39 +2,78 @@
 
 use serde_json::{Value, json};
 
-use crate::launch::args::{Create, Network};
+use crate::launch::args::{Create, Network, ResourceFlags};
+use crate::launch::isolation::limits::Limits;
+use crate::launch::isolation::owner::{Ipc, Owner};
+use crate::launch::isolation::resources::size::parse_bytes;
 use crate::launch::storage::volume::{parse_bind, parse_tmpfs};
 use crate::launch::view::container::Container;
 
 pub(super) fn host_config(container: &Container) -> Value {
     let Some(definition) = &container.definition else { return Value::Null };
     let create = &definition.create;
-    json!({
+    let isolation = &create.isolation;
+    let mut document = json!({
         "AutoRemove": container.record.remove,
         "Binds": create.storage.volume,
         "CapAdd": create.isolation.cap_add,
         "CapDrop": create.isolation.cap_drop,
         "CgroupManager": "systemd",
-        "CgroupMode": "private",
+        "CgroupMode": owner(isolation.cgroupns.as_ref()),
+        "CgroupParent": create.resources.cgroup_parent.as_deref().unwrap_or_default(),
         "Cgroups": create.service.cgroups,
+        "GroupAdd": create.program.group_add,
         "ContainerIDFile": container.record.cidfile.as_deref().unwrap_or("".as_ref()),
         "Init": false,
-        "IpcMode": "private",
+        "IpcMode": isolation.ipc.as_ref().unwrap_or(&Ipc::Shareable).to_string(),
         "LogConfig": log(container),
         "NetworkMode": network_mode(create),
-        "OomScoreAdj": 0,
-        "PidMode": "private",
+        "OomScoreAdj": isolation.oom_score_adj.unwrap_or(0),
+        "PidMode": owner(isolation.pid.as_ref()),
         "PortBindings": {},
-        "Privileged": false,
+        "Privileged": isolation.privileged,
         "PublishAllPorts": false,
         "ReadonlyRootfs": create.storage.read_only,
         "RestartPolicy": restart_policy(create),
         "Runtime": "oci",
-        "SecurityOpt": [],
+        "SecurityOpt": isolation.security_opt,
         "Tmpfs": tmpfs(create),
-        "UTSMode": "private",
+        "UTSMode": owner(isolation.uts.as_ref()),
         "UsernsMode": "",
+        "Ulimits": Limits::new(&isolation.ulimit).map_or(Value::Null, |limits| limits.to_json()),
         "VolumesFrom": null,
+    });
+    if let (Value::Object(document), Value::Object(limits)) =
+        (&mut document, resources(&create.resources))
+    {
+        document.extend(limits);
+    }
+    document
+}
+
+fn owner(owner: Option<&Owner>) -> String {
+    owner.unwrap_or(&Owner::Private).to_string()
+}
+
+/// What the container was limited to; 0 is no limit.
+fn resources(flags: &ResourceFlags) -> Value {
+    let bytes = |text: &Option<String>| match text.as_deref() {
+        Some("-1") => -1,
+        text => text.and_then(parse_bytes).and_then(|bytes| bytes.try_into().ok()).unwrap_or(0i64),
+    };
+    let cpus = flags.cpus.as_deref().and_then(|cpus| cpus.parse::<f64>().ok()).unwrap_or(0.0);
+    json!({
+        "BlkioWeight": flags.blkio_weight.unwrap_or(0),
+        "CpuPeriod": flags.cpu_period.unwrap_or(0),
+        "CpuQuota": flags.cpu_quota.unwrap_or(0),
+        "CpuShares": flags.cpu_shares.unwrap_or(0),
+        "CpusetCpus": flags.cpuset_cpus.as_deref().unwrap_or_default(),
+        "CpusetMems": flags.cpuset_mems.as_deref().unwrap_or_default(),
+        "Memory": bytes(&flags.memory),
+        "MemoryReservation": bytes(&flags.memory_reservation),
+        "MemorySwap": bytes(&flags.memory_swap),
+        "NanoCpus": (cpus * 1e9).round() as i64,
+        "PidsLimit": flags.pids_limit.unwrap_or(0),
     })
 }
 

@@ -6,6 +6,7 @@ use crate::disk;
 use crate::launch::place::Place;
 use crate::launch::process::defaults::ExecDefaults;
 use crate::launch::process::environment::Environment;
+use crate::launch::process::umask;
 use crate::launch::view::container::Container;
 use crate::launch::view::host_config::{host_config, mounts};
 use crate::launch::view::words;
@@ -85,7 +86,7 @@ fn state(container: &Container) -> Value {
         "Running": status == "running",
         "Paused": status == "paused",
         "Restarting": false,
-        "OOMKilled": false,
+        "OOMKilled": record.ended.is_some_and(|ended| ended.out_of_memory),
         "Dead": false,
         "Pid": container.pid(),
         "ConmonPid": container.supervisor(),
@@ -173,7 +174,8 @@ fn config(place: &Place, container: &Container) -> Value {
         "Annotations": {},
         "StopSignal": record.stop_signal,
         "StopTimeout": record.stop_timeout,
-        "Umask": "0022",
+        "Timezone": create.and_then(|create| create.program.tz.as_deref()).unwrap_or_default(),
+        "Umask": format!("{:04o}", create.and_then(|create| create.program.umask).unwrap_or(umask::DEFAULT)),
         "CreateCommand": invocation,
         "SystemdMode": false,
         "sdNotifyMode": create.map(|create| create.service.sdnotify),

@@ -16,6 +16,7 @@ mod health;
 mod innocent;
 mod installation;
 mod interruption;
+mod isolation;
 mod launcher;
 mod launcher_box;
 mod lifecycle;
@@ -42,6 +43,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("innocent", innocent::CASES),
         ("installation", installation::CASES),
         ("interruption", interruption::CASES),
+        ("isolation", isolation::CASES),
         ("launcher", launcher::CASES),
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),
