@@ -200,7 +200,8 @@ fn actions_on_an_unhealthy_container(host: &Host) {
     assert_eq!(host.property("app.service", "ActiveState"), "active");
     host.sh("systemctl stop app.service");
     // Where no unit starts it again, its supervisor does.
-    host.sh(&run(&format!("{check} --health-on-failure restart"), &app));
+    let by_hand = run(&format!("{check} --health-on-failure restart"), &app);
+    host.sh(&format!("systemd-run --quiet --scope {by_hand}"));
     let started = || host.json("updater-launch inspect app")[0]["State"]["StartedAt"].clone();
     let before = started();
     wait_for(host, "healthy");

@@ -57,7 +57,7 @@ fn the_program_speaks_for_its_unit(host: &Host) {
     assert_eq!(host.property("app.service", "StatusErrno"), "7");
     assert_eq!(host.property("app.service", "NotifyAccess"), "main");
     let record = &host.json("updater-launch inspect app")[0];
-    assert_eq!(host.property("app.service", "MainPID"), record["supervisor"]["pid"].to_string());
+    assert_eq!(host.property("app.service", "MainPID"), record["State"]["ConmonPid"].to_string());
     let state = |wanted: &str| {
         host.wait_until(wanted, seconds(10), || {
             host.property("app.service", "ActiveState") == wanted
