@@ -11,8 +11,10 @@ mod command;
 mod control;
 mod error;
 mod health;
+mod image;
 mod isolation;
 mod lifecycle;
+mod logs;
 pub mod manual;
 mod place;
 mod pod;
@@ -102,6 +104,13 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Pod { command } => command::pod::carry_out(&place, &command),
         Command::Stage => command::stage::stage(&place),
         Command::Tag(tag) => command::tag::tag(&place, &tag),
+        Command::Untag(untag) => command::untag::untag(&place, &untag),
+        Command::Rmi(rmi) => command::rmi::remove(&place, &rmi),
+        Command::History(history) => command::history::show(&place, &history),
+        Command::Login(login) => command::login::login(&place, &login),
+        Command::Logout(logout) => command::login::logout(&place, &logout),
+        Command::Image { command } => command::image::run(&place, &command),
+        Command::Container { command } => command::container::run(&place, &command),
     }
 }
 

@@ -37,6 +37,26 @@ pub struct Ended {
     pub out_of_memory: bool,
 }
 
+/// What its log driver was told besides.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogOptions {
+    /// The file of `k8s-file`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// Where that begins anew, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<u64>,
+    /// The tag of its lines in the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+}
+
+impl LogOptions {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What a container is and who runs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -87,8 +107,10 @@ pub struct Record {
     pub stop_signal: String,
     /// Seconds between the stop signal and SIGKILL.
     pub stop_timeout: u32,
-    /// Where its output goes: `journald`, `none`, `passthrough`, or `own`, its launcher's output.
+    /// Where its output goes: `journald`, `k8s-file`, `none`, `passthrough`, or `own`, its launcher's output.
     pub log_driver: String,
+    #[serde(default, skip_serializing_if = "LogOptions::is_default")]
+    pub log: LogOptions,
     /// Whether everything of it goes when it ends (`--rm`).
     #[serde(default)]
     pub remove: bool,
@@ -268,6 +290,7 @@ mod tests {
             stop_signal: "SIGTERM".into(),
             stop_timeout: 10,
             log_driver: "journald".into(),
+            log: LogOptions::default(),
             remove: false,
             cidfile: None,
         }

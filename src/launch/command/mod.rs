@@ -1,10 +1,15 @@
 //! One file for each command.
 
+pub(crate) mod confirm;
+pub(crate) mod container;
 pub(crate) mod create;
 pub(crate) mod exec;
 pub(crate) mod healthcheck;
+pub(crate) mod history;
+pub(crate) mod image;
 pub(crate) mod images;
 pub(crate) mod inspect;
+pub(crate) mod login;
 pub(crate) mod kill;
 pub(crate) mod logs;
 pub(crate) mod pause;
@@ -14,9 +19,11 @@ pub(crate) mod pull;
 pub(crate) mod rename;
 pub(crate) mod restart;
 pub(crate) mod rm;
+pub(crate) mod rmi;
 pub(crate) mod run;
 pub(crate) mod stage;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod tag;
+pub(crate) mod untag;
 pub(crate) mod wait;

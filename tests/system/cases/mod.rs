@@ -13,6 +13,7 @@ mod commands;
 mod cost;
 mod failure;
 mod health;
+mod images;
 mod innocent;
 mod installation;
 mod interruption;
@@ -40,6 +41,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("cost", cost::CASES),
         ("failure", failure::CASES),
         ("health", health::CASES),
+        ("images", images::CASES),
         ("innocent", innocent::CASES),
         ("installation", installation::CASES),
         ("interruption", interruption::CASES),
