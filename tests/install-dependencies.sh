@@ -20,6 +20,9 @@ packages=(
   openssl         # its certificate
   skopeo          # reads our store, to see that others can
   busybox-static  # the program in the test images
+  netavark aardvark-dns iptables # bridges, published ports and names of containers
+  passt           # networks of ordinary users' containers
+  iproute2        # what the tests see of interfaces
   uidmap          # newuidmap and newgidmap, for containers of ordinary users
   strace          # counts system calls
 )

@@ -25,6 +25,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
     #[error(transparent)]
+    Network(#[from] crate::launch::network::Error),
+    #[error(transparent)]
     Volume(#[from] volume::InvalidVolume),
     #[error(transparent)]
     Health(#[from] crate::launch::health::plan::InvalidHealth),
@@ -74,6 +76,15 @@ pub(crate) enum Error {
         "container \"{0}\" was stopped, and could not be started again: see its unit's journal"
     )]
     NotRestarted(String),
+    #[error(
+        "nobody can be attached to container \"{name}\": with --log-driver={driver} its output does \
+         not pass its supervisor"
+    )]
+    NoOutput { name: String, driver: String },
+    #[error("--log-driver=passthrough hands our own streams over: it cannot be had with --tty")]
+    PassthroughTerminal,
+    #[error("the connection to the supervisor is lost: it was killed, or our output was not taken")]
+    Lost { source: io::Error },
     #[error("{}", no_logs(.name, .driver))]
     NoLogs { name: String, driver: String },
     #[error("container \"{0}\" is running: stop it, or use --force")]
@@ -148,8 +159,6 @@ pub(crate) enum Error {
         "container {0} has no definition: it was made by another version; remove it and run it anew"
     )]
     NoDefinition(String),
-    #[error("say --network=host or --network=none: other networks are not there yet")]
-    NoNetwork,
     #[error("--attach takes one container")]
     AttachToOne,
     #[error("{path} cannot be understood", path = path.display())]

@@ -7,6 +7,7 @@
 //! What must not live here: requests to registries but in `pull`, updates, D-Bus.
 
 pub mod args;
+mod attach;
 mod command;
 mod control;
 mod error;
@@ -16,6 +17,7 @@ mod isolation;
 mod lifecycle;
 mod logs;
 pub mod manual;
+mod network;
 mod place;
 mod pod;
 mod process;
@@ -23,6 +25,7 @@ mod runtime;
 mod spec;
 mod storage;
 mod supervise;
+mod terminal;
 mod userns;
 mod view;
 
@@ -89,6 +92,7 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Stop(stop) => command::stop::stop(&place, &stop),
         Command::Kill(kill) => command::kill::kill(&place, &kill),
         Command::Restart(restart) => command::restart::restart(&place, &restart),
+        Command::Attach(attach) => command::attach::run(&place, &attach),
         Command::Wait(wait) => command::wait::wait(&place, &wait),
         Command::Pause(pause) => command::pause::pause(&place, &pause, true),
         Command::Unpause(pause) => command::pause::pause(&place, &pause, false),
@@ -102,6 +106,8 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Pull(pull) => command::pull::pull(&place, &pull),
         Command::Images(images) => command::images::list(&place, &images),
         Command::Pod { command } => command::pod::carry_out(&place, &command),
+        Command::Network { command } => command::network::carry_out(&place, &command),
+        Command::Port(port) => command::port::show(&place, &port),
         Command::Stage => command::stage::stage(&place),
         Command::Tag(tag) => command::tag::tag(&place, &tag),
         Command::Untag(untag) => command::untag::untag(&place, &untag),
@@ -120,18 +126,24 @@ fn enters_at_once(command: &Command) -> bool {
     let outside = matches!(
         command,
         Command::Stop(_)
+            | Command::Attach(_)
+            | Command::Kill(_)
+            | Command::Wait(_)
             | Command::Ps(_)
             | Command::Inspect(_)
             | Command::Healthcheck(_)
             | Command::Logs(_)
             | Command::Images(_)
             | Command::Tag(_)
+            | Command::Port(_)
+            | Command::Network { .. }
     );
     let later = matches!(
         command,
         Command::Run(_)
             | Command::Create(_)
             | Command::Start(_)
+            | Command::Restart(_)
             | Command::Rm(_)
             | Command::Exec(_)
             | Command::Pod { .. }

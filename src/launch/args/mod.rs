@@ -23,7 +23,7 @@ pub(crate) use health::{Every, HealthFlags, OnFailure};
 pub(crate) use identity::Identity;
 pub(crate) use image::{ImageFlags, PullPolicy, RegistryFlags};
 pub(crate) use isolation::IsolationFlags;
-pub(crate) use network::{Network, NetworkFlags};
+pub(crate) use network::NetworkFlags;
 pub(crate) use process::ProcessFlags;
 pub(crate) use program::ProgramFlags;
 pub(crate) use resources::ResourceFlags;
@@ -33,7 +33,7 @@ pub(crate) use storage::StorageFlags;
 const EXAMPLES: &str = "\
 Examples:
   In a unit, with Type=notify, Delegate=yes, KillMode=mixed:
-    ExecStart=updater-launch run --rm --replace --name %N --network host \\
+    ExecStart=updater-launch run --rm --replace --name %N --publish 8080:80 \\
               --label io.containers.autoupdate=registry registry.example/app:1
   By hand:
     updater-launch ps
@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Start(command::start::Start),
     /// Stop containers: their stop signal, then SIGKILL after a timeout
     Stop(command::stop::Stop),
+    /// Attach to a container that runs
+    Attach(command::attach::Attach),
     /// Send a signal to containers
     Kill(command::kill::Kill),
     /// Stop containers, and start them again
@@ -133,6 +135,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: command::pod::Command,
     },
+    /// Bridges on this host, that containers are attached to
+    Network {
+        #[command(subcommand)]
+        command: command::network::Command,
+    },
+    /// Show which ports of the host lead to a container
+    Port(command::port::Port),
 }
 
 #[cfg(test)]

@@ -74,5 +74,6 @@ fn probe(place: &Place, id: &ContainerId, command: &[String]) -> Result<u8, Erro
     signals.check()?;
     let command = entering.start();
     drop(entering);
-    attend_check(command?, signals)
+    let (command, _terminal) = command?;
+    attend_check(command, signals)
 }

@@ -1,5 +1,6 @@
 //! One file for each command.
 
+pub(crate) mod attach;
 pub(crate) mod confirm;
 pub(crate) mod container;
 pub(crate) mod create;
@@ -12,8 +13,10 @@ pub(crate) mod inspect;
 pub(crate) mod login;
 pub(crate) mod kill;
 pub(crate) mod logs;
+pub(crate) mod network;
 pub(crate) mod pause;
 pub(crate) mod pod;
+pub(crate) mod port;
 pub(crate) mod ps;
 pub(crate) mod pull;
 pub(crate) mod rename;

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::launch::args::Create;
+use crate::launch::command::attach::{self, AttachFlags};
 use crate::launch::isolation::cgroup::Location;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::detach::{self, Handover};
@@ -39,6 +40,8 @@ pub(crate) struct Run {
     #[arg(short, long)]
     pub(crate) detach: bool,
     #[command(flatten)]
+    pub(crate) attach: AttachFlags,
+    #[command(flatten)]
     pub(crate) create: Create,
 }
 
@@ -56,11 +59,23 @@ pub(crate) fn run(place: &Place, flags: &Run) -> Result<u8, Error> {
     {
         return Ok(status);
     }
+    let process = create.process.clone();
     // The image is there: whoever interrupts a pull has interrupted all.
-    let handover = if flags.detach { detach::detach()? } else { Handover::none() };
+    let (handover, caller) = match (flags.detach, process.tty || process.interactive) {
+        (true, _) => (detach::detach()?, None),
+        (false, true) => {
+            let (handover, caller) = detach::detach_attached()?;
+            (handover, Some(caller))
+        }
+        (false, false) => (Handover::none(), None),
+    };
     if let Some(id) = handover.started_id() {
-        return say(id).map(|()| 0);
+        return match caller {
+            Some(caller) => attach::with(&caller, &flags.attach, process.interactive, process.tty),
+            None => say(id).map(|()| 0),
+        };
     }
+    drop(caller);
     let definition = Definition::new(place, create, &image, pod.as_ref());
     let launch = |definition| launch(place, definition, image, location, &notifier, &handover);
     handover.outcome(definition.and_then(launch))

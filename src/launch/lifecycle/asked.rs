@@ -14,6 +14,7 @@ use crate::launch::isolation::resources::{Resources, block_device};
 use crate::launch::isolation::security::{Security, apparmor_is_enabled};
 use crate::launch::isolation::{self, cgroup, device_rule, sysctl};
 use crate::launch::logs;
+use crate::launch::network;
 use crate::launch::process::environment::Environment;
 use crate::launch::process::{systemd, time_zone, user};
 use crate::launch::storage::volume::{Volume, parse_bind, parse_tmpfs, refuse_twice};
@@ -29,6 +30,7 @@ pub(crate) struct Asked {
     /// `NAME=VALUE`.
     pub(crate) environment: Vec<String>,
     pub(crate) volumes: Vec<Volume>,
+    pub(crate) network: network::join::Asked,
     pub(crate) security: Security,
     pub(crate) limits: Limits,
     pub(crate) resources: Resources,
@@ -61,6 +63,7 @@ impl Asked {
         Ok(Self {
             environment: create.program.env.clone(),
             volumes: volumes(&create.storage)?,
+            network: network::join::Asked::read(&create.network)?,
             security,
             limits: Limits::new(&flags.ulimit).map_err(isolation::Error::from)?,
             resources: Resources::read(&create.resources, block_device)

@@ -15,4 +15,5 @@ pub(crate) mod selection;
 pub(crate) mod readiness;
 pub(crate) mod session;
 pub(crate) mod start;
+pub(crate) mod surroundings;
 pub(crate) mod traces;

@@ -22,18 +22,21 @@ use crate::launch::lifecycle::describe::describe;
 use crate::launch::lifecycle::detach::Handover;
 use crate::launch::lifecycle::readiness;
 use crate::launch::lifecycle::restart::{Policy, Restarts};
+use crate::launch::lifecycle::surroundings::{self, Surroundings};
 use crate::launch::lifecycle::traces::{Traces, remove_runtime};
 use crate::launch::place::Place;
 use crate::launch::pod::members;
 use crate::launch::process::activation;
 use crate::launch::storage::rootfs::Rootfs;
 use crate::launch::storage::writable;
+use crate::launch::supervise::input::{self, Input};
 use crate::launch::supervise::notify::{Notifier, Proxy};
 use crate::launch::supervise::output::{self, Output};
+use crate::launch::supervise::traffic::Traffic;
 use crate::launch::supervise::{
     Duties, End, HealthDuty, Init, Signals, Stop, Supervisor, Wish, signal,
 };
-use crate::launch::{Error, runtime, supervise};
+use crate::launch::{Error, network, runtime, supervise};
 use crate::model::Scope;
 use crate::store::Image;
 use crate::store::containers::{Ended, Process, Record};
@@ -77,9 +80,21 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
         payload = payload.below(parent)?;
     }
     let mut control = Control::open(&place.records().directory(&definition.record.id))?;
+    if let Some(caller) = handover.attached()? {
+        control.adopt(caller);
+    }
     let writable = place.writable(&definition.record.id);
     let rootfs = Rootfs::mount(&image, &writable, definition.record.rootfs.clone())?;
-    let prepared = Prepared { create: &create, asked: &asked, config: &config, payload: &payload };
+    let (around, network) = surroundings::enter(place, &create, &asked, &definition.record)?;
+    traces.network = Some(network);
+    signals.check()?;
+    let prepared = Prepared {
+        create: &create,
+        asked: &asked,
+        config: &config,
+        payload: &payload,
+        around: &around,
+    };
     let mut restarts = Restarts::new(create.process.restart);
     let end = loop {
         let mut run = Run {
@@ -146,6 +161,7 @@ pub(crate) struct Prepared<'a> {
     pub(crate) asked: &'a Asked,
     pub(crate) config: &'a ImageConfig,
     pub(crate) payload: &'a Payload,
+    pub(crate) around: &'a Surroundings,
 }
 
 /// One run of a container: from its first process to that one's end.
@@ -187,12 +203,19 @@ impl Run<'_> {
         confine_devices(place, prepared, &process.capabilities)?;
         self.signals.check()?;
         let mut health = self.health.map(|plan| health_duty(place, create, record, plan));
-        let driver = output::effective(create.service.log_driver, handover.is_detached());
+        let attached = handover.is_attached();
+        let log_driver = create.service.log_driver;
+        let driver = output::effective(log_driver, handover.is_detached(), attached);
         record.log_driver = output::name(driver).to_owned();
-        let (output, streams) = Output::open(driver, record)?;
-        let init = runtime::start(&record.id, &place.runtime(), &bundle, &process, streams)?;
+        let (mut output, mut streams) = Output::open(driver, record, &create.process, attached)?;
+        let mut input = input::open(&create.process, &mut streams)?;
+        let started = runtime::start(&record.id, &place.runtime(), &bundle, &process, streams)?;
         drop(filled);
-        let init = Init::new(init);
+        let init = Init::new(started.pid);
+        if let Some(master) = started.terminal {
+            input = Input::terminal(&master, create.process.interactive)?;
+            output.connect(master);
+        }
         activation::release();
         let mut cgroup = Some(payload.directory());
         if let Some(shared) = payload.settle()? {
@@ -207,6 +230,9 @@ impl Run<'_> {
             traces.write_pidfile(path, init.pid())?;
         }
         place.records().write(record)?;
+        if let Some(process) = record.pid {
+            network::inhabit(place, &record.id, process)?;
+        }
         if self.again {
             self.control.started();
         } else {
@@ -223,8 +249,7 @@ impl Run<'_> {
             init,
             stop,
             signals: self.signals,
-            control: self.control,
-            output,
+            traffic: Traffic { control: self.control, output, input },
             notifier,
             proxy,
             records: &place.records(),

@@ -10,6 +10,8 @@ use crate::launch::isolation::cgroup;
 use crate::launch::isolation::cgroup::Payload;
 use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
+use crate::launch::network;
+use crate::launch::network::join::Joined;
 use crate::launch::place::Place;
 use crate::launch::storage::writable;
 use crate::launch::storage::writable::{Discarded, InUse};
@@ -27,6 +29,7 @@ pub(crate) struct Traces<'a> {
     pidfiles: Vec<(PathBuf, i32)>,
     pub(crate) payload: Option<Payload>,
     pub(crate) writable: Option<InUse>,
+    pub(crate) network: Option<Joined>,
     pub(crate) keep: bool,
 }
 
@@ -40,6 +43,7 @@ impl<'a> Traces<'a> {
             pidfiles: Vec::new(),
             payload: None,
             writable: None,
+            network: None,
             keep: false,
         }
     }
@@ -57,6 +61,9 @@ impl Drop for Traces<'_> {
     fn drop(&mut self) {
         if let Some(payload) = &self.payload {
             payload.remove();
+        }
+        if let Some(Err(error)) = self.network.take().map(|network| network.end(self.place)) {
+            warn(&error.into());
         }
         for (path, pid) in &self.pidfiles {
             // One that names another process by now is not ours to remove.
@@ -104,6 +111,7 @@ pub(crate) fn reconcile(place: &Place) {
         Ok(discarded) => discarded.into_iter().for_each(Discarded::remove),
         Err(error) => warn(&error),
     }
+    network::reconcile(place);
 }
 
 /// Takes leftovers out of the way, under the lock that keeps others from taking names; to be

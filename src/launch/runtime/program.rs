@@ -19,9 +19,11 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::launch::Error;
 use crate::launch::isolation::seccomp::Filter;
 use crate::launch::runtime::Prepared;
+use crate::launch::terminal::{self, Size};
 
-/// Both ends of a start: who hears of it, and who carries it out.
-pub(super) fn executor(process: &Prepared) -> Result<(Report, Launch), Error> {
+/// Both ends of a start: who hears of it, and who carries it out. A `terminal` begins with the size
+/// of ours.
+pub(super) fn executor(process: &Prepared, terminal: bool) -> Result<(Report, Launch), Error> {
     let Prepared { capabilities, filter, .. } = process;
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|error| Error::system("make a pipe", error))?;
@@ -30,6 +32,7 @@ pub(super) fn executor(process: &Prepared) -> Result<(Report, Launch), Error> {
         bounding: parse(&capabilities.bounding),
         effective: parse(&capabilities.effective),
         ambient: parse(&capabilities.ambient),
+        size: if terminal { terminal::size() } else { None },
         report: write.as_raw_fd(),
         launcher: read.as_raw_fd(),
     };
@@ -88,6 +91,7 @@ pub(super) struct Launch {
     bounding: HashSet<Capability>,
     effective: HashSet<Capability>,
     ambient: HashSet<Capability>,
+    size: Option<Size>,
     report: RawFd,
     /// Our copy of the end that only the launcher reads.
     launcher: RawFd,
@@ -128,6 +132,9 @@ impl Executor for Launch {
         })?;
         let path = c_string(&path.to_string_lossy()).map_err(ExecutorError::Other)?;
         self.restore_signals();
+        if let Some(size) = self.size {
+            terminal::resize(std::io::stdin(), size);
+        }
         // Last of all: a change of capabilities undoes it.
         self.shed_privileges().and_then(|()| self.die_with_launcher()).map_err(|error| {
             self.tell(&command, &error);

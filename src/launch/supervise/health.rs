@@ -72,7 +72,7 @@ impl Supervisor<'_> {
     }
 
     fn follow(&mut self, outcome: Outcome, stopping: &mut Option<Stopping>) {
-        self.control.checked(outcome.passed);
+        self.traffic.control.checked(outcome.passed);
         let Some(duty) = &self.health else { return };
         let duties = duty.duties;
         if outcome.change != Change::Nothing {

@@ -3,12 +3,14 @@
 mod attend;
 mod health;
 mod init;
+pub(crate) mod input;
 pub(crate) mod journal;
 pub(crate) mod notify;
 pub(crate) mod output;
 pub(crate) mod signal;
 mod signals;
 pub(crate) mod sink;
+pub(crate) mod traffic;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -18,15 +20,15 @@ use rustix::io::Errno;
 
 use crate::launch::Error;
 use crate::launch::control::protocol::Request;
-use crate::launch::control::server::{self, Control};
+use crate::launch::control::server::Control;
 use crate::launch::supervise::notify::{Notifier, Proxy};
-use crate::launch::supervise::output::{Output, Turn};
+use crate::launch::supervise::traffic::{Traffic, Turn};
 use crate::store::containers::{Record, Records};
 
 pub(crate) use attend::{attend, attend_check};
 pub(crate) use health::{Duties, HealthDuty};
 pub(crate) use init::Init;
-pub(crate) use signals::{Signals, end_by};
+pub(crate) use signals::{ENDING, Signals, end_by};
 
 /// How the container is stopped.
 #[derive(Debug, Clone, Copy)]
@@ -42,8 +44,7 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) init: Init,
     pub(crate) stop: Stop,
     pub(crate) signals: &'a mut Signals,
-    pub(crate) control: &'a mut Control,
-    pub(crate) output: Output,
+    pub(crate) traffic: Traffic<'a>,
     pub(crate) notifier: &'a Notifier,
     pub(crate) proxy: Option<Proxy>,
     pub(crate) records: &'a Records,
@@ -95,9 +96,8 @@ struct Stopping {
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Signal,
-    Output(Turn),
+    Traffic(Turn),
     Notification,
-    Control(server::Turn),
     Health,
 }
 
@@ -119,17 +119,16 @@ impl Supervisor<'_> {
             for event in poll_until(self.sources(), self.deadline(stopping))? {
                 match event {
                     Event::Signal => {}
-                    Event::Output(turn) => self.output.take(turn),
                     Event::Notification => self.forward(),
                     Event::Health => self.hear_check(),
-                    Event::Control(turn) => {
-                        if let Some(request) = self.control.take(turn) {
+                    Event::Traffic(turn) => {
+                        if let Some(request) = self.traffic.take(turn) {
                             self.carry_out(&request, &mut stopping);
                         }
                     }
                 }
             }
-            self.control.tidy();
+            self.traffic.tidy();
             if let Some(stop) = &mut stopping
                 && !stop.killed
                 && stop.kill_at <= Instant::now()
@@ -144,7 +143,7 @@ impl Supervisor<'_> {
     fn deadline(&self, stopping: Option<Stopping>) -> Option<Instant> {
         let kill_at = stopping.filter(|stop| !stop.killed).map(|stop| stop.kill_at);
         let check = self.health.as_ref().and_then(HealthDuty::deadline);
-        kill_at.into_iter().chain(self.control.deadline()).chain(check).min()
+        kill_at.into_iter().chain(self.traffic.deadline()).chain(check).min()
     }
 
     fn handle(&self, signal: i32, stopping: &mut Option<Stopping>) {
@@ -163,10 +162,11 @@ impl Supervisor<'_> {
             Request::Name(name) => {
                 self.record.name.clone_from(name);
                 let written = self.records.write(self.record).is_ok();
-                self.control.done(written);
+                self.traffic.control.done(written);
             }
             Request::Check => self.check_health(stopping),
-            Request::Await => {}
+            // Heard, and answered later; what goes in and out is carried already.
+            _ => {}
         }
     }
 
@@ -198,12 +198,8 @@ impl Supervisor<'_> {
 
     fn sources(&self) -> Vec<(Event, PollFd<'_>)> {
         let mut sources = vec![(Event::Signal, self.signals.source())];
-        for (turn, fd, flags) in self.control.waiting() {
-            sources.push((Event::Control(turn), PollFd::from_borrowed_fd(fd, flags)));
-        }
-        for (turn, fd, flags) in self.output.waiting() {
-            sources.push((Event::Output(turn), PollFd::from_borrowed_fd(fd, flags)));
-        }
+        let traffic = self.traffic.sources().into_iter();
+        sources.extend(traffic.map(|(turn, fd)| (Event::Traffic(turn), fd)));
         if let Some(fd) = self.health.as_ref().and_then(HealthDuty::waiting) {
             sources.push((Event::Health, PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         }
@@ -218,16 +214,8 @@ impl Supervisor<'_> {
     /// time, until we are told to end; the journal, or a stop, has some.
     fn finish(&mut self, stopping: bool) {
         self.forward();
-        let patience = if stopping { Some(PATIENCE_OF_STOP) } else { self.output.patience() };
-        let until = patience.map(|patience| Instant::now() + patience);
-        while !self.output.drain() && until.is_none_or(|until| Instant::now() < until) {
-            self.proxy = None;
-            // Who asks now hears of the end.
-            if self.signals.check().is_err() || poll_until(self.sources(), until).is_err() {
-                break;
-            }
-        }
-        self.output.close();
+        let patience = if stopping { Some(PATIENCE_OF_STOP) } else { self.traffic.patience() };
+        self.traffic.finish(self.signals, patience);
     }
 }
 
@@ -242,12 +230,11 @@ pub(crate) fn pause(
         if signals.check().is_err() {
             return Ok(false);
         }
-        let mut sources = vec![(Event::Signal, signals.source())];
-        for (turn, fd, flags) in control.waiting() {
-            sources.push((Event::Control(turn), PollFd::from_borrowed_fd(fd, flags)));
+        let mut sources = vec![(None, signals.source())];
+        for (turn, fd, flags) in control.waiting(false) {
+            sources.push((Some(turn), PollFd::from_borrowed_fd(fd, flags)));
         }
-        for event in poll_until(sources, Some(until))? {
-            let Event::Control(turn) = event else { continue };
+        for turn in poll_until(sources, Some(until))?.into_iter().flatten() {
             match control.take(turn) {
                 Some(Request::Stop(_)) => return Ok(false),
                 Some(Request::Restart(_)) => return Ok(true),
@@ -265,7 +252,10 @@ pub(crate) fn pause(
 const PATIENCE_OF_STOP: Duration = Duration::from_secs(2);
 
 /// Waits for one of `sources`, at most until then; those that are ready.
-fn poll_until<E>(sources: Vec<(E, PollFd<'_>)>, until: Option<Instant>) -> Result<Vec<E>, Error> {
+pub(crate) fn poll_until<E>(
+    sources: Vec<(E, PollFd<'_>)>,
+    until: Option<Instant>,
+) -> Result<Vec<E>, Error> {
     let (events, mut polled): (Vec<E>, Vec<PollFd<'_>>) = sources.into_iter().unzip();
     let left = until.map(|at| at.saturating_duration_since(Instant::now()));
     let left = left.and_then(|left| rustix::time::Timespec::try_from(left).ok());

@@ -21,6 +21,7 @@ mod isolation;
 mod launcher;
 mod launcher_box;
 mod lifecycle;
+mod networks;
 mod process_model;
 mod notification;
 mod pods;
@@ -29,6 +30,7 @@ mod rollback;
 mod rootless;
 mod service;
 mod systemd_inside;
+mod terminal;
 mod update;
 
 use crate::Case;
@@ -49,6 +51,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("launcher", launcher::CASES),
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("networks", networks::CASES),
         ("process_model", process_model::CASES),
         ("notification", notification::CASES),
         ("pods", pods::CASES),
@@ -57,6 +60,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("rootless", rootless::CASES),
         ("service", service::CASES),
         ("systemd_inside", systemd_inside::CASES),
+        ("terminal", terminal::CASES),
         ("update", update::CASES),
     ];
     let named = |(module, cases): (&str, &[Case])| -> Vec<(String, Case)> {
