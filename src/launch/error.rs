@@ -9,7 +9,9 @@ use crate::{config, store};
 use crate::launch::isolation;
 use crate::launch::isolation::cgroup;
 use crate::launch::process::{environment, time_zone, user};
-use crate::launch::storage::volume;
+use crate::launch::storage::flags::device::InvalidDevice;
+use crate::launch::storage::flags::secret::InvalidSecret;
+use crate::launch::storage::{devices, propagation, secrets, stage, volume, volumes};
 
 /// A launch that failed.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,24 @@ pub(crate) enum Error {
     NothingHealthy,
     #[error("container \"{0}\" has no health check")]
     NoHealthCheck(String),
+    #[error(transparent)]
+    Volumes(#[from] volumes::Error),
+    #[error(transparent)]
+    Stage(#[from] stage::Error),
+    #[error(transparent)]
+    Secret(#[from] secrets::Error),
+    #[error(transparent)]
+    InvalidSecret(#[from] InvalidSecret),
+    #[error(transparent)]
+    Device(#[from] devices::Error),
+    #[error(transparent)]
+    InvalidDevice(#[from] InvalidDevice),
+    #[error(transparent)]
+    Propagation(#[from] propagation::Error),
+    #[error("{flag} {text:?} is no size, such as 64m")]
+    Size { flag: &'static str, text: String },
+    #[error("--volumes-from {0:?} is not CONTAINER[:ro|rw|z]")]
+    VolumesFrom(String),
     #[error(transparent)]
     User(#[from] user::InvalidUser),
     #[error(transparent)]
@@ -107,8 +127,8 @@ pub(crate) enum Error {
     #[error("the working directory {0:?} is not a path from the root")]
     Workdir(String),
     #[error(
-        "with MKNOD or SYS_ADMIN a container needs a cgroup of its own, or it could open every \
-         device of the host: leave --cgroups=disabled out"
+        "with MKNOD or SYS_ADMIN, or with permissions for a device, a container needs a cgroup of its \
+         own, or it could open devices that it must not: leave --cgroups=disabled out"
     )]
     Devices,
     #[error(

@@ -12,6 +12,8 @@ mod command;
 mod control;
 mod error;
 mod health;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod image;
 mod isolation;
 mod lifecycle;
@@ -110,6 +112,8 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Port(port) => command::port::show(&place, &port),
         Command::Stage => command::stage::stage(&place),
         Command::Tag(tag) => command::tag::tag(&place, &tag),
+        Command::Volume(volume) => command::volume::carry_out(&place, &volume),
+        Command::Secret(secret) => command::secret::carry_out(&place, &secret),
         Command::Untag(untag) => command::untag::untag(&place, &untag),
         Command::Rmi(rmi) => command::rmi::remove(&place, &rmi),
         Command::History(history) => command::history::show(&place, &history),
@@ -135,6 +139,7 @@ fn enters_at_once(command: &Command) -> bool {
             | Command::Logs(_)
             | Command::Images(_)
             | Command::Tag(_)
+            | Command::Secret(_)
             | Command::Port(_)
             | Command::Network { .. }
     );
@@ -147,6 +152,7 @@ fn enters_at_once(command: &Command) -> bool {
             | Command::Rm(_)
             | Command::Exec(_)
             | Command::Pod { .. }
+            | Command::Volume(_)
     );
     !outside && !later
 }

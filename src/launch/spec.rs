@@ -17,15 +17,16 @@ use crate::launch::isolation::seccomp;
 use crate::launch::isolation::view::View;
 use crate::launch::process::attributes::Attributes;
 use crate::launch::process::user::User;
+use crate::launch::storage::devices::Node;
 use crate::launch::storage::mounts;
-use crate::launch::storage::mounts::{Bound, Kernel};
+use crate::launch::storage::mounts::{Bound, Kernel, Own};
 use crate::launch::storage::volume::Volume;
 
 /// All that a specification is made from.
 #[derive(Debug)]
 pub(crate) struct Wanted<'a> {
     pub(crate) rootfs: &'a Path,
-    pub(crate) read_only: bool,
+    pub(crate) own: Own,
     pub(crate) hostname: &'a str,
     pub(crate) kernel: Kernel,
     pub(crate) namespaces: &'a Namespaces,
@@ -34,6 +35,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) cgroup: &'a str,
     pub(crate) volumes: &'a [Volume],
     pub(crate) files: &'a [Bound],
+    pub(crate) devices: &'a [Node],
     pub(crate) process: Program<'a>,
 }
 
@@ -59,11 +61,12 @@ pub(crate) fn spec(wanted: Wanted<'_>) -> Result<Spec, OciSpecError> {
         .rootfs_propagation("private")
         // No device rules: what they are for is in `devices`.
         .resources(LinuxResourcesBuilder::default().devices(vec![]).build()?)
+        .devices(wanted.devices.iter().map(Node::to_spec).collect::<Result<Vec<_>, _>>()?)
         .build()?;
-    let mounts = mounts::list(wanted.read_only, wanted.kernel, wanted.volumes, wanted.files)?;
+    let mounts = mounts::list(wanted.own, wanted.kernel, wanted.volumes, wanted.files)?;
     let mounts = wanted.view.adjust(mounts);
     wanted.view.apply(&mut linux)?;
-    let root = RootBuilder::default().path(wanted.rootfs).readonly(wanted.read_only).build()?;
+    let root = RootBuilder::default().path(wanted.rootfs).readonly(wanted.own.read_only).build()?;
     let mut spec = SpecBuilder::default()
         .version("1.0.2")
         .root(root)
@@ -125,7 +128,7 @@ mod tests {
     fn spec_of(uid: u32, network: Namespace) -> Spec {
         spec(Wanted {
             rootfs: Path::new("/r"),
-            read_only: false,
+            own: Own::default(),
             hostname: "h",
             kernel: Kernel::default(),
             namespaces: &Namespaces { network, ..Namespaces::default() },
@@ -133,6 +136,7 @@ mod tests {
             cgroup: "/a.service/payload",
             volumes: &[],
             files: &[],
+            devices: &[],
             process: Program {
                 user: &user(uid),
                 arguments: vec!["sh".into()],

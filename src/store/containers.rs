@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use super::lock;
 use crate::disk::{self, Lock, Mode};
-use crate::model::{ContainerId, ImageIdentity, Reference, UnitName};
+use crate::model::{ContainerId, Digest, ImageIdentity, Reference, UnitName};
 
 /// The largest record read, in bytes: labels and a command can be long.
 const MAX_RECORD: u64 = 4 * 1024 * 1024;
@@ -35,6 +35,15 @@ pub struct Ended {
     /// Whether the kernel killed a process of it because its memory limit was reached.
     #[serde(default)]
     pub out_of_memory: bool,
+}
+
+/// A named volume that a container uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeUse {
+    pub name: String,
+    /// Whether it was made for this container, without a name of the operator's.
+    #[serde(default)]
+    pub anonymous: bool,
 }
 
 /// What its log driver was told besides.
@@ -109,6 +118,12 @@ pub struct Record {
     pub stop_timeout: u32,
     /// Where its output goes: `journald`, `k8s-file`, `none`, `passthrough`, or `own`, its launcher's output.
     pub log_driver: String,
+    /// The named volumes it uses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeUse>,
+    /// The manifests of images that are mounted into it, besides its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounted_images: Vec<Digest>,
     #[serde(default, skip_serializing_if = "LogOptions::is_default")]
     pub log: LogOptions,
     /// Whether everything of it goes when it ends (`--rm`).
@@ -261,7 +276,7 @@ impl Records {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Digest, Platform};
+    use crate::model::Platform;
 
     fn record(id: char) -> Record {
         Record {
@@ -290,6 +305,8 @@ mod tests {
             stop_signal: "SIGTERM".into(),
             stop_timeout: 10,
             log_driver: "journald".into(),
+            volumes: Vec::new(),
+            mounted_images: Vec::new(),
             log: LogOptions::default(),
             remove: false,
             cidfile: None,

@@ -117,6 +117,8 @@ fn record(id: char, labels: &[(&str, &str)], image_labels: &[(&str, &str)]) -> R
         stop_signal: "SIGTERM".into(),
         stop_timeout: 10,
         log_driver: "none".into(),
+        volumes: Vec::new(),
+        mounted_images: Vec::new(),
         log: Default::default(),
         remove: true,
         cidfile: None,

@@ -28,7 +28,7 @@ pub(crate) use process::ProcessFlags;
 pub(crate) use program::ProgramFlags;
 pub(crate) use resources::ResourceFlags;
 pub(crate) use service::{LogDriver, SdNotify, ServiceFlags, Systemd};
-pub(crate) use storage::StorageFlags;
+pub(crate) use storage::{ImageVolume, StorageFlags};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -107,6 +107,12 @@ pub(crate) enum Command {
     Images(command::images::Images),
     /// Give an image another name
     Tag(command::tag::Tag),
+    /// Volumes: files that outlive containers
+    #[command(subcommand)]
+    Volume(command::volume::Command),
+    /// Secrets: what containers are given without anybody seeing it
+    #[command(subcommand)]
+    Secret(command::secret::Command),
     /// Take names of an image away
     Untag(command::untag::Untag),
     /// Remove images

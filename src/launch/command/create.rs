@@ -8,7 +8,7 @@ use crate::launch::lifecycle::traces::Traces;
 use crate::launch::lifecycle::{choose, containers, traces};
 use crate::launch::place::Place;
 use crate::launch::pod;
-use crate::launch::storage::writable;
+use crate::launch::storage::{settle, writable};
 use crate::launch::supervise::Signals;
 use crate::launch::supervise::notify::Notifier;
 use crate::launch::{Error, say};
@@ -40,6 +40,7 @@ pub(crate) fn create(place: &Place, flags: &Flags) -> Result<u8, Error> {
     let mut traces = Traces::new(place, record.id.clone());
     traces.writable = Some(writable::claim(place, &record.id)?);
     definition.write(place)?;
+    settle::make_volumes(place, &record.volumes)?;
     if let Some(path) = &record.cidfile {
         containers::write_cidfile(path, &record.id)?;
         traces.cidfile = Some(path.clone());

@@ -5,6 +5,7 @@ use clap::Args;
 use crate::launch::lifecycle::selection::{Selected, Selection, each};
 use crate::launch::lifecycle::{containers, traces};
 use crate::launch::place::Place;
+use crate::launch::storage::users;
 use crate::launch::storage::writable::Discarded;
 use crate::launch::{Error, network};
 use crate::model::failure::chain;
@@ -24,6 +25,9 @@ pub(crate) struct Remove {
     /// A container or cidfile that is not there is no error
     #[arg(short, long)]
     pub(crate) ignore: bool,
+    /// Remove the container's anonymous volumes, too
+    #[arg(short, long)]
+    pub(crate) volumes: bool,
     #[command(flatten)]
     pub(crate) selection: Selection,
 }
@@ -35,6 +39,10 @@ pub(crate) fn remove(place: &Place, flags: &Remove) -> Result<u8, Error> {
     place.enter()?;
     traces::reconcile(place);
     let removed = each(stopped, |selected| {
+        if flags.volumes {
+            let anonymous = users::discard_anonymous(place, &selected.record);
+            anonymous.into_iter().for_each(Discarded::remove);
+        }
         let discarded = containers::clear_away(place, &selected.record)?;
         discarded.into_iter().for_each(Discarded::remove);
         Ok(())

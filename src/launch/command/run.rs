@@ -8,7 +8,7 @@ use crate::launch::isolation::cgroup::Location;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::detach::{self, Handover};
 use crate::launch::lifecycle::start::{self, Start};
-use crate::launch::lifecycle::{choose, containers, traces};
+use crate::launch::lifecycle::{choose, confine, containers, traces};
 use crate::launch::place::Place;
 use crate::launch::pod;
 use crate::launch::supervise::Signals;
@@ -89,7 +89,8 @@ fn launch(
     notifier: &Notifier,
     handover: &Handover,
 ) -> Result<u8, Error> {
-    place.join(pod::join::supervisor(place, &definition.record)?)?;
+    let of_pod = pod::join::supervisor(place, &definition.record)?;
+    place.join(of_pod.or(confine::neighbour(place, &definition.create)?))?;
     let replace = definition.create.identity.replace;
     let supervisor = Process::current().map_err(|error| Error::system("find myself", error))?;
     definition.record.supervisor = Some(supervisor);

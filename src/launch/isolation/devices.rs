@@ -76,9 +76,8 @@ impl Device {
 /// The default, those that are `given` by name or rule, and those bound into the container with
 /// `dev`.
 pub(crate) fn allowed(volumes: &[Volume], given: impl Iterator<Item = Device>) -> Vec<Device> {
-    let with_devices = |volume: &&Volume| volume.options.iter().any(|option| option == "dev");
-    let bound = volumes.iter().filter(with_devices).filter_map(|volume| {
-        let metadata = std::fs::metadata(volume.source.as_ref()?).ok()?;
+    let bound = volumes.iter().filter(|volume| volume.options.has("dev")).filter_map(|volume| {
+        let metadata = std::fs::metadata(volume.bound_path()?).ok()?;
         Device::of(&metadata, true, true)
     });
     DEFAULT.into_iter().chain(given).chain(bound).collect()
@@ -232,7 +231,7 @@ fn bpf<T>(command: i32, arguments: &T) -> io::Result<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::launch::storage::volume::parse_bind;
+    use crate::launch::storage::flags::volume::parse;
 
     /// Runs the program as the kernel would, for the few instructions that it is made of.
     fn answers(program: &[Instruction], access: u32, kind: Kind, major: u32, minor: u32) -> bool {
@@ -298,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_device_that_was_asked_for_is_allowed() {
-        let bind = |text| vec![parse_bind(text, false).unwrap()];
+        let bind = |text| vec![parse(text).unwrap()];
         let allowed = |volumes: &[Volume]| allowed(volumes, std::iter::empty());
         let full = allowed(&bind("/dev/full:/dev/x:dev"));
         assert_eq!(full.last(), Some(&character(1, Some(7))));

@@ -27,6 +27,12 @@ pub(crate) enum Error {
         "--hostname: the container has the host name of its UTS namespace, which is not its own"
     )]
     Hostname,
+    #[error("--security-opt proc-opts: with --pid=host, /proc is the host's; leave one out")]
+    ProcOptions,
+    #[error(
+        "--device-cgroup-rule: an ordinary user's container has no devices but those it is given"
+    )]
+    DeviceRules,
     #[error(transparent)]
     Sysctl(#[from] sysctl::InvalidParameter),
     #[error(transparent)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::image::Config as ImageConfig;
 
 use crate::launch::Error;
-use crate::launch::args::{Create, ProgramFlags, SdNotify, StorageFlags};
+use crate::launch::args::{Create, ProgramFlags, SdNotify};
 use crate::launch::health::plan::{Plan, plan};
 use crate::launch::isolation::devices::Device;
 use crate::launch::isolation::limits::Limits;
@@ -17,7 +17,7 @@ use crate::launch::logs;
 use crate::launch::network;
 use crate::launch::process::environment::Environment;
 use crate::launch::process::{systemd, time_zone, user};
-use crate::launch::storage::volume::{Volume, parse_bind, parse_tmpfs, refuse_twice};
+use crate::launch::storage::settle;
 use crate::model::Reference;
 use crate::store::Image;
 
@@ -29,7 +29,7 @@ pub(crate) const ZONES: &str = "/usr/share/zoneinfo";
 pub(crate) struct Asked {
     /// `NAME=VALUE`.
     pub(crate) environment: Vec<String>,
-    pub(crate) volumes: Vec<Volume>,
+    pub(crate) storage: settle::Asked,
     pub(crate) network: network::join::Asked,
     pub(crate) security: Security,
     pub(crate) limits: Limits,
@@ -62,7 +62,7 @@ impl Asked {
         security.check(apparmor_is_enabled()).map_err(isolation::Error::from)?;
         Ok(Self {
             environment: create.program.env.clone(),
-            volumes: volumes(&create.storage)?,
+            storage: settle::Asked::read(&create.storage)?,
             network: network::join::Asked::read(&create.network)?,
             security,
             limits: Limits::new(&flags.ulimit).map_err(isolation::Error::from)?,
@@ -132,24 +132,6 @@ pub(crate) fn absolute_log(option: &str) -> Result<String, Error> {
         }
         _ => Ok(option.to_owned()),
     }
-}
-
-fn volumes(flags: &StorageFlags) -> Result<Vec<Volume>, Error> {
-    let selinux = Path::new("/sys/fs/selinux/enforce").exists();
-    let mut volumes = Vec::new();
-    for text in &flags.volume {
-        let mut volume = parse_bind(text, selinux)?;
-        if let Some(source) = &mut volume.source {
-            *source = std::fs::canonicalize(&*source)
-                .map_err(|error| Error::file("use the volume", &*source, error))?;
-        }
-        volumes.push(volume);
-    }
-    for text in &flags.tmpfs {
-        volumes.push(parse_tmpfs(text)?);
-    }
-    refuse_twice(&volumes)?;
-    Ok(volumes)
 }
 
 /// One word, or a JSON list of words (podman-run(1), `--entrypoint`); `None` is the image's.

@@ -13,6 +13,7 @@ use crate::launch::isolation::cgroup;
 use crate::launch::lifecycle::traces::remove_files;
 use crate::launch::place::Place;
 use crate::launch::pod::store::Pods;
+use crate::launch::storage::users;
 use crate::launch::storage::writable::Discarded;
 use crate::launch::supervise::notify::Notifier;
 use crate::launch::supervise::{Signals, signal};
@@ -146,7 +147,7 @@ pub(crate) fn write_cidfile(path: &Path, id: &ContainerId) -> Result<(), Error> 
 
 /// Clears away all that is left of a container whose supervisor is gone. What it wrote is only out
 /// of the way then: whoever holds a lock removes that without it.
-pub(crate) fn clear_away(place: &Place, record: &Record) -> Result<Option<Discarded>, Error> {
+pub(crate) fn clear_away(place: &Place, record: &Record) -> Result<Vec<Discarded>, Error> {
     // Its container may have been started since it was looked at.
     let now = place.records().get(&record.id)?;
     let record = now.as_ref().unwrap_or(record);
@@ -161,7 +162,12 @@ pub(crate) fn clear_away(place: &Place, record: &Record) -> Result<Option<Discar
     if let Some(cidfile) = &record.cidfile {
         remove_cidfile(cidfile, &record.id);
     }
-    remove_files(place, &record.id)
+    let mut discarded = Vec::new();
+    if record.remove {
+        discarded.extend(users::discard_anonymous(place, record));
+    }
+    discarded.extend(remove_files(place, &record.id)?);
+    Ok(discarded)
 }
 
 /// A cidfile that names another container by now is not ours to remove.

@@ -14,6 +14,8 @@ use crate::launch::logs;
 use crate::launch::place::Place;
 use crate::launch::pod::definition::Pod;
 use crate::launch::process::systemd;
+use crate::launch::storage::settle;
+use crate::launch::storage::volume::Volume;
 use crate::launch::supervise::{output, signal};
 use crate::launch::{Error, host_environment, network};
 use crate::model::ContainerId;
@@ -30,6 +32,8 @@ pub(crate) struct Definition {
     pub(crate) create: Create,
     /// The command line it was made with, from the verb on.
     pub(crate) arguments: Vec<String>,
+    /// What is mounted into it: also what other containers and its image had when it was made.
+    pub(crate) volumes: Vec<Volume>,
     /// Its record: as it was made, or as it last ended.
     pub(crate) record: Record,
 }
@@ -56,6 +60,8 @@ impl Definition {
         let id =
             name::new_id().ok_or_else(|| Error::system("make an ID", std::io::ErrorKind::Other))?;
         let name = create.identity.name.get_or_insert_with(|| format!("container-{}", id.short()));
+        let declared = config.volumes().as_deref().unwrap_or_default();
+        let volumes = settle::settle(place, &create.storage, declared)?;
         let mut record = Record {
             name: name.clone(),
             reference: create.image.parse()?,
@@ -77,6 +83,8 @@ impl Definition {
             stop_signal,
             stop_timeout: create.service.stop_timeout,
             log_driver: output::name(create.service.log_driver).to_owned(),
+            volumes: settle::used(&volumes),
+            mounted_images: settle::images(&volumes),
             log: logs::options::parse(&create.service.log_opt, create.service.log_driver)?,
             remove: create.identity.rm,
             cidfile: create.identity.cidfile.clone(),
@@ -84,14 +92,16 @@ impl Definition {
         };
         logs::options::settle(&mut record, place)?;
         let arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into());
-        Ok(Self { create, arguments: arguments.collect(), record })
+        Ok(Self { create, arguments: arguments.collect(), volumes, record })
     }
 
-    /// Replaces the file as a whole. One that goes with its end need not outlast a power cut.
+    /// Replaces the file as a whole. One that goes with its end need not outlast a power cut, unless
+    /// it names volumes that have to go, too.
     pub(crate) fn write(&self, place: &Place) -> Result<(), Error> {
         let path = file(place, &self.record.id);
         let bytes = serde_json::to_vec(self).map_err(Error::Json)?;
-        let written = match self.record.remove {
+        let leaves = self.record.volumes.iter().any(|volume| volume.anonymous);
+        let written = match self.record.remove && !leaves {
             true => std::fs::write(&path, bytes),
             false => disk::replace(&path, &bytes),
         };
@@ -145,7 +155,7 @@ impl Create {
             *volume = asked::absolute_source(volume)?;
         }
         settled.network = network::join::settled(&self.network)?;
-        asked::Asked::read(&settled)?;
+        asked::Asked::read(&settled)?.storage.look()?;
         Ok(settled)
     }
 }

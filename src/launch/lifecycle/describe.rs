@@ -19,11 +19,13 @@ use crate::launch::process::environment::{DEFAULT_PATH, Environment};
 use crate::launch::process::{activation, systemd, time_zone, user};
 use crate::launch::spec::{Program, Wanted, spec};
 use crate::launch::storage::dangling;
-use crate::launch::storage::files;
-use crate::launch::storage::fill::Filled;
-use crate::launch::storage::mounts::{self, Bound, Kernel};
+use crate::launch::storage::devices::{self, Node};
+use crate::launch::storage::mounts::{self, Bound, Kernel, Own};
 use crate::launch::storage::rootfs::Rootfs;
-use crate::launch::storage::volume::{Volume, of_image, writable_places};
+use crate::launch::storage::secrets::{self, Files};
+use crate::launch::storage::stage::{Staged, Staging};
+use crate::launch::storage::volume::{Volume, writable_places};
+use crate::launch::storage::{files, settle};
 use crate::launch::supervise::notify::{DIRECTORY_IN_CONTAINER, SOCKET_IN_CONTAINER};
 use crate::launch::{Error, runtime, userns};
 use crate::model::Scope;
@@ -32,6 +34,14 @@ use crate::store::containers::Record;
 /// The group that owns terminals, on every Linux.
 const TTY: u32 = 5;
 
+/// What the runtime takes besides the specification.
+pub(crate) struct Described {
+    pub(crate) process: runtime::Prepared,
+    /// To be kept until the container has its own mounts.
+    pub(crate) staged: Staged,
+    pub(crate) devices: Vec<Node>,
+}
+
 /// Writes what the runtime, and later `exec`, need to know.
 pub(crate) fn describe(
     place: &Place,
@@ -39,7 +49,7 @@ pub(crate) fn describe(
     record: &Record,
     rootfs: &Rootfs,
     inside: bool,
-) -> Result<(runtime::Prepared, Filled), Error> {
+) -> Result<Described, Error> {
     let Prepared { create, asked, config, payload, around, .. } = prepared;
     let user_text = create.program.user.clone().or(config.user().clone()).unwrap_or_default();
     let attributes = confine::attributes(create, asked);
@@ -58,14 +68,16 @@ pub(crate) fn describe(
         environment.set("container_uuid", systemd::uuid(&record.id));
     }
     let directory = directory(create, config)?;
-    let is_hosts = |volume: &Volume| {
-        volume.source.is_some() && Path::new(&directory).starts_with(&volume.target)
-    };
-    if create.program.workdir.is_none() && !asked.volumes.iter().any(is_hosts) {
+    let is_hosts = settle::is_hosts(prepared.volumes, Path::new(&directory));
+    if create.program.workdir.is_none() && !is_hosts {
         rootfs.make_directory(&directory, &user)?;
     }
+    let nodes = devices::find(&asked.storage.devices)?;
+    let staging = Staging { place, id: &record.id, held: prepared.held, rootfs, user: &user };
     let shared = shared_memory(create, pod, &mut confinement);
-    let filled = fill(place, prepared, record, rootfs, shared)?;
+    let mut staged = stage(&staging, prepared, &nodes, &record.command, shared)?;
+    let made: &[Node] = if place.scope == Scope::System { &nodes } else { &[] };
+    devices::refuse_in_volumes(made, staged.volumes())?;
     let all = available();
     let cap_add = create.isolation.all_added();
     let capabilities = Capabilities::new(&cap_add, &create.isolation.cap_drop, user.uid, &all)?;
@@ -75,32 +87,36 @@ pub(crate) fn describe(
     let mut bound = files::write(&bundle, &hostname, &around.names.knowing(&hostname))?;
     bound.extend(time_zone(create, rootfs, &bundle)?);
     if inside {
-        bound.push(Bound { source: bundle.join("notify"), target: DIRECTORY_IN_CONTAINER });
+        bound.push(Bound { source: bundle.join("notify"), target: DIRECTORY_IN_CONTAINER.into() });
     }
+    let bound = staged.bind(bound)?;
     let defaults = ExecDefaults {
         user: user_text,
         environment: environment.to_strings(),
         directory: directory.clone(),
+        secrets: create.storage.secret.clone(),
         cap_add,
         cap_drop: create.isolation.cap_drop.clone(),
         available: all,
         attributes: attributes.clone(),
         filter: of,
         privileged,
-        devices: prepared.devices(),
+        devices: prepared.devices(&nodes),
     };
     defaults.write(place, &record.id)?;
     environment.set_default("HOME", user.home.as_deref().unwrap_or("/"));
+    let own = own(prepared);
     let wanted = Wanted {
         rootfs: rootfs.path(),
-        read_only: create.storage.read_only,
+        own,
         hostname: &hostname,
         kernel: kernel(place, around),
         namespaces: &confinement.namespaces,
         view: std::mem::take(&mut confinement.view),
         cgroup: &payload.path,
-        volumes: filled.volumes(),
+        volumes: staged.volumes(),
         files: &bound,
+        devices: made,
         process: Program {
             user: &user,
             arguments: record.command.clone(),
@@ -116,16 +132,21 @@ pub(crate) fn describe(
         systemd::open_cgroup(&mut spec);
     }
     spec.save(bundle.join("config.json")).map_err(|error| Error::Spec(error.to_string()))?;
+    let variables = secrets::variables(place, &asked.storage.secrets)?;
+    let shares = staged.take_shares();
     let process = runtime::Prepared {
         uid: user.uid,
         directory,
         capabilities,
+        variables,
+        frozen: own.frozen,
+        shares,
         filter,
         keep_groups: user::keeps_groups(&attributes.groups),
         oom_score: attributes.oom_score,
         _held: confinement.held,
     };
-    Ok((process, filled))
+    Ok(Described { process, staged, devices: nodes })
 }
 
 /// What the user namespace that this process is in leaves of the kernel's file systems.
@@ -139,27 +160,44 @@ fn kernel(place: &Place, around: &Surroundings) -> Kernel {
     }
 }
 
-/// The volumes, and what a read-only root file system needs besides.
-fn fill(
-    place: &Place,
+/// The volumes and secrets, and what a read-only root file system needs besides.
+fn stage(
+    staging: &Staging<'_>,
     prepared: &Prepared<'_>,
-    record: &Record,
-    rootfs: &Rootfs,
+    nodes: &[Node],
+    command: &[String],
     shared: Vec<Volume>,
-) -> Result<Filled, Error> {
-    let mut volumes = prepared.asked.volumes.clone();
-    let is_free = |one: &Volume| volumes.iter().all(|volume| volume.target != one.target);
-    let shared: Vec<_> = shared.into_iter().filter(is_free).collect();
-    volumes.extend(shared);
-    if asked::is_systemd(prepared.create, &record.command)? {
-        volumes.extend(systemd::places(&volumes)?);
+) -> Result<Staged, Error> {
+    let storage = &prepared.create.storage;
+    let secrets = &prepared.asked.storage.secrets;
+    let directory = staging.place.writable(staging.id).join("secrets");
+    let files = Files::write(staging.place, secrets, staging.user, &directory)?;
+    let mut volumes = prepared.volumes.to_vec();
+    volumes.extend_from_slice(files.volumes());
+    if staging.place.scope == Scope::User {
+        for node in nodes {
+            volumes.push(node.to_volume()?);
+        }
     }
-    let mut own = Vec::new();
-    if prepared.create.storage.read_only {
-        volumes.extend(writable_places(&volumes));
-        own = of_image(prepared.config.volumes().as_deref().unwrap_or_default(), &volumes);
+    let mut implied = shared;
+    if asked::is_systemd(prepared.create, command)? {
+        implied.extend(systemd::places()?);
     }
-    Filled::new(&volumes, &own, rootfs, &place.writable(&record.id).join("volumes"))
+    if storage.read_only && storage.read_only_tmpfs {
+        implied.extend(writable_places());
+    }
+    let mut staged = staging.stage(&volumes, &implied)?;
+    staged.keep(files);
+    Ok(staged)
+}
+
+fn own(prepared: &Prepared<'_>) -> Own {
+    let storage = &prepared.create.storage;
+    Own {
+        read_only: storage.read_only,
+        shm_size: prepared.asked.storage.shm_size,
+        frozen: storage.read_only && !storage.read_only_tmpfs,
+    }
 }
 
 /// Shared memory that is not the container's own: its pod's, or that of whoever was named.
@@ -180,7 +218,7 @@ fn time_zone(create: &Create, rootfs: &Rootfs, bundle: &Path) -> Result<Option<B
     let target = "/etc/localtime";
     dangling::remove(rootfs.path(), Path::new(target))
         .map_err(|error| Error::file("make way at", target, error.into()))?;
-    Ok(Some(Bound { source, target }))
+    Ok(Some(Bound { source, target: target.into() }))
 }
 
 fn namespaces(network: Namespace, joined: Option<&Joined>) -> Namespaces {

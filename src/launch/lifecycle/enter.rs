@@ -12,7 +12,9 @@ use crate::launch::process::defaults::{ExecDefaults, write_json};
 use crate::launch::process::environment::{DEFAULT_PATH, Environment};
 use crate::launch::process::user::{keeps_groups, resolve};
 use crate::launch::spec::{Program, process};
+use crate::launch::storage::flags::secret;
 use crate::launch::storage::rootfs;
+use crate::launch::storage::secrets::{self, Secrets, Variables};
 use crate::launch::supervise::Init;
 use crate::launch::{Error, host_environment, runtime};
 use crate::model::Scope;
@@ -101,16 +103,34 @@ pub(crate) fn prepare<'a>(
     let name = format!("exec-{}.json", std::process::id());
     let file = place.records().directory(&record.id).join(name);
     write_json(&file, &process)?;
+    let variables = given(place, &defaults.secrets)?;
     let prepared = runtime::Prepared {
         uid: user.uid,
         directory,
         capabilities,
+        variables,
+        frozen: false,
+        shares: Vec::new(),
         filter,
         keep_groups: keeps_groups(&attributes.groups),
         oom_score: attributes.oom_score,
         _held: Vec::new(),
     };
     Ok(Entering { place, record, file, prepared, terminal: entry.terminal })
+}
+
+/// The secrets that the container has as variables. One that was removed since is no reason not to
+/// enter.
+fn given(place: &Place, asked: &[String]) -> Result<Variables, Error> {
+    let mut flags = Vec::new();
+    let secrets = Secrets::open(place);
+    for text in asked {
+        let flag = secret::parse(text)?;
+        if secrets.find(&flag.name).is_ok() {
+            flags.push(flag);
+        }
+    }
+    Ok(secrets::variables(place, &flags)?)
 }
 
 /// Who can make nodes of any device is to open no others than the container's programs.

@@ -11,14 +11,13 @@ use crate::launch::args::{Create, SdNotify};
 use crate::launch::control::server::Control;
 use crate::launch::health::monitor::Monitor;
 use crate::launch::health::plan::Plan;
-use crate::launch::isolation::capability::Capabilities;
 use crate::launch::isolation::cgroup::{Location, Payload};
 use crate::launch::isolation::devices::{self, Device};
 use crate::launch::isolation::resources;
 use crate::launch::lifecycle::asked::{self, Asked};
 use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
-use crate::launch::lifecycle::describe::describe;
+use crate::launch::lifecycle::describe::{Described, describe};
 use crate::launch::lifecycle::detach::Handover;
 use crate::launch::lifecycle::readiness;
 use crate::launch::lifecycle::restart::{Policy, Restarts};
@@ -27,8 +26,11 @@ use crate::launch::lifecycle::traces::{Traces, remove_runtime};
 use crate::launch::place::Place;
 use crate::launch::pod::members;
 use crate::launch::process::activation;
+use crate::launch::storage::devices::Node;
+use crate::launch::storage::hold::Held;
 use crate::launch::storage::rootfs::Rootfs;
-use crate::launch::storage::writable;
+use crate::launch::storage::volume::Volume;
+use crate::launch::storage::{stage, writable};
 use crate::launch::supervise::input::{self, Input};
 use crate::launch::supervise::notify::{Notifier, Proxy};
 use crate::launch::supervise::output::{self, Output};
@@ -58,6 +60,8 @@ pub(crate) struct Start<'a> {
 pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     let Start { mut definition, image, location, mut signals, notifier, handover, new } = start;
     let create = definition.create.clone();
+    // Dropped last: it goes back to the host's mount namespace.
+    let held;
     let mut traces = Traces::new(place, definition.record.id.clone());
     traces.keep = !new;
     traces.writable = Some(writable::claim(place, &definition.record.id)?);
@@ -84,6 +88,8 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
         control.adopt(caller);
     }
     let writable = place.writable(&definition.record.id);
+    // Before the host's mount namespace is left.
+    held = Held::take(place, &definition.volumes)?;
     let rootfs = Rootfs::mount(&image, &writable, definition.record.rootfs.clone())?;
     let (around, network) = surroundings::enter(place, &create, &asked, &definition.record)?;
     traces.network = Some(network);
@@ -93,6 +99,8 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
         asked: &asked,
         config: &config,
         payload: &payload,
+        volumes: &definition.volumes,
+        held: &held,
         around: &around,
     };
     let mut restarts = Restarts::new(create.process.restart);
@@ -133,6 +141,7 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
         }
     };
     if traces.keep {
+        stage::clear(place, &definition.record.id);
         // It may have been given another.
         definition.create.identity.name = Some(definition.record.name.clone());
         place.records().write(&definition.record)?;
@@ -144,14 +153,16 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     // Who hears of the end finds the container gone, or as it ended.
     drop(rootfs);
     drop(traces);
+    drop(held);
     control.ended(end.status);
     Ok(end.status)
 }
 
 impl Prepared<'_> {
-    /// The devices that the container may open, where it could make nodes of any.
-    pub(crate) fn devices(&self) -> Vec<Device> {
-        devices::allowed(&self.asked.volumes, self.asked.devices.iter().copied())
+    /// The devices that the container may open, where it could make nodes of any; `given` by name.
+    pub(crate) fn devices(&self, given: &[Node]) -> Vec<Device> {
+        let by_rule = self.asked.devices.iter().copied();
+        devices::allowed(self.volumes, given.iter().filter_map(Node::rule).chain(by_rule))
     }
 }
 
@@ -161,6 +172,8 @@ pub(crate) struct Prepared<'a> {
     pub(crate) asked: &'a Asked,
     pub(crate) config: &'a ImageConfig,
     pub(crate) payload: &'a Payload,
+    pub(crate) volumes: &'a [Volume],
+    pub(crate) held: &'a Held,
     pub(crate) around: &'a Surroundings,
 }
 
@@ -199,8 +212,8 @@ impl Run<'_> {
         } else {
             None
         };
-        let (process, filled) = describe(place, prepared, record, self.rootfs, inside)?;
-        confine_devices(place, prepared, &process.capabilities)?;
+        let described = describe(place, prepared, record, self.rootfs, inside)?;
+        confine_devices(place, prepared, &described)?;
         self.signals.check()?;
         let mut health = self.health.map(|plan| health_duty(place, create, record, plan));
         let attached = handover.is_attached();
@@ -209,8 +222,10 @@ impl Run<'_> {
         record.log_driver = output::name(driver).to_owned();
         let (mut output, mut streams) = Output::open(driver, record, &create.process, attached)?;
         let mut input = input::open(&create.process, &mut streams)?;
-        let started = runtime::start(&record.id, &place.runtime(), &bundle, &process, streams)?;
-        drop(filled);
+        let process = &described.process;
+        let started = runtime::start(&record.id, &place.runtime(), &bundle, process, streams)?;
+        // The container has its own mounts by now.
+        drop(described.staged);
         let init = Init::new(started.pid);
         if let Some(master) = started.terminal {
             input = Input::terminal(&master, create.process.interactive)?;
@@ -283,24 +298,27 @@ fn share_cgroup(config: &Path, cgroup: &str) -> Result<(), Error> {
     spec.save(config).map_err(failed)
 }
 
-/// Only a container that could reach any device is confined to some; it must stay where it is.
+/// A container that could reach any device is confined to some, and so is one that may do less with
+/// a device than its node allows; it must stay where it is.
 fn confine_devices(
     place: &Place,
     prepared: &Prepared<'_>,
-    capabilities: &Capabilities,
+    described: &Described,
 ) -> Result<(), Error> {
     // Of a user namespace, no node can be opened that is on a file system mounted in it.
     if place.scope == Scope::User {
         return Ok(());
     }
-    let can_reach = devices::REACH_DEVICES.iter().any(|name| capabilities.has(name));
-    if !can_reach || prepared.create.isolation.privileged {
+    let capabilities = &described.process.capabilities;
+    let reaches = devices::REACH_DEVICES.iter().any(|name| capabilities.has(name));
+    let is_restricted = described.devices.iter().any(Node::is_restricted);
+    if prepared.create.isolation.privileged || !(reaches || is_restricted) {
         return Ok(());
     }
     if prepared.payload.is_shared() {
         return Err(Error::Devices);
     }
     let directory = prepared.payload.directory();
-    devices::confine(&directory, &prepared.devices())
+    devices::confine(&directory, &prepared.devices(&described.devices))
         .map_err(|source| Error::file("confine the devices of cgroup", directory, source))
 }

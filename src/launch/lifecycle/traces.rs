@@ -13,8 +13,8 @@ use crate::launch::lifecycle::definition::Definition;
 use crate::launch::network;
 use crate::launch::network::join::Joined;
 use crate::launch::place::Place;
-use crate::launch::storage::writable;
 use crate::launch::storage::writable::{Discarded, InUse};
+use crate::launch::storage::{hold, users, writable};
 use crate::model::ContainerId;
 use crate::model::failure::chain;
 use crate::store::containers::Record;
@@ -77,6 +77,10 @@ impl Drop for Traces<'_> {
         if let Some(cidfile) = &self.cidfile {
             containers::remove_cidfile(cidfile, &self.id);
         }
+        // Nobody but this container had them.
+        if let Ok(Some(record)) = self.place.records().get(&self.id) {
+            users::discard_anonymous(self.place, &record).into_iter().for_each(Discarded::remove);
+        }
         match remove_files(self.place, &self.id) {
             Ok(discarded) => discarded.into_iter().for_each(Discarded::remove),
             Err(error) => warn(&error),
@@ -122,6 +126,7 @@ fn leftovers(place: &Place) -> Result<Vec<Discarded>, Error> {
     // An ordinary user who only wants to see is not root of what is to be removed.
     let may_remove = place.has_entered();
     let found = records.all()?;
+    hold::sweep(place)?;
     let mut discarded = Vec::new();
     let mut known: BTreeSet<ContainerId> = found.unreadable.into_iter().collect();
     for record in found.records {
@@ -137,7 +142,10 @@ fn leftovers(place: &Place) -> Result<Vec<Discarded>, Error> {
         records.remove(id)?;
     }
     for id in unknown(&place.containers(), &known)? {
-        if writable::is_in_use(place, &id) || restore(place, &id)? || !may_remove {
+        if writable::is_in_use(place, &id)
+            || restore(place, &id, may_remove.then_some(&mut discarded))?
+            || !may_remove
+        {
             continue;
         }
         discarded.extend(writable::discard_unused(place, &id)?);
@@ -149,13 +157,23 @@ fn leftovers(place: &Place) -> Result<Vec<Discarded>, Error> {
 }
 
 /// Whether the container was made to be kept: its record, which a reboot took, is there again then.
-fn restore(place: &Place, id: &ContainerId) -> Result<bool, Error> {
+fn restore(
+    place: &Place,
+    id: &ContainerId,
+    discarded: Option<&mut Vec<Discarded>>,
+) -> Result<bool, Error> {
     match Definition::read(place, id) {
         Ok(Definition { record, .. }) if !record.remove => {
             place.records().write(&record)?;
             Ok(true)
         }
-        Ok(_) | Err(Error::NoDefinition(_)) => Ok(false),
+        Ok(Definition { record, .. }) => {
+            if let Some(discarded) = discarded {
+                discarded.extend(users::discard_anonymous(place, &record));
+            }
+            Ok(false)
+        }
+        Err(Error::NoDefinition(_)) => Ok(false),
         Err(error) => {
             // It may be a newer version's: what it names cannot be known.
             warn(&error);
@@ -165,9 +183,9 @@ fn restore(place: &Place, id: &ContainerId) -> Result<bool, Error> {
 }
 
 /// A container that has ended keeps nothing running, and nothing at all where it was to go.
-fn clear_stale(place: &Place, record: &Record) -> Result<Option<Discarded>, Error> {
+fn clear_stale(place: &Place, record: &Record) -> Result<Vec<Discarded>, Error> {
     if record.is_running() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     if record.remove {
         return containers::clear_away(place, record);
@@ -175,7 +193,7 @@ fn clear_stale(place: &Place, record: &Record) -> Result<Option<Discarded>, Erro
     if let Some(path) = &record.cgroup {
         cgroup::clear_recorded(path, &record.id);
     }
-    Ok(None)
+    Ok(Vec::new())
 }
 
 /// The containers that have something in `directory`, but not one of `known`.

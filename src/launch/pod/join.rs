@@ -76,8 +76,8 @@ impl Joined {
     /// What the containers have in common as `/dev/shm`, where they share IPC.
     pub(crate) fn shm(&self) -> Option<Volume> {
         let volume = || {
-            let options = vec!["noexec".to_owned()];
-            Volume::bound(self.shm.clone(), Path::new("/dev/shm").to_owned(), options)
+            let options = ["noexec".to_owned()];
+            Volume::bound(self.shm.clone(), Path::new("/dev/shm").to_owned(), &options)
         };
         self.pod.share.has(Namespace::Ipc).then(volume)
     }

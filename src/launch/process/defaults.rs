@@ -19,6 +19,9 @@ pub(crate) struct ExecDefaults {
     /// `NAME=VALUE`, as image and operator set them: what is a matter of the user is not in it.
     pub(crate) environment: Vec<String>,
     pub(crate) directory: String,
+    /// Its secrets, as they were asked for: what they hold is read for each program.
+    #[serde(default)]
+    pub(crate) secrets: Vec<String>,
     pub(crate) cap_add: Vec<String>,
     pub(crate) cap_drop: Vec<String>,
     /// What "all" capabilities are to this container.

@@ -20,6 +20,8 @@ use crate::launch::isolation::seccomp::Filter;
 use crate::launch::isolation::{self, oom};
 use crate::launch::runtime::console::Console;
 use crate::launch::runtime::program::executor;
+use crate::launch::storage::propagation::{self, Share};
+use crate::launch::storage::secrets::Variables;
 use crate::model::ContainerId;
 
 /// What is known of a program before it is started, but for its specification.
@@ -28,6 +30,12 @@ pub(crate) struct Prepared {
     pub(crate) uid: u32,
     pub(crate) directory: String,
     pub(crate) capabilities: Capabilities,
+    /// Given to the program in memory only.
+    pub(crate) variables: Variables,
+    /// Whether its /dev is read-only.
+    pub(crate) frozen: bool,
+    /// Mounts that are shared with the host.
+    pub(crate) shares: Vec<Share>,
     /// The filter of system calls.
     pub(crate) filter: Option<Filter>,
     /// Whether it keeps this process's groups.
@@ -134,6 +142,7 @@ pub(crate) fn start(
     streams: Streams,
 ) -> Result<Started, Error> {
     let (report, executor) = executor(process, streams.terminal)?;
+    let mut unshared = None;
     process.drop_groups()?;
     let _score = process.take_oom_score()?;
     streams.hand_over(process.uid)?;
@@ -164,7 +173,15 @@ pub(crate) fn start(
         let mut container = builder.build()?;
         // Before the program: its terminal has to be its own by then.
         terminal = console.as_ref().map(|console| console.receive(process.uid));
-        if let Err(error) = container.start() {
+        let shared = container.pid().map(|pid| propagation::apply(&process.shares, pid.as_raw()));
+        let started = match shared.transpose() {
+            Ok(_) => container.start(),
+            Err(error) => {
+                unshared = Some(error);
+                Err(LibcontainerError::Other("its mounts are not as asked for".to_owned()))
+            }
+        };
+        if let Err(error) = started {
             // It may wait for its start without end, and we for its report.
             if let Some(pid) = container.pid() {
                 let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
@@ -173,6 +190,9 @@ pub(crate) fn start(
         }
         Ok(container)
     })?;
+    if let Some(error) = unshared {
+        return Err(error.into());
+    }
     let container = started.map_err(|source| process.failed("started", said, source));
     let container = match container {
         Ok(container) => container,

@@ -19,12 +19,14 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::launch::Error;
 use crate::launch::isolation::seccomp::Filter;
 use crate::launch::runtime::Prepared;
+use crate::launch::storage::secrets::Variables;
+use crate::launch::storage::tree;
 use crate::launch::terminal::{self, Size};
 
 /// Both ends of a start: who hears of it, and who carries it out. A `terminal` begins with the size
 /// of ours.
 pub(super) fn executor(process: &Prepared, terminal: bool) -> Result<(Report, Launch), Error> {
-    let Prepared { capabilities, filter, .. } = process;
+    let Prepared { capabilities, filter, variables, frozen, .. } = process;
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|error| Error::system("make a pipe", error))?;
     let launch = Launch {
@@ -32,6 +34,8 @@ pub(super) fn executor(process: &Prepared, terminal: bool) -> Result<(Report, La
         bounding: parse(&capabilities.bounding),
         effective: parse(&capabilities.effective),
         ambient: parse(&capabilities.ambient),
+        variables: variables.clone(),
+        frozen: *frozen,
         size: if terminal { terminal::size() } else { None },
         report: write.as_raw_fd(),
         launcher: read.as_raw_fd(),
@@ -91,6 +95,10 @@ pub(super) struct Launch {
     bounding: HashSet<Capability>,
     effective: HashSet<Capability>,
     ambient: HashSet<Capability>,
+    /// Given to the program besides those of its specification.
+    variables: Variables,
+    /// Whether /dev is read-only, which it could not be before.
+    frozen: bool,
     size: Option<Size>,
     report: RawFd,
     /// Our copy of the end that only the launcher reads.
@@ -115,7 +123,7 @@ impl Executor for Launch {
         let fits = |text: &str, banned: &[char]| !text.contains(banned);
         // SAFETY: this process has one thread; nobody reads the environment meanwhile.
         unsafe { libc::clearenv() };
-        for (name, value) in variables {
+        for (name, value) in variables.into_iter().chain(self.variables.clone()) {
             if !name.is_empty() && fits(&name, &['=', '\0']) && fits(&value, &['\0']) {
                 // SAFETY: as above.
                 unsafe { std::env::set_var(name, value) };
@@ -136,10 +144,13 @@ impl Executor for Launch {
             terminal::resize(std::io::stdin(), size);
         }
         // Last of all: a change of capabilities undoes it.
-        self.shed_privileges().and_then(|()| self.die_with_launcher()).map_err(|error| {
-            self.tell(&command, &error);
-            ExecutorError::Other(error)
-        })?;
+        self.freeze()
+            .and_then(|()| self.shed_privileges())
+            .and_then(|()| self.die_with_launcher())
+            .map_err(|error| {
+                self.tell(&command, &error);
+                ExecutorError::Other(error)
+            })?;
         let Err(error) = nix::unistd::execv(&path, &words);
         let why = match error {
             // The file itself was found before.
@@ -187,6 +198,13 @@ impl Launch {
             true => Err("the launcher is gone".to_owned()),
             false => Ok(()),
         }
+    }
+
+    fn freeze(&self) -> Result<(), String> {
+        if !self.frozen {
+            return Ok(());
+        }
+        tree::make_read_only(Path::new("/dev")).map_err(|error| format!("read-only /dev: {error}"))
     }
 
     /// Loads the filter, then drops what only that needed.

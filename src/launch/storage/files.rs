@@ -25,7 +25,7 @@ pub(crate) fn write(bundle: &Path, hostname: &str, names: &Files) -> Result<Vec<
             continue;
         };
         fs::write(&path, text).map_err(|source| Error::file("write", &path, source))?;
-        bound.push(Bound { source: path, target });
+        bound.push(Bound { source: path, target: target.into() });
     }
     Ok(bound)
 }

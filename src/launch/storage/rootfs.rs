@@ -80,8 +80,8 @@ impl Drop for Rootfs {
     }
 }
 
-/// The upper directory is the container's `/`: it has owner and mode of the image's.
-fn like(top: &Path, upper: &Path) -> std::io::Result<()> {
+/// An overlay's upper directory is its root: it has owner and mode of the layer's.
+pub(crate) fn like(top: &Path, upper: &Path) -> std::io::Result<()> {
     let image = std::fs::metadata(top)?;
     std::os::unix::fs::chown(upper, Some(image.uid()), Some(image.gid()))?;
     std::fs::set_permissions(upper, image.permissions())
@@ -94,7 +94,11 @@ fn open_in(root: &Path, directory: &Path) -> rustix::io::Result<OwnedFd> {
 }
 
 /// Opens what the container would find at `path`.
-fn resolve(root: impl AsFd, path: impl AsRef<Path>, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn resolve(
+    root: impl AsFd,
+    path: impl AsRef<Path>,
+    flags: OFlags,
+) -> rustix::io::Result<OwnedFd> {
     let confined = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     loop {
         match openat2(&root, path.as_ref(), flags, Mode::empty(), confined) {

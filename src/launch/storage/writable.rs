@@ -87,6 +87,11 @@ fn put_aside(
 }
 
 impl Discarded {
+    /// What lies at a path below the store's `tmp`.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self { path, _locked: None }
+    }
+
     /// A tree that cannot be removed costs room, and nobody's start. The next pull tries again.
     pub(crate) fn remove(self) {
         if let Err(error) = disk::remove_tree(&self.path) {

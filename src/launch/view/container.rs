@@ -10,6 +10,7 @@ use crate::launch::lifecycle::definition::Definition;
 use crate::launch::place::Place;
 use crate::launch::pod::definition::Pod;
 use crate::launch::pod::store::Pods;
+use crate::launch::storage::volumes::Volumes;
 use crate::model::Digest;
 use crate::model::failure::chain;
 use crate::store::containers::Record;
@@ -22,6 +23,8 @@ pub(crate) struct Container {
     pub(crate) record: Record,
     pub(crate) definition: Option<Definition>,
     pub(crate) image: Option<Rc<Image>>,
+    /// Where named volumes are.
+    pub(crate) volumes: Volumes,
     /// The name of its pod, where it is in one.
     pub(crate) pod: Option<String>,
     /// What its checks said last, where it has some.
@@ -126,6 +129,6 @@ impl Parts {
         let pod = self.pods.iter().find(|pod| record.pod.as_ref() == Some(&pod.id));
         let pod = pod.map(|pod| pod.name.clone());
         let health = place.records().health(&record.id).ok().flatten();
-        Container { record, definition, image, pod, health }
+        Container { record, definition, image, volumes: Volumes::open(place), pod, health }
     }
 }

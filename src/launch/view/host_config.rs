@@ -1,5 +1,7 @@
 //! What a container was asked to be on its host: `HostConfig` and `Mounts` of podman-inspect(1).
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
 use crate::launch::args::{Create, ResourceFlags};
@@ -9,7 +11,8 @@ use crate::launch::isolation::resources::size::parse_bytes;
 use crate::launch::network::mode::Mode;
 use crate::launch::network::publish;
 use crate::launch::network::show as network;
-use crate::launch::storage::volume::{parse_bind, parse_tmpfs};
+use crate::launch::storage::mounts::DEFAULT_SHM;
+use crate::launch::storage::volume::{Source, Volume};
 use crate::launch::view::container::Container;
 use crate::launch::view::words;
 
@@ -42,11 +45,12 @@ pub(super) fn host_config(container: &Container) -> Value {
         "RestartPolicy": restart_policy(create),
         "Runtime": "oci",
         "SecurityOpt": isolation.security_opt,
+        "ShmSize": shm_size(create),
         "Tmpfs": tmpfs(create),
         "UTSMode": owner(isolation.uts.as_ref()),
         "UsernsMode": "",
         "Ulimits": Limits::new(&isolation.ulimit).map_or(Value::Null, |limits| limits.to_json()),
-        "VolumesFrom": null,
+        "VolumesFrom": create.storage.volumes_from,
     });
     if let (Value::Object(document), Value::Object(limits)) =
         (&mut document, resources(&create.resources))
@@ -116,25 +120,37 @@ fn tmpfs(create: &Create) -> Value {
     Value::Object(create.storage.tmpfs.iter().map(pair).collect())
 }
 
+/// In bytes.
+fn shm_size(create: &Create) -> u64 {
+    let asked = create.storage.shm_size.as_deref().and_then(parse_bytes);
+    asked.unwrap_or(DEFAULT_SHM)
+}
+
 /// `Mounts`: what is mounted from outside of the image.
 pub(super) fn mounts(container: &Container) -> Vec<Value> {
     let Some(definition) = &container.definition else { return Vec::new() };
-    let storage = &definition.create.storage;
-    let binds = storage.volume.iter().filter_map(|text| parse_bind(text, false).ok());
-    let tmpfs = storage.tmpfs.iter().filter_map(|text| parse_tmpfs(text).ok());
-    binds
-        .chain(tmpfs)
-        .map(|volume| {
-            json!({
-                "Type": if volume.source.is_some() { "bind" } else { "tmpfs" },
-                "Source": volume.source.unwrap_or_default(),
-                "Destination": volume.target,
-                "Driver": "",
-                "Mode": "",
-                "RW": !volume.options.iter().any(|option| matches!(&**option, "ro" | "rro")),
-                "Propagation": volume.options.iter().find(|option| option.contains("private")),
-                "Options": volume.options,
-            })
-        })
-        .collect()
+    definition.volumes.iter().map(|volume| mount(container, volume)).collect()
+}
+
+fn mount(container: &Container, volume: &Volume) -> Value {
+    let (kind, name, source) = match &volume.source {
+        Source::Bind { path } => ("bind", "", path.clone()),
+        Source::Volume { name, .. } => ("volume", name.as_str(), container.volumes.data(name)),
+        Source::Tmpfs { .. } => ("tmpfs", "", PathBuf::new()),
+        Source::Image { reference, .. } => ("image", "", reference.to_string().into()),
+    };
+    let mut mount = json!({
+        "Type": kind,
+        "Source": source,
+        "Destination": volume.target,
+        "Driver": if name.is_empty() { "" } else { "local" },
+        "Mode": "",
+        "RW": !volume.options.has("ro") && !volume.options.has("rro"),
+        "Propagation": volume.options.propagation.word(),
+        "Options": volume.options.words,
+    });
+    if !name.is_empty() {
+        mount["Name"] = name.into();
+    }
+    mount
 }

@@ -13,6 +13,7 @@ mod commands;
 mod cost;
 mod failure;
 mod health;
+mod hostile;
 mod images;
 mod innocent;
 mod installation;
@@ -29,6 +30,7 @@ mod registry;
 mod rollback;
 mod rootless;
 mod service;
+mod storage;
 mod systemd_inside;
 mod terminal;
 mod update;
@@ -43,6 +45,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("cost", cost::CASES),
         ("failure", failure::CASES),
         ("health", health::CASES),
+        ("hostile", hostile::CASES),
         ("images", images::CASES),
         ("innocent", innocent::CASES),
         ("installation", installation::CASES),
@@ -59,6 +62,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("rollback", rollback::CASES),
         ("rootless", rootless::CASES),
         ("service", service::CASES),
+        ("storage", storage::CASES),
         ("systemd_inside", systemd_inside::CASES),
         ("terminal", terminal::CASES),
         ("update", update::CASES),

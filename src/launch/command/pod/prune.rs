@@ -1,9 +1,8 @@
 //! `updater-launch pod prune`
 
-use std::io::{IsTerminal, Write};
-
 use clap::Args;
 
+use crate::launch::command::confirm::confirm;
 use crate::launch::place::Place;
 use crate::launch::pod::members::{self, Status};
 use crate::launch::pod::store::Pods;
@@ -17,7 +16,7 @@ pub(crate) struct Prune {
 }
 
 pub(crate) fn prune(place: &Place, flags: &Prune) -> Result<u8, Error> {
-    if !flags.force && !is_wanted()? {
+    if !flags.force && !confirm("This will remove all pods that do not run.")? {
         return Ok(0);
     }
     for pod in Pods::open(place).all()? {
@@ -30,18 +29,4 @@ pub(crate) fn prune(place: &Place, flags: &Prune) -> Result<u8, Error> {
         }
     }
     Ok(0)
-}
-
-/// Asks a person; where there is none, nothing is removed.
-fn is_wanted() -> Result<bool, Error> {
-    if !std::io::stdin().is_terminal() {
-        return Ok(false);
-    }
-    eprint!("WARNING! This will remove all pods that do not run.\nContinue? [y/N] ");
-    let _ = std::io::stderr().flush();
-    let mut answer = String::new();
-    std::io::stdin()
-        .read_line(&mut answer)
-        .map_err(|error| Error::system("read the answer", error))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
