@@ -169,6 +169,21 @@ pub(crate) enum Error {
     AuthFile(#[from] crate::registry::login::Fault),
     #[error(transparent)]
     Login(#[from] crate::launch::command::login::Refused),
+    #[error(
+        "\"{0}\" is nothing to show of a process; there are {known}",
+        known = crate::launch::measure::processes::DESCRIPTORS
+    )]
+    Descriptor(String),
+    #[error(transparent)]
+    Copy(#[from] crate::launch::copy::Fault),
+    #[error("one side must be CONTAINER:PATH")]
+    NoContainerSide,
+    #[error("--overwrite is not there: remove what is in the way first")]
+    Overwrite,
+    #[error(transparent)]
+    Archive(#[from] crate::launch::archive::Fault),
+    #[error("standard input is a terminal: name an archive by --input")]
+    LoadFromTerminal,
     #[error("there is no container yet")]
     NoContainerYet,
     #[error("nothing is named \"{0}\", neither a container nor an image")]

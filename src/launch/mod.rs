@@ -6,18 +6,22 @@
 //!
 //! What must not live here: requests to registries but in `pull`, updates, D-Bus.
 
+mod archive;
 pub mod args;
 mod attach;
 mod command;
 mod control;
+mod copy;
 mod error;
 mod health;
+mod events;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 mod image;
 mod isolation;
 mod lifecycle;
 mod logs;
+mod measure;
 pub mod manual;
 mod network;
 mod place;
@@ -119,6 +123,15 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::History(history) => command::history::show(&place, &history),
         Command::Login(login) => command::login::login(&place, &login),
         Command::Logout(logout) => command::login::logout(&place, &logout),
+        Command::Save(save) => command::save::save(&place, &save),
+        Command::Load(load) => command::load::load(&place, &load),
+        Command::Cp(cp) => command::cp::copy(&place, &cp),
+        Command::Events(events) => command::events::events(&place, &events),
+        Command::Top(top) => command::top::top(&place, &top),
+        Command::Stats(stats) => command::stats::stats(&place, &stats),
+        Command::Info(info) => command::info::info(&place, &info),
+        Command::Version(version) => command::version::version(&version),
+        Command::Completion(completion) => command::completion::completion(&completion),
         Command::Image { command } => command::image::run(&place, &command),
         Command::Container { command } => command::container::run(&place, &command),
     }
@@ -139,6 +152,14 @@ fn enters_at_once(command: &Command) -> bool {
             | Command::Logs(_)
             | Command::Images(_)
             | Command::Tag(_)
+            | Command::Untag(_)
+            | Command::Login(_)
+            | Command::Logout(_)
+            | Command::Stats(_)
+            | Command::Events(_)
+            | Command::Info(_)
+            | Command::Version(_)
+            | Command::Completion(_)
             | Command::Secret(_)
             | Command::Port(_)
             | Command::Network { .. }
@@ -178,6 +199,17 @@ fn show(format: &Format, documents: &[Value]) -> Result<(), Error> {
 /// Prints a line.
 fn say(text: impl Display) -> Result<(), Error> {
     print(format_args!("{text}\n"))
+}
+
+/// Whether whoever read standard output has gone (`| head`).
+fn nobody_reads() -> bool {
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    let output = rustix::stdio::stdout();
+    let mut polled = [PollFd::from_borrowed_fd(output, PollFlags::empty())];
+    let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let _ = poll(&mut polled, Some(&now));
+    polled.iter().any(|output| output.revents().contains(PollFlags::ERR))
 }
 
 /// Prints. A reader that went away (`| head`) has heard enough.

@@ -32,6 +32,7 @@ mod workspace;
 
 pub use error::Error;
 pub use image::Image;
+pub use workspace::Workspace;
 
 use crate::disk;
 use crate::model::Digest;

@@ -123,6 +123,24 @@ pub(crate) enum Command {
     Login(command::login::Login),
     /// Forget the credentials for a registry
     Logout(command::login::Logout),
+    /// Write images into an archive
+    Save(command::save::Save),
+    /// Read images from an archive
+    Load(command::load::Load),
+    /// Copy files between a container and the host, or two containers
+    Cp(command::cp::Cp),
+    /// Show what happens to containers and images
+    Events(command::events::Events),
+    /// Show the processes of a container
+    Top(command::top::Top),
+    /// Show what containers use
+    Stats(command::stats::Stats),
+    /// Show what this host has for containers
+    Info(command::info::Info),
+    /// Show this program's version
+    Version(command::version::Version),
+    /// Print the script that completes command lines
+    Completion(command::completion::Completion),
     /// Handle images
     Image {
         #[command(subcommand)]

@@ -1,15 +1,20 @@
 //! One file for each command.
 
+pub(crate) mod completion;
 pub(crate) mod attach;
 pub(crate) mod confirm;
 pub(crate) mod container;
+pub(crate) mod cp;
 pub(crate) mod create;
+pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod healthcheck;
 pub(crate) mod history;
 pub(crate) mod image;
 pub(crate) mod images;
+pub(crate) mod info;
 pub(crate) mod inspect;
+pub(crate) mod load;
 pub(crate) mod login;
 pub(crate) mod kill;
 pub(crate) mod logs;
@@ -24,11 +29,15 @@ pub(crate) mod restart;
 pub(crate) mod rm;
 pub(crate) mod rmi;
 pub(crate) mod run;
+pub(crate) mod save;
 pub(crate) mod secret;
 pub(crate) mod stage;
 pub(crate) mod start;
+pub(crate) mod stats;
 pub(crate) mod stop;
 pub(crate) mod tag;
+pub(crate) mod top;
 pub(crate) mod volume;
 pub(crate) mod untag;
+pub(crate) mod version;
 pub(crate) mod wait;

@@ -27,6 +27,11 @@ pub(crate) enum Error {
         "--hostname: the container has the host name of its UTS namespace, which is not its own"
     )]
     Hostname,
+    #[error(
+        "--cgroupns: a container that runs systemd writes to its cgroups, and needs a namespace of \
+         its own for them: leave it out, or say --systemd=false"
+    )]
+    SystemdNamespace,
     #[error("--security-opt proc-opts: with --pid=host, /proc is the host's; leave one out")]
     ProcOptions,
     #[error(

@@ -10,6 +10,7 @@ use crate::launch::args::{Create, ProgramFlags, SdNotify};
 use crate::launch::health::plan::{Plan, plan};
 use crate::launch::isolation::devices::Device;
 use crate::launch::isolation::limits::Limits;
+use crate::launch::isolation::owner::Owner;
 use crate::launch::isolation::resources::{Resources, block_device};
 use crate::launch::isolation::security::{Security, apparmor_is_enabled};
 use crate::launch::isolation::{self, cgroup, device_rule, sysctl};
@@ -173,8 +174,12 @@ pub(crate) fn command(create: &Create, image: &ImageConfig) -> Result<Vec<String
 /// Whether the container is to have what systemd needs, as the operator said or by its command.
 pub(crate) fn is_systemd(create: &Create, command: &[String]) -> Result<bool, Error> {
     let wanted = systemd::is_wanted(create.service.systemd, command);
+    let flags = &create.isolation;
+    let others = flags.cgroupns.as_ref().is_some_and(|owner| *owner != Owner::Private);
     match (wanted, create.service.cgroups) {
         (true, Some(cgroup::Mode::Disabled)) => Err(Error::SystemdCgroup),
+        // What it may write there would be the host's, or another container's.
+        (true, _) if others && !flags.privileged => Err(isolation::Error::SystemdNamespace.into()),
         _ => Ok(wanted),
     }
 }

@@ -9,6 +9,7 @@ use oci_spec::runtime::Spec;
 
 use crate::launch::args::{Create, SdNotify};
 use crate::launch::control::server::Control;
+use crate::launch::events;
 use crate::launch::health::monitor::Monitor;
 use crate::launch::health::plan::Plan;
 use crate::launch::isolation::cgroup::{Location, Payload};
@@ -123,6 +124,7 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
         let at = Timestamp::now();
         record.ended = Some(Ended { status: end.status, at, out_of_memory });
         record.pid = None;
+        events::of_container(place, record, "died");
         let delay = match end.wish {
             Wish::Stop => None,
             Wish::Restart => Some(Duration::ZERO),
@@ -248,6 +250,7 @@ impl Run<'_> {
         if let Some(process) = record.pid {
             network::inhabit(place, &record.id, process)?;
         }
+        events::of_container(place, record, "start");
         if self.again {
             self.control.started();
         } else {

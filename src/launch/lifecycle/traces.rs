@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::disk;
 use crate::launch::Error;
+use crate::launch::events;
 use crate::launch::isolation::cgroup;
 use crate::launch::isolation::cgroup::Payload;
 use crate::launch::lifecycle::containers;
@@ -96,7 +97,11 @@ pub(crate) fn remove_files(place: &Place, id: &ContainerId) -> Result<Option<Dis
         None
     });
     remove_runtime(place, id);
+    let record = place.records().get(id).ok().flatten();
     place.records().remove(id)?;
+    if let Some(record) = record {
+        events::of_container(place, &record, "remove");
+    }
     Ok(discarded)
 }
 

@@ -266,6 +266,7 @@ fn namespaces_that_cannot_be_joined(host: &Host) {
     refused("--pid ns:/proc/1/ns/uts", "not a namespace of that kind");
     refused("--ipc ns:/etc/passwd", "not a namespace of that kind");
     refused("--uts ns:/no/such", "/no/such");
+    refused("--systemd=always --cgroupns=host", "--cgroupns");
     host.sh(&format!("updater-launch create --network host --name web {app}"));
     refused("--ipc container:web", "does not run");
     host.sh("updater-launch rm web");

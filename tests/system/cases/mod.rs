@@ -10,6 +10,7 @@ macro_rules! cases {
 
 mod answers;
 mod commands;
+mod copying;
 mod cost;
 mod failure;
 mod health;
@@ -26,6 +27,7 @@ mod networks;
 mod process_model;
 mod notification;
 mod pods;
+mod observing;
 mod registry;
 mod rollback;
 mod rootless;
@@ -42,6 +44,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
     let modules = [
         ("answers", answers::CASES),
         ("commands", commands::CASES),
+        ("copying", copying::CASES),
         ("cost", cost::CASES),
         ("failure", failure::CASES),
         ("health", health::CASES),
@@ -58,6 +61,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("process_model", process_model::CASES),
         ("notification", notification::CASES),
         ("pods", pods::CASES),
+        ("observing", observing::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
         ("rootless", rootless::CASES),
