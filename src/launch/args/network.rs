@@ -14,7 +14,7 @@ pub(crate) struct NetworkFlags {
     pub(crate) hostname: Option<String>,
     /// Network: host, none, container:NAME, ns:PATH, or the name of one or several networks, each
     /// with options behind a colon (ip=, ip6=, mac=, alias=, interface_name=); "bridge", and the
-    /// default, is the network "updaterd"
+    /// default, is the network "updaterd". For an ordinary user the default is pasta[:OPTION,...]
     #[arg(long, visible_alias = "net", value_name = "NETWORK[:OPTIONS]")]
     pub(crate) network: Vec<String>,
     /// Lead a port of the host, or a range, to the container; any free one where the host's is not

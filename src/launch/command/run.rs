@@ -8,7 +8,7 @@ use crate::launch::isolation::cgroup::Location;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::detach::{self, Handover};
 use crate::launch::lifecycle::start::{self, Start};
-use crate::launch::lifecycle::{choose, confine, containers, traces};
+use crate::launch::lifecycle::{beside, choose, containers, traces};
 use crate::launch::place::Place;
 use crate::launch::pod;
 use crate::launch::supervise::Signals;
@@ -90,8 +90,7 @@ fn launch(
     notifier: &Notifier,
     handover: &Handover,
 ) -> Result<u8, Error> {
-    let of_pod = pod::join::supervisor(place, &definition.record)?;
-    place.join(of_pod.or(confine::neighbour(place, &definition.create)?))?;
+    place.join(beside::whom(place, &definition.create, &definition.record)?)?;
     let replace = definition.create.identity.replace;
     let supervisor = Process::current().map_err(|error| Error::system("find myself", error))?;
     definition.record.supervisor = Some(supervisor);

@@ -8,7 +8,7 @@ use crate::launch::isolation::cgroup::Location;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::detach::{self, Handover};
 use crate::launch::lifecycle::selection::each;
-use crate::launch::lifecycle::{confine, selection, start, traces};
+use crate::launch::lifecycle::{beside, selection, start, traces};
 use crate::launch::place::Place;
 use crate::launch::pod;
 use crate::launch::supervise::Signals;
@@ -97,8 +97,7 @@ pub(crate) fn launch_detached(place: &Place, record: &Record) -> Result<Option<u
 
 fn launch(place: &Place, record: &Record, handover: &Handover) -> Result<u8, Error> {
     let create = Definition::read(place, &record.id)?.create;
-    let of_pod = pod::join::supervisor(place, record)?;
-    place.join(of_pod.or(confine::neighbour(place, &create)?))?;
+    place.join(beside::whom(place, &create, record)?)?;
     let signals = Signals::take()?;
     let location = Location::find()?;
     let definition = take(place, record, &location)?;

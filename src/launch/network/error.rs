@@ -40,8 +40,12 @@ pub(crate) enum Error {
     Default(&'static str),
     #[error("port {port} of container \"{container}\" is not published")]
     NotPublished { port: String, container: String },
-    #[error("networks that are bridges are root's: use --network=host or --network=none")]
+    #[error("networks that are bridges are root's: a user's containers have pasta, host or none")]
     NotRoot,
+    #[error("--network=pasta is for ordinary users: root has bridges")]
+    Root,
+    #[error("--publish: pasta publishes tcp and udp only")]
+    Sctp,
     #[error("interface {0} is on this host already: choose another --interface-name")]
     InterfaceTaken(String),
     #[error("the kernel gives no random numbers")]

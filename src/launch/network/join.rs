@@ -14,10 +14,11 @@ use crate::launch::network::error::Error;
 use crate::launch::network::mode::Mode;
 use crate::launch::network::names::{self, InvalidName, Names, Surroundings};
 use crate::launch::network::namespace::Namespace;
+use crate::launch::network::pasta::{self, Pasta};
 use crate::launch::network::publish::{self, Publish};
 use crate::launch::network::{Attached, Setup, choose_ports, host, set_up};
 use crate::launch::place::Place;
-use crate::model::ContainerId;
+use crate::model::{ContainerId, Scope};
 
 /// Where systemd-resolved says whom it asks itself (systemd-resolved.service(8)).
 const BEHIND_RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
@@ -31,6 +32,8 @@ pub(crate) const RESOLVER: &str = "resolv.conf";
 pub(crate) struct Asked {
     pub(crate) mode: Mode,
     pub(crate) ports: Vec<Publish>,
+    /// Nothing was said: a bridge, or for an ordinary user pasta.
+    is_default: bool,
     names: Names,
 }
 
@@ -60,7 +63,7 @@ impl Asked {
         {
             return Err(Incompatible("--dns", "none").into());
         }
-        Ok(Self { mode, ports, names })
+        Ok(Self { mode, ports, is_default: flags.network.is_empty(), names })
     }
 }
 
@@ -68,7 +71,8 @@ impl Asked {
 /// published, that is said, as Podman does.
 pub(crate) fn settled(flags: &NetworkFlags) -> Result<NetworkFlags, Error> {
     let mut asked = Asked::read(flags)?;
-    if !asked.ports.is_empty() && !matches!(asked.mode, Mode::Bridge(_)) {
+    let can_publish = matches!(asked.mode, Mode::Bridge(_) | Mode::Pasta(_));
+    if !asked.ports.is_empty() && !can_publish {
         let mode = flags.network.first().map_or("", String::as_str);
         eprintln!("Port mappings have been discarded: --network={mode} has none");
         asked.ports.clear();
@@ -102,6 +106,8 @@ pub(crate) enum Kind {
     /// That of the container's pod.
     Pod(Namespace),
     Own(Box<Attached>),
+    /// A user's own, until this is dropped.
+    Pasta(Pasta),
 }
 
 impl Joined {
@@ -111,15 +117,16 @@ impl Joined {
             Kind::Host => isolation::Namespace::Host,
             Kind::None => isolation::Namespace::Own,
             Kind::Shared(namespace) | Kind::Pod(namespace) => {
-                isolation::Namespace::At(namespace.path())
+                isolation::Namespace::At(namespace.inherited())
             }
-            Kind::Own(attached) => isolation::Namespace::At(attached.path()),
+            Kind::Own(attached) => isolation::Namespace::At(attached.inherited()),
+            Kind::Pasta(pasta) => isolation::Namespace::At(pasta.inherited()),
         }
     }
 
     /// Whether it is the container's own, or its pod's.
     pub(crate) fn is_own(&self) -> bool {
-        matches!(self.kind, Kind::None | Kind::Own(_) | Kind::Pod(_))
+        matches!(self.kind, Kind::None | Kind::Own(_) | Kind::Pod(_) | Kind::Pasta(_))
     }
 
     /// Whether the runtime is to make a new one.
@@ -133,6 +140,7 @@ impl Joined {
             Kind::Host | Kind::None => None,
             Kind::Shared(namespace) | Kind::Pod(namespace) => Some(namespace.descriptor()),
             Kind::Own(attached) => Some(attached.descriptor()),
+            Kind::Pasta(pasta) => Some(pasta.descriptor()),
         }
     }
 
@@ -183,6 +191,11 @@ pub(crate) fn join(
             let around =
                 Surroundings { hosts: &hosts, resolver: &resolver, ..Surroundings::default() };
             Ok(Files::write(asked, &around, &[hostname])?.of(Kind::Shared(namespace)))
+        }
+        Mode::Pasta(_) if place.scope == Scope::System => Err(Error::Root),
+        Mode::Pasta(options) => serve(asked, options, &[hostname, name]),
+        Mode::Bridge(_) if asked.is_default && place.scope == Scope::User => {
+            serve(asked, &[], &[hostname, name])
         }
         Mode::Container(word) => share(place, word),
         Mode::Bridge(networks) => {
@@ -235,6 +248,26 @@ impl Files {
         }
         Ok(())
     }
+}
+
+/// A network of a user's own.
+fn serve(asked: &Asked, options: &[String], own: &[&str]) -> Result<Joined, Error> {
+    let pasta = pasta::start(&asked.ports, options)?;
+    let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let resolver = reachable_resolver();
+    // Where the host has a server at all, wherever it listens.
+    let servers = match resolver.lines().any(|line| line.starts_with("nameserver")) {
+        true => vec![pasta::RESOLVER.into()],
+        false => Vec::new(),
+    };
+    let around = Surroundings {
+        hosts: &hosts,
+        resolver: &resolver,
+        servers,
+        addresses: host::own_address().into_iter().collect(),
+        ..Surroundings::default()
+    };
+    Ok(Files::write(asked, &around, own)?.of(Kind::Pasta(pasta)))
 }
 
 /// The other container's network, and its files of names.

@@ -16,6 +16,7 @@ pub(crate) mod namespace;
 mod netavark;
 pub(crate) mod networks;
 pub(crate) mod options;
+pub(crate) mod pasta;
 mod plan;
 mod program;
 pub(crate) mod publish;
@@ -146,9 +147,9 @@ fn families(networks: &[Network]) -> Families {
 }
 
 impl Attached {
-    /// By which others enter it, as long as this process lives.
-    pub(crate) fn path(&self) -> PathBuf {
-        self.namespace.path()
+    /// By which the processes enter it that inherit its descriptor.
+    pub(crate) fn inherited(&self) -> PathBuf {
+        self.namespace.inherited()
     }
 
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {

@@ -34,6 +34,8 @@ pub(crate) enum Mode {
     Host,
     /// One of its own, with a loopback interface and nothing else.
     None,
+    /// One of its own that pasta(1) serves, with more of its options.
+    Pasta(Vec<String>),
     /// One of its own, attached to networks of this host.
     Bridge(Vec<Attach>),
     /// That of the container with this name or ID.
@@ -107,6 +109,8 @@ impl fmt::Display for Mode {
         match self {
             Self::Host => f.write_str("host"),
             Self::None => f.write_str("none"),
+            Self::Pasta(options) if options.is_empty() => f.write_str("pasta"),
+            Self::Pasta(options) => write!(f, "pasta:{}", options.join(",")),
             Self::Bridge(_) => f.write_str("bridge"),
             Self::Container(container) => write!(f, "container:{container}"),
             Self::Namespace(path) => write!(f, "ns:{}", path.display()),
@@ -198,6 +202,10 @@ fn parse_alone(word: &str, rest: Option<&str>) -> Result<Option<Mode>, InvalidNe
     match word {
         "host" => plain(Mode::Host),
         "none" => plain(Mode::None),
+        "pasta" => {
+            let options = rest.unwrap_or_default().split(',').filter(|word| !word.is_empty());
+            Ok(Some(Mode::Pasta(options.map(str::to_owned).collect())))
+        }
         "container" => match rest.filter(|rest| !rest.is_empty()) {
             Some(container) => Ok(Some(Mode::Container(container.to_owned()))),
             None => Err(InvalidNetwork::Incomplete("container", "a container")),

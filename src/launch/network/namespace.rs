@@ -75,6 +75,11 @@ impl Namespace {
         self.0.as_fd()
     }
 
+    /// By which the processes find it that inherit the descriptor, whatever of ours is hidden.
+    pub(crate) fn inherited(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.0.as_raw_fd()).into()
+    }
+
     /// By which other processes find it, as long as this one lives.
     pub(crate) fn path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()).into()

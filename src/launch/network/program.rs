@@ -83,7 +83,7 @@ pub(crate) fn confine(command: &mut Command) {
     unsafe { command.pre_exec(before) };
 }
 
-fn memory(name: &str) -> io::Result<File> {
+pub(crate) fn memory(name: &str) -> io::Result<File> {
     Ok(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?.into())
 }
 
