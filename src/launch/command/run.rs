@@ -26,8 +26,8 @@ What a container has, whatever the unit or shell that starts it:
   Mounts are made in the order of their depth, whatever the order of the flags.
   A missing working directory of the image is made; one of --workdir must be there.
   With MKNOD or SYS_ADMIN, the only devices of the host that it can open are null, zero, full,
-  random, urandom, tty, ptmx, pseudo terminals, those of --device-cgroup-rule, and those bound by
-  name with the option \"dev\"; with --privileged, all.
+  random, urandom, tty, ptmx, pseudo terminals, those of --device and --device-cgroup-rule, and those
+  bound by name with the option \"dev\"; with --privileged, all.
   On x86_64, 32-bit programs run under the same filter of system calls.";
 
 /// `run`, with the flags of podman-run(1) that are there.
