@@ -35,6 +35,14 @@ pub(crate) enum Error {
     #[error(transparent)]
     Volume(#[from] volume::InvalidVolume),
     #[error(transparent)]
+    Health(#[from] crate::launch::health::plan::InvalidHealth),
+    #[error(
+        "--sdnotify=healthy needs a health check, and neither --health-cmd nor the image has one"
+    )]
+    NothingHealthy,
+    #[error("container \"{0}\" has no health check")]
+    NoHealthCheck(String),
+    #[error(transparent)]
     Volumes(#[from] volumes::Error),
     #[error(transparent)]
     Stage(#[from] stage::Error),

@@ -13,6 +13,7 @@ mod command;
 mod control;
 mod copy;
 mod error;
+mod health;
 mod events;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
@@ -86,7 +87,7 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
     if enters_at_once(&arguments.command) {
         place.enter()?;
     }
-    if starts || matches!(arguments.command, Command::Exec(_)) {
+    if starts || matches!(arguments.command, Command::Exec(_) | Command::Healthcheck(_)) {
         // What is made for a container is made for its users, whatever the unit's UMask= is.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(process::umask::DEFAULT));
     }
@@ -106,6 +107,7 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Ps(ps) => command::ps::list(&place, &ps),
         Command::Inspect(inspect) => command::inspect::show(&place, &inspect),
         Command::Exec(exec) => command::exec::exec(&place, &exec),
+        Command::Healthcheck(check) => command::healthcheck::healthcheck(&place, &check),
         Command::Logs(logs) => command::logs::show(&place, &logs),
         Command::Pull(pull) => command::pull::pull(&place, &pull),
         Command::Images(images) => command::images::list(&place, &images),
@@ -146,6 +148,7 @@ fn enters_at_once(command: &Command) -> bool {
             | Command::Wait(_)
             | Command::Ps(_)
             | Command::Inspect(_)
+            | Command::Healthcheck(_)
             | Command::Logs(_)
             | Command::Images(_)
             | Command::Tag(_)

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 mod bindings;
 pub mod containers;
 mod error;
+pub mod health;
 mod image;
 mod layout;
 mod lock;

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::launch::command;
 
 mod create;
+mod health;
 mod identity;
 mod image;
 mod isolation;
@@ -18,6 +19,7 @@ mod service;
 mod storage;
 
 pub(crate) use create::Create;
+pub(crate) use health::{Every, HealthFlags, OnFailure};
 pub(crate) use identity::Identity;
 pub(crate) use image::{ImageFlags, PullPolicy, RegistryFlags};
 pub(crate) use isolation::IsolationFlags;
@@ -95,6 +97,8 @@ pub(crate) enum Command {
     Inspect(command::inspect::Inspect),
     /// Run a command in a running container
     Exec(command::exec::Exec),
+    /// Check the health of containers
+    Healthcheck(command::healthcheck::HealthCheck),
     /// Show what a container wrote to the journal
     Logs(command::logs::Logs),
     /// Bring images into local storage

@@ -8,6 +8,7 @@ pub(crate) mod cp;
 pub(crate) mod create;
 pub(crate) mod events;
 pub(crate) mod exec;
+pub(crate) mod healthcheck;
 pub(crate) mod history;
 pub(crate) mod image;
 pub(crate) mod images;

@@ -25,6 +25,8 @@ pub(crate) enum Request {
     Restart(Option<u32>),
     /// To be told of its end.
     Await,
+    /// To have the container's health checked now, and to be told of the result.
+    Check,
     /// To have this name from now on; nobody else has it.
     Name(String),
 }
@@ -42,6 +44,8 @@ pub(crate) enum Answer {
     Started,
     /// It has another name.
     Done,
+    /// Its health has been checked; whether the check passed.
+    Checked(bool),
 }
 
 impl Request {
@@ -61,6 +65,7 @@ impl Request {
             Self::Stop(seconds) => timeout(b's', seconds),
             Self::Restart(seconds) => timeout(b'r', seconds),
             Self::Await => message(b'z', &[]),
+            Self::Check => message(b'c', &[]),
             Self::Name(name) => message(b'n', name.as_bytes()),
         }
     }
@@ -80,6 +85,7 @@ impl Request {
             (b's', rest) => Self::Stop(seconds(rest)?),
             (b'r', rest) => Self::Restart(seconds(rest)?),
             (b'z', []) => Self::Await,
+            (b'c', []) => Self::Check,
             (b'n', name) => Self::Name(String::from_utf8(name.to_vec()).ok()?),
             _ => return None,
         })
@@ -102,6 +108,7 @@ impl Answer {
             Self::Ended(status) => message(b'x', &[*status]),
             Self::Started => message(b's', &[]),
             Self::Done => message(b'd', &[]),
+            Self::Checked(passed) => message(b'c', &[(*passed).into()]),
         }
     }
 
@@ -114,6 +121,7 @@ impl Answer {
             (b'x', [status]) => Self::Ended(*status),
             (b's', []) => Self::Started,
             (b'd', []) => Self::Done,
+            (b'c', [passed]) => Self::Checked(*passed != 0),
             _ => return None,
         })
     }
@@ -144,6 +152,7 @@ mod tests {
             Request::Stop(Some(70_000)),
             Request::Restart(Some(0)),
             Request::Await,
+            Request::Check,
             Request::Name("web".into()),
         ] {
             assert_eq!(Request::decode(&request.encode()), Some(request));
@@ -154,6 +163,7 @@ mod tests {
             Answer::Ended(255),
             Answer::Started,
             Answer::Done,
+            Answer::Checked(true),
         ] {
             assert_eq!(Answer::decode(&answer.encode()), Some(answer));
         }

@@ -50,6 +50,7 @@ struct Wants {
     end: bool,
     start: bool,
     done: bool,
+    check: bool,
 }
 
 /// What the socket can be waited for.
@@ -190,6 +191,14 @@ impl Control {
         }
     }
 
+    /// Its health has been checked.
+    pub(crate) fn checked(&mut self, passed: bool) {
+        for asker in self.askers.iter_mut().filter(|asker| asker.wants.check) {
+            asker.wants.check = false;
+            asker.tell(&Answer::Checked(passed));
+        }
+    }
+
     /// The container has ended, with this status: nobody has more to hear of this run.
     pub(crate) fn ended(&mut self, status: u8) {
         for asker in &mut self.askers {
@@ -222,6 +231,7 @@ impl Asker {
                     Request::Await => self.wants.end = true,
                     Request::Restart(_) => self.wants.start = true,
                     Request::Name(_) => self.wants.done = true,
+                    Request::Check => self.wants.check = true,
                     _ => {}
                 }
                 Some(request)

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use oci_spec::image::Config as ImageConfig;
 
 use crate::launch::Error;
-use crate::launch::args::{Create, ProgramFlags};
+use crate::launch::args::{Create, ProgramFlags, SdNotify};
+use crate::launch::health::plan::{Plan, plan};
 use crate::launch::isolation::devices::Device;
 use crate::launch::isolation::limits::Limits;
 use crate::launch::isolation::owner::Owner;
@@ -19,6 +20,7 @@ use crate::launch::process::environment::Environment;
 use crate::launch::process::{systemd, time_zone, user};
 use crate::launch::storage::settle;
 use crate::model::Reference;
+use crate::store::Image;
 
 /// Where the time zones of a host are (localtime(5)).
 pub(crate) const ZONES: &str = "/usr/share/zoneinfo";
@@ -179,6 +181,14 @@ pub(crate) fn is_systemd(create: &Create, command: &[String]) -> Result<bool, Er
         // What it may write there would be the host's, or another container's.
         (true, _) if others && !flags.privileged => Err(isolation::Error::SystemdNamespace.into()),
         _ => Ok(wanted),
+    }
+}
+
+/// How the container's health is checked; `None` where it is not.
+pub(crate) fn health(create: &Create, image: &Image) -> Result<Option<Plan>, Error> {
+    match plan(&create.health, image.healthcheck.as_ref())? {
+        None if create.service.sdnotify == SdNotify::Healthy => Err(Error::NothingHealthy),
+        plan => Ok(plan),
     }
 }
 

@@ -46,6 +46,7 @@ impl Definition {
         image: &Image,
         pod: Option<&Pod>,
     ) -> Result<Self, Error> {
+        asked::health(&create, image)?;
         let config = image.config.config().clone().unwrap_or_default();
         let command = asked::command(&create, &config)?;
         let is_systemd = asked::is_systemd(&create, &command)?;

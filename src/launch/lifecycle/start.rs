@@ -10,17 +10,19 @@ use oci_spec::runtime::Spec;
 use crate::launch::args::{Create, SdNotify};
 use crate::launch::control::server::Control;
 use crate::launch::events;
+use crate::launch::health::monitor::Monitor;
+use crate::launch::health::plan::Plan;
 use crate::launch::isolation::cgroup::{Location, Mode, Payload};
 use crate::launch::isolation::devices::{self, Device};
 use crate::launch::isolation::resources;
 use crate::launch::isolation::scope::Kept;
-use crate::launch::lifecycle::asked::Asked;
+use crate::launch::lifecycle::asked::{self, Asked};
 use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::describe::{Described, describe};
 use crate::launch::lifecycle::detach::Handover;
 use crate::launch::lifecycle::readiness;
-use crate::launch::lifecycle::restart::Restarts;
+use crate::launch::lifecycle::restart::{Policy, Restarts};
 use crate::launch::lifecycle::surroundings::{self, Surroundings};
 use crate::launch::lifecycle::traces::{Traces, remove_runtime};
 use crate::launch::place::Place;
@@ -35,7 +37,9 @@ use crate::launch::supervise::input::{self, Input};
 use crate::launch::supervise::notify::{Notifier, Proxy};
 use crate::launch::supervise::output::{self, Output};
 use crate::launch::supervise::traffic::Traffic;
-use crate::launch::supervise::{End, Init, Signals, Stop, Supervisor, Wish, signal};
+use crate::launch::supervise::{
+    Duties, End, HealthDuty, Init, Signals, Stop, Supervisor, Wish, signal,
+};
 use crate::launch::{Error, isolation, network, runtime, supervise};
 use crate::model::{ContainerId, Scope};
 use crate::store::Image;
@@ -75,6 +79,7 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     }
     signals.check()?;
     let asked = Asked::read(&create)?;
+    let health = asked::health(&create, &image)?;
     let config = image.config.config().clone().unwrap_or_default();
     let kept = scope(place, &create, &definition.record.id)?;
     let location = kept.as_ref().map_or(&location, |kept| &kept.location);
@@ -107,6 +112,7 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
         let mut run = Run {
             place,
             prepared: &prepared,
+            health: health.as_ref(),
             rootfs: &rootfs,
             signals: &mut signals,
             control: &mut control,
@@ -125,7 +131,7 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
         let delay = match end.wish {
             Wish::Stop => None,
             Wish::Restart => Some(Duration::ZERO),
-            Wish::None => {
+            Wish::None | Wish::Fail => {
                 restarts.after(end.status, ran.unwrap_or_default().try_into().unwrap_or_default())
             }
         };
@@ -190,6 +196,7 @@ pub(crate) struct Prepared<'a> {
 struct Run<'a> {
     place: &'a Place,
     prepared: &'a Prepared<'a>,
+    health: Option<&'a Plan>,
     rootfs: &'a Rootfs,
     signals: &'a mut Signals,
     control: &'a mut Control,
@@ -223,6 +230,7 @@ impl Run<'_> {
         let described = describe(place, prepared, record, self.rootfs, inside)?;
         confine_devices(place, prepared, &described)?;
         self.signals.check()?;
+        let mut health = self.health.map(|plan| health_duty(place, create, record, plan));
         let attached = handover.is_attached();
         let log_driver = create.service.log_driver;
         let driver = output::effective(log_driver, handover.is_detached(), attached);
@@ -263,6 +271,9 @@ impl Run<'_> {
             readiness::announce(who, notifier, inside, activation::watchdog());
             handover.started(record.id.as_str())?;
         }
+        if let Some(duty) = &mut health {
+            duty.monitor.begin();
+        }
         // From here on it has run, and is kept where it is to be.
         traces.keep = !create.identity.rm;
         let supervisor = Supervisor {
@@ -274,10 +285,22 @@ impl Run<'_> {
             proxy,
             records: &place.records(),
             record,
+            health,
             cgroup,
         };
         supervisor.wait()
     }
+}
+
+/// Its checks, and what follows from them.
+fn health_duty(place: &Place, create: &Create, record: &Record, plan: &Plan) -> HealthDuty {
+    let duties = Duties {
+        on_failure: plan.on_failure,
+        notify: create.service.sdnotify,
+        watchdog: activation::watchdog().is_some(),
+        restarted: record.unit.is_some() || create.process.restart != Policy::No,
+    };
+    HealthDuty { monitor: Monitor::new(place, &record.id, plan.clone()), duties }
 }
 
 /// What `exec` starts later belongs beside the container. In a cgroup that is gone, the runtime

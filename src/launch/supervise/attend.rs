@@ -10,6 +10,22 @@ use crate::launch::supervise::{Init, Signals, poll_until};
 /// How long a command that was told to end may take, before SIGKILL.
 const PATIENCE_OF_EXEC: Duration = Duration::from_secs(10);
 
+/// Waits for a health check; its exit status. Who ends us ends the command at once, with all that
+/// it has started.
+pub(crate) fn attend_check(mut command: Init, mut signals: Signals) -> Result<u8, Error> {
+    loop {
+        while let Some(signal) = signals.next() {
+            if matches!(signal, libc::SIGTERM | libc::SIGHUP | libc::SIGINT) {
+                command.kill_group();
+            }
+        }
+        if let Some(status) = command.reap()? {
+            return Ok(status);
+        }
+        poll_until(vec![((), signals.source())], None)?;
+    }
+}
+
 /// Waits for a command in a container, and passes on what signals come; its exit status as that of
 /// a container's. Who ends us ends the command. `traffic` is that of its terminal, where it has one.
 pub(crate) fn attend(

@@ -1,6 +1,7 @@
 //! Waiting for a container: its output, its words to systemd, the signals that come for it.
 
 mod attend;
+mod health;
 mod init;
 pub(crate) mod input;
 pub(crate) mod journal;
@@ -14,7 +15,7 @@ pub(crate) mod traffic;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use crate::launch::Error;
@@ -24,7 +25,8 @@ use crate::launch::supervise::notify::{Notifier, Proxy};
 use crate::launch::supervise::traffic::{Traffic, Turn};
 use crate::store::containers::{Record, Records};
 
-pub(crate) use attend::attend;
+pub(crate) use attend::{attend, attend_check};
+pub(crate) use health::{Duties, HealthDuty};
 pub(crate) use init::Init;
 pub(crate) use signals::{ENDING, Signals, end_by};
 
@@ -48,6 +50,8 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) records: &'a Records,
     /// Ours to write.
     pub(crate) record: &'a mut Record,
+    /// Its checks, and what is to follow from them.
+    pub(crate) health: Option<HealthDuty>,
     /// The container's own cgroup: one that is frozen has to go on, to be stopped.
     pub(crate) cgroup: Option<PathBuf>,
 }
@@ -60,12 +64,24 @@ pub(crate) struct End {
     pub(crate) wish: Wish,
 }
 
+impl End {
+    /// Who was ended as one that failed has failed, whatever it says itself.
+    fn new(status: u8, wish: Wish) -> Self {
+        match wish {
+            Wish::Fail => Self { status: status.max(1), wish: Wish::None },
+            wish => Self { status, wish },
+        }
+    }
+}
+
 /// What was asked for while it ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wish {
     None,
     Stop,
     Restart,
+    /// To end it, as one that has failed.
+    Fail,
 }
 
 /// The container was asked to stop.
@@ -82,6 +98,7 @@ enum Event {
     Signal,
     Traffic(Turn),
     Notification,
+    Health,
 }
 
 impl Supervisor<'_> {
@@ -93,15 +110,17 @@ impl Supervisor<'_> {
                 self.handle(signal, &mut stopping);
             }
             // What ended before the signals were looked at is found here.
-            if let Some(status) = self.init.reap()? {
+            let mut others = Vec::new();
+            if let Some(status) = self.init.reap_all(|pid, status| others.push((pid, status)))? {
                 self.finish(stopping.is_some());
-                let wish = stopping.map_or(Wish::None, |stopping| stopping.wish);
-                return Ok(End { status, wish });
+                return Ok(End::new(status, stopping.map_or(Wish::None, |stopping| stopping.wish)));
             }
+            self.look_after_health(&others, &mut stopping);
             for event in poll_until(self.sources(), self.deadline(stopping))? {
                 match event {
                     Event::Signal => {}
                     Event::Notification => self.forward(),
+                    Event::Health => self.hear_check(),
                     Event::Traffic(turn) => {
                         if let Some(request) = self.traffic.take(turn) {
                             self.carry_out(&request, &mut stopping);
@@ -123,7 +142,8 @@ impl Supervisor<'_> {
     /// When there is something to do by itself.
     fn deadline(&self, stopping: Option<Stopping>) -> Option<Instant> {
         let kill_at = stopping.filter(|stop| !stop.killed).map(|stop| stop.kill_at);
-        kill_at.into_iter().chain(self.traffic.deadline()).min()
+        let check = self.health.as_ref().and_then(HealthDuty::deadline);
+        kill_at.into_iter().chain(self.traffic.deadline()).chain(check).min()
     }
 
     fn handle(&self, signal: i32, stopping: &mut Option<Stopping>) {
@@ -144,6 +164,7 @@ impl Supervisor<'_> {
                 let written = self.records.write(self.record).is_ok();
                 self.traffic.control.done(written);
             }
+            Request::Check => self.check_health(stopping),
             // Heard, and answered later; what goes in and out is carried already.
             _ => {}
         }
@@ -179,6 +200,9 @@ impl Supervisor<'_> {
         let mut sources = vec![(Event::Signal, self.signals.source())];
         let traffic = self.traffic.sources().into_iter();
         sources.extend(traffic.map(|(turn, fd)| (Event::Traffic(turn), fd)));
+        if let Some(fd) = self.health.as_ref().and_then(HealthDuty::waiting) {
+            sources.push((Event::Health, PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        }
         if let Some(proxy) = &self.proxy {
             let (fd, flags) = proxy.waiting(self.notifier);
             sources.push((Event::Notification, PollFd::from_borrowed_fd(fd, flags)));

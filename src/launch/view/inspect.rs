@@ -98,7 +98,20 @@ fn state(container: &Container) -> Value {
         "StartedAt": words::time(record.started),
         "FinishedAt": words::time(record.ended.map(|ended| ended.at)),
         "CgroupPath": record.cgroup.as_deref().unwrap_or_default(),
+        "Health": health(container),
     })
+}
+
+/// As Podman has it where there are no checks, too.
+fn health(container: &Container) -> Value {
+    match &container.health {
+        Some(health) => json!({
+            "Status": health.status,
+            "FailingStreak": health.failing_streak,
+            "Log": health.log,
+        }),
+        None => json!({"Status": "", "FailingStreak": 0, "Log": null}),
+    }
 }
 
 fn graph(place: &Place, container: &Container) -> Value {

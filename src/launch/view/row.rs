@@ -85,11 +85,17 @@ pub(crate) fn fields(
     fields
 }
 
-/// `Up 3 minutes ago`, `Exited (0) 2 hours ago`, `Created`.
+/// `Up 3 minutes ago`, `Up 3 minutes ago (healthy)`, `Exited (0) 2 hours ago`, `Created`.
 pub(crate) fn status(container: &Container, now: Timestamp) -> String {
     let record = &container.record;
     match container.state() {
-        "running" => format!("Up {}", words::ago(record.started.unwrap_or(now), now)),
+        "running" => {
+            let up = words::ago(record.started.unwrap_or(now), now);
+            match &container.health {
+                Some(health) => format!("Up {up} ({})", health.status),
+                None => format!("Up {up}"),
+            }
+        }
         "exited" => match record.ended {
             Some(ended) => format!("Exited ({}) {}", ended.status, words::ago(ended.at, now)),
             // Nobody saw it: its supervisor was killed, or the power cut.

@@ -13,6 +13,7 @@ mod commands;
 mod copying;
 mod cost;
 mod failure;
+mod health;
 mod hostile;
 mod images;
 mod innocent;
@@ -46,6 +47,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("copying", copying::CASES),
         ("cost", cost::CASES),
         ("failure", failure::CASES),
+        ("health", health::CASES),
         ("hostile", hostile::CASES),
         ("images", images::CASES),
         ("innocent", innocent::CASES),
