@@ -123,7 +123,10 @@ impl Caller<'_> {
         match answer {
             Some(Answer::Output(bytes)) => write(Box::new(std::io::stdout()), &bytes),
             Some(Answer::Error(bytes)) => write(Box::new(std::io::stderr()), &bytes),
-            Some(Answer::Ended(status)) => return Ok(Some(Parting::Ended(status))),
+            Some(Answer::Ended(status)) => {
+                self.connection.see_off();
+                return Ok(Some(Parting::Ended(status)));
+            }
             Some(_) => {}
             None => return Err(lost(ErrorKind::ConnectionReset.into())),
         }

@@ -15,6 +15,9 @@ use crate::launch::control::protocol::{Answer, LONGEST, Request};
 use crate::launch::control::{directory, short_path};
 use crate::store::containers::Record;
 
+/// How long a supervisor may take to be gone, once it has told of its container's end.
+const PARTING: Duration = Duration::from_millis(500);
+
 /// A connection to a container's supervisor.
 #[derive(Debug)]
 pub(crate) struct Connection(OwnedFd);
@@ -69,11 +72,22 @@ impl Connection {
         Ok(set_socket_timeout(&self.0, Timeout::Recv, Some(patience))?)
     }
 
+    /// A supervisor that has told of the end is about to end itself, unless it starts the container
+    /// again: waits a moment for that, so that what comes next finds nobody running.
+    pub(crate) fn see_off(&self) {
+        if self.be_patient(PARTING).is_ok() {
+            while matches!(self.answer(), Ok(Some(_))) {}
+        }
+    }
+
     /// Waits for the container's end; its exit status, `None` where the supervisor was killed.
     pub(crate) fn end(&self) -> io::Result<Option<u8>> {
         loop {
             match self.answer()? {
-                Some(Answer::Ended(status)) => return Ok(Some(status)),
+                Some(Answer::Ended(status)) => {
+                    self.see_off();
+                    return Ok(Some(status));
+                }
                 Some(_) => {}
                 None => return Ok(None),
             }
