@@ -16,6 +16,7 @@ mod program;
 mod resources;
 mod service;
 mod storage;
+mod users;
 
 pub(crate) use create::Create;
 pub(crate) use identity::Identity;
@@ -27,6 +28,7 @@ pub(crate) use program::ProgramFlags;
 pub(crate) use resources::ResourceFlags;
 pub(crate) use service::{LogDriver, SdNotify, ServiceFlags, Systemd};
 pub(crate) use storage::{ImageVolume, StorageFlags};
+pub(crate) use users::UserNamespaceFlags;
 
 const EXAMPLES: &str = "\
 Examples:

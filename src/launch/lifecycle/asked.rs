@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::image::Config as ImageConfig;
 
-use crate::launch::Error;
+use crate::launch::{Error, userns};
 use crate::launch::args::{Create, ProgramFlags};
 use crate::launch::isolation::devices::Device;
 use crate::launch::isolation::limits::Limits;
@@ -26,6 +26,7 @@ pub(crate) struct Asked {
     /// `NAME=VALUE`.
     pub(crate) environment: Vec<String>,
     pub(crate) storage: settle::Asked,
+    pub(crate) users: userns::asked::Asked,
     pub(crate) security: Security,
     pub(crate) limits: Limits,
     pub(crate) resources: Resources,
@@ -57,6 +58,7 @@ impl Asked {
         Ok(Self {
             environment: create.program.env.clone(),
             storage: settle::Asked::read(&create.storage)?,
+            users: userns::asked::Asked::read(&create.users).map_err(userns::Error::from)?,
             security,
             limits: Limits::new(&flags.ulimit).map_err(isolation::Error::from)?,
             resources: Resources::read(&create.resources, block_device)

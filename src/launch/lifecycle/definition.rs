@@ -61,6 +61,7 @@ impl Definition {
         let declared = config.volumes().as_deref().unwrap_or_default();
         let volumes = settle::settle(place, &create.storage, declared)?;
         let record = Record {
+            allotted: None,
             name: name.clone(),
             reference: create.image.parse()?,
             authfile: create.source.registry.authfile.clone(),

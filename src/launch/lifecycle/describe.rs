@@ -29,7 +29,7 @@ use crate::launch::storage::volume::{Volume, writable_places};
 use crate::launch::storage::{files, settle};
 use crate::launch::supervise::notify::{DIRECTORY_IN_CONTAINER, SOCKET_IN_CONTAINER};
 use crate::launch::{Error, runtime, userns};
-use crate::model::{ContainerId, Scope};
+use crate::model::ContainerId;
 use crate::store::containers::Record;
 
 /// The group that owns terminals, on every Linux.
@@ -82,7 +82,7 @@ pub(crate) fn describe(
     let staging = Staging { place, id: &record.id, held: prepared.held, rootfs, user: &user };
     let shared = shared_memory(create, joined.as_ref(), &mut confinement);
     let mut staged = stage(&staging, prepared, &nodes, &record.command, shared)?;
-    let made: &[Node] = if place.scope == Scope::System { &nodes } else { &[] };
+    let made: &[Node] = if !prepared.is_mapped(place) { &nodes } else { &[] };
     devices::refuse_in_volumes(made, staged.volumes())?;
     let all = available();
     let cap_add = create.isolation.all_added();
@@ -116,7 +116,7 @@ pub(crate) fn describe(
         rootfs: rootfs.path(),
         own,
         hostname: &hostname,
-        kernel: kernel(place, network),
+        kernel: kernel(place, prepared, network),
         namespaces: &confinement.namespaces,
         view: std::mem::take(&mut confinement.view),
         cgroup: &payload.path,
@@ -149,16 +149,17 @@ pub(crate) fn describe(
         filter,
         keep_groups: user::keeps_groups(&attributes.groups),
         oom_score: attributes.oom_score,
+        member: None,
         _held: confinement.held,
     };
     Ok(Described { process, staged, devices: nodes })
 }
 
 /// What the user namespace that this process is in leaves of the kernel's file systems.
-fn kernel(place: &Place, network: Network) -> Kernel {
-    match place.scope {
-        Scope::System => Kernel::default(),
-        Scope::User => Kernel {
+fn kernel(place: &Place, prepared: &Prepared<'_>, network: Network) -> Kernel {
+    match prepared.is_mapped(place) {
+        false => Kernel::default(),
+        true => Kernel {
             host_sysfs: network == Network::Host || mounts::is_read_only("/sys"),
             no_tty_group: !userns::has_group(TTY),
         },
@@ -179,7 +180,7 @@ fn stage(
     let files = Files::write(staging.place, secrets, staging.user, &directory)?;
     let mut volumes = prepared.volumes.to_vec();
     volumes.extend_from_slice(files.volumes());
-    if staging.place.scope == Scope::User {
+    if prepared.is_mapped(staging.place) {
         for node in nodes {
             volumes.push(node.to_volume()?);
         }

@@ -31,7 +31,7 @@ use crate::launch::storage::{stage, writable};
 use crate::launch::supervise::notify::{Notifier, Proxy};
 use crate::launch::supervise::output::{self, Output};
 use crate::launch::supervise::{End, Init, Signals, Stop, Supervisor, Wish, signal};
-use crate::launch::{Error, runtime, supervise};
+use crate::launch::{Error, runtime, supervise, userns};
 use crate::model::Scope;
 use crate::store::Image;
 use crate::store::containers::{Ended, Process, Record};
@@ -141,6 +141,11 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
 }
 
 impl Prepared<'_> {
+    /// Whether the container's root is somebody else on the host.
+    pub(crate) fn is_mapped(&self, place: &Place) -> bool {
+        place.scope == Scope::User || self.asked.users != userns::asked::Asked::Host
+    }
+
     /// The devices that the container may open, where it could make nodes of any; `given` by name.
     pub(crate) fn devices(&self, given: &[Node]) -> Vec<Device> {
         let by_rule = self.asked.devices.iter().copied();
@@ -176,6 +181,7 @@ impl Run<'_> {
         let Self { place, prepared, notifier, handover, .. } = *self;
         let Prepared { create, payload, .. } = *prepared;
         remove_runtime(place, &record.id);
+        self.rootfs.mount_again()?;
         record.cgroup = Some(payload.path.clone());
         place.records().write(record)?;
         traces.payload = Some(payload.clone());
@@ -192,7 +198,18 @@ impl Run<'_> {
         } else {
             None
         };
-        let described = describe(place, prepared, record, self.rootfs, inside)?;
+        let etc = |file| self.rootfs.read(file);
+        let image = (&*etc("/etc/passwd"), &*etc("/etc/group"));
+        let own = userns::own::have(place, &prepared.asked.users, record, image)?;
+        let mut described = describe(place, prepared, record, self.rootfs, inside)?;
+        let shifted = match &own {
+            Some(own) => {
+                let uid = described.process.uid;
+                described.process.uid = own.user(uid).ok_or(userns::Error::Unmapped(uid))?;
+                Some(userns::shift::shift(place, own, self.rootfs, &bundle)?)
+            }
+            None => None,
+        };
         confine_devices(place, prepared, &described)?;
         self.signals.check()?;
         let driver = output::effective(create.service.log_driver, handover.is_detached());
@@ -200,6 +217,9 @@ impl Run<'_> {
         let (output, streams) = Output::open(driver, record)?;
         let init =
             runtime::start(&record.id, &place.runtime(), &bundle, &described.process, streams)?;
+        if shifted.is_some() {
+            userns::shift::forget_stage(&bundle, self.rootfs.path())?;
+        }
         // The container has its own mounts by now.
         drop(described.staged);
         let init = Init::new(init);
@@ -261,7 +281,7 @@ fn confine_devices(
     described: &Described,
 ) -> Result<(), Error> {
     // Of a user namespace, no node can be opened that is on a file system mounted in it.
-    if place.scope == Scope::User {
+    if prepared.is_mapped(place) {
         return Ok(());
     }
     let capabilities = &described.process.capabilities;

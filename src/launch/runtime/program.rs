@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use caps::{CapSet, Capability};
 use libcontainer::workload::{
@@ -17,6 +18,7 @@ use oci_spec::runtime::Spec;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::launch::Error;
+use crate::launch::runtime::member::Member;
 use crate::launch::isolation::seccomp::Filter;
 use crate::launch::runtime::Prepared;
 use crate::launch::storage::secrets::Variables;
@@ -24,7 +26,7 @@ use crate::launch::storage::tree;
 
 /// Both ends of a start: who hears of it, and who carries it out.
 pub(super) fn executor(process: &Prepared) -> Result<(Report, Launch), Error> {
-    let Prepared { capabilities, filter, variables, frozen, .. } = process;
+    let Prepared { capabilities, filter, variables, frozen, member, .. } = process;
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|error| Error::system("make a pipe", error))?;
     let launch = Launch {
@@ -34,6 +36,7 @@ pub(super) fn executor(process: &Prepared) -> Result<(Report, Launch), Error> {
         ambient: parse(&capabilities.ambient),
         variables: variables.clone(),
         frozen: *frozen,
+        member: member.clone(),
         report: write.as_raw_fd(),
         launcher: read.as_raw_fd(),
     };
@@ -96,6 +99,8 @@ pub(super) struct Launch {
     variables: Variables,
     /// Whether /dev is read-only, which it could not be before.
     frozen: bool,
+    /// Whom it becomes first.
+    member: Option<Arc<Member>>,
     report: RawFd,
     /// Our copy of the end that only the launcher reads.
     launcher: RawFd,
@@ -138,6 +143,7 @@ impl Executor for Launch {
         self.restore_signals();
         // Last of all: a change of capabilities undoes it.
         self.freeze()
+            .and_then(|()| self.member.as_ref().map_or(Ok(()), |member| member.become_it()))
             .and_then(|()| self.shed_privileges())
             .and_then(|()| self.die_with_launcher())
             .map_err(|error| {
