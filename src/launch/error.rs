@@ -68,6 +68,10 @@ pub(crate) enum Error {
     Ambiguous(String),
     #[error("container \"{0}\" is not running")]
     NotRunning(String),
+    #[error(transparent)]
+    LogOption(#[from] crate::launch::logs::options::InvalidLogOption),
+    #[error("--follow takes one container where output goes to files")]
+    FollowOne,
     #[error(
         "container \"{0}\" has no cgroup of its own to freeze: give its unit Delegate=yes, or leave --cgroups=disabled out"
     )]
@@ -130,6 +134,22 @@ pub(crate) enum Error {
     Filter(#[from] crate::launch::view::filter::InvalidFilter),
     #[error("\"{0}\" is the beginning of several image IDs")]
     AmbiguousImage(String),
+    #[error("{0}: no such image in local storage: see \"updater-launch images\"")]
+    NoSuchImage(String),
+    #[error("image {image} is in use by {by}")]
+    ImageInUse { image: String, by: String },
+    #[error("image {image} has several names ({names}): name one, or use --force")]
+    SeveralNames { image: String, names: String },
+    #[error("{name} is no name of image {image}")]
+    NotItsName { image: String, name: String },
+    #[error("--platform {0:?} is not OS/ARCH or OS/ARCH/VARIANT, such as linux/arm64/v8")]
+    Platform(String),
+    #[error("--all-tags is not there: name each tag that is wanted")]
+    AllTags,
+    #[error(transparent)]
+    AuthFile(#[from] crate::registry::login::Fault),
+    #[error(transparent)]
+    Login(#[from] crate::launch::command::login::Refused),
     #[error("there is no container yet")]
     NoContainerYet,
     #[error("nothing is named \"{0}\", neither a container nor an image")]
@@ -177,7 +197,7 @@ fn no_logs(name: &str, driver: &str) -> String {
     };
     format!(
         "the output of container \"{name}\" is not in the journal: it {went}; \
-         run it with --log-driver=journald"
+         run it with --log-driver=journald or k8s-file"
     )
 }
 

@@ -10,8 +10,10 @@ pub mod args;
 mod command;
 mod control;
 mod error;
+mod image;
 mod isolation;
 mod lifecycle;
+mod logs;
 pub mod manual;
 mod place;
 mod pod;
@@ -102,6 +104,13 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Tag(tag) => command::tag::tag(&place, &tag),
         Command::Volume(volume) => command::volume::carry_out(&place, &volume),
         Command::Secret(secret) => command::secret::carry_out(&place, &secret),
+        Command::Untag(untag) => command::untag::untag(&place, &untag),
+        Command::Rmi(rmi) => command::rmi::remove(&place, &rmi),
+        Command::History(history) => command::history::show(&place, &history),
+        Command::Login(login) => command::login::login(&place, &login),
+        Command::Logout(logout) => command::login::logout(&place, &logout),
+        Command::Image { command } => command::image::run(&place, &command),
+        Command::Container { command } => command::container::run(&place, &command),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, Response};
 
-use super::auth::credentials;
+use super::auth::credentials::{self, Credential};
 use super::auth::token::Tokens;
 use super::blob::{Blob, Pace};
 use super::body;
@@ -17,7 +17,7 @@ use super::host::Host;
 use super::manifest::{ACCEPTED, MAX_MANIFEST, RawManifest};
 use super::options::Options;
 use super::recent::Recent;
-use super::registries_conf::Registries;
+use super::registries_conf::{Location, Registries};
 use super::request::{Query, Repository};
 use super::transport::Transport;
 use crate::model::{Digest, Failure, ImageIdentity, ImageSource, Platform, Reference};
@@ -195,6 +195,23 @@ impl Client {
         let location = self.registries.locate(&source.reference, self.options.tls_verify)?;
         let authfile = source.authfile.as_deref();
         let credential = credentials::find(&location.name(), authfile, &self.options.paths)?;
+        Ok(self.at(location, credential))
+    }
+
+    /// The root of a registry's API, which is no image's.
+    pub(super) fn root_of(
+        &self,
+        key: &str,
+        credential: Credential,
+    ) -> Result<Repository<'_>, Problem> {
+        let invalid = |_| Problem::InvalidLocation { location: key.to_owned() };
+        let reference: Reference = format!("{key}/x").parse().map_err(invalid)?;
+        let mut location = self.registries.locate(&reference, self.options.tls_verify)?;
+        location.repository.clear();
+        Ok(self.at(location, Some(credential)))
+    }
+
+    fn at(&self, location: Location, credential: Option<Credential>) -> Repository<'_> {
         let key = (location.registry.clone(), location.insecure);
         let host = lock(&self.hosts)
             .entry(key)
@@ -203,7 +220,7 @@ impl Client {
                 Arc::new(host)
             })
             .clone();
-        Ok(Repository {
+        Repository {
             transport: &self.transport,
             tokens: &self.tokens,
             host,
@@ -212,7 +229,7 @@ impl Client {
             registries: &self.registries,
             tls_verify: self.options.tls_verify,
             time: self.options.timeouts.total,
-        })
+        }
     }
 }
 

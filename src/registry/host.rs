@@ -100,7 +100,10 @@ impl Host {
     /// The scope to ask a token for to pull from `repository`.
     pub(super) fn scope(&self, repository: &str) -> String {
         let known = lock(&self.known).scopes.get(repository).cloned();
-        known.unwrap_or_else(|| format!("repository:{repository}:pull"))
+        known.unwrap_or_else(|| match repository {
+            "" => String::new(),
+            repository => format!("repository:{repository}:pull"),
+        })
     }
 
     /// Notes the scope the host asks for; false where it is the one that was used already.

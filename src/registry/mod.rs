@@ -15,6 +15,7 @@ pub mod error;
 mod files;
 mod gate;
 mod host;
+pub mod login;
 pub mod manifest;
 mod options;
 mod recent;

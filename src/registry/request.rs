@@ -24,6 +24,7 @@ pub(super) struct Repository<'a> {
     pub(super) transport: &'a Transport,
     pub(super) tokens: &'a Tokens,
     pub(super) host: Arc<Host>,
+    /// Empty for the registry itself.
     pub(super) path: String,
     pub(super) credential: Option<Credential>,
     /// What is declared of other hosts that its realm may be on.
@@ -253,7 +254,11 @@ impl Repository<'_> {
         scheme: &str,
         authorization: Option<&HeaderValue>,
     ) -> Result<Ask, Problem> {
-        let url = format!("{scheme}://{}/v2/{}/{}", self.host.authority, self.path, query.path);
+        let root = format!("{scheme}://{}/v2/", self.host.authority);
+        let url = match self.path.as_str() {
+            "" => root,
+            path => format!("{root}{path}/{}", query.path),
+        };
         let url: Url = url
             .parse()
             .map_err(|error| Problem::malformed(&self.host.registry, "registry's name", error))?;

@@ -64,6 +64,12 @@ impl Store {
         Ok((tag == binding.tag.as_ref()).then_some(binding.manifest))
     }
 
+    /// The manifests that `unit` is bound to, and those that the tags named when it was.
+    pub(super) fn bound_by(&self, unit: &UnitName) -> Result<Vec<Digest>, Error> {
+        let bindings = self.read_bindings(unit)?.into_values();
+        Ok(bindings.flat_map(|binding| [Some(binding.manifest), binding.tag]).flatten().collect())
+    }
+
     /// A unit's name is a file's name as it is: 255 bytes at most, without `/`, not a dot alone.
     fn bindings_path(&self, unit: &UnitName) -> PathBuf {
         self.root.join("bindings").join(unit.as_str())

@@ -54,6 +54,26 @@ pub struct Allotted {
     pub count: u32,
 }
 
+/// What its log driver was told besides.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogOptions {
+    /// The file of `k8s-file`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// Where that begins anew, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<u64>,
+    /// The tag of its lines in the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+}
+
+impl LogOptions {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What a container is and who runs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -107,7 +127,7 @@ pub struct Record {
     pub stop_signal: String,
     /// Seconds between the stop signal and SIGKILL.
     pub stop_timeout: u32,
-    /// Where its output goes: `journald`, `none`, `passthrough`, or `own`, its launcher's output.
+    /// Where its output goes: `journald`, `k8s-file`, `none`, `passthrough`, or `own`, its launcher's output.
     pub log_driver: String,
     /// The named volumes it uses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -115,6 +135,8 @@ pub struct Record {
     /// The manifests of images that are mounted into it, besides its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounted_images: Vec<Digest>,
+    #[serde(default, skip_serializing_if = "LogOptions::is_default")]
+    pub log: LogOptions,
     /// Whether everything of it goes when it ends (`--rm`).
     #[serde(default)]
     pub remove: bool,
@@ -297,6 +319,7 @@ mod tests {
             log_driver: "journald".into(),
             volumes: Vec::new(),
             mounted_images: Vec::new(),
+            log: LogOptions::default(),
             remove: false,
             cidfile: None,
         }

@@ -132,21 +132,35 @@ impl Index {
     /// Moves the tag `name` to the newest record of `manifest`; `false` where there is none.
     fn tag(&mut self, name: &str, manifest: &Digest) -> bool {
         let Some(mut record) = self.find_manifest(manifest).cloned() else { return false };
-        self.untag(name);
+        self.remove_tag(name);
         record.annotations.insert(REF_NAME.to_owned(), name.to_owned());
         self.manifests.retain(|entry| entry.name().is_some() || !entry.same_image(&record));
         self.manifests.push(record);
         true
     }
 
-    /// Takes the tag `name` away, if there is one; the image stays.
-    fn untag(&mut self, name: &str) {
+    /// Takes the tag `name` away; the image stays. Whether there was one.
+    pub(super) fn remove_tag(&mut self, name: &str) -> bool {
         let Some(at) = self.manifests.iter().position(|entry| entry.name() == Some(name)) else {
-            return;
+            return false;
         };
         let mut record = self.manifests.remove(at);
         record.annotations.remove(REF_NAME);
         self.add(record);
+        true
+    }
+
+    /// Takes all records of the manifest away. Whether there were any.
+    pub(super) fn remove(&mut self, manifest: &Digest) -> bool {
+        let before = self.manifests.len();
+        self.manifests.retain(|entry| entry.digest != *manifest);
+        self.manifests.len() < before
+    }
+
+    /// What the records name: manifests, and the indexes that led to them.
+    pub(super) fn digests(&self) -> Vec<Digest> {
+        let both = |entry: &Descriptor| [entry.digest.clone(), entry.target()];
+        self.manifests.iter().flat_map(both).collect()
     }
 }
 
@@ -192,9 +206,24 @@ impl Store {
 
     /// Records an image under no tag: the commit point of a pull.
     pub(super) fn record(&self, record: Descriptor) -> Result<(), Error> {
+        self.change_index(|index| index.add(record)).map(drop)
+    }
+
+    /// Writes the index where `change` says that it changed it; whether it did. Durable on return.
+    pub(super) fn change_index(
+        &self,
+        change: impl FnOnce(&mut Index) -> bool,
+    ) -> Result<bool, Error> {
+        if !self.index_path().exists() {
+            return Ok(false);
+        }
         let _lock = self.lock_index()?;
         let mut index = self.read_index()?;
-        if index.add(record) { self.write_index(&index) } else { Ok(()) }
+        let changed = change(&mut index);
+        if changed {
+            self.write_index(&index)?;
+        }
+        Ok(changed)
     }
 
     /// Moves the tag of `reference` to the image `manifest`. Durable on return.

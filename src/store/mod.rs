@@ -25,6 +25,7 @@ mod image;
 mod layout;
 mod lock;
 pub mod pull;
+mod remove;
 pub mod unpack;
 mod workspace;
 

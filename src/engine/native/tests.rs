@@ -120,6 +120,7 @@ fn record(id: char, labels: &[(&str, &str)], image_labels: &[(&str, &str)]) -> R
         log_driver: "none".into(),
         volumes: Vec::new(),
         mounted_images: Vec::new(),
+        log: Default::default(),
         remove: true,
         cidfile: None,
     }

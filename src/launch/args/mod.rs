@@ -109,6 +109,26 @@ pub(crate) enum Command {
     /// Secrets: what containers are given without anybody seeing it
     #[command(subcommand)]
     Secret(command::secret::Command),
+    /// Take names of an image away
+    Untag(command::untag::Untag),
+    /// Remove images
+    Rmi(command::rmi::Rmi),
+    /// Show the steps an image was built in
+    History(command::history::History),
+    /// Log into a registry: its credentials are kept in auth.json
+    Login(command::login::Login),
+    /// Forget the credentials for a registry
+    Logout(command::login::Logout),
+    /// Handle images
+    Image {
+        #[command(subcommand)]
+        command: command::image::Command,
+    },
+    /// Handle containers
+    Container {
+        #[command(subcommand)]
+        command: command::container::Command,
+    },
     /// Carry out a pull that a program of ours asks for, as JSON
     #[command(hide = true)]
     Stage,

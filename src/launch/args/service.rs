@@ -28,6 +28,10 @@ pub(crate) struct ServiceFlags {
     /// Where output goes: in a unit to the journal by default, else to this program's own output
     #[arg(long, value_name = "DRIVER")]
     pub(crate) log_driver: Option<LogDriver>,
+    /// What the driver is told: path=FILE and max-size=SIZE (k8s-file), tag=TEMPLATE (journald)
+    #[arg(long, value_name = "NAME=VALUE")]
+    #[serde(default)]
+    pub(crate) log_opt: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -58,5 +62,9 @@ pub(crate) enum LogDriver {
     Journald,
     /// This program's own standard output and error, handed over as they are
     Passthrough,
+    /// A file, in the format of Kubernetes
+    #[value(name = "k8s-file", alias = "json-file")]
+    #[serde(rename = "k8s-file")]
+    K8sFile,
     None,
 }

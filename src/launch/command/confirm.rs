@@ -1,16 +1,17 @@
-//! Asking before something is removed.
+//! Asking before much is removed.
 
-use std::io::Write as _;
+use std::io::{BufRead, Write};
 
 use crate::launch::Error;
 
-/// Asks whoever is at standard input; whoever says nothing has not agreed.
+/// Whether whoever calls says yes; end of input is no.
 pub(crate) fn confirm(warning: &str) -> Result<bool, Error> {
-    eprint!("WARNING! {warning}\nContinue? [y/N] ");
-    let _ = std::io::stderr().flush();
+    let failed = |error| Error::system("ask", error);
+    let mut output = std::io::stderr().lock();
+    write!(output, "WARNING! {warning}\nAre you sure you want to continue? [y/N] ")
+        .map_err(failed)?;
+    output.flush().map_err(failed)?;
     let mut answer = String::new();
-    std::io::stdin()
-        .read_line(&mut answer)
-        .map_err(|error| Error::system("read the answer", error))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    std::io::stdin().lock().read_line(&mut answer).map_err(failed)?;
+    Ok(answer.trim().to_ascii_lowercase().starts_with('y'))
 }

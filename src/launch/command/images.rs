@@ -1,7 +1,5 @@
 //! `updater-launch images`
 
-use std::collections::BTreeSet;
-
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -10,7 +8,7 @@ use crate::launch::place::Place;
 use crate::launch::view::filter::{Filters, ImageFilter};
 use crate::launch::view::image;
 use crate::launch::{Error, list as print_list, say, show};
-use crate::store::{Image, Store};
+use crate::store::Image;
 use crate::terminal::template::{Format, Layout};
 
 #[derive(Debug, Args)]
@@ -113,30 +111,4 @@ fn sort(images: &mut [(Image, usize)], by: Sort) {
             images.sort_by_key(|(image, _)| std::cmp::Reverse(image.created));
         }
     }
-}
-
-/// An image by reference, or by the beginning of its ID, or of its manifest's digest.
-///
-/// # Errors
-/// Where the beginning is that of several.
-pub(crate) fn find(store: &Store, name: &str) -> Result<Option<Image>, Error> {
-    let digits = name.strip_prefix("sha256:").unwrap_or(name);
-    let could_be_id = digits.len() >= 4 && digits.bytes().all(|b| b.is_ascii_hexdigit());
-    if could_be_id {
-        let begins = |image: &Image| {
-            image.id.hex().starts_with(digits) || image.identity.manifest.hex().starts_with(digits)
-        };
-        let mut found: Vec<Image> = store.images()?.into_iter().filter(begins).collect();
-        let ids: BTreeSet<_> = found.iter().map(|image| image.id.clone()).collect();
-        if ids.len() > 1 {
-            return Err(Error::AmbiguousImage(name.to_owned()));
-        }
-        if let Some(image) = found.pop() {
-            return Ok(Some(image));
-        }
-        if digits.len() == 64 {
-            return Ok(None);
-        }
-    }
-    Ok(store.resolve(&name.parse()?)?)
 }

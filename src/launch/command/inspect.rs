@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use crate::launch::command::images::find;
+use crate::launch::image::find::look_for;
 use crate::launch::lifecycle::containers;
 use crate::launch::place::Place;
 use crate::launch::view::container::Container;
@@ -91,8 +91,6 @@ fn container(place: &Place, name: &str, size: bool) -> Result<Value, Error> {
 
 fn of_image(place: &Place, name: &str) -> Result<Value, Error> {
     let nothing = || Error::NothingNamed(name.to_owned());
-    match find(&place.store()?, name) {
-        Err(Error::Reference(_)) => Err(nothing()),
-        found => Ok(image::document(&found?.ok_or_else(nothing)?)),
-    }
+    let image = look_for(&place.store()?, name)?.ok_or_else(nothing)?;
+    Ok(image::document(&image))
 }

@@ -1,10 +1,14 @@
 //! One file for each command.
 
 pub(crate) mod confirm;
+pub(crate) mod container;
 pub(crate) mod create;
 pub(crate) mod exec;
+pub(crate) mod history;
+pub(crate) mod image;
 pub(crate) mod images;
 pub(crate) mod inspect;
+pub(crate) mod login;
 pub(crate) mod kill;
 pub(crate) mod logs;
 pub(crate) mod pause;
@@ -14,6 +18,7 @@ pub(crate) mod pull;
 pub(crate) mod rename;
 pub(crate) mod restart;
 pub(crate) mod rm;
+pub(crate) mod rmi;
 pub(crate) mod run;
 pub(crate) mod secret;
 pub(crate) mod stage;
@@ -21,4 +26,5 @@ pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod tag;
 pub(crate) mod volume;
+pub(crate) mod untag;
 pub(crate) mod wait;

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use clap::Args;
 
-use crate::launch::args::RegistryFlags;
+use crate::launch::args::{PullPolicy, RegistryFlags};
 use crate::launch::place::Place;
 use crate::launch::{Error, say};
-use crate::model::{Digest, ImageSource, Platform, Reference};
+use crate::model::failure::chain;
+use crate::model::{Digest, FailureKind, ImageSource, Platform, Reference};
 use crate::registry::{Client, Options};
 use crate::store::pull::{Progress, Want, pull as fetch};
 use crate::store::{Image, Store};
@@ -21,6 +23,20 @@ pub(crate) struct Pull {
     /// Print the image IDs only
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// When to ask the registry at all
+    #[arg(long, value_name = "WHEN", default_value = "always")]
+    pub(crate) policy: PullPolicy,
+    #[command(flatten)]
+    pub(crate) platform: PlatformFlags,
+    /// How often to try again where the registry cannot be reached, or is at fault itself
+    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    pub(crate) retry: u32,
+    /// How long to wait before that, such as 5s; by default a second, and twice as long each time
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) retry_delay: Option<Duration>,
+    /// Refused: name the tags that are wanted
+    #[arg(short, long, hide = true)]
+    pub(crate) all_tags: bool,
     #[command(flatten)]
     pub(crate) registry: RegistryFlags,
     /// Image references, with their registries
@@ -28,30 +44,133 @@ pub(crate) struct Pull {
     pub(crate) images: Vec<String>,
 }
 
+/// Which of a reference's images is wanted.
+#[derive(Debug, Args)]
+pub(crate) struct PlatformFlags {
+    /// For this platform instead of the host's, such as linux/arm64/v8
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with_all = ["os", "arch", "variant"])]
+    platform: Option<String>,
+    /// For this operating system
+    #[arg(long, value_name = "OS")]
+    os: Option<String>,
+    /// For this architecture, such as arm64
+    #[arg(long, value_name = "ARCH")]
+    arch: Option<String>,
+    /// For this variant of the architecture, such as v8
+    #[arg(long, value_name = "VARIANT")]
+    variant: Option<String>,
+}
+
+impl PlatformFlags {
+    fn wanted(&self) -> Result<Platform, Error> {
+        if let Some(text) = &self.platform {
+            let mut parts = text.split('/').map(str::to_owned);
+            return match (parts.next(), parts.next(), parts.next(), parts.next()) {
+                (Some(os), Some(architecture), variant, None)
+                    if ![&os, &architecture].into_iter().chain(&variant).any(String::is_empty) =>
+                {
+                    Ok(Platform { os, architecture, variant })
+                }
+                _ => Err(Error::Platform(text.clone())),
+            };
+        }
+        // Not everywhere is there a /proc, nor does it matter everywhere.
+        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let host = Platform::running(&cpuinfo);
+        // The host's variant says nothing of another architecture.
+        let variant = match (&self.variant, &self.arch) {
+            (Some(variant), _) => Some(variant.clone()),
+            (None, Some(arch)) if *arch != host.architecture => None,
+            (None, _) => host.variant,
+        };
+        Ok(Platform {
+            os: self.os.clone().unwrap_or(host.os),
+            architecture: self.arch.clone().unwrap_or(host.architecture),
+            variant,
+        })
+    }
+}
+
 pub(crate) fn pull(place: &Place, flags: &Pull) -> Result<u8, Error> {
+    if flags.all_tags {
+        return Err(Error::AllTags);
+    }
     let references: Vec<Reference> =
         flags.images.iter().map(|image| image.parse()).collect::<Result<_, _>>()?;
+    let platform = flags.platform.wanted()?;
     let store = place.store()?;
     let options = Options {
         tls_verify: flags.registry.tls_verify,
         paths: place.registries.clone(),
         ..Options::default()
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::system("start the runtime", error))?;
     for reference in references {
-        let image = runtime.block_on(one(&store, &options, &reference, flags))?;
+        let image = match (flags.policy, store.resolve(&reference)?) {
+            (PullPolicy::Missing | PullPolicy::Never, Some(image)) => image,
+            (PullPolicy::Never, None) => return Err(Error::NoImage(reference.to_string())),
+            (policy, here) => {
+                let pulled = again_and_again(&store, &options, &reference, &platform, flags);
+                match (pulled, here) {
+                    (Err(error), Some(image)) if policy == PullPolicy::Newer => {
+                        eprintln!("Warning: {}, ignoring", chain(&error));
+                        image
+                    }
+                    (pulled, _) => pulled?,
+                }
+            }
+        };
+        if !platform.accepts(&image.identity.platform) {
+            eprintln!(
+                "Warning: {reference} is for {}, not for {platform}",
+                image.identity.platform
+            );
+        }
         say(image.id.hex())?;
     }
     Ok(0)
+}
+
+/// Tries again what may have more luck the next time.
+fn again_and_again(
+    store: &Store,
+    options: &Options,
+    reference: &Reference,
+    platform: &Platform,
+    flags: &Pull,
+) -> Result<Image, Error> {
+    let mut attempt = 0;
+    loop {
+        let error = match run(one(store, options, reference, platform, flags))? {
+            Err(Error::Store(error)) => error,
+            pulled => return pulled,
+        };
+        let passing = matches!(error.kind(), FailureKind::Unreachable | FailureKind::ServerError);
+        if !passing || attempt >= flags.retry {
+            return Err(error.into());
+        }
+        let delay = flags.retry_delay.unwrap_or_else(|| Duration::from_secs(1 << attempt.min(6)));
+        eprintln!(
+            "Warning: {}, trying again in {}",
+            chain(&error),
+            humantime::format_duration(delay)
+        );
+        std::thread::sleep(delay);
+        attempt += 1;
+    }
+}
+
+/// Runs what needs the network.
+pub(super) fn run<T>(future: impl Future<Output = T>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::system("start the runtime", error))?;
+    Ok(runtime.block_on(future))
 }
 
 async fn one(
     store: &Store,
     options: &Options,
     reference: &Reference,
+    platform: &Platform,
     flags: &Pull,
 ) -> Result<Image, Error> {
     let client = Client::new(options)?;
@@ -60,9 +179,7 @@ async fn one(
     if !flags.quiet {
         eprintln!("Trying to pull {reference}...");
     }
-    // Not everywhere is there a /proc, nor does it matter everywhere.
-    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let want = Want { target: None, platform: Platform::running(&cpuinfo) };
+    let want = Want { target: None, platform: platform.clone() };
     let image = if !flags.quiet && std::io::stderr().is_terminal() {
         fetch(store, &client, &source, want, &Bars::default()).await?
     } else {

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::launch::Error;
-use crate::launch::command::images::find;
+use crate::launch::image::find::find;
 use crate::launch::place::Place;
 use crate::model::Reference;
 
@@ -18,8 +18,7 @@ pub(crate) struct Tag {
 
 pub(crate) fn tag(place: &Place, flags: &Tag) -> Result<u8, Error> {
     let store = place.store()?;
-    let image =
-        find(&store, &flags.image)?.ok_or_else(|| Error::NothingNamed(flags.image.clone()))?;
+    let image = find(&store, &flags.image)?.image;
     let names: Vec<Reference> =
         flags.names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
     for name in names {

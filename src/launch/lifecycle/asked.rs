@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::image::Config as ImageConfig;
 
-use crate::launch::{Error, userns};
 use crate::launch::args::{Create, ProgramFlags};
 use crate::launch::isolation::devices::Device;
 use crate::launch::isolation::limits::Limits;
 use crate::launch::isolation::resources::{Resources, block_device};
 use crate::launch::isolation::security::{Security, apparmor_is_enabled};
 use crate::launch::isolation::{self, cgroup, device_rule, sysctl};
+use crate::launch::logs;
 use crate::launch::process::environment::Environment;
 use crate::launch::process::{systemd, time_zone, user};
 use crate::launch::storage::settle;
+use crate::launch::{Error, userns};
 use crate::model::Reference;
 
 /// Where the time zones of a host are (localtime(5)).
@@ -43,6 +44,7 @@ impl Asked {
         create.image.parse::<Reference>()?;
         labels(&create.identity.label)?;
         entrypoint(&create.program)?;
+        logs::options::parse(&create.service.log_opt, create.service.log_driver)?;
         if let Some(zone) = &create.program.tz {
             time_zone::file(zone, Path::new(ZONES))?;
         }
@@ -116,6 +118,16 @@ pub(crate) fn absolute_source(volume: &str) -> Result<String, Error> {
             Ok(format!("{}:{rest}", absolute(Path::new(source))?.display()))
         }
         _ => Ok(volume.to_owned()),
+    }
+}
+
+/// A `--log-opt` whose file is a path from here, as one from the root.
+pub(crate) fn absolute_log(option: &str) -> Result<String, Error> {
+    match option.strip_prefix("path=") {
+        Some(path) if !path.is_empty() => {
+            Ok(format!("path={}", absolute(Path::new(path))?.display()))
+        }
+        _ => Ok(option.to_owned()),
     }
 }
 

@@ -66,7 +66,7 @@ fn pull(
     for (flag, directory) in place.flags() {
         command.arg(flag).arg(directory);
     }
-    command.args(["pull", "--quiet"]);
+    command.args(["pull", "--quiet", "--retry=0"]);
     if let Some(authfile) = &flags.registry.authfile {
         command.arg("--authfile").arg(authfile);
     }

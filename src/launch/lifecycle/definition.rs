@@ -10,6 +10,7 @@ use crate::disk;
 use crate::launch::args::Create;
 use crate::launch::lifecycle::restart::Policy;
 use crate::launch::lifecycle::{asked, name};
+use crate::launch::logs;
 use crate::launch::place::Place;
 use crate::launch::pod::definition::Pod;
 use crate::launch::process::systemd;
@@ -60,7 +61,7 @@ impl Definition {
         let name = create.identity.name.get_or_insert_with(|| format!("container-{}", id.short()));
         let declared = config.volumes().as_deref().unwrap_or_default();
         let volumes = settle::settle(place, &create.storage, declared)?;
-        let record = Record {
+        let mut record = Record {
             allotted: None,
             name: name.clone(),
             reference: create.image.parse()?,
@@ -84,10 +85,12 @@ impl Definition {
             log_driver: output::name(create.service.log_driver).to_owned(),
             volumes: settle::used(&volumes),
             mounted_images: settle::images(&volumes),
+            log: logs::options::parse(&create.service.log_opt, create.service.log_driver)?,
             remove: create.identity.rm,
             cidfile: create.identity.cidfile.clone(),
             id,
         };
+        logs::options::settle(&mut record, place)?;
         let arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into());
         Ok(Self { create, arguments: arguments.collect(), volumes, record })
     }
@@ -132,6 +135,9 @@ impl Create {
                 .map_err(|source| Error::file("use the credentials file", path, source))?;
         }
         make_absolute(&mut settled.identity.cidfile)?;
+        for option in &mut settled.service.log_opt {
+            *option = asked::absolute_log(option)?;
+        }
         make_absolute(&mut settled.process.conmon_pidfile)?;
         make_absolute(&mut settled.process.pidfile)?;
         if settled.identity.rm && settled.process.restart != Policy::No {

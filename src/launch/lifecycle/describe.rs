@@ -17,17 +17,19 @@ use crate::launch::pod::join::Joined;
 use crate::launch::pod::store::Pods;
 use crate::launch::process::defaults::ExecDefaults;
 use crate::launch::process::environment::{DEFAULT_PATH, Environment};
+use crate::launch::process::user::User;
 use crate::launch::process::{activation, systemd, time_zone, user};
 use crate::launch::spec::{Program, Wanted, spec};
 use crate::launch::storage::dangling;
 use crate::launch::storage::devices::{self, Node};
-use crate::launch::storage::mounts::{self, Bound, Kernel, Own};
+use crate::launch::storage::mounts::{self, Bound, Kernel};
 use crate::launch::storage::rootfs::Rootfs;
 use crate::launch::storage::secrets::{self, Files};
 use crate::launch::storage::stage::{Staged, Staging};
 use crate::launch::storage::volume::{Volume, writable_places};
 use crate::launch::storage::{files, settle};
 use crate::launch::supervise::notify::{DIRECTORY_IN_CONTAINER, SOCKET_IN_CONTAINER};
+use crate::launch::userns::own::Own;
 use crate::launch::{Error, runtime, userns};
 use crate::model::ContainerId;
 use crate::store::containers::Record;
@@ -49,6 +51,7 @@ pub(crate) fn describe(
     prepared: &Prepared<'_>,
     record: &Record,
     rootfs: &Rootfs,
+    own: Option<&Own>,
     inside: bool,
 ) -> Result<Described, Error> {
     let Prepared { create, asked, config, payload, .. } = prepared;
@@ -79,7 +82,9 @@ pub(crate) fn describe(
         rootfs.make_directory(&directory, &user)?;
     }
     let nodes = devices::find(&asked.storage.devices)?;
-    let staging = Staging { place, id: &record.id, held: prepared.held, rootfs, user: &user };
+    let on_host = on_host(own, &user)?;
+    let staging =
+        Staging { place, id: &record.id, held: prepared.held, rootfs, user: &user, on_host };
     let shared = shared_memory(create, joined.as_ref(), &mut confinement);
     let mut staged = stage(&staging, prepared, &nodes, &record.command, shared)?;
     let made: &[Node] = if !prepared.is_mapped(place) { &nodes } else { &[] };
@@ -111,10 +116,10 @@ pub(crate) fn describe(
     };
     defaults.write(place, &record.id)?;
     environment.set_default("HOME", user.home.as_deref().unwrap_or("/"));
-    let own = own(prepared);
+    let files = own_files(prepared);
     let wanted = Wanted {
         rootfs: rootfs.path(),
-        own,
+        own: files,
         hostname: &hostname,
         kernel: kernel(place, prepared, network),
         namespaces: &confinement.namespaces,
@@ -140,11 +145,11 @@ pub(crate) fn describe(
     let variables = secrets::variables(place, &asked.storage.secrets)?;
     let shares = staged.take_shares();
     let process = runtime::Prepared {
-        uid: user.uid,
+        uid: on_host.0,
         directory,
         capabilities,
         variables,
-        frozen: own.frozen,
+        frozen: files.frozen,
         shares,
         filter,
         keep_groups: user::keeps_groups(&attributes.groups),
@@ -153,6 +158,14 @@ pub(crate) fn describe(
         _held: confinement.held,
     };
     Ok(Described { process, staged, devices: nodes })
+}
+
+/// Who a user of the container is on the host.
+fn on_host(own: Option<&Own>, user: &User) -> Result<(u32, u32), Error> {
+    let Some(own) = own else { return Ok((user.uid, user.gid)) };
+    let uid = own.user(user.uid).ok_or(userns::Error::Unmapped(user.uid))?;
+    let gid = own.group(user.gid).ok_or(userns::Error::UnmappedGroup(user.gid))?;
+    Ok((uid, gid))
 }
 
 /// What the user namespace that this process is in leaves of the kernel's file systems.
@@ -197,9 +210,9 @@ fn stage(
     Ok(staged)
 }
 
-fn own(prepared: &Prepared<'_>) -> Own {
+fn own_files(prepared: &Prepared<'_>) -> mounts::Own {
     let storage = &prepared.create.storage;
-    Own {
+    mounts::Own {
         read_only: storage.read_only,
         shm_size: prepared.asked.storage.shm_size,
         frozen: storage.read_only && !storage.read_only_tmpfs,

@@ -201,15 +201,9 @@ impl Run<'_> {
         let etc = |file| self.rootfs.read(file);
         let image = (&*etc("/etc/passwd"), &*etc("/etc/group"));
         let own = userns::own::have(place, &prepared.asked.users, record, image)?;
-        let mut described = describe(place, prepared, record, self.rootfs, inside)?;
-        let shifted = match &own {
-            Some(own) => {
-                let uid = described.process.uid;
-                described.process.uid = own.user(uid).ok_or(userns::Error::Unmapped(uid))?;
-                Some(userns::shift::shift(place, own, self.rootfs, &bundle)?)
-            }
-            None => None,
-        };
+        let described = describe(place, prepared, record, self.rootfs, own.as_ref(), inside)?;
+        let shift = |own| userns::shift::shift(place, own, self.rootfs, &bundle);
+        let shifted = own.as_ref().map(shift).transpose()?;
         confine_devices(place, prepared, &described)?;
         self.signals.check()?;
         let driver = output::effective(create.service.log_driver, handover.is_detached());

@@ -18,9 +18,9 @@ use oci_spec::runtime::Spec;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::launch::Error;
-use crate::launch::runtime::member::Member;
 use crate::launch::isolation::seccomp::Filter;
 use crate::launch::runtime::Prepared;
+use crate::launch::runtime::member::Member;
 use crate::launch::storage::secrets::Variables;
 use crate::launch::storage::tree;
 

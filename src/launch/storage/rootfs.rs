@@ -77,12 +77,7 @@ impl Rootfs {
 
     /// Mounts it at `at`, with the owners of files as `own` maps them; what that takes is mounted
     /// below `stage`.
-    pub(crate) fn mount_mapped(
-        &self,
-        stage: &Path,
-        at: &Path,
-        own: &Own,
-    ) -> Result<(), Error> {
+    pub(crate) fn mount_mapped(&self, stage: &Path, at: &Path, own: &Own) -> Result<(), Error> {
         let by = own.descriptor();
         let writable = shift::show(&self.writable, stage.join("writable"), by)?;
         let mut layers = Vec::new();

@@ -40,6 +40,9 @@ impl Journal {
         field(&mut fields, "CONTAINER_ID", record.id.short().as_bytes());
         field(&mut fields, "CONTAINER_ID_FULL", record.id.as_str().as_bytes());
         field(&mut fields, "IMAGE_NAME", record.reference.to_string().as_bytes());
+        if let Some(tag) = &record.log.tag {
+            field(&mut fields, "CONTAINER_TAG", tag.as_bytes());
+        }
         field(&mut fields, "SYSLOG_IDENTIFIER", record.name.as_bytes());
         Self::at(Path::new(SOCKET), fields)
     }
@@ -51,14 +54,18 @@ impl Journal {
         Ok(Self { socket: own, fields })
     }
 
-    /// Writes one line; `error` where it came from standard error.
+    /// Writes one line, or a piece of one that goes on (not `whole`); `error` where it came from
+    /// standard error.
     ///
     /// # Errors
     /// `WouldBlock` where the journal takes no more for now.
-    pub(crate) fn write(&self, line: &[u8], error: bool) -> io::Result<()> {
+    pub(crate) fn write(&self, line: &[u8], error: bool, whole: bool) -> io::Result<()> {
         let mut entry = self.fields.clone();
         let priority = if error { ERR } else { INFO };
         field(&mut entry, "PRIORITY", priority.to_string().as_bytes());
+        if !whole {
+            field(&mut entry, "CONTAINER_PARTIAL_MESSAGE", b"true");
+        }
         field(&mut entry, "MESSAGE", line);
         self.socket.send(&entry).map(drop)
     }

@@ -4,6 +4,7 @@
 //! Architecture invariant: nothing here ever blocks. A destination that does not take what it gets
 //! makes the container wait, never the supervisor.
 
+use std::cell::RefCell;
 use std::io::{PipeReader, PipeWriter, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -13,6 +14,7 @@ use rustix::event::PollFlags;
 
 use crate::launch::Error;
 use crate::launch::args::LogDriver;
+use crate::launch::logs::file::LogFile;
 use crate::launch::runtime::Streams;
 use crate::launch::supervise::journal;
 use crate::launch::supervise::journal::Journal;
@@ -36,6 +38,13 @@ struct Stream {
     /// `None` after its end.
     pipe: Option<PipeReader>,
     sink: Sink,
+}
+
+/// What both streams share.
+enum Log {
+    Journal(Rc<Journal>),
+    File(Rc<RefCell<LogFile>>),
+    Own,
 }
 
 /// What a stream can be waited for.
@@ -64,6 +73,7 @@ pub(crate) fn name(driver: Option<LogDriver>) -> &'static str {
     match driver {
         Some(LogDriver::Journald) => "journald",
         Some(LogDriver::Passthrough) => "passthrough",
+        Some(LogDriver::K8sFile) => "k8s-file",
         Some(LogDriver::None) => "none",
         None => "own",
     }
@@ -75,18 +85,25 @@ impl Output {
         driver: Option<LogDriver>,
         record: &Record,
     ) -> Result<(Self, Streams), Error> {
-        let journal = match driver {
+        let log = match driver {
             Some(LogDriver::Passthrough) => return Ok((Self::default(), Streams::default())),
             Some(LogDriver::None) => return Ok((Self::default(), Streams::nowhere()?)),
             Some(LogDriver::Journald) => {
                 let failed = |error| Error::system("connect to the journal", error);
-                Some(Rc::new(Journal::connect(record).map_err(failed)?))
+                Log::Journal(Rc::new(Journal::connect(record).map_err(failed)?))
             }
-            None => None,
+            Some(LogDriver::K8sFile) => {
+                let path = record.log.path.as_deref().unwrap_or("".as_ref());
+                let failed = |error| Error::file("write the log to", path, error);
+                let file = LogFile::open(path, record.log.max_size).map_err(failed)?;
+                Log::File(Rc::new(RefCell::new(file)))
+            }
+            None => Log::Own,
         };
-        let sink = |error| match &journal {
-            Some(journal) => Ok(Sink::journal(journal.clone(), error)),
-            None => Sink::own(error),
+        let sink = |error| match &log {
+            Log::Journal(journal) => Ok(Sink::journal(journal.clone(), error)),
+            Log::File(file) => Ok(Sink::file(file.clone(), error)),
+            Log::Own => Sink::own(error),
         };
         let (output, output_in) = pipe()?;
         let (error, error_in) = pipe()?;

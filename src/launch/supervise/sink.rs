@@ -1,6 +1,7 @@
 //! The destination of one of a container's streams: it takes what it can without blocking, and
 //! keeps a bounded rest.
 
+use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -11,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{SendFlags, send};
 
 use crate::launch::Error;
+use crate::launch::logs::file::LogFile;
 use crate::launch::supervise::journal::Journal;
 
 /// The longest line written as one, in bytes; a longer one is cut (LineMax= of journald.conf(5)).
@@ -37,6 +39,10 @@ enum Destination {
     Own(Own),
     Journal {
         journal: Rc<Journal>,
+        error: bool,
+    },
+    File {
+        file: Rc<RefCell<LogFile>>,
         error: bool,
     },
     /// Whoever read it has gone.
@@ -70,6 +76,10 @@ impl Sink {
         Self::new(Destination::Journal { journal, error })
     }
 
+    pub(super) fn file(file: Rc<RefCell<LogFile>>, error: bool) -> Self {
+        Self::new(Destination::File { file, error })
+    }
+
     pub(super) fn to(fd: &impl AsFd) -> io::Result<Self> {
         Own::open(fd.as_fd()).map(|own| Self::new(Destination::Own(own)))
     }
@@ -93,7 +103,8 @@ impl Sink {
             _ if !self.stalled => None,
             Destination::Own(own) => Some(own.file.as_fd()),
             Destination::Journal { journal, .. } => Some(journal.as_fd()),
-            Destination::Nobody => None,
+            // A file's writes wait for the disk, and for nobody.
+            Destination::File { .. } | Destination::Nobody => None,
         }
     }
 
@@ -124,8 +135,13 @@ impl Sink {
             let (length, taken) = match &self.to {
                 Destination::Own(own) => (piece.len(), own.write(piece)),
                 Destination::Journal { journal, error } => {
-                    let line = piece.strip_suffix(b"\n").unwrap_or(piece);
-                    (piece.len(), journal.write(line, *error).map(|()| piece.len()))
+                    let (line, whole) = self.line(piece);
+                    (piece.len(), journal.write(line, *error, whole).map(|()| piece.len()))
+                }
+                Destination::File { file, error } => {
+                    let (line, whole) = self.line(piece);
+                    let written = file.borrow_mut().write(line, *error, whole);
+                    (piece.len(), written.map(|()| piece.len()))
                 }
                 Destination::Nobody => (piece.len(), Ok(piece.len())),
             };
@@ -147,10 +163,18 @@ impl Sink {
         self.pending.drain(..done);
     }
 
-    /// What to hand over next: for the journal a line with its end, else all there is.
+    /// A piece without its end, and whether the line ends with it.
+    fn line<'a>(&self, piece: &'a [u8]) -> (&'a [u8], bool) {
+        match piece.strip_suffix(b"\n") {
+            Some(line) => (line, true),
+            None => (piece, self.ended && piece.len() < LINE),
+        }
+    }
+
+    /// What to hand over next: for a log a line with its end, else all there is.
     fn piece(&self, from: usize) -> Option<&[u8]> {
         let rest = self.pending.get(from..).filter(|rest| !rest.is_empty())?;
-        if !matches!(self.to, Destination::Journal { .. }) {
+        if !matches!(self.to, Destination::Journal { .. } | Destination::File { .. }) {
             return Some(rest);
         }
         let line = rest.iter().take(LINE).position(|byte| *byte == b'\n').map(|end| end + 1);

@@ -67,7 +67,9 @@ pub(crate) enum Error {
          --gidmap, --subuidname and --subgidname out, or run it as root"
     )]
     OrdinaryUser,
-    #[error("a container of a pod shares namespaces, which are the host's root's: leave --userns out")]
+    #[error(
+        "a container of a pod shares namespaces, which are the host's root's: leave --userns out"
+    )]
     InPod,
     #[error("{file} has no range for {name}: add a line such as \"{name}:{free}:65536\"", free = first_free(.file))]
     NoRange { file: &'static str, name: String },
@@ -78,6 +80,8 @@ pub(crate) enum Error {
     Full { file: &'static str, count: u32, containers: usize },
     #[error("user {0} of the container is not in the map of its user namespace")]
     Unmapped(u32),
+    #[error("group {0} of the container is not in the map of its user namespace")]
+    UnmappedGroup(u32),
     #[error("cannot make the container's user namespace, by its map")]
     Make(#[source] io::Error),
     #[error("no user namespace can be had from {path}", path = .0.display())]

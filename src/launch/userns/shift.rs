@@ -60,9 +60,7 @@ pub(crate) fn shift(
     let root = stage.join("rootfs");
     std::fs::create_dir(&root).map_err(io)?;
     rootfs.mount_mapped(stage, &root, own)?;
-    for (index, (mount, bind)) in
-        spec.mounts_mut().iter_mut().flatten().zip(binds).enumerate()
-    {
+    for (index, (mount, bind)) in spec.mounts_mut().iter_mut().flatten().zip(binds).enumerate() {
         leave_tty_group(own, mount);
         if let Some(bind) = bind {
             let at = stage.join(format!("mount-{index}"));
@@ -129,7 +127,9 @@ impl Bind {
             match tree.map_ids(own.descriptor(), recursive) {
                 // It shows its files by another map already, which was asked for.
                 Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
-                mapped => mapped.map_err(|source| Error::Map(mount.destination().clone(), source))?,
+                mapped => {
+                    mapped.map_err(|source| Error::Map(mount.destination().clone(), source))?
+                }
             }
         }
         Ok(Self { tree, is_directory: metadata.is_dir() })

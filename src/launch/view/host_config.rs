@@ -11,6 +11,7 @@ use crate::launch::isolation::resources::size::parse_bytes;
 use crate::launch::storage::mounts::DEFAULT_SHM;
 use crate::launch::storage::volume::{Source, Volume};
 use crate::launch::view::container::Container;
+use crate::launch::view::words;
 
 pub(super) fn host_config(container: &Container) -> Value {
     let Some(definition) = &container.definition else { return Value::Null };
@@ -87,7 +88,14 @@ fn restart_policy(create: &Create) -> Value {
 }
 
 fn log(container: &Container) -> Value {
-    json!({"Type": container.record.log_driver, "Config": null, "Path": "", "Tag": "", "Size": "0B"})
+    let log = &container.record.log;
+    json!({
+        "Type": container.record.log_driver,
+        "Config": null,
+        "Path": log.path.as_deref().unwrap_or("".as_ref()),
+        "Tag": log.tag.as_deref().unwrap_or_default(),
+        "Size": words::size(log.max_size.unwrap_or(0)),
+    })
 }
 
 /// As it was asked for; a pod's container has the pod's.

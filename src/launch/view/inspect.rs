@@ -59,6 +59,8 @@ pub(crate) fn document(place: &Place, container: &Container, size: Option<Size>)
         "RestartCount": record.restarts,
         "IsInfra": false,
         "Namespace": "",
+        "LogPath": record.log.path.as_deref().unwrap_or("".as_ref()),
+        "LogTag": record.log.tag.as_deref().unwrap_or_default(),
         "MountLabel": "",
         "ProcessLabel": "",
         "ExecIDs": [],

@@ -193,7 +193,10 @@ fn ask(wanted: &Wanted<'_>, time: Duration) -> Result<Ask, Problem> {
         if !bearer.service.is_empty() {
             query.append_pair("service", &bearer.service);
         }
-        query.append_pair("scope", scope);
+        // A login asks for none.
+        if !scope.is_empty() {
+            query.append_pair("scope", scope);
+        }
         drop(query);
         if let Some(credential) = credential {
             authorization = Some(basic(&host.registry, credential)?);

@@ -10,6 +10,8 @@ cases![
     inspect_has_podmans_fields,
     images_are_listed_as_podman_does,
     templates_say_where_they_are_wrong,
+    logs_come_from_the_journal,
+    logs_come_from_files,
 ];
 
 /// A registry with `app:latest`, already pulled.
@@ -252,4 +254,75 @@ fn templates_say_where_they_are_wrong(host: &Host) {
         "{}",
         nested.describe()
     );
+}
+
+fn logs_come_from_the_journal(host: &Host) {
+    let app = prepare(host);
+    let script = "sh -c 'echo one; echo two >&2; sleep 1.5; echo three; printf four'";
+    run(host, "--name web --log-opt 'tag={{.Name}}-{{.ID}}'", &app, script);
+    // It ends with the container, and has all that was written by then.
+    let followed = host.run("updater-launch logs --follow web");
+    assert_eq!((followed.stdout.trim(), followed.stderr.trim()), ("one\nthree\nfour", "two"));
+    assert_eq!(host.sh("updater-launch logs --tail 2 web"), "three\nfour");
+    assert_eq!(host.sh("updater-launch logs --tail=-1 --latest 2>&1 | wc -l"), "4");
+    let stamped = host.sh("updater-launch logs -t web 2>&1");
+    let (time, word) = stamped.lines().next().unwrap().split_once(' ').unwrap();
+    assert!(time.len() == 35 && word == "one", "{stamped}");
+    let third = stamped.lines().nth(2).unwrap().split(' ').next().unwrap();
+    assert_eq!(host.sh(&format!("updater-launch logs --since {third} web")), "three\nfour");
+    assert_eq!(host.sh(&format!("updater-launch logs --until {time} web")), "one");
+    assert_eq!(host.sh("updater-launch logs --since 1h --names --tail 1 web"), "web four");
+    assert_eq!(host.sh("updater-launch logs --until 1h web"), "");
+    let id = host.sh("updater-launch ps -aq");
+    let fields = "CONTAINER_NAME=web CONTAINER_ID_FULL=$(updater-launch ps -aq --no-trunc)";
+    let tagged = host.sh(&format!(
+        "journalctl -q -o cat {fields} CONTAINER_ID={id} CONTAINER_TAG=web-{id} IMAGE_NAME={app}"
+    ));
+    assert_eq!(tagged, "one\ntwo\nthree\nfour");
+    host.fails(125, "updater-launch logs --since soon web");
+    host.fails(125, "updater-launch logs nothing");
+    host.sh(&format!(
+        "updater-launch run --name big --log-driver journald --network host {app} seq 1 20000"
+    ));
+    host.sh("updater-launch logs web big 2> /dev/null | head -n 1");
+}
+
+fn logs_come_from_files(host: &Host) {
+    let app = prepare(host);
+    let script = "sh -c 'echo one; echo two >&2; sleep 1.5; echo three; printf four'";
+    run(host, "--name web --log-driver k8s-file", &app, script);
+    let path = host.sh("updater-launch inspect --format '{{.LogPath}}' web");
+    let followed = host.run("updater-launch logs --follow web");
+    assert_eq!((followed.stdout.trim(), followed.stderr.trim()), ("one\nthree\nfour", "two"));
+    assert!(host.sh(&format!("sed -n 2p {path}")).ends_with("+00:00 stderr F two"));
+    assert_eq!(host.sh("updater-launch logs --tail 1 web"), "four");
+    let third = host.sh(&format!("sed -n 3p {path} | cut -d ' ' -f 1"));
+    assert_eq!(host.sh(&format!("updater-launch logs --since {third} web")), "three\nfour");
+    // A file of one's own, that begins anew at its limit.
+    let many = "sh -c 'i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done'";
+    let flags = "--rm --log-driver k8s-file --log-opt path=/var/log/app.log --log-opt max-size=20k";
+    host.sh(&format!("updater-launch run {flags} --network host {app} {many}"));
+    let size: u64 = host.sh("stat -c %s /var/log/app.log").parse().unwrap();
+    assert!(size <= 20 << 10, "{size}");
+    assert!(host.sh("tail -n 1 /var/log/app.log").ends_with("stdout F line 2999"));
+    assert_eq!(
+        host.sh("stat -c %a /var/log/app.log; ls /var/log/app.log*"),
+        "600\n/var/log/app.log"
+    );
+    // A line longer than a piece comes back as one.
+    let long = "sh -c 'yes x | tr -d \"\\n\" | head -c 100000; echo; echo end'";
+    host.sh(&format!(
+        "updater-launch run --name long --log-driver json-file --network host {app} {long}"
+    ));
+    assert_eq!(host.sh("updater-launch logs long | head -n 1 | wc -c"), "100001");
+    assert_eq!(host.sh("updater-launch logs long --tail 1"), "end");
+    for wrong in ["max-size=1", "path=/dev/null", "colour=red", "tag=x"] {
+        let refused = host.run(&format!(
+            "updater-launch run --rm --log-driver k8s-file --log-opt {wrong} --network host {app} true"
+        ));
+        assert_eq!(refused.status == 0, wrong == "max-size=1", "{wrong}: {}", refused.describe());
+    }
+    assert_eq!(host.sh("updater-launch ps -aq | wc -l"), "2");
+    host.sh("updater-launch rm web long");
+    assert_ne!(host.run(&format!("test -e {path}")).status, 0);
 }

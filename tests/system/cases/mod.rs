@@ -13,6 +13,7 @@ mod commands;
 mod cost;
 mod failure;
 mod hostile;
+mod images;
 mod innocent;
 mod installation;
 mod interruption;
@@ -30,6 +31,7 @@ mod service;
 mod storage;
 mod systemd_inside;
 mod update;
+mod users;
 
 use crate::Case;
 
@@ -41,6 +43,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("cost", cost::CASES),
         ("failure", failure::CASES),
         ("hostile", hostile::CASES),
+        ("images", images::CASES),
         ("innocent", innocent::CASES),
         ("installation", installation::CASES),
         ("interruption", interruption::CASES),
@@ -58,6 +61,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("storage", storage::CASES),
         ("systemd_inside", systemd_inside::CASES),
         ("update", update::CASES),
+        ("users", users::CASES),
     ];
     let named = |(module, cases): (&str, &[Case])| -> Vec<(String, Case)> {
         cases.iter().map(|case| (format!("{module}::{}", case.name), *case)).collect()

@@ -1,0 +1,46 @@
+//! `updater-launch container`: the same verbs as without the word, and a few more.
+
+mod prune;
+
+use clap::{Args, Subcommand};
+
+use crate::launch::Error;
+use crate::launch::command::inspect::{InspectFlags, Kind};
+use crate::launch::command::{inspect, ps};
+use crate::launch::lifecycle::{containers, traces};
+use crate::launch::place::Place;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Whether there is a container: exit status 0, or 1
+    Exists(Name),
+    /// Show all that is known of containers
+    Inspect(InspectFlags),
+    /// List containers
+    #[command(visible_aliases = ["list", "ps"])]
+    Ls(ps::Ps),
+    /// Remove all containers that do not run
+    Prune(prune::Prune),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Name {
+    /// Name, or ID, or the beginning of one
+    container: String,
+}
+
+pub(crate) fn run(place: &Place, command: &Command) -> Result<u8, Error> {
+    match command {
+        Command::Exists(name) => {
+            traces::reconcile(place);
+            match containers::find(place, &name.container) {
+                Ok(_) => Ok(0),
+                Err(Error::NoSuchContainer(_)) => Ok(1),
+                Err(error) => Err(error),
+            }
+        }
+        Command::Inspect(flags) => inspect::show_kind(place, Kind::Container, flags),
+        Command::Ls(flags) => ps::list(place, flags),
+        Command::Prune(flags) => prune::prune(place, flags),
+    }
+}

@@ -1,0 +1,56 @@
+//! `updater-launch image`: the same verbs as without the word, and a few more.
+
+mod prune;
+
+use clap::{Args, Subcommand};
+
+use crate::launch::Error;
+use crate::launch::command::inspect::{InspectFlags, Kind};
+use crate::launch::command::{history, images, inspect, pull, rmi, tag, untag};
+use crate::launch::image::find;
+use crate::launch::place::Place;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Whether an image is in local storage: exit status 0, or 1
+    Exists(Name),
+    /// Show the steps an image was built in
+    History(history::History),
+    /// Show all that is known of images
+    Inspect(InspectFlags),
+    /// List images in local storage
+    #[command(visible_alias = "list")]
+    Ls(images::Images),
+    /// Remove images that nothing uses
+    Prune(prune::Prune),
+    /// Bring images into local storage
+    Pull(pull::Pull),
+    /// Remove images
+    Rm(rmi::Rmi),
+    /// Give an image another name
+    Tag(tag::Tag),
+    /// Take names of an image away
+    Untag(untag::Untag),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Name {
+    /// Reference or ID
+    image: String,
+}
+
+pub(crate) fn run(place: &Place, command: &Command) -> Result<u8, Error> {
+    match command {
+        Command::Exists(name) => {
+            Ok(u8::from(find::look_for(&place.store()?, &name.image)?.is_none()))
+        }
+        Command::History(flags) => history::show(place, flags),
+        Command::Inspect(flags) => inspect::show_kind(place, Kind::Image, flags),
+        Command::Ls(flags) => images::list(place, flags),
+        Command::Prune(flags) => prune::prune(place, flags),
+        Command::Pull(flags) => pull::pull(place, flags),
+        Command::Rm(flags) => rmi::remove(place, flags),
+        Command::Tag(flags) => tag::tag(place, flags),
+        Command::Untag(flags) => untag::untag(place, flags),
+    }
+}

@@ -1,0 +1,36 @@
+//! `updater-launch untag`
+
+use clap::Args;
+
+use crate::launch::Error;
+use crate::launch::image::find::{Found, find};
+use crate::launch::place::Place;
+use crate::model::Reference;
+
+#[derive(Debug, Args)]
+pub(crate) struct Untag {
+    /// The image: a reference, or the beginning of its ID
+    pub(crate) image: String,
+    /// The names that go; all of the image, where none is given
+    pub(crate) names: Vec<String>,
+}
+
+pub(crate) fn untag(place: &Place, flags: &Untag) -> Result<u8, Error> {
+    let store = place.store()?;
+    let Found { image, .. } = find(&store, &flags.image)?;
+    let mut names = Vec::new();
+    for name in &flags.names {
+        let reference: Reference = name.parse()?;
+        if !image.references.contains(&reference) {
+            return Err(Error::NotItsName { image: image.id.short(), name: name.clone() });
+        }
+        names.push(reference);
+    }
+    if flags.names.is_empty() {
+        names = image.references;
+    }
+    for name in &names {
+        store.untag(name)?;
+    }
+    Ok(0)
+}

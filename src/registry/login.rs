@@ -1,0 +1,174 @@
+//! Logging in: asking a registry whether it takes a name and a password, and keeping them in a
+//! credentials file (containers-auth.json(5)).
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use serde_json::{Map, Value, json};
+
+use super::auth::credentials::{self, Credential, Secret};
+use super::error::Error;
+use super::files;
+use super::options::Paths;
+use super::request::Query;
+use super::{Client, error};
+use crate::disk::{self, Mode};
+
+/// What can be wrong with a credentials file.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    #[error("credentials file {}", path.display())]
+    Read { path: PathBuf, source: error::FileFault },
+    #[error("credentials file {} is not an auth.json: nothing is changed in it", .0.display())]
+    Form(PathBuf),
+    #[error("cannot write the credentials file {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+}
+
+impl Client {
+    /// Whether the registry of `key` (`quay.io`, `quay.io/team`) takes these: by a request that
+    /// needs nothing but them.
+    ///
+    /// # Errors
+    /// Where it does not, or cannot be asked.
+    pub async fn check(&self, key: &str, username: &str, password: &str) -> Result<(), Error> {
+        let credential = Credential {
+            username: username.to_owned(),
+            secret: Secret::Password(password.to_owned()),
+            file: PathBuf::from("the command line"),
+        };
+        let asked = async {
+            let root = self.root_of(key, credential)?;
+            let query = Query {
+                method: Method::GET,
+                path: String::new(),
+                headers: HeaderMap::new(),
+                time: root.time,
+                name: "login",
+            };
+            root.send(&query).await.map(drop)
+        };
+        asked.await.map_err(Error::from)
+    }
+}
+
+/// Where logins are kept: as the environment says, else below the runtime directory.
+pub fn file(paths: &Paths) -> Option<PathBuf> {
+    paths.authfile.clone().or_else(|| paths.authfiles.first().cloned())
+}
+
+/// The name and password for a registry, or a repository: from `authfile` alone where there is one.
+///
+/// # Errors
+/// Where a file cannot be read.
+pub fn known(
+    registry: &str,
+    authfile: Option<&Path>,
+    paths: &Paths,
+) -> Result<Option<(String, Option<String>)>, Error> {
+    // One that is not there yet holds nothing; asked for an image's sake, that is an error.
+    if authfile.or(paths.authfile.as_deref()).is_some_and(|path| !path.exists()) {
+        return Ok(None);
+    }
+    let found = credentials::find(registry, authfile, paths).map_err(Error::from)?;
+    Ok(found.map(|credential| match credential.secret {
+        Secret::Password(password) => (credential.username, Some(password)),
+        Secret::IdentityToken(_) => (credential.username, None),
+    }))
+}
+
+/// Keeps a login, readable for its owner only; what else is in the file stays.
+///
+/// # Errors
+/// Where the file cannot be read, is something else, or cannot be written.
+pub fn keep(path: &Path, key: &str, username: &str, password: &str) -> Result<(), Fault> {
+    let auth = STANDARD.encode(format!("{username}:{password}"));
+    change(path, |auths| {
+        auths.insert(key.to_owned(), json!({ "auth": auth }));
+        true
+    })
+    .map(drop)
+}
+
+/// Forgets a login, or all; whether there was one.
+///
+/// # Errors
+/// As for [`keep`].
+pub fn forget(path: &Path, key: Option<&str>) -> Result<bool, Fault> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    change(path, |auths| match key {
+        Some(key) => auths.remove(key).is_some(),
+        None => !std::mem::take(auths).is_empty(),
+    })
+}
+
+/// Replaces the file as a whole where `change` says that it changed something. One process at a
+/// time: the directory is locked.
+fn change(
+    path: &Path,
+    change: impl FnOnce(&mut Map<String, Value>) -> bool,
+) -> Result<bool, Fault> {
+    let failed = |source| Fault::Write { path: path.to_owned(), source };
+    let directory = match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    };
+    disk::make_private(directory).map_err(failed)?;
+    let locked = File::open(directory).map_err(failed)?;
+    disk::lock(&locked, Mode::Exclusive).map_err(failed)?;
+    let read = files::read(path);
+    let bytes = read.map_err(|source| Fault::Read { path: path.to_owned(), source })?;
+    let bytes = bytes.filter(|bytes| !bytes.iter().all(u8::is_ascii_whitespace));
+    let form = || Fault::Form(path.to_owned());
+    let mut file: Map<String, Value> = match bytes {
+        // serde_json's own message could quote a secret.
+        Some(bytes) => serde_json::from_slice(&bytes).map_err(|_| form())?,
+        None => Map::new(),
+    };
+    let auths = file.entry("auths").or_insert_with(|| Value::Object(Map::new()));
+    if !change(auths.as_object_mut().ok_or_else(form)?) {
+        return Ok(false);
+    }
+    let mut text = format!("{:#}", Value::Object(file));
+    text.push('\n');
+    disk::replace(path, text.as_bytes()).map_err(failed)?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_else_is_in_the_file_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new/auth.json");
+        assert!(!forget(&path, Some("a")).unwrap());
+        keep(&path, "quay.io", "alice", "p:w").unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::write(&path, r#"{"auths":{"a":{"auth":"eDp5"}},"credHelpers":{"b":"c"}}"#)
+            .unwrap();
+        keep(&path, "quay.io/team", "alice", "p:w").unwrap();
+        let paths = Paths::default();
+        let found = |name: &str| known(name, Some(&path), &paths).unwrap();
+        assert_eq!(found("quay.io/team/app"), Some(("alice".into(), Some("p:w".into()))));
+        assert_eq!(found("a/x"), Some(("x".into(), Some("y".into()))));
+        assert!(std::fs::read_to_string(&path).unwrap().contains("credHelpers"));
+        assert!(forget(&path, Some("a")).unwrap() && !forget(&path, Some("a")).unwrap());
+        assert_eq!(found("a/x"), None);
+        assert!(forget(&path, None).unwrap());
+        std::fs::write(&path, "[secret").unwrap();
+        let refused = keep(&path, "a", "b", "c").unwrap_err().to_string();
+        assert!(!refused.contains("secret"), "{refused}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "[secret");
+    }
+}

@@ -1,0 +1,121 @@
+//! Images that go away, and what nobody needs any more.
+//!
+//! Layers and blobs are shared: what goes is what no record leads to. The lock of the store, which
+//! pulls hold shared, keeps layers that have no record yet.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::Path;
+
+use super::image::MAX_DOCUMENT;
+use super::{Error, Store};
+use crate::disk;
+use crate::model::{Digest, Reference, UnitName};
+
+impl Store {
+    /// Takes the tag of `reference` away; the image stays. Whether there was such a tag.
+    pub fn untag(&self, reference: &Reference) -> Result<bool, Error> {
+        self.change_index(|index| index.remove_tag(&reference.to_string()))
+    }
+
+    /// Takes the image with all its tags out of the store; none is no error. What nothing else
+    /// needs is removed by [`Store::collect`].
+    pub fn forget(&self, manifest: &Digest) -> Result<(), Error> {
+        self.change_index(|index| index.remove(manifest)).map(drop)
+    }
+
+    /// Removes the layers and documents that no image needs, and work of pulls that died. Where a
+    /// pull runs, nothing is removed until the next time. No container may be made from what goes:
+    /// who calls this knows.
+    pub fn collect(&self) -> Result<(), Error> {
+        let Some(_lock) = self.try_lock_all()? else { return Ok(()) };
+        self.drop_dead_work();
+        let needed = self.needed()?;
+        let gone = self.workspace()?;
+        self.put_aside("layers/sha256", &needed, gone.path(), "layer")?;
+        self.put_aside("images/blobs/sha256", &needed, gone.path(), "blob")
+    }
+
+    /// The lock that pulls hold shared; `None` where one runs, or nothing was ever pulled.
+    fn try_lock_all(&self) -> Result<Option<File>, Error> {
+        let path = self.root.join("locks/store");
+        let failed = |cause| Error::io("lock", &path, cause);
+        let file = match File::open(&path) {
+            Err(cause) if disk::is_absent(&cause) => return Ok(None),
+            file => file.map_err(failed)?,
+        };
+        Ok(disk::try_lock(&file).map_err(failed)?.then_some(file))
+    }
+
+    /// What units are bound to, and what they go back to: the tag as it was then.
+    pub fn bound(&self) -> Result<Vec<(UnitName, Digest)>, Error> {
+        let directory = self.root.join("bindings");
+        let failed = |cause| Error::io("list", &directory, cause);
+        let entries = match std::fs::read_dir(&directory) {
+            Err(cause) if disk::is_absent(&cause) => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let mut bound = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name();
+            let Some(unit) = name.to_str().and_then(|name| name.parse::<UnitName>().ok()) else {
+                continue;
+            };
+            bound.extend(self.bound_by(&unit)?.into_iter().map(|digest| (unit.clone(), digest)));
+        }
+        Ok(bound)
+    }
+
+    /// All digests that the records of `index.json` lead to, whoever wrote them: documents are read
+    /// for whatever in them looks like one.
+    fn needed(&self) -> Result<BTreeSet<String>, Error> {
+        let mut found: Vec<Digest> = self.read_index()?.digests();
+        let mut needed = BTreeSet::new();
+        while let Some(digest) = found.pop() {
+            if !needed.insert(digest.hex()) {
+                continue;
+            }
+            let path = self.blob_path(&digest);
+            let size = std::fs::metadata(&path).map_or(u64::MAX, |status| status.len());
+            if size > MAX_DOCUMENT {
+                continue;
+            }
+            if let Some(bytes) = self.read_blob(&digest)?
+                && let Ok(document) = serde_json::from_slice::<serde_json::Value>(&bytes)
+            {
+                digests_in(&document, &mut found);
+            }
+        }
+        Ok(needed)
+    }
+
+    /// Takes what is not `needed` away from its name.
+    fn put_aside(
+        &self,
+        directory: &str,
+        needed: &BTreeSet<String>,
+        to: &Path,
+        kind: &str,
+    ) -> Result<(), Error> {
+        let directory = self.root.join(directory);
+        let failed = |cause| Error::io("list", &directory, cause);
+        for entry in std::fs::read_dir(&directory).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let Some(hex) = name.to_str().filter(|name| !needed.contains(*name)) else { continue };
+            let from = directory.join(hex);
+            std::fs::rename(&from, to.join(format!("{kind}-{hex}")))
+                .map_err(|cause| Error::io("remove", &from, cause))?;
+        }
+        Ok(())
+    }
+}
+
+/// Digests among the texts of a document.
+fn digests_in(document: &serde_json::Value, found: &mut Vec<Digest>) {
+    match document {
+        serde_json::Value::String(text) => found.extend(text.parse::<Digest>()),
+        serde_json::Value::Array(list) => list.iter().for_each(|value| digests_in(value, found)),
+        serde_json::Value::Object(map) => map.values().for_each(|value| digests_in(value, found)),
+        _ => {}
+    }
+}
