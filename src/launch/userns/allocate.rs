@@ -38,6 +38,8 @@ const MOST: u32 = 65_536;
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -46,10 +48,10 @@ mod tests {
     fn the_lowest_that_are_free() {
         let pool = [100..200, 300..1000];
         assert_eq!(first_free(&pool, &[], 50), Some(100));
-        assert_eq!(first_free(&pool, &[100..150], 50), Some(150));
+        assert_eq!(first_free(&pool, slice::from_ref(&(100..150)), 50), Some(150));
         assert_eq!(first_free(&pool, &[160..170, 100..150], 50), Some(300));
         assert_eq!(first_free(&pool, &[0..120, 110..130], 50), Some(130));
-        assert_eq!(first_free(&pool, &[300..310], 700), None);
+        assert_eq!(first_free(&pool, slice::from_ref(&(300..310)), 700), None);
         assert_eq!(first_free(&[], &[], 1), None);
     }
 

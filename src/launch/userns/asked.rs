@@ -71,7 +71,9 @@ fn ranges(words: &[String]) -> Result<Vec<Range>, InvalidMode> {
 }
 
 fn range(word: &str) -> Option<Range> {
-    let mut numbers = word.split(':').map(|number| number.parse::<u32>().ok());
+    // A sign means something else to Podman.
+    let number = |text: &str| text.parse().ok().filter(|_: &u32| !text.starts_with('+'));
+    let mut numbers = word.split(':').map(number);
     let (file, host) = (numbers.next()??, numbers.next()??);
     let count = numbers.next().unwrap_or(Some(1))?;
     let fits = |from: u32| from.checked_add(count).is_some();

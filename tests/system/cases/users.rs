@@ -80,7 +80,7 @@ fn files_are_the_containers_own(host: &Host) {
 fn what_is_bound_of_the_host_stays_the_hosts(host: &Host) {
     let app = prepare(host);
     // Below a directory that nobody else may enter.
-    host.sh("mkdir -m 700 -p /root/private/open; chmod 777 /root/private/open; echo x > /root/private/file");
+    host.sh("mkdir -p /root/private/open; chmod 700 /root/private; chmod 777 /root/private/open; echo x > /root/private/file");
     let run = "updater-launch run --rm --network none --userns auto";
     let bound = format!("{run} --volume /root/private/open:/v --volume /root/private/file:/f:ro");
     let seen =
@@ -170,10 +170,7 @@ fn what_cannot_be_mapped_is_refused(host: &Host) {
     refused("--subuidname nobody", "/etc/subuid has no range for nobody");
     host.sh(": > /etc/subuid");
     refused("--userns auto", "add a line such as \"containers:100000:65536\"");
-    assert_eq!(
-        host.sh("ls -A /var/lib/updaterd/containers /run/updaterd/runtime").lines().count(),
-        3
-    );
+    assert_eq!(host.sh("ls -A /var/lib/updaterd/containers"), "");
 }
 
 fn a_unit_with_users_of_its_own_is_updated(host: &Host) {
