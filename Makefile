@@ -39,6 +39,10 @@ lint: ## Format and lints only
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	bash -n tests/box/boot tests/install-dependencies.sh .ci/run
 
+.PHONY: fuzz-check
+fuzz-check: ## See that the fuzz targets compile (fuzz/README.md)
+	$(CARGO) check --manifest-path fuzz/Cargo.toml
+
 .PHONY: bench
 bench: ## Measure against Podman, side by side in one booted systemd
 	tests/install-dependencies.sh bench

@@ -20,7 +20,10 @@ packages=(
   openssl         # its certificate
   skopeo          # reads our store, to see that others can
   busybox-static  # the program in the test images
+  netavark aardvark-dns iptables # bridges, published ports and names of containers
+  iproute2        # what the tests see of interfaces
   uidmap          # newuidmap and newgidmap, for containers of ordinary users
+  passt           # pasta, the network of ordinary users' containers
   strace          # counts system calls
 )
 [ "${1:-}" != bench ] || packages+=(podman runc)

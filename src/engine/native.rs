@@ -14,7 +14,7 @@ use crate::model::{
 use crate::store::containers::{Record, Records};
 use crate::store::pull::{Remote, Request, Want, pull};
 use crate::store::{Error, Store};
-use crate::update::port::{Engine, Inventory};
+use crate::update::port::{Engine, Health, Inventory, Running};
 
 /// The engine over one store, its containers' records, and the registries it pulls from.
 #[derive(Debug, Clone)]
@@ -93,11 +93,16 @@ impl<R: Remote> Engine for Native<R> {
         &self,
         unit: &UnitName,
         reference: &Reference,
-    ) -> Result<Option<ImageIdentity>, Failure> {
+    ) -> Result<Option<Running>, Failure> {
         let (records, _) = self.running_records()?;
         for record in records.into_iter().filter(|record| record.reference == *reference) {
             if unit_of(&record, self.scope)?.as_ref() == Some(unit) {
-                return Ok(Some(record.image));
+                let health = self.records.health(&record.id)?.map(|health| Health {
+                    state: health.status,
+                    failing_streak: health.failing_streak,
+                    patience: health.patience(),
+                });
+                return Ok(Some(Running { image: record.image, health }));
             }
         }
         Ok(None)

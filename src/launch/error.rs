@@ -27,7 +27,17 @@ pub(crate) enum Error {
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
     #[error(transparent)]
+    Network(#[from] crate::launch::network::Error),
+    #[error(transparent)]
     Volume(#[from] volume::InvalidVolume),
+    #[error(transparent)]
+    Health(#[from] crate::launch::health::plan::InvalidHealth),
+    #[error(
+        "--sdnotify=healthy needs a health check, and neither --health-cmd nor the image has one"
+    )]
+    NothingHealthy,
+    #[error("container \"{0}\" has no health check")]
+    NoHealthCheck(String),
     #[error(transparent)]
     Volumes(#[from] volumes::Error),
     #[error(transparent)]
@@ -86,6 +96,15 @@ pub(crate) enum Error {
         "container \"{0}\" was stopped, and could not be started again: see its unit's journal"
     )]
     NotRestarted(String),
+    #[error(
+        "nobody can be attached to container \"{name}\": with --log-driver={driver} its output does \
+         not pass its supervisor"
+    )]
+    NoOutput { name: String, driver: String },
+    #[error("--log-driver=passthrough hands our own streams over: it cannot be had with --tty")]
+    PassthroughTerminal,
+    #[error("the connection to the supervisor is lost: it was killed, or our output was not taken")]
+    Lost { source: io::Error },
     #[error("{}", no_logs(.name, .driver))]
     NoLogs { name: String, driver: String },
     #[error("container \"{0}\" is running: stop it, or use --force")]
@@ -150,6 +169,21 @@ pub(crate) enum Error {
     AuthFile(#[from] crate::registry::login::Fault),
     #[error(transparent)]
     Login(#[from] crate::launch::command::login::Refused),
+    #[error(
+        "\"{0}\" is nothing to show of a process; there are {known}",
+        known = crate::launch::measure::processes::DESCRIPTORS
+    )]
+    Descriptor(String),
+    #[error(transparent)]
+    Copy(#[from] crate::launch::copy::Fault),
+    #[error("one side must be CONTAINER:PATH")]
+    NoContainerSide,
+    #[error("--overwrite is not there: remove what is in the way first")]
+    Overwrite,
+    #[error(transparent)]
+    Archive(#[from] crate::launch::archive::Fault),
+    #[error("standard input is a terminal: name an archive by --input")]
+    LoadFromTerminal,
     #[error("there is no container yet")]
     NoContainerYet,
     #[error("nothing is named \"{0}\", neither a container nor an image")]
@@ -160,8 +194,6 @@ pub(crate) enum Error {
         "container {0} has no definition: it was made by another version; remove it and run it anew"
     )]
     NoDefinition(String),
-    #[error("say --network=host or --network=none: other networks are not there yet")]
-    NoNetwork,
     #[error("--attach takes one container")]
     AttachToOne,
     #[error("{path} cannot be understood", path = path.display())]

@@ -6,15 +6,24 @@
 //!
 //! What must not live here: requests to registries but in `pull`, updates, D-Bus.
 
+mod archive;
 pub mod args;
+mod attach;
 mod command;
 mod control;
+mod copy;
 mod error;
+mod health;
+mod events;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod image;
 mod isolation;
 mod lifecycle;
 mod logs;
+mod measure;
 pub mod manual;
+mod network;
 mod place;
 mod pod;
 mod process;
@@ -22,6 +31,7 @@ mod runtime;
 mod spec;
 mod storage;
 mod supervise;
+mod terminal;
 mod userns;
 mod view;
 
@@ -77,7 +87,7 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
     if enters_at_once(&arguments.command) {
         place.enter()?;
     }
-    if starts || matches!(arguments.command, Command::Exec(_)) {
+    if starts || matches!(arguments.command, Command::Exec(_) | Command::Healthcheck(_)) {
         // What is made for a container is made for its users, whatever the unit's UMask= is.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(process::umask::DEFAULT));
     }
@@ -88,6 +98,7 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Stop(stop) => command::stop::stop(&place, &stop),
         Command::Kill(kill) => command::kill::kill(&place, &kill),
         Command::Restart(restart) => command::restart::restart(&place, &restart),
+        Command::Attach(attach) => command::attach::run(&place, &attach),
         Command::Wait(wait) => command::wait::wait(&place, &wait),
         Command::Pause(pause) => command::pause::pause(&place, &pause, true),
         Command::Unpause(pause) => command::pause::pause(&place, &pause, false),
@@ -96,10 +107,13 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Ps(ps) => command::ps::list(&place, &ps),
         Command::Inspect(inspect) => command::inspect::show(&place, &inspect),
         Command::Exec(exec) => command::exec::exec(&place, &exec),
+        Command::Healthcheck(check) => command::healthcheck::healthcheck(&place, &check),
         Command::Logs(logs) => command::logs::show(&place, &logs),
         Command::Pull(pull) => command::pull::pull(&place, &pull),
         Command::Images(images) => command::images::list(&place, &images),
         Command::Pod { command } => command::pod::carry_out(&place, &command),
+        Command::Network { command } => command::network::carry_out(&place, &command),
+        Command::Port(port) => command::port::show(&place, &port),
         Command::Stage => command::stage::stage(&place),
         Command::Tag(tag) => command::tag::tag(&place, &tag),
         Command::Volume(volume) => command::volume::carry_out(&place, &volume),
@@ -109,6 +123,15 @@ fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::History(history) => command::history::show(&place, &history),
         Command::Login(login) => command::login::login(&place, &login),
         Command::Logout(logout) => command::login::logout(&place, &logout),
+        Command::Save(save) => command::save::save(&place, &save),
+        Command::Load(load) => command::load::load(&place, &load),
+        Command::Cp(cp) => command::cp::copy(&place, &cp),
+        Command::Events(events) => command::events::events(&place, &events),
+        Command::Top(top) => command::top::top(&place, &top),
+        Command::Stats(stats) => command::stats::stats(&place, &stats),
+        Command::Info(info) => command::info::info(&place, &info),
+        Command::Version(version) => command::version::version(&version),
+        Command::Completion(completion) => command::completion::completion(&completion),
         Command::Image { command } => command::image::run(&place, &command),
         Command::Container { command } => command::container::run(&place, &command),
     }
@@ -120,18 +143,33 @@ fn enters_at_once(command: &Command) -> bool {
     let outside = matches!(
         command,
         Command::Stop(_)
+            | Command::Attach(_)
+            | Command::Kill(_)
+            | Command::Wait(_)
             | Command::Ps(_)
             | Command::Inspect(_)
+            | Command::Healthcheck(_)
             | Command::Logs(_)
             | Command::Images(_)
             | Command::Tag(_)
+            | Command::Untag(_)
+            | Command::Login(_)
+            | Command::Logout(_)
+            | Command::Stats(_)
+            | Command::Events(_)
+            | Command::Info(_)
+            | Command::Version(_)
+            | Command::Completion(_)
             | Command::Secret(_)
+            | Command::Port(_)
+            | Command::Network { .. }
     );
     let later = matches!(
         command,
         Command::Run(_)
             | Command::Create(_)
             | Command::Start(_)
+            | Command::Restart(_)
             | Command::Rm(_)
             | Command::Exec(_)
             | Command::Pod { .. }
@@ -161,6 +199,17 @@ fn show(format: &Format, documents: &[Value]) -> Result<(), Error> {
 /// Prints a line.
 fn say(text: impl Display) -> Result<(), Error> {
     print(format_args!("{text}\n"))
+}
+
+/// Whether whoever read standard output has gone (`| head`).
+fn nobody_reads() -> bool {
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    let output = rustix::stdio::stdout();
+    let mut polled = [PollFd::from_borrowed_fd(output, PollFlags::empty())];
+    let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let _ = poll(&mut polled, Some(&now));
+    polled.iter().any(|output| output.revents().contains(PollFlags::ERR))
 }
 
 /// Prints. A reader that went away (`| head`) has heard enough.

@@ -48,6 +48,7 @@ pub(crate) struct Program<'a> {
     pub(crate) environment: Vec<String>,
     pub(crate) directory: &'a str,
     pub(crate) capabilities: &'a Capabilities,
+    pub(crate) terminal: bool,
     pub(crate) attributes: &'a Attributes,
 }
 
@@ -98,7 +99,7 @@ pub(crate) fn process(program: Program<'_>) -> Result<Process, OciSpecError> {
         .additional_gids(program.user.groups.clone())
         .build()?;
     let mut process = ProcessBuilder::default()
-        .terminal(false)
+        .terminal(program.terminal)
         .user(user)
         .args(program.arguments)
         .env(program.environment)
@@ -142,6 +143,7 @@ mod tests {
                 environment: vec![],
                 directory: "/",
                 capabilities: &Capabilities::new(&[], &[], uid, &capability::known()).unwrap(),
+                terminal: false,
                 attributes: &Attributes::default(),
             },
         })

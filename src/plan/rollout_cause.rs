@@ -48,6 +48,10 @@ pub enum Cause {
     StartedAnew,
     /// The unit runs another image than it was given.
     WrongImage { expected: Digest, found: Option<Digest> },
+    /// So many health checks of its container failed in a row.
+    Unhealthy { streak: u32 },
+    /// No health check of its container passed in all the time that it may take.
+    NotHealthy { seconds: u64 },
     /// systemd did not even start the service: a start limit, or no resources for it.
     NotStarted { result: String },
     /// The unit failed or ended before anything was done to it.
@@ -72,7 +76,10 @@ impl Cause {
             Self::Job { result } => {
                 matches!(result, JobResult::Failed | JobResult::Timeout)
             }
-            Self::NotActive { .. } | Self::RestartedItself { .. } => true,
+            Self::NotActive { .. }
+            | Self::RestartedItself { .. }
+            | Self::Unhealthy { .. }
+            | Self::NotHealthy { .. } => true,
             Self::StartedAnew
             | Self::WrongImage { .. }
             | Self::NotStarted { .. }
@@ -108,6 +115,15 @@ impl fmt::Display for Cause {
             }
             Self::WrongImage { expected, found: None } => {
                 write!(f, "no container of the unit runs image {}", expected.short())
+            }
+            Self::Unhealthy { streak } => {
+                write!(f, "the container is unhealthy: {streak} health checks failed in a row")
+            }
+            Self::NotHealthy { seconds } => {
+                write!(
+                    f,
+                    "no health check of the container has passed {seconds} s after the settle time"
+                )
             }
             Self::NotStarted { result } => write!(f, "systemd did not start the unit: {result}"),
             Self::FailedBefore { active, result } => {

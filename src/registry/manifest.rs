@@ -60,7 +60,7 @@ struct Descriptor {
 impl RawManifest {
     /// Takes what a registry sent under `content_type`. A document that could be read as index
     /// and as manifest is refused (CVE-2021-41190), as is any other media type.
-    pub(super) fn new(bytes: Bytes, content_type: Option<&str>) -> Result<Self, ContentFault> {
+    pub fn new(bytes: Bytes, content_type: Option<&str>) -> Result<Self, ContentFault> {
         let document = Document::parse(&bytes)?;
         let is_index = document.manifests.is_some();
         let is_manifest = document.config.is_some() || document.layers.is_some();

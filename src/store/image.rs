@@ -29,6 +29,8 @@ pub struct Image {
     /// The tags that name it, in no order.
     pub references: Vec<Reference>,
     pub config: ImageConfiguration,
+    /// The `Healthcheck` of its configuration, as it stands there: a key of Docker's.
+    pub healthcheck: Option<serde_json::Value>,
     /// The layers' directories, bottom first, none twice: overlayfs takes them as `lowerdir`
     /// (reversed, top first). None for an image without layers.
     pub layers: Vec<PathBuf>,
@@ -65,6 +67,18 @@ pub(super) struct Blob {
     pub(super) media_type: String,
     pub(super) digest: Digest,
     pub(super) size: u64,
+}
+
+/// What a configuration may have besides the OCI's keys.
+#[derive(Debug, Default, Deserialize)]
+struct Extension {
+    config: Option<ExtendedConfig>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct ExtendedConfig {
+    #[serde(rename = "Healthcheck")]
+    healthcheck: Option<serde_json::Value>,
 }
 
 impl Store {
@@ -108,6 +122,8 @@ impl Store {
                 path: self.blob_path(&manifest.config.digest),
                 source,
             })?;
+        // Read already: what does not parse is an error by now.
+        let extension = serde_json::from_slice::<Extension>(&config_bytes).unwrap_or_default();
         let Some(layers) = self.layers(&config) else { return Ok(None) };
         if layers.iter().any(|layer| !layer.is_dir()) {
             return Ok(None);
@@ -128,6 +144,7 @@ impl Store {
             size: blobs + (bytes.len() + config_bytes.len()) as u64,
             created: config.created().as_deref().and_then(|text| text.parse().ok()),
             config,
+            healthcheck: extension.config.and_then(|config| config.healthcheck),
         }))
     }
 

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 mod bindings;
 pub mod containers;
 mod error;
+pub mod health;
 mod image;
 mod layout;
 mod lock;
@@ -31,6 +32,7 @@ mod workspace;
 
 pub use error::Error;
 pub use image::Image;
+pub use workspace::Workspace;
 
 use crate::disk;
 use crate::model::Digest;

@@ -11,13 +11,13 @@ use crate::disk::{self, Mode};
 /// A directory below `tmp/`, locked while its owner lives, removed on drop: which takes its time
 /// where much was unpacked, so not on a thread that others wait for.
 #[derive(Debug)]
-pub(super) struct Workspace {
+pub struct Workspace {
     path: PathBuf,
     _locked: File,
 }
 
 impl Workspace {
-    pub(super) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 }
@@ -31,6 +31,12 @@ impl Drop for Workspace {
 }
 
 impl Store {
+    /// A directory for work beside the images, on their file system.
+    pub fn scratch(&self) -> Result<Workspace, Error> {
+        self.create()?;
+        self.workspace()
+    }
+
     pub(super) fn workspace(&self) -> Result<Workspace, Error> {
         loop {
             let path = self.root.join("tmp").join(format!("{:016x}", fastrand::u64(..)));

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 
 use super::report::Entry;
 use crate::model::{
-    Container, Digest, Failure, ImageIdentity, ImageSource, Platform, Reference, UnitName,
+    Container, Digest, Failure, HealthState, ImageIdentity, ImageSource, Platform, Reference,
+    UnitName,
 };
 pub use crate::plan::JobResult;
 use crate::plan::rollout::Progress;
@@ -38,6 +39,24 @@ pub trait Registry {
     ) -> Result<ImageIdentity, Failure>;
 }
 
+/// A container that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    pub image: ImageIdentity,
+    /// `None` where nobody checks it.
+    pub health: Option<Health>,
+}
+
+/// What a container's health checks say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    pub state: HealthState,
+    /// Checks in a row that failed.
+    pub failing_streak: u32,
+    /// Within this time from its start, it has been checked in earnest.
+    pub patience: Duration,
+}
+
 /// A container engine and its image store.
 pub trait Engine {
     /// Running containers that carry the update label, each with its true owning unit.
@@ -63,12 +82,12 @@ pub trait Engine {
     /// Ends a binding: `unit` gets what the tag says. No binding is no error.
     async fn unbind(&self, unit: &UnitName, reference: &Reference) -> Result<(), Failure>;
 
-    /// The image `unit`'s container of `reference` runs now; `None` where none runs.
+    /// What `unit`'s container of `reference` is now; `None` where none runs.
     async fn running(
         &self,
         unit: &UnitName,
         reference: &Reference,
-    ) -> Result<Option<ImageIdentity>, Failure>;
+    ) -> Result<Option<Running>, Failure>;
 }
 
 /// What systemd says of a unit, read in one go.

@@ -50,7 +50,7 @@ impl<W: World> Updater<W> {
 
     async fn runs_new_image(&self, step: &Step, rollout: &Rollout) -> bool {
         let running = self.world.engine().running(&step.unit, rollout.reference()).await;
-        matches!(running, Ok(Some(image)) if image.manifest == rollout.new.manifest)
+        matches!(running, Ok(Some(running)) if running.image.manifest == rollout.new.manifest)
     }
 
     /// Restarts a unit whether it runs or failed, unless it was stopped meanwhile.

@@ -1,13 +1,13 @@
 //! Whether a unit really came back: active for its settle time, without an automatic restart, with
-//! the image it was given.
+//! the image it was given, and healthy where its container has checks.
 
 use std::time::Duration;
 
 use super::execute::Begin;
-use super::port::{Clock, Engine, Manager, UnitState, World};
+use super::port::{Clock, Engine, Health, Manager, UnitState, World};
 use super::restart::LAUNCHER_FAILED;
 use super::updater::Updater;
-use crate::model::{Digest, Failure, ImageIdentity, Reference, UnitName};
+use crate::model::{Digest, Failure, HealthState, ImageIdentity, Reference, UnitName};
 use crate::plan::Cause;
 use crate::plan::rollout::Event;
 
@@ -62,18 +62,24 @@ impl<W: World> Updater<W> {
             }
             let now = clock.monotonic();
             watch.begin_anew(&state, now);
-            let last = now >= watch.until;
+            let settled = now >= watch.until;
             if let Some(cause) = watch.fault(&state) {
                 return Ok(Event::Failed(cause));
             }
             let running = self.world.engine().running(unit, reference).await?;
-            if let Some(cause) = mismatch(&state, &image.manifest, running, last) {
+            let health = running.as_ref().and_then(|running| running.health);
+            let running = running.map(|running| running.image);
+            let fault = mismatch(&state, &image.manifest, running, settled)
+                .or_else(|| health.and_then(|health| watch.illness(health, now)));
+            if let Some(cause) = fault {
                 return Ok(Event::Failed(cause));
             }
-            if last {
+            let is_starting = health.is_some_and(|health| health.state == HealthState::Starting);
+            if settled && !is_starting {
                 return Ok(Event::Succeeded);
             }
-            clock.sleep(watch.until.saturating_sub(now).min(LOOK)).await;
+            let left = watch.until.saturating_sub(now);
+            clock.sleep(if settled { LOOK } else { left.min(LOOK) }).await;
             state = self.world.manager().state(unit).await?;
         }
     }
@@ -121,6 +127,16 @@ impl Watch {
             });
         }
         (state.invocation != self.first.invocation).then_some(Cause::StartedAnew)
+    }
+
+    /// What is wrong with a container whose checks say this. After the settle time, it has its own.
+    fn illness(&self, health: Health, now: Duration) -> Option<Cause> {
+        match health.state {
+            HealthState::Healthy => None,
+            HealthState::Unhealthy => Some(Cause::Unhealthy { streak: health.failing_streak }),
+            HealthState::Starting => (now >= self.until.saturating_add(health.patience))
+                .then_some(Cause::NotHealthy { seconds: health.patience.as_secs() }),
+        }
     }
 }
 

@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256};
 /// What busybox is called as in the images.
 const APPLETS: &[&str] = &[
     "awk", "basename", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "df", "dirname", "echo",
-    "env", "expr", "false", "find", "grep", "head", "hostname", "id", "kill", "ln", "ls", "mkdir",
-    "mknod", "mount", "mv", "nc", "ps", "pwd", "readlink", "rm", "rmdir", "sed", "seq", "sh",
-    "sleep", "sort", "stat", "stty", "tail", "test", "touch", "tr", "true", "tty", "umount",
-    "uname", "wc", "which", "yes",
+    "env", "expr", "false", "find", "grep", "head", "hostname", "httpd", "id", "ip", "kill", "ln",
+    "ls", "mkdir", "mknod", "mount", "mv", "nc", "nslookup", "ping", "ps", "pwd", "readlink", "rm",
+    "rmdir", "sed", "seq", "sh", "sleep", "sort", "stat", "stty", "tail", "test", "timeout",
+    "touch", "tr", "true", "tty", "umount", "uname", "wc", "wget", "which", "yes",
 ];
 
 /// An image to be pushed.

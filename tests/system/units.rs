@@ -71,12 +71,13 @@ impl ContainerUnit {
     /// Writes the unit and has systemd read it.
     pub(crate) fn write(self, host: &Host) -> Self {
         let flags = self.flags.join(" ");
+        let network = if flags.contains("--network") { "" } else { "--network host " };
         let sdnotify = if flags.contains("--sdnotify") { "" } else { "--sdnotify=conmon " };
         let text = format!(
             "{}[Service]\nType={}\nNotifyAccess=all\nDelegate=yes\nKillMode=mixed\n\
              TimeoutStartSec=30\nTimeoutStopSec=15\n{}\n\
              ExecStart=/usr/bin/updater-launch run --rm --replace --name %N {sdnotify}\
-             --network host {flags} {} {}\n",
+             {network}{flags} {} {}\n",
             self.unit,
             self.kind,
             self.service.join("\n"),

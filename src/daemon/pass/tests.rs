@@ -8,7 +8,9 @@ use crate::model::{
     Container, Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Platform,
     Policy, Reference,
 };
-use crate::update::port::{Clock, Inventory, JobError, JobResult, Manager, Registry, UnitState};
+use crate::update::port::{
+    Clock, Inventory, JobError, JobResult, Manager, Registry, Running, UnitState,
+};
 
 /// One container, `app.service`, whose registry offers what it runs.
 struct Host {
@@ -116,8 +118,8 @@ impl Engine for Host {
         Ok(())
     }
 
-    async fn running(&self, _: &UnitName, _: &Reference) -> Result<Option<ImageIdentity>, Failure> {
-        Ok(Some(image()))
+    async fn running(&self, _: &UnitName, _: &Reference) -> Result<Option<Running>, Failure> {
+        Ok(Some(Running { image: image(), health: None }))
     }
 }
 

@@ -4,8 +4,8 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::launch::args::{
-    Identity, ImageFlags, IsolationFlags, NetworkFlags, ProcessFlags, ProgramFlags, ResourceFlags,
-    ServiceFlags, StorageFlags, UserNamespaceFlags,
+    HealthFlags, Identity, ImageFlags, IsolationFlags, NetworkFlags, ProcessFlags, ProgramFlags,
+    ResourceFlags, ServiceFlags, StorageFlags, UserNamespaceFlags,
 };
 
 /// The flags of podman-create(1) that are there; kept as long as the container, for its next start.
@@ -29,6 +29,9 @@ pub(crate) struct Create {
     pub(crate) network: NetworkFlags,
     #[command(flatten)]
     pub(crate) service: ServiceFlags,
+    #[command(flatten)]
+    #[serde(default)]
+    pub(crate) health: HealthFlags,
     #[command(flatten)]
     #[serde(default)]
     pub(crate) process: ProcessFlags,

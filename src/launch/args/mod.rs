@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::launch::command;
 
 mod create;
+mod health;
 mod identity;
 mod image;
 mod isolation;
@@ -19,10 +20,11 @@ mod storage;
 mod users;
 
 pub(crate) use create::Create;
+pub(crate) use health::{Every, HealthFlags, OnFailure};
 pub(crate) use identity::Identity;
 pub(crate) use image::{ImageFlags, PullPolicy, RegistryFlags};
 pub(crate) use isolation::IsolationFlags;
-pub(crate) use network::{Network, NetworkFlags};
+pub(crate) use network::NetworkFlags;
 pub(crate) use process::ProcessFlags;
 pub(crate) use program::ProgramFlags;
 pub(crate) use resources::ResourceFlags;
@@ -33,7 +35,7 @@ pub(crate) use users::UserNamespaceFlags;
 const EXAMPLES: &str = "\
 Examples:
   In a unit, with Type=notify, Delegate=yes, KillMode=mixed:
-    ExecStart=updater-launch run --rm --replace --name %N --network host \\
+    ExecStart=updater-launch run --rm --replace --name %N --publish 8080:80 \\
               --label io.containers.autoupdate=registry registry.example/app:1
   By hand:
     updater-launch ps
@@ -75,6 +77,8 @@ pub(crate) enum Command {
     Start(command::start::Start),
     /// Stop containers: their stop signal, then SIGKILL after a timeout
     Stop(command::stop::Stop),
+    /// Attach to a container that runs
+    Attach(command::attach::Attach),
     /// Send a signal to containers
     Kill(command::kill::Kill),
     /// Stop containers, and start them again
@@ -95,6 +99,8 @@ pub(crate) enum Command {
     Inspect(command::inspect::Inspect),
     /// Run a command in a running container
     Exec(command::exec::Exec),
+    /// Check the health of containers
+    Healthcheck(command::healthcheck::HealthCheck),
     /// Show what a container wrote to the journal
     Logs(command::logs::Logs),
     /// Bring images into local storage
@@ -119,6 +125,24 @@ pub(crate) enum Command {
     Login(command::login::Login),
     /// Forget the credentials for a registry
     Logout(command::login::Logout),
+    /// Write images into an archive
+    Save(command::save::Save),
+    /// Read images from an archive
+    Load(command::load::Load),
+    /// Copy files between a container and the host, or two containers
+    Cp(command::cp::Cp),
+    /// Show what happens to containers and images
+    Events(command::events::Events),
+    /// Show the processes of a container
+    Top(command::top::Top),
+    /// Show what containers use
+    Stats(command::stats::Stats),
+    /// Show what this host has for containers
+    Info(command::info::Info),
+    /// Show this program's version
+    Version(command::version::Version),
+    /// Print the script that completes command lines
+    Completion(command::completion::Completion),
     /// Handle images
     Image {
         #[command(subcommand)]
@@ -137,6 +161,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: command::pod::Command,
     },
+    /// Bridges on this host, that containers are attached to
+    Network {
+        #[command(subcommand)]
+        command: command::network::Command,
+    },
+    /// Show which ports of the host lead to a container
+    Port(command::port::Port),
 }
 
 #[cfg(test)]

@@ -14,10 +14,23 @@ pub(crate) struct ProcessFlags {
     /// When it ends by itself, start it again: no, on-failure[:COUNT], always or unless-stopped
     #[arg(long, value_name = "POLICY", default_value = "no")]
     pub(crate) restart: Policy,
+    /// Give the container a terminal
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Keep standard input open, also while nobody is attached
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
     /// Write the supervisor's process ID to a file: PIDFile= of a unit with Type=forking
     #[arg(long, value_name = "FILE")]
     pub(crate) conmon_pidfile: Option<PathBuf>,
     /// Write the process ID of the container's first process to a file
     #[arg(long, value_name = "FILE")]
     pub(crate) pidfile: Option<PathBuf>,
+}
+
+impl ProcessFlags {
+    /// Whether people are expected to attach to it.
+    pub(crate) fn can_be_talked_to(&self) -> bool {
+        self.tty || self.interactive
+    }
 }

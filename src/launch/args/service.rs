@@ -41,6 +41,8 @@ pub(crate) enum SdNotify {
     Conmon,
     /// The program in the container
     Container,
+    /// This program, as soon as a health check has passed
+    Healthy,
     /// Nobody
     Ignore,
 }

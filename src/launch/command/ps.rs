@@ -93,14 +93,16 @@ pub(crate) fn list(place: &Place, flags: &Ps) -> Result<u8, Error> {
         containers.sort_by_key(|(size, _)| size.map(|size| size.writable));
     }
     if flags.format.is_json() {
-        let rows: Vec<Value> =
-            containers.iter().map(|(size, container)| row::json(container, *size, now)).collect();
+        let rows: Vec<Value> = containers
+            .iter()
+            .map(|(size, container)| row::json(place, container, *size, now))
+            .collect();
         return show(&flags.format, &rows).map(|()| 0);
     }
     let whole = flags.no_trunc;
     let rows: Vec<Value> = containers
         .iter()
-        .map(|(size, container)| row::fields(container, *size, whole, now))
+        .map(|(size, container)| row::fields(place, container, *size, whole, now))
         .collect();
     let mut template = COLUMNS.to_owned();
     if flags.pod {

@@ -10,6 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use clap::Args;
 
 use crate::launch::args::{PullPolicy, RegistryFlags};
+use crate::launch::events;
 use crate::launch::place::Place;
 use crate::launch::{Error, say};
 use crate::model::failure::chain;
@@ -110,6 +111,9 @@ pub(crate) fn pull(place: &Place, flags: &Pull) -> Result<u8, Error> {
             (PullPolicy::Never, None) => return Err(Error::NoImage(reference.to_string())),
             (policy, here) => {
                 let pulled = again_and_again(&store, &options, &reference, &platform, flags);
+                if let Ok(image) = &pulled {
+                    events::of_image(place, image, &reference.to_string(), "pull");
+                }
                 match (pulled, here) {
                     (Err(error), Some(image)) if policy == PullPolicy::Newer => {
                         eprintln!("Warning: {}, ignoring", chain(&error));

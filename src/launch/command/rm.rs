@@ -2,12 +2,12 @@
 
 use clap::Args;
 
-use crate::launch::Error;
 use crate::launch::lifecycle::selection::{Selected, Selection, each};
 use crate::launch::lifecycle::{containers, traces};
 use crate::launch::place::Place;
 use crate::launch::storage::users;
 use crate::launch::storage::writable::Discarded;
+use crate::launch::{Error, network};
 use crate::model::failure::chain;
 
 /// Podman's statuses (podman-rm(1)): one that is not there; one that runs.
@@ -47,6 +47,8 @@ pub(crate) fn remove(place: &Place, flags: &Remove) -> Result<u8, Error> {
         discarded.into_iter().for_each(Discarded::remove);
         Ok(())
     });
+    // Those of containers that had outlived their launchers.
+    network::reconcile(place);
     let status = match &removed {
         Err(Error::NoSuchContainer(_)) => NOT_THERE,
         Err(Error::Running(_)) => RUNNING,

@@ -3,11 +3,12 @@
 use clap::Args;
 
 use crate::launch::args::Create;
+use crate::launch::command::attach::{self, AttachFlags};
 use crate::launch::isolation::cgroup::Location;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::detach::{self, Handover};
 use crate::launch::lifecycle::start::{self, Start};
-use crate::launch::lifecycle::{choose, containers, traces};
+use crate::launch::lifecycle::{beside, choose, containers, traces};
 use crate::launch::place::Place;
 use crate::launch::pod;
 use crate::launch::supervise::Signals;
@@ -25,7 +26,8 @@ What a container has, whatever the unit or shell that starts it:
   Mounts are made in the order of their depth, whatever the order of the flags.
   A missing working directory of the image is made; one of --workdir must be there.
   With MKNOD or SYS_ADMIN, the only devices of the host that it can open are null, zero, full,
-  random, urandom, tty, ptmx, pseudo terminals, and those bound by name with the option \"dev\".
+  random, urandom, tty, ptmx, pseudo terminals, those of --device and --device-cgroup-rule, and those
+  bound by name with the option \"dev\"; with --privileged, all.
   On x86_64, 32-bit programs run under the same filter of system calls.";
 
 /// `run`, with the flags of podman-run(1) that are there.
@@ -38,6 +40,8 @@ pub(crate) struct Run {
     /// Print the ID and leave the container to a supervisor in the background
     #[arg(short, long)]
     pub(crate) detach: bool,
+    #[command(flatten)]
+    pub(crate) attach: AttachFlags,
     #[command(flatten)]
     pub(crate) create: Create,
 }
@@ -56,11 +60,23 @@ pub(crate) fn run(place: &Place, flags: &Run) -> Result<u8, Error> {
     {
         return Ok(status);
     }
+    let process = create.process.clone();
     // The image is there: whoever interrupts a pull has interrupted all.
-    let handover = if flags.detach { detach::detach()? } else { Handover::none() };
+    let (handover, caller) = match (flags.detach, process.tty || process.interactive) {
+        (true, _) => (detach::detach()?, None),
+        (false, true) => {
+            let (handover, caller) = detach::detach_attached()?;
+            (handover, Some(caller))
+        }
+        (false, false) => (Handover::none(), None),
+    };
     if let Some(id) = handover.started_id() {
-        return say(id).map(|()| 0);
+        return match caller {
+            Some(caller) => attach::with(&caller, &flags.attach, process.interactive, process.tty),
+            None => say(id).map(|()| 0),
+        };
     }
+    drop(caller);
     let definition = Definition::new(place, create, &image, pod.as_ref());
     let launch = |definition| launch(place, definition, image, location, &notifier, &handover);
     handover.outcome(definition.and_then(launch))
@@ -74,7 +90,7 @@ fn launch(
     notifier: &Notifier,
     handover: &Handover,
 ) -> Result<u8, Error> {
-    place.join(pod::join::supervisor(place, &definition.record)?)?;
+    place.join(beside::whom(place, &definition.create, &definition.record)?)?;
     let replace = definition.create.identity.replace;
     let supervisor = Process::current().map_err(|error| Error::system("find myself", error))?;
     definition.record.supervisor = Some(supervisor);

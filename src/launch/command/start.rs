@@ -3,11 +3,12 @@
 use clap::Args;
 
 use crate::launch::Error;
+use crate::launch::command::attach::{self, AttachFlags};
 use crate::launch::isolation::cgroup::Location;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::detach::{self, Handover};
 use crate::launch::lifecycle::selection::each;
-use crate::launch::lifecycle::{selection, start, traces};
+use crate::launch::lifecycle::{beside, selection, start, traces};
 use crate::launch::place::Place;
 use crate::launch::pod;
 use crate::launch::supervise::Signals;
@@ -19,6 +20,11 @@ pub(crate) struct Start {
     /// Wait for the container, with its output; its exit status is this program's
     #[arg(short, long)]
     pub(crate) attach: bool,
+    /// Pass on standard input
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    #[command(flatten)]
+    pub(crate) flags: AttachFlags,
     /// All that do not run
     #[arg(long, conflicts_with = "containers")]
     pub(crate) all: bool,
@@ -33,21 +39,39 @@ pub(crate) fn start(place: &Place, flags: &Start) -> Result<u8, Error> {
         true => selection::all(place, |record| !record.is_running())?,
         false => selection::named(place, &flags.containers, false)?,
     };
-    if flags.attach {
+    if flags.attach || flags.interactive {
         let mut found = found.into_iter();
         let (Some(one), None) = (found.next(), found.next()) else {
             return Err(Error::AttachToOne);
         };
         let record = one?.record;
+        if record.is_running() {
+            return attach::to_running(place, &record, &flags.flags, flags.interactive);
+        }
         return match pod::join::ensure(place, &record)? {
             Some(status) => Ok(status),
-            None => launch(place, &record, &Handover::none()),
+            None => attached(place, &record, flags),
         };
     }
     each(found, |selected| match selected.record.is_running() {
         true => Ok(()),
         false => in_background(place, &selected.record),
     })
+}
+
+/// Starts a container in the foreground, with its input and its terminal where it has one.
+fn attached(place: &Place, record: &Record, flags: &Start) -> Result<u8, Error> {
+    let process = Definition::read(place, &record.id)?.create.process;
+    if !process.tty && !process.interactive {
+        return launch(place, record, &Handover::none());
+    }
+    let (handover, caller) = detach::detach_attached()?;
+    if handover.started_id().is_some() {
+        let input = flags.interactive && process.interactive;
+        return attach::with(&caller, &flags.flags, input, process.tty);
+    }
+    drop(caller);
+    handover.outcome(launch(place, record, &handover))
 }
 
 /// Starts a container, and its pod, below a supervisor that is forked for it: that does not come back
@@ -72,7 +96,8 @@ pub(crate) fn launch_detached(place: &Place, record: &Record) -> Result<Option<u
 }
 
 fn launch(place: &Place, record: &Record, handover: &Handover) -> Result<u8, Error> {
-    place.join(pod::join::supervisor(place, record)?)?;
+    let create = Definition::read(place, &record.id)?.create;
+    place.join(beside::whom(place, &create, record)?)?;
     let signals = Signals::take()?;
     let location = Location::find()?;
     let definition = take(place, record, &location)?;

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::launch::Error;
+use crate::launch::events;
 use crate::launch::image::find::find;
 use crate::launch::place::Place;
 use crate::model::Reference;
@@ -23,6 +24,7 @@ pub(crate) fn tag(place: &Place, flags: &Tag) -> Result<u8, Error> {
         flags.names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
     for name in names {
         store.tag(&name, &image.identity.manifest)?;
+        events::of_image(place, &image, &name.to_string(), "tag");
     }
     Ok(0)
 }

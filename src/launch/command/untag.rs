@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::launch::Error;
+use crate::launch::events;
 use crate::launch::image::find::{Found, find};
 use crate::launch::place::Place;
 use crate::model::Reference;
@@ -27,10 +28,11 @@ pub(crate) fn untag(place: &Place, flags: &Untag) -> Result<u8, Error> {
         names.push(reference);
     }
     if flags.names.is_empty() {
-        names = image.references;
+        names.clone_from(&image.references);
     }
     for name in &names {
         store.untag(name)?;
+        events::of_image(place, &image, &name.to_string(), "untag");
     }
     Ok(0)
 }

@@ -36,13 +36,23 @@ impl Connection {
         Ok(())
     }
 
+    /// The same without waiting; `false` where the supervisor takes no more for now.
+    pub(crate) fn try_ask(&self, request: &Request) -> io::Result<bool> {
+        match send(&self.0, &request.encode(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+            Err(rustix::io::Errno::AGAIN) => Ok(false),
+            // The answers tell what became of it.
+            Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => Ok(true),
+            sent => sent.map(|_| true).map_err(Into::into),
+        }
+    }
+
     /// The next answer; `None` where the supervisor has gone.
     pub(crate) fn answer(&self) -> io::Result<Option<Answer>> {
         let mut buffer = vec![0; LONGEST];
         loop {
             let length = match recv(&self.0, &mut buffer[..], RecvFlags::empty()) {
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+                // It went without having heard all we said; what it said is still to be read.
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => continue,
                 received => received?.0,
             };
             match Answer::decode(&buffer[..length]) {

@@ -17,7 +17,7 @@ use rustix::net::{
 };
 
 use crate::launch::Error;
-use crate::launch::control::protocol::{Answer, LONGEST, Request};
+use crate::launch::control::protocol::{Answer, LONGEST, MOST_BYTES, Request};
 use crate::launch::control::{SOCKET, short_path};
 
 /// How many may ask at once; who comes then waits.
@@ -39,15 +39,18 @@ struct Asker {
     untaken: VecDeque<Vec<u8>>,
     /// Since when it takes nothing.
     stalled: Option<Instant>,
+    is_waited_for: bool,
     gone: bool,
 }
 
 /// What an asker is to hear.
 #[derive(Debug, Default, Clone, Copy)]
 struct Wants {
+    output: bool,
     end: bool,
     start: bool,
     done: bool,
+    check: bool,
 }
 
 /// What the socket can be waited for.
@@ -59,6 +62,11 @@ pub(crate) enum Turn {
 }
 
 impl Control {
+    /// For a program that nobody but who started it can be attached to.
+    pub(crate) fn closed() -> Self {
+        Self { listener: None, askers: Vec::new() }
+    }
+
     /// Listens in `directory`, where an earlier supervisor's socket may still lie.
     pub(crate) fn open(directory: &Path) -> Result<Self, Error> {
         let path = directory.join(SOCKET);
@@ -83,15 +91,20 @@ impl Control {
     }
 
     /// What to wait for, each with its turn for [`Control::take`].
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = (Turn, BorrowedFd<'_>, PollFlags)> {
+    /// Who gives input is not heard while that is `full`.
+    pub(crate) fn waiting(
+        &self,
+        full: bool,
+    ) -> impl Iterator<Item = (Turn, BorrowedFd<'_>, PollFlags)> {
         let listener = self.listener.as_ref().filter(|_| self.askers.len() < MOST);
         let accept = listener.map(|socket| (Turn::Accept, socket.as_fd(), PollFlags::IN));
-        let askers = self.askers.iter().enumerate().map(|(index, asker)| {
-            if asker.untaken.is_empty() {
-                (Turn::Read(index), asker.socket.as_fd(), PollFlags::IN)
-            } else {
-                (Turn::Write(index), asker.socket.as_fd(), PollFlags::OUT)
-            }
+        let askers = self.askers.iter().enumerate().flat_map(move |(index, asker)| {
+            let socket = asker.socket.as_fd();
+            let heard = !(full && asker.wants.output);
+            let read = heard.then_some((Turn::Read(index), socket, PollFlags::IN));
+            let write = !asker.untaken.is_empty();
+            let write = write.then_some((Turn::Write(index), socket, PollFlags::OUT));
+            read.into_iter().chain(write)
         });
         accept.into_iter().chain(askers)
     }
@@ -112,6 +125,33 @@ impl Control {
         }
     }
 
+    /// For who is attached.
+    pub(crate) fn carry(&mut self, error: bool, bytes: &[u8]) {
+        for piece in bytes.chunks(MOST_BYTES) {
+            let answer = match error {
+                true => Answer::Error(piece.to_vec()),
+                false => Answer::Output(piece.to_vec()),
+            };
+            for asker in self.askers.iter_mut().filter(|asker| asker.wants.output) {
+                asker.tell(&answer);
+            }
+        }
+    }
+
+    /// Whether somebody who is attached has to take what there is first.
+    pub(crate) fn is_full(&self) -> bool {
+        self.askers.iter().any(|asker| !asker.gone && !asker.untaken.is_empty())
+    }
+
+    /// Whoever started the program is attached to it from its beginning, and the program waits for
+    /// them as long as it takes.
+    pub(crate) fn adopt(&mut self, socket: OwnedFd) {
+        let mut asker = Asker::new(socket);
+        asker.wants.output = true;
+        asker.is_waited_for = true;
+        self.askers.push(asker);
+    }
+
     fn accept(&mut self) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         if let Some(Ok(socket)) = self.listener.as_ref().map(|from| accept_with(from, flags)) {
@@ -122,13 +162,13 @@ impl Control {
     /// Forgets those who went, and lets go who takes nothing for too long.
     pub(crate) fn tidy(&mut self) {
         self.askers.retain(|asker| {
-            !asker.gone && asker.stalled.is_none_or(|since| since.elapsed() < PATIENCE)
+            !asker.gone && asker.patience_ends().is_none_or(|end| Instant::now() < end)
         });
     }
 
     /// When there is somebody to let go.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.askers.iter().filter_map(|asker| asker.stalled).min().map(|since| since + PATIENCE)
+        self.askers.iter().filter_map(Asker::patience_ends).min()
     }
 
     /// The container has been started again.
@@ -151,11 +191,19 @@ impl Control {
         }
     }
 
+    /// Its health has been checked.
+    pub(crate) fn checked(&mut self, passed: bool) {
+        for asker in self.askers.iter_mut().filter(|asker| asker.wants.check) {
+            asker.wants.check = false;
+            asker.tell(&Answer::Checked(passed));
+        }
+    }
+
     /// The container has ended, with this status: nobody has more to hear of this run.
     pub(crate) fn ended(&mut self, status: u8) {
         for asker in &mut self.askers {
-            if asker.wants.end {
-                asker.wants.end = false;
+            if asker.wants.end || asker.wants.output {
+                asker.wants = Wants { end: false, output: false, ..asker.wants };
                 asker.tell(&Answer::Ended(status));
             }
         }
@@ -165,7 +213,12 @@ impl Control {
 impl Asker {
     fn new(socket: OwnedFd) -> Self {
         let wants = Wants::default();
-        Self { socket, wants, untaken: VecDeque::new(), stalled: None, gone: false }
+        let untaken = VecDeque::new();
+        Self { socket, wants, untaken, stalled: None, is_waited_for: false, gone: false }
+    }
+
+    fn patience_ends(&self) -> Option<Instant> {
+        self.stalled.filter(|_| !self.is_waited_for).map(|since| since + PATIENCE)
     }
 
     fn read(&mut self) -> Option<Request> {
@@ -174,9 +227,11 @@ impl Asker {
             Ok((length, _)) if length > 0 => {
                 let request = Request::decode(&buffer[..length])?;
                 match request {
+                    Request::Attach => self.wants.output = true,
                     Request::Await => self.wants.end = true,
                     Request::Restart(_) => self.wants.start = true,
                     Request::Name(_) => self.wants.done = true,
+                    Request::Check => self.wants.check = true,
                     _ => {}
                 }
                 Some(request)

@@ -1,6 +1,7 @@
 //! Removing images, and their names.
 
 use crate::launch::Error;
+use crate::launch::events;
 use crate::launch::image::find::{Found, find};
 use crate::launch::image::usage::Usage;
 use crate::launch::lifecycle::containers;
@@ -31,6 +32,7 @@ pub(crate) fn remove(place: &Place, name: &str, force: bool) -> Result<Removed, 
         && image.references.len() > 1
     {
         store.untag(&tag)?;
+        events::of_image(place, &image, &tag.to_string(), "untag");
         return Ok(Removed { untagged: vec![tag], deleted: None });
     }
     if image.references.len() > 1 && !force {
@@ -54,6 +56,7 @@ pub(crate) fn remove(place: &Place, name: &str, force: bool) -> Result<Removed, 
     }
     store.forget(manifest)?;
     drop(lock);
+    events::of_image(place, &image, name, "remove");
     discarded.into_iter().for_each(Discarded::remove);
     Ok(Removed { untagged: image.references.clone(), deleted: Some(image.id) })
 }

@@ -48,13 +48,15 @@ impl Usage {
     }
 
     fn add(&mut self, record: Record) {
-        let containers = self.containers.entry(record.image.manifest).or_default();
-        if !containers.iter().any(|(id, _)| *id == record.id) {
-            containers.push((record.id, record.name));
+        for manifest in record.mounted_images.into_iter().chain([record.image.manifest]) {
+            let containers = self.containers.entry(manifest).or_default();
+            if !containers.iter().any(|(id, _)| *id == record.id) {
+                containers.push((record.id.clone(), record.name.clone()));
+            }
         }
     }
 
-    /// The containers made from an image.
+    /// The containers made from an image, or that have it mounted.
     pub(crate) fn containers(&self, manifest: &Digest) -> &[(ContainerId, String)] {
         self.containers.get(manifest).map(Vec::as_slice).unwrap_or_default()
     }

@@ -27,6 +27,17 @@ pub(crate) enum Error {
         "--hostname: the container has the host name of its UTS namespace, which is not its own"
     )]
     Hostname,
+    #[error(
+        "--cgroupns: a container that runs systemd writes to its cgroups, and needs a namespace of \
+         its own for them: leave it out, or say --systemd=false"
+    )]
+    SystemdNamespace,
+    #[error("--security-opt proc-opts: with --pid=host, /proc is the host's; leave one out")]
+    ProcOptions,
+    #[error(
+        "--device-cgroup-rule: an ordinary user's container has no devices but those it is given"
+    )]
+    DeviceRules,
     #[error(transparent)]
     Sysctl(#[from] sysctl::InvalidParameter),
     #[error(transparent)]

@@ -13,6 +13,8 @@ use crate::launch::isolation::sysctl::Parameters;
 pub(crate) struct View {
     pub(crate) paths: Paths,
     pub(crate) parameters: Parameters,
+    /// Whether `/proc` is the host's: whoever does not own the processes cannot mount another.
+    pub(crate) host_proc: bool,
     /// Mount options of `/proc`, besides the usual ones.
     pub(crate) proc_options: Vec<String>,
     /// Whether `/sys` and the cgroups can be written.
@@ -34,7 +36,10 @@ impl View {
         }
         for mount in &mut mounts {
             let mut options = mount.options().clone().unwrap_or_default();
-            if is(mount, "/proc", "proc") {
+            if is(mount, "/proc", "proc") && self.host_proc {
+                mount.set_typ(Some("bind".to_owned())).set_source(Some("/proc".into()));
+                options.extend(["rbind", "rprivate"].map(str::to_owned));
+            } else if is(mount, "/proc", "proc") {
                 options.extend(self.proc_options.iter().cloned());
             } else if self.writable
                 && (is(mount, "/sys", "sysfs") || is(mount, "/sys/fs/cgroup", "cgroup"))
@@ -108,6 +113,17 @@ mod tests {
         let hidden = View { proc_options: vec!["hidepid=2".into()], ..View::default() };
         let hidden = hidden.adjust(mounts());
         assert_eq!(hidden[0].options().as_ref().unwrap().last().unwrap(), "hidepid=2");
+    }
+
+    #[test]
+    fn the_hosts_proc_is_bound() {
+        let view = View { host_proc: true, ..View::default() };
+        let proc = &view.adjust(mounts())[0];
+        assert_eq!(
+            (proc.typ().as_deref(), proc.source().as_deref()),
+            (Some("bind"), Some("/proc".as_ref()))
+        );
+        assert!(proc.options().as_ref().unwrap().contains(&"rbind".to_owned()));
     }
 
     #[test]

@@ -5,18 +5,22 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::image::Config as ImageConfig;
 
-use crate::launch::args::{Create, ProgramFlags};
+use crate::launch::args::{Create, ProgramFlags, SdNotify};
+use crate::launch::health::plan::{Plan, plan};
 use crate::launch::isolation::devices::Device;
 use crate::launch::isolation::limits::Limits;
+use crate::launch::isolation::owner::Owner;
 use crate::launch::isolation::resources::{Resources, block_device};
 use crate::launch::isolation::security::{Security, apparmor_is_enabled};
 use crate::launch::isolation::{self, cgroup, device_rule, sysctl};
 use crate::launch::logs;
+use crate::launch::network;
 use crate::launch::process::environment::Environment;
 use crate::launch::process::{systemd, time_zone, user};
 use crate::launch::storage::settle;
 use crate::launch::{Error, userns};
 use crate::model::Reference;
+use crate::store::Image;
 
 /// Where the time zones of a host are (localtime(5)).
 pub(crate) const ZONES: &str = "/usr/share/zoneinfo";
@@ -28,6 +32,7 @@ pub(crate) struct Asked {
     pub(crate) environment: Vec<String>,
     pub(crate) storage: settle::Asked,
     pub(crate) users: userns::asked::Asked,
+    pub(crate) network: network::join::Asked,
     pub(crate) security: Security,
     pub(crate) limits: Limits,
     pub(crate) resources: Resources,
@@ -61,6 +66,7 @@ impl Asked {
             environment: create.program.env.clone(),
             storage: settle::Asked::read(&create.storage)?,
             users: userns::asked::Asked::read(&create.users).map_err(userns::Error::from)?,
+            network: network::join::Asked::read(&create.network)?,
             security,
             limits: Limits::new(&flags.ulimit).map_err(isolation::Error::from)?,
             resources: Resources::read(&create.resources, block_device)
@@ -170,9 +176,21 @@ pub(crate) fn command(create: &Create, image: &ImageConfig) -> Result<Vec<String
 /// Whether the container is to have what systemd needs, as the operator said or by its command.
 pub(crate) fn is_systemd(create: &Create, command: &[String]) -> Result<bool, Error> {
     let wanted = systemd::is_wanted(create.service.systemd, command);
+    let flags = &create.isolation;
+    let others = flags.cgroupns.as_ref().is_some_and(|owner| *owner != Owner::Private);
     match (wanted, create.service.cgroups) {
         (true, Some(cgroup::Mode::Disabled)) => Err(Error::SystemdCgroup),
+        // What it may write there would be the host's, or another container's.
+        (true, _) if others && !flags.privileged => Err(isolation::Error::SystemdNamespace.into()),
         _ => Ok(wanted),
+    }
+}
+
+/// How the container's health is checked; `None` where it is not.
+pub(crate) fn health(create: &Create, image: &Image) -> Result<Option<Plan>, Error> {
+    match plan(&create.health, image.healthcheck.as_ref())? {
+        None if create.service.sdnotify == SdNotify::Healthy => Err(Error::NothingHealthy),
+        plan => Ok(plan),
     }
 }
 

@@ -25,8 +25,8 @@ use crate::launch::place::Place;
 use crate::launch::process::attributes::Attributes;
 use crate::launch::process::umask;
 use crate::launch::storage::volume::Volume;
-use crate::model::ContainerId;
 use crate::model::failure::chain;
+use crate::model::{ContainerId, Scope};
 use crate::store::containers::{Process, Record};
 
 /// What a container shares with others, and sees of the kernel.
@@ -70,7 +70,16 @@ impl Confinement {
                 .map_err(|source| Error::file("list the devices in", "/dev", source))?,
             false => Vec::new(),
         };
+        let of_user = place.scope == Scope::User;
+        let host_proc = of_user && confinement.namespaces.pid == Namespace::Host;
+        if host_proc && !asked.security.proc_options.is_empty() {
+            return Err(isolation::Error::ProcOptions.into());
+        }
+        if of_user && !asked.devices.is_empty() {
+            return Err(isolation::Error::DeviceRules.into());
+        }
         confinement.view = View {
+            host_proc,
             paths: Paths::new(unmask, &asked.security.mask),
             parameters,
             proc_options: asked.security.proc_options.clone(),
@@ -150,6 +159,20 @@ impl Confinement {
         }
         Ok(())
     }
+}
+
+/// The supervisor of a container that another is to share a namespace with: its user namespace is
+/// that one's, too.
+pub(crate) fn neighbour(place: &Place, create: &Create) -> Result<Option<Process>, Error> {
+    let flags = &create.isolation;
+    let owners = [flags.pid.as_ref(), flags.uts.as_ref(), flags.cgroupns.as_ref()];
+    let ipc = flags.ipc.as_ref().map(Ipc::owner);
+    let name = owners.into_iter().chain([ipc]).flatten().find_map(|owner| match owner {
+        Owner::Container(name) => Some(name),
+        _ => None,
+    });
+    let Some(name) = name else { return Ok(None) };
+    Ok(containers::find(place, name)?.supervisor.filter(Process::is_alive))
 }
 
 /// A namespace of a container that runs, of this very one.

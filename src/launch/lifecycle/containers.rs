@@ -9,6 +9,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use crate::launch::Error;
 use crate::launch::control::connection::Connection;
 use crate::launch::control::protocol::Request;
+use crate::launch::events;
 use crate::launch::isolation::cgroup;
 use crate::launch::lifecycle::traces::remove_files;
 use crate::launch::place::Place;
@@ -119,7 +120,9 @@ pub(crate) fn take_name(
                 let id = pod.id.short().to_owned();
                 return Err(Error::NameInUse { name: pod.name.clone(), what: "pod", id });
             }
-            return Ok(records.write(record)?);
+            records.write(record)?;
+            events::of_container(place, record, "create");
+            return Ok(());
         };
         if !replace && (other.is_running() || !other.remove) {
             let id = other.id.short().to_owned();

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::disk;
-use crate::launch::args::Create;
+use crate::launch::args::{Create, LogDriver};
 use crate::launch::lifecycle::restart::Policy;
 use crate::launch::lifecycle::{asked, name};
 use crate::launch::logs;
@@ -17,7 +17,7 @@ use crate::launch::process::systemd;
 use crate::launch::storage::settle;
 use crate::launch::storage::volume::Volume;
 use crate::launch::supervise::{output, signal};
-use crate::launch::{Error, host_environment};
+use crate::launch::{Error, host_environment, network};
 use crate::model::ContainerId;
 use crate::store::Image;
 use crate::store::containers::Record;
@@ -46,6 +46,7 @@ impl Definition {
         image: &Image,
         pod: Option<&Pod>,
     ) -> Result<Self, Error> {
+        asked::health(&create, image)?;
         let config = image.config.config().clone().unwrap_or_default();
         let command = asked::command(&create, &config)?;
         let is_systemd = asked::is_systemd(&create, &command)?;
@@ -143,6 +144,10 @@ impl Create {
         if settled.identity.rm && settled.process.restart != Policy::No {
             return Err(Error::RemoveOrRestart);
         }
+        let passthrough = settled.service.log_driver == Some(LogDriver::Passthrough);
+        if settled.process.tty && passthrough {
+            return Err(Error::PassthroughTerminal);
+        }
         make_absolute(&mut settled.identity.pod_id_file)?;
         for option in &mut settled.isolation.security_opt {
             *option = asked::absolute_profile(option)?;
@@ -150,10 +155,7 @@ impl Create {
         for volume in &mut settled.storage.volume {
             *volume = asked::absolute_source(volume)?;
         }
-        let in_pod = settled.identity.pod.is_some() || settled.identity.pod_id_file.is_some();
-        if settled.network.network.is_none() && !in_pod {
-            return Err(Error::NoNetwork);
-        }
+        settled.network = network::join::settled(&self.network)?;
         asked::Asked::read(&settled)?.storage.look()?;
         Ok(settled)
     }

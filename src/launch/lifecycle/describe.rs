@@ -5,16 +5,15 @@ use std::path::Path;
 
 use oci_spec::image::Config as ImageConfig;
 
-use crate::launch::args::{Create, Network};
+use crate::launch::args::Create;
 use crate::launch::isolation::capability::{Capabilities, available};
 use crate::launch::isolation::namespaces::{Namespace, Namespaces};
 use crate::launch::lifecycle::asked::{self, Asked, ZONES};
 use crate::launch::lifecycle::confine::{self, Confinement};
 use crate::launch::lifecycle::start::Prepared;
+use crate::launch::lifecycle::surroundings::Surroundings;
 use crate::launch::place::Place;
-use crate::launch::pod;
 use crate::launch::pod::join::Joined;
-use crate::launch::pod::store::Pods;
 use crate::launch::process::defaults::ExecDefaults;
 use crate::launch::process::environment::{DEFAULT_PATH, Environment};
 use crate::launch::process::user::User;
@@ -31,7 +30,6 @@ use crate::launch::storage::{files, settle};
 use crate::launch::supervise::notify::{DIRECTORY_IN_CONTAINER, SOCKET_IN_CONTAINER};
 use crate::launch::userns::own::Own;
 use crate::launch::{Error, runtime, userns};
-use crate::model::ContainerId;
 use crate::store::containers::Record;
 
 /// The group that owns terminals, on every Linux.
@@ -54,23 +52,18 @@ pub(crate) fn describe(
     own: Option<&Own>,
     inside: bool,
 ) -> Result<Described, Error> {
-    let Prepared { create, asked, config, payload, .. } = prepared;
+    let Prepared { create, asked, config, payload, around, .. } = prepared;
     let user_text = create.program.user.clone().or(config.user().clone()).unwrap_or_default();
     let attributes = confine::attributes(create, asked);
     let groups = rootfs.read("/etc/group");
     let user = user::resolve(&user_text, &rootfs.read("/etc/passwd"), &groups)?
         .with_groups(&attributes.groups, &groups)?;
-    let joined = joined(place, record)?;
-    let network = joined.as_ref().and_then(Joined::network).or(create.network.network);
-    // Only a pod's container may be made without.
-    let network = network.unwrap_or(Network::None);
+    let pod = around.pod.as_ref();
     let bundle = place.records().directory(&record.id);
-    let namespaces = namespaces(network, joined.as_ref());
+    let namespaces = namespaces(around.network.clone(), pod);
     let mut confinement = Confinement::new(place, create, asked, namespaces, &bundle)?;
-    let of_pod = joined.as_ref().filter(|_| create.isolation.uts.is_none());
-    let of_pod = of_pod.and_then(Joined::hostname).map(str::to_owned);
-    let shared_name = confinement.hostname.take().or(of_pod);
-    let hostname = shared_name.unwrap_or_else(|| hostname(create, network, &record.id));
+    let shared_name = confinement.hostname.take();
+    let hostname = shared_name.unwrap_or_else(|| around.hostname.clone());
     let mut environment = environment(asked, config, &hostname, inside);
     let is_systemd = asked::is_systemd(create, &record.command)?;
     if is_systemd {
@@ -85,7 +78,7 @@ pub(crate) fn describe(
     let on_host = on_host(own, &user)?;
     let staging =
         Staging { place, id: &record.id, held: prepared.held, rootfs, user: &user, on_host };
-    let shared = shared_memory(create, joined.as_ref(), &mut confinement);
+    let shared = shared_memory(create, pod, &mut confinement);
     let mut staged = stage(&staging, prepared, &nodes, &record.command, shared)?;
     let made: &[Node] = if !prepared.is_mapped(place) { &nodes } else { &[] };
     devices::refuse_in_volumes(made, staged.volumes())?;
@@ -95,7 +88,7 @@ pub(crate) fn describe(
     let privileged = create.isolation.privileged;
     let (of, filter) =
         confine::filter(place, &record.id, &asked.security, privileged, &capabilities)?;
-    let mut bound = files::write(&bundle, &hostname, network)?;
+    let mut bound = files::write(&bundle, &hostname, &around.names.knowing(&hostname))?;
     bound.extend(time_zone(create, rootfs, &bundle)?);
     if inside {
         bound.push(Bound { source: bundle.join("notify"), target: DIRECTORY_IN_CONTAINER.into() });
@@ -121,7 +114,7 @@ pub(crate) fn describe(
         rootfs: rootfs.path(),
         own: files,
         hostname: &hostname,
-        kernel: kernel(place, prepared, network),
+        kernel: kernel(place, prepared, around),
         namespaces: &confinement.namespaces,
         view: std::mem::take(&mut confinement.view),
         cgroup: &payload.path,
@@ -134,6 +127,7 @@ pub(crate) fn describe(
             environment: environment.to_strings().into_iter().chain(activation::names()).collect(),
             directory: &directory,
             capabilities: &capabilities,
+            terminal: create.process.tty,
             attributes: &attributes,
         },
     };
@@ -169,11 +163,11 @@ fn on_host(own: Option<&Own>, user: &User) -> Result<(u32, u32), Error> {
 }
 
 /// What the user namespace that this process is in leaves of the kernel's file systems.
-fn kernel(place: &Place, prepared: &Prepared<'_>, network: Network) -> Kernel {
+fn kernel(place: &Place, prepared: &Prepared<'_>, around: &Surroundings) -> Kernel {
     match prepared.is_mapped(place) {
         false => Kernel::default(),
         true => Kernel {
-            host_sysfs: network == Network::Host || mounts::is_read_only("/sys"),
+            host_sysfs: !around.is_own_network || mounts::is_read_only("/sys"),
             no_tty_group: !userns::has_group(TTY),
         },
     }
@@ -240,33 +234,12 @@ fn time_zone(create: &Create, rootfs: &Rootfs, bundle: &Path) -> Result<Option<B
     Ok(Some(Bound { source, target: target.into() }))
 }
 
-/// The container's pod, which must run.
-fn joined(place: &Place, record: &Record) -> Result<Option<Joined>, Error> {
-    let Some(id) = &record.pod else { return Ok(None) };
-    let pod = Pods::open(place).get(id)?;
-    let pod = pod.ok_or_else(|| pod::Error::NoSuchPod(id.short().to_owned()))?;
-    Joined::find(place, &pod).map(Some)
-}
-
-fn namespaces(network: Network, joined: Option<&Joined>) -> Namespaces {
-    let network = match network {
-        Network::Host => Namespace::Host,
-        Network::None => Namespace::Own,
-    };
+fn namespaces(network: Namespace, joined: Option<&Joined>) -> Namespaces {
     let mut namespaces = Namespaces { network, ..Namespaces::default() };
     if let Some(joined) = joined {
         joined.share(&mut namespaces);
     }
     namespaces
-}
-
-fn hostname(create: &Create, network: Network, id: &ContainerId) -> String {
-    let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
-    match (&create.network.hostname, network) {
-        (Some(name), _) => name.clone(),
-        (None, Network::Host) => host(),
-        (None, Network::None) => id.short().to_owned(),
-    }
 }
 
 fn directory(create: &Create, config: &ImageConfig) -> Result<String, Error> {

@@ -2,10 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
 
 use nix::unistd::{ForkResult, fork, setsid};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::launch::Error;
+use crate::launch::control::connection::Connection;
 use crate::model::failure::chain;
 
 /// Ends what the supervisor says: no status, and in no text.
@@ -13,7 +16,11 @@ const END: u8 = 0xff;
 
 /// Between the supervisor and the caller that waits for its word.
 #[derive(Debug)]
-pub(crate) struct Handover(Role);
+pub(crate) struct Handover {
+    role: Role,
+    /// The supervisor's end of the connection to a caller who stays.
+    attached: Option<OwnedFd>,
+}
 
 #[derive(Debug)]
 enum Role {
@@ -44,7 +51,7 @@ pub(crate) fn detach() -> Result<Handover, Error> {
                 // SAFETY: ends this process at once: nothing here is its own to clear away.
                 unsafe { libc::_exit(0) };
             }
-            Ok(Handover(Role::Supervisor(write.into())))
+            Ok(Handover { role: Role::Supervisor(write.into()), attached: None })
         }
         ForkResult::Parent { child } => {
             drop(write);
@@ -52,11 +59,21 @@ pub(crate) fn detach() -> Result<Handover, Error> {
                 .map_err(|error| Error::system("wait for the supervisor", error))?;
             let (status, text) = listen(read.into());
             match status {
-                0 => Ok(Handover(Role::Caller(text))),
+                0 => Ok(Handover { role: Role::Caller(text), attached: None }),
                 status => Err(Error::Background { status, said: text }),
             }
         }
     }
+}
+
+/// The same for a caller who stays, attached to the program, over this connection.
+pub(crate) fn detach_attached() -> Result<(Handover, Connection), Error> {
+    let flags = SocketFlags::CLOEXEC;
+    let (ours, callers) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+        .map_err(|error| Error::system("make a connection", error))?;
+    let handover = detach()?;
+    let attached = handover.is_detached().then_some(ours);
+    Ok((Handover { attached, ..handover }, callers.into()))
 }
 
 /// What the supervisor says: an exit status, and the container's ID or what went wrong.
@@ -77,20 +94,31 @@ fn listen(read: File) -> (u8, String) {
 
 impl Handover {
     pub(crate) fn none() -> Self {
-        Self(Role::None)
+        Self { role: Role::None, attached: None }
     }
 
     /// In the caller's process, which has no more to do: the container's ID.
     pub(crate) fn started_id(&self) -> Option<&str> {
-        match &self.0 {
+        match &self.role {
             Role::Caller(id) => Some(id),
             Role::None | Role::Supervisor(_) => None,
         }
     }
 
+    /// Whether the caller stays.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.attached.is_some()
+    }
+
+    /// The supervisor's end of the connection to a caller who stays.
+    pub(crate) fn attached(&self) -> Result<Option<OwnedFd>, Error> {
+        let clone = self.attached.as_ref().map(OwnedFd::try_clone).transpose();
+        clone.map_err(|error| Error::system("keep the caller's connection", error))
+    }
+
     /// Whether this is a supervisor in the background.
     pub(crate) fn is_detached(&self) -> bool {
-        matches!(self.0, Role::Supervisor(_))
+        matches!(self.role, Role::Supervisor(_))
     }
 
     /// Lets the caller go, who prints `word` where there is one. From here on, the supervisor's own streams are nobody's: who reads the
@@ -99,7 +127,7 @@ impl Handover {
     /// # Errors
     /// Where the caller has ended meanwhile: what it was told nothing of must not run.
     pub(crate) fn started(&self, word: &str) -> Result<(), Error> {
-        let Role::Supervisor(pipe) = &self.0 else { return Ok(()) };
+        let Role::Supervisor(pipe) = &self.role else { return Ok(()) };
         let null = OpenOptions::new()
             .read(true)
             .write(true)
@@ -114,7 +142,7 @@ impl Handover {
 
     /// How the launch went, for this process: an error is the caller's to say, where one waits.
     pub(crate) fn outcome(&self, result: Result<u8, Error>) -> Result<u8, Error> {
-        match (&self.0, result) {
+        match (&self.role, result) {
             (Role::Supervisor(pipe), Err(error)) => {
                 // A caller that has gone does not want to know, ignoring.
                 let _ = tell(pipe, error.status(), &chain(&error));
@@ -145,7 +173,8 @@ mod tests {
     fn the_caller_hears_an_error_whole() {
         let (read, write) = pipe();
         let error = Error::system("do it", io::Error::other("line one\nline two"));
-        let status = Handover(Role::Supervisor(write)).outcome(Err(error)).unwrap();
+        let status =
+            Handover { role: Role::Supervisor(write), attached: None }.outcome(Err(error)).unwrap();
         assert_eq!(status, 125);
         assert_eq!(listen(read), (125, "cannot do it: line one line two".to_owned()));
     }

@@ -1,5 +1,6 @@
 //! Starting another program in a container that runs: for `exec`, and for health checks.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) environment: &'a [String],
     pub(crate) user: Option<&'a str>,
     pub(crate) directory: Option<&'a str>,
+    pub(crate) terminal: bool,
     /// With all capabilities.
     pub(crate) privileged: bool,
 }
@@ -40,6 +42,7 @@ pub(crate) struct Entering<'a> {
     record: &'a Record,
     file: PathBuf,
     prepared: runtime::Prepared,
+    terminal: bool,
 }
 
 /// Describes the program, as the container that runs now has it.
@@ -68,6 +71,9 @@ pub(crate) fn prepare<'a>(
     for variable in entry.environment {
         environment.apply(variable, &host).map_err(Error::Variable)?;
     }
+    if entry.terminal {
+        environment.set_default("TERM", "xterm");
+    }
     environment.set_default("PATH", DEFAULT_PATH);
     environment.set_default("HOME", user.home.as_deref().unwrap_or("/"));
     let directory = entry.directory.unwrap_or(&defaults.directory).to_owned();
@@ -95,6 +101,7 @@ pub(crate) fn prepare<'a>(
         environment: environment.to_strings(),
         directory: &directory,
         capabilities: &capabilities,
+        terminal: entry.terminal,
         attributes: &attributes,
     };
     let process = process(program).map_err(|error| Error::Spec(error.to_string()))?;
@@ -115,7 +122,7 @@ pub(crate) fn prepare<'a>(
         member,
         _held: Vec::new(),
     };
-    Ok(Entering { place, record, file, prepared })
+    Ok(Entering { place, record, file, prepared, terminal: entry.terminal })
 }
 
 /// Who the user is on the host; and how a program becomes it, where that takes more than its number.
@@ -155,10 +162,11 @@ fn confine_devices(record: &Record, devices: &[Device]) -> Result<(), Error> {
 }
 
 impl Entering<'_> {
-    /// Starts the program, with this process's own streams.
-    pub(crate) fn start(&self) -> Result<Init, Error> {
-        let runtime = self.place.runtime();
-        runtime::exec(&self.record.id, &runtime, &self.file, &self.prepared).map(Init::new)
+    /// Starts the program, with this process's own streams, or a terminal.
+    pub(crate) fn start(&self) -> Result<(Init, Option<OwnedFd>), Error> {
+        let (id, runtime) = (&self.record.id, self.place.runtime());
+        let started = runtime::exec(id, &runtime, &self.file, &self.prepared, self.terminal)?;
+        Ok((Init::new(started.pid), started.terminal))
     }
 }
 
@@ -173,4 +181,15 @@ pub(crate) fn close_input() -> Result<(), Error> {
     let null = std::fs::File::open("/dev/null")
         .map_err(|source| Error::file("open", "/dev/null", source))?;
     rustix::stdio::dup2_stdin(&null).map_err(|error| Error::system("close standard input", error))
+}
+
+/// What a program in the background says is heard by nobody.
+pub(crate) fn close_output() -> Result<(), Error> {
+    let null = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/null")
+        .map_err(|source| Error::file("open", "/dev/null", source))?;
+    rustix::stdio::dup2_stdout(&null)
+        .and_then(|()| rustix::stdio::dup2_stderr(&null))
+        .map_err(|error| Error::system("close standard output", error))
 }

@@ -2,6 +2,7 @@
 //! end, and what is left of it on the host meanwhile.
 
 pub(crate) mod asked;
+pub(crate) mod beside;
 pub(crate) mod choose;
 pub(crate) mod confine;
 pub(crate) mod containers;
@@ -15,4 +16,5 @@ pub(crate) mod selection;
 pub(crate) mod readiness;
 pub(crate) mod session;
 pub(crate) mod start;
+pub(crate) mod surroundings;
 pub(crate) mod traces;

@@ -17,12 +17,13 @@ pub(crate) fn announce(
     match who {
         SdNotify::Ignore => {}
         SdNotify::Container if inside => notifier.send(&main),
+        SdNotify::Healthy => notifier.send(&main),
         SdNotify::Container | SdNotify::Conmon => notifier.send(&format!("{main}\nREADY=1")),
     }
     if let (Some(interval), SdNotify::Conmon) = (watchdog, who) {
         eprintln!(
             "Warning: the unit has WatchdogSec={}, and with --sdnotify=conmon the container has no \
-             way to say WATCHDOG=1: use --sdnotify=container, ignoring",
+             way to say WATCHDOG=1: use --sdnotify=container or healthy, ignoring",
             humantime::format_duration(interval)
         );
     }

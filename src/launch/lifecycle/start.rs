@@ -9,16 +9,20 @@ use oci_spec::runtime::Spec;
 
 use crate::launch::args::{Create, SdNotify};
 use crate::launch::control::server::Control;
+use crate::launch::events;
+use crate::launch::health::monitor::Monitor;
+use crate::launch::health::plan::Plan;
 use crate::launch::isolation::cgroup::{Location, Payload};
 use crate::launch::isolation::devices::{self, Device};
 use crate::launch::isolation::resources;
-use crate::launch::lifecycle::asked::Asked;
+use crate::launch::lifecycle::asked::{self, Asked};
 use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::describe::{Described, describe};
 use crate::launch::lifecycle::detach::Handover;
 use crate::launch::lifecycle::readiness;
-use crate::launch::lifecycle::restart::Restarts;
+use crate::launch::lifecycle::restart::{Policy, Restarts};
+use crate::launch::lifecycle::surroundings::{self, Surroundings};
 use crate::launch::lifecycle::traces::{Traces, remove_runtime};
 use crate::launch::place::Place;
 use crate::launch::pod::members;
@@ -28,10 +32,14 @@ use crate::launch::storage::hold::Held;
 use crate::launch::storage::rootfs::Rootfs;
 use crate::launch::storage::volume::Volume;
 use crate::launch::storage::{stage, writable};
+use crate::launch::supervise::input::{self, Input};
 use crate::launch::supervise::notify::{Notifier, Proxy};
 use crate::launch::supervise::output::{self, Output};
-use crate::launch::supervise::{End, Init, Signals, Stop, Supervisor, Wish, signal};
-use crate::launch::{Error, runtime, supervise, userns};
+use crate::launch::supervise::traffic::Traffic;
+use crate::launch::supervise::{
+    Duties, End, HealthDuty, Init, Signals, Stop, Supervisor, Wish, signal,
+};
+use crate::launch::{Error, network, runtime, supervise, userns};
 use crate::model::Scope;
 use crate::store::Image;
 use crate::store::containers::{Ended, Process, Record};
@@ -53,6 +61,8 @@ pub(crate) struct Start<'a> {
 pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     let Start { mut definition, image, location, mut signals, notifier, handover, new } = start;
     let create = definition.create.clone();
+    // Dropped last: it goes back to the host's mount namespace.
+    let held;
     let mut traces = Traces::new(place, definition.record.id.clone());
     traces.keep = !new;
     traces.writable = Some(writable::claim(place, &definition.record.id)?);
@@ -68,16 +78,23 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     }
     signals.check()?;
     let asked = Asked::read(&create)?;
+    let health = asked::health(&create, &image)?;
     let config = image.config.config().clone().unwrap_or_default();
     let mut payload = location.payload(create.service.cgroups, &definition.record.id);
     if let Some(parent) = &create.resources.cgroup_parent {
         payload = payload.below(parent)?;
     }
     let mut control = Control::open(&place.records().directory(&definition.record.id))?;
+    if let Some(caller) = handover.attached()? {
+        control.adopt(caller);
+    }
     let writable = place.writable(&definition.record.id);
-    // Before the host's mount namespace is left; it goes back there when it is dropped.
-    let held = Held::take(place, &definition.volumes)?;
+    // Before the host's mount namespace is left.
+    held = Held::take(place, &definition.volumes)?;
     let rootfs = Rootfs::mount(&image, &writable, definition.record.rootfs.clone())?;
+    let (around, network) = surroundings::enter(place, &create, &asked, &definition.record)?;
+    traces.network = Some(network);
+    signals.check()?;
     let prepared = Prepared {
         create: &create,
         asked: &asked,
@@ -85,12 +102,14 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
         payload: &payload,
         volumes: &definition.volumes,
         held: &held,
+        around: &around,
     };
     let mut restarts = Restarts::new(create.process.restart);
     let end = loop {
         let mut run = Run {
             place,
             prepared: &prepared,
+            health: health.as_ref(),
             rootfs: &rootfs,
             signals: &mut signals,
             control: &mut control,
@@ -105,10 +124,11 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
         let at = Timestamp::now();
         record.ended = Some(Ended { status: end.status, at, out_of_memory });
         record.pid = None;
+        events::of_container(place, record, "died");
         let delay = match end.wish {
             Wish::Stop => None,
             Wish::Restart => Some(Duration::ZERO),
-            Wish::None => {
+            Wish::None | Wish::Fail => {
                 restarts.after(end.status, ran.unwrap_or_default().try_into().unwrap_or_default())
             }
         };
@@ -134,8 +154,8 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     }
     // Who hears of the end finds the container gone, or as it ended.
     drop(rootfs);
-    drop(held);
     drop(traces);
+    drop(held);
     control.ended(end.status);
     Ok(end.status)
 }
@@ -161,12 +181,14 @@ pub(crate) struct Prepared<'a> {
     pub(crate) payload: &'a Payload,
     pub(crate) volumes: &'a [Volume],
     pub(crate) held: &'a Held,
+    pub(crate) around: &'a Surroundings,
 }
 
 /// One run of a container: from its first process to that one's end.
 struct Run<'a> {
     place: &'a Place,
     prepared: &'a Prepared<'a>,
+    health: Option<&'a Plan>,
     rootfs: &'a Rootfs,
     signals: &'a mut Signals,
     control: &'a mut Control,
@@ -206,17 +228,25 @@ impl Run<'_> {
         let shifted = own.as_ref().map(shift).transpose()?;
         confine_devices(place, prepared, &described)?;
         self.signals.check()?;
-        let driver = output::effective(create.service.log_driver, handover.is_detached());
+        let mut health = self.health.map(|plan| health_duty(place, create, record, plan));
+        let attached = handover.is_attached();
+        let log_driver = create.service.log_driver;
+        let driver = output::effective(log_driver, handover.is_detached(), attached);
         record.log_driver = output::name(driver).to_owned();
-        let (output, streams) = Output::open(driver, record)?;
-        let init =
-            runtime::start(&record.id, &place.runtime(), &bundle, &described.process, streams)?;
+        let (mut output, mut streams) = Output::open(driver, record, &create.process, attached)?;
+        let mut input = input::open(&create.process, &mut streams)?;
+        let process = &described.process;
+        let started = runtime::start(&record.id, &place.runtime(), &bundle, process, streams)?;
         if shifted.is_some() {
             userns::shift::forget_stage(&bundle, self.rootfs.path())?;
         }
         // The container has its own mounts by now.
         drop(described.staged);
-        let init = Init::new(init);
+        let init = Init::new(started.pid);
+        if let Some(master) = started.terminal {
+            input = Input::terminal(&master, create.process.interactive)?;
+            output.connect(master);
+        }
         activation::release();
         let mut cgroup = Some(payload.directory());
         if let Some(shared) = payload.settle()? {
@@ -231,6 +261,10 @@ impl Run<'_> {
             traces.write_pidfile(path, init.pid())?;
         }
         place.records().write(record)?;
+        if let Some(process) = record.pid {
+            network::inhabit(place, &record.id, process)?;
+        }
+        events::of_container(place, record, "start");
         if self.again {
             self.control.started();
         } else {
@@ -238,22 +272,36 @@ impl Run<'_> {
             readiness::announce(who, notifier, inside, activation::watchdog());
             handover.started(record.id.as_str())?;
         }
+        if let Some(duty) = &mut health {
+            duty.monitor.begin();
+        }
         // From here on it has run, and is kept where it is to be.
         traces.keep = !create.identity.rm;
         let supervisor = Supervisor {
             init,
             stop,
             signals: self.signals,
-            control: self.control,
-            output,
+            traffic: Traffic { control: self.control, output, input },
             notifier,
             proxy,
             records: &place.records(),
             record,
+            health,
             cgroup,
         };
         supervisor.wait()
     }
+}
+
+/// Its checks, and what follows from them.
+fn health_duty(place: &Place, create: &Create, record: &Record, plan: &Plan) -> HealthDuty {
+    let duties = Duties {
+        on_failure: plan.on_failure,
+        notify: create.service.sdnotify,
+        watchdog: activation::watchdog().is_some(),
+        restarted: record.unit.is_some() || create.process.restart != Policy::No,
+    };
+    HealthDuty { monitor: Monitor::new(place, &record.id, plan.clone()), duties }
 }
 
 /// What `exec` starts later belongs beside the container. In a cgroup that is gone, the runtime

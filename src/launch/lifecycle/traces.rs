@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 
 use crate::disk;
 use crate::launch::Error;
+use crate::launch::events;
 use crate::launch::isolation::cgroup;
 use crate::launch::isolation::cgroup::Payload;
 use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
+use crate::launch::network;
+use crate::launch::network::join::Joined;
 use crate::launch::place::Place;
 use crate::launch::storage::writable::{Discarded, InUse};
 use crate::launch::storage::{hold, users, writable};
@@ -27,6 +30,7 @@ pub(crate) struct Traces<'a> {
     pidfiles: Vec<(PathBuf, i32)>,
     pub(crate) payload: Option<Payload>,
     pub(crate) writable: Option<InUse>,
+    pub(crate) network: Option<Joined>,
     pub(crate) keep: bool,
 }
 
@@ -40,6 +44,7 @@ impl<'a> Traces<'a> {
             pidfiles: Vec::new(),
             payload: None,
             writable: None,
+            network: None,
             keep: false,
         }
     }
@@ -57,6 +62,9 @@ impl Drop for Traces<'_> {
     fn drop(&mut self) {
         if let Some(payload) = &self.payload {
             payload.remove();
+        }
+        if let Some(Err(error)) = self.network.take().map(|network| network.end(self.place)) {
+            warn(&error.into());
         }
         for (path, pid) in &self.pidfiles {
             // One that names another process by now is not ours to remove.
@@ -89,7 +97,11 @@ pub(crate) fn remove_files(place: &Place, id: &ContainerId) -> Result<Option<Dis
         None
     });
     remove_runtime(place, id);
+    let record = place.records().get(id).ok().flatten();
     place.records().remove(id)?;
+    if let Some(record) = record {
+        events::of_container(place, &record, "remove");
+    }
     Ok(discarded)
 }
 
@@ -108,6 +120,7 @@ pub(crate) fn reconcile(place: &Place) {
         Ok(discarded) => discarded.into_iter().for_each(Discarded::remove),
         Err(error) => warn(&error),
     }
+    network::reconcile(place);
 }
 
 /// Takes leftovers out of the way, under the lock that keeps others from taking names; to be

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::launch::args::LogDriver;
+use crate::launch::isolation::resources::size::parse_bytes;
 use crate::launch::place::Place;
 use crate::store::containers::{LogOptions, Record};
 use crate::terminal::template::{InvalidTemplate, Template};
@@ -50,7 +51,7 @@ pub(crate) fn parse(
             }
             "max-size" => {
                 needs(LogDriver::K8sFile, "k8s-file")?;
-                let size = size(value).filter(|size| *size > 0);
+                let size = parse_bytes(value).filter(|size| *size > 0);
                 options.max_size = Some(size.ok_or_else(|| InvalidLogOption::Size(word.clone()))?);
             }
             "tag" => {
@@ -94,22 +95,6 @@ fn tag(template: &str, record: &Record) -> Result<String, InvalidLogOption> {
     });
     let filled = Template::parse(template).and_then(|template| template.fill(&data));
     filled.map_err(InvalidLogOption::Tag)
-}
-
-/// Bytes: `500`, `10k`, `10KB`, `5mib`, `1g`; a unit is 1024 of the one before.
-fn size(text: &str) -> Option<u64> {
-    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit = unit.trim().to_ascii_lowercase();
-    let factor: u64 = match unit.trim_end_matches('b').trim_end_matches('i') {
-        "" => 1,
-        "k" => 1 << 10,
-        "m" => 1 << 20,
-        "g" => 1 << 30,
-        "t" => 1 << 40,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 #[cfg(test)]

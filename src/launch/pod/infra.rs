@@ -2,7 +2,7 @@
 //! namespace. It is a clone of this one, so there is no image and no program to look after.
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::sys::signal::{SigSet, Signal};
 use rustix::process::WaitOptions;
@@ -20,10 +20,11 @@ fn flag(namespace: Namespace) -> libc::c_int {
     }
 }
 
-/// Starts the process; it is in `namespaces` when this returns, with `hostname` where it has a name
+/// Starts the process; it is in new `namespaces`, and in `network`, when this returns, with `hostname` where it has a name
 /// of its own. It dies with this process.
 pub(crate) fn start(
     namespaces: impl Iterator<Item = Namespace>,
+    network: Option<BorrowedFd<'_>>,
     hostname: Option<&str>,
 ) -> io::Result<Init> {
     let flags = namespaces.fold(libc::SIGCHLD, |flags, namespace| flags | flag(namespace));
@@ -35,7 +36,7 @@ pub(crate) fn start(
         -1 => Err(io::Error::last_os_error()),
         0 => {
             drop(ready);
-            hold(hostname, done)
+            hold(network, hostname, done)
         }
         pid => {
             drop(done);
@@ -52,8 +53,8 @@ pub(crate) fn start(
 }
 
 /// The child: says how it went, by a number of errno(3), and waits for its end.
-fn hold(hostname: Option<&str>, mut done: io::PipeWriter) -> ! {
-    let prepared = prepare(hostname, done.as_raw_fd());
+fn hold(network: Option<BorrowedFd<'_>>, hostname: Option<&str>, mut done: io::PipeWriter) -> ! {
+    let prepared = prepare(network, hostname, done.as_raw_fd());
     let number = prepared.as_ref().err().and_then(io::Error::raw_os_error);
     let _ = write!(done, "{}", number.unwrap_or(if prepared.is_ok() { 0 } else { libc::EIO }));
     drop(done);
@@ -76,7 +77,10 @@ fn hold(hostname: Option<&str>, mut done: io::PipeWriter) -> ! {
     }
 }
 
-fn prepare(hostname: Option<&str>, keep: i32) -> io::Result<()> {
+fn prepare(network: Option<BorrowedFd<'_>>, hostname: Option<&str>, keep: i32) -> io::Result<()> {
+    if let Some(network) = network {
+        nix::sched::setns(network, nix::sched::CloneFlags::CLONE_NEWNET)?;
+    }
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     let _ = nix::sys::prctl::set_name(c"pod-infra");
     // Taken one by one: the first process of a PID namespace gets no others.

@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::launch::Error;
-use crate::launch::args::{Create, Network};
+use crate::launch::args::{Create, NetworkFlags};
 use crate::launch::isolation::namespaces::{Namespace as Of, Namespaces};
 use crate::launch::lifecycle::name;
+use crate::launch::network;
+use crate::launch::network::join::{Files, Kind};
+use crate::launch::network::mode::Mode;
 use crate::launch::place::Place;
 use crate::launch::pod;
 use crate::launch::pod::definition::{Namespace, Pod};
@@ -20,7 +23,7 @@ use crate::store::containers::{Process, Record};
 pub(crate) struct Joined {
     pod: Pod,
     /// The process that holds the namespaces.
-    infra: i32,
+    infra: Process,
     shm: PathBuf,
 }
 
@@ -33,7 +36,7 @@ impl Joined {
         let infra = state.and_then(|state| state.infra);
         let infra = infra.ok_or_else(|| pod::Error::InfraEnded { pod: pod.name.clone() })?;
         let shm = pods.directory(&pod.id).join("shm");
-        Ok(Self { pod: pod.clone(), infra: infra.pid, shm })
+        Ok(Self { pod: pod.clone(), infra, shm })
     }
 
     /// Puts the pod's namespaces in the place of the container's own.
@@ -46,13 +49,24 @@ impl Joined {
                 Namespace::Uts => &mut namespaces.uts,
             };
             // On the host's network, that is the infra's, too.
-            *slot = Of::At(format!("/proc/{}/ns/{}", self.infra, namespace.name()).into());
+            *slot = Of::At(format!("/proc/{}/ns/{}", self.infra.pid, namespace.name()).into());
         }
     }
 
     /// The network of its containers, where they share one.
-    pub(crate) fn network(&self) -> Option<Network> {
-        self.pod.share.has(Namespace::Net).then_some(self.pod.network.network).flatten()
+    ///
+    /// # Errors
+    /// Where the pod has ended meanwhile.
+    pub(crate) fn network(&self, place: &Place) -> Result<Option<network::join::Joined>, Error> {
+        if !self.pod.share.has(Namespace::Net) {
+            return Ok(None);
+        }
+        let namespace = network::namespace::Namespace::of(self.infra)?
+            .ok_or_else(|| pod::Error::InfraEnded { pod: self.pod.name.clone() })?;
+        let files = Files::read(&Pods::open(place).directory(&self.pod.id));
+        let mode = Mode::parse(&self.pod.network).map_err(network::Error::from)?;
+        let kind = if mode == Mode::Host { Kind::Host } else { Kind::Pod(namespace) };
+        Ok(Some(files.of(kind)))
     }
 
     pub(crate) fn hostname(&self) -> Option<&str> {
@@ -103,6 +117,12 @@ pub(crate) fn ensure(place: &Place, record: &Record) -> Result<Option<u8>, Error
     }
 }
 
+/// Whether anything is said of a network: all of these flags but one are.
+fn has_network(flags: &NetworkFlags) -> bool {
+    let hostname = flags.hostname.clone();
+    *flags != NetworkFlags { hostname, ..NetworkFlags::default() }
+}
+
 /// The supervisor of the pod of a container that has one: who owns the pod's namespaces.
 pub(crate) fn supervisor(place: &Place, record: &Record) -> Result<Option<Process>, Error> {
     let Some(id) = &record.pod else { return Ok(None) };
@@ -114,7 +134,7 @@ pub(crate) fn supervisor(place: &Place, record: &Record) -> Result<Option<Proces
 fn refuse_own(pod: &Pod, create: &Create) -> Result<(), Error> {
     let own = [
         ("hostname", Namespace::Uts, create.network.hostname.is_some()),
-        ("network", Namespace::Net, create.network.network.is_some()),
+        ("network", Namespace::Net, has_network(&create.network)),
     ];
     match own.into_iter().find(|(_, namespace, is_set)| *is_set && pod.share.has(*namespace)) {
         Some((flag, namespace, _)) => {

@@ -5,12 +5,13 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use crate::launch::lifecycle::detach::{self, Handover};
+use crate::launch::network::join::Joined;
 use crate::launch::place::Place;
 use crate::launch::pod::definition::{Namespace, Pod};
 use crate::launch::pod::store::{Pods, State};
 use crate::launch::pod::{self, infra};
 use crate::launch::supervise::{Signals, attend};
-use crate::launch::{Error, args};
+use crate::launch::{Error, network};
 use crate::store::containers::Process;
 
 /// Starts the pod, where it does not run. A status is this process's last word: it is the
@@ -31,10 +32,16 @@ fn supervise(place: &Place, pod: &Pod, handover: &Handover) -> Result<u8, Error>
     place.enter()?;
     let pods = Pods::open(place);
     let mut state = begin(place, &pods, pod)?;
-    let run = Run { pods: &pods, pod };
+    let mut run = Run { place, pods: &pods, pod, network: None };
     let signals = Signals::take()?;
-    let own = pod.share.iter().filter(|namespace| is_made(pod, *namespace));
-    let infra = infra::start(own, pod.hostname())
+    run.join_network()?;
+    let network = run.network.as_ref();
+    let is_made = |namespace: &Namespace| {
+        *namespace != Namespace::Net || network.is_some_and(|network| network.is_to_be_made())
+    };
+    let own = pod.share.iter().filter(is_made);
+    let entered = network.and_then(Joined::descriptor);
+    let infra = infra::start(own, entered, pod.hostname())
         .map_err(|source| pod::Error::Namespaces { pod: pod.name.clone(), source })?;
     let directory = pods.directory(&pod.id).join("shm");
     make_shm(&directory).map_err(|source| Error::file("make", directory, source))?;
@@ -42,11 +49,14 @@ fn supervise(place: &Place, pod: &Pod, handover: &Handover) -> Result<u8, Error>
         Process::of(infra.pid()).map_err(|_| pod::Error::InfraEnded { pod: pod.name.clone() })?,
     );
     pods.write_state(&pod.id, &state)?;
+    if let Some(infra) = state.infra {
+        network::inhabit(place, &pod.id, infra)?;
+    }
     if let Some(path) = &pod.pidfile {
         write_pid(path)?;
     }
     handover.started("")?;
-    let status = attend(infra, signals);
+    let status = attend(infra, signals, None);
     drop(run);
     // It was told to end, and did.
     status.map(|status| if status == 128 + 15 { 0 } else { status })
@@ -67,12 +77,33 @@ fn begin(place: &Place, pods: &Pods, pod: &Pod) -> Result<State, Error> {
 
 /// What is there as long as the pod runs.
 struct Run<'a> {
+    place: &'a Place,
     pods: &'a Pods,
     pod: &'a Pod,
+    network: Option<Joined>,
+}
+
+impl Run<'_> {
+    /// Has the network of the pod's containers, where they share one; it is found by the pod's name.
+    fn join_network(&mut self) -> Result<(), Error> {
+        let (pod, directory) = (self.pod, self.pods.directory(&self.pod.id));
+        if pod.share.has(Namespace::Net) {
+            let asked = network::join::Asked::read(&pod.network)?;
+            let hostname = pod.hostname().unwrap_or(&pod.name);
+            let joined = network::join::join(self.place, &asked, &pod.id, &pod.name, hostname)?;
+            let kept = joined.files.keep(&directory);
+            self.network = Some(joined);
+            kept?;
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Run<'_> {
     fn drop(&mut self) {
+        if let Some(Err(error)) = self.network.take().map(|network| network.end(self.place)) {
+            eprintln!("Warning: {}, ignoring", crate::model::failure::chain(&error));
+        }
         if let Some(path) = &self.pod.pidfile {
             let _ = std::fs::remove_file(path);
         }
@@ -80,11 +111,6 @@ impl Drop for Run<'_> {
             eprintln!("Warning: {}, ignoring", crate::model::failure::chain(&error));
         }
     }
-}
-
-/// Whether the pod makes the namespace; on the host's network there is none to share.
-fn is_made(pod: &Pod, namespace: Namespace) -> bool {
-    namespace != Namespace::Net || pod.network.network != Some(args::Network::Host)
 }
 
 /// What its containers have as `/dev/shm`, where they share IPC: anybody writes there.

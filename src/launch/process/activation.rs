@@ -10,6 +10,8 @@ use std::ffi::OsStr;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 const LISTEN: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID"];
 const WATCHDOG: [&str; 2] = ["WATCHDOG_USEC", "WATCHDOG_PID"];
 /// The first that systemd passes.
@@ -56,12 +58,6 @@ fn is_open(descriptor: RawFd) -> bool {
     unsafe { libc::fcntl(descriptor, libc::F_GETFD) != -1 }
 }
 
-fn listens(descriptor: RawFd) -> bool {
-    // SAFETY: it is open, and only borrowed for this question.
-    let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
-    rustix::net::sockopt::socket_acceptconn(socket) == Ok(true)
-}
-
 /// The names of the container's descriptors, as a variable; the runtime sets the other two.
 pub(crate) fn names() -> Option<String> {
     let names = std::env::var("LISTEN_FDNAMES").ok()?;
@@ -69,19 +65,46 @@ pub(crate) fn names() -> Option<String> {
 }
 
 /// Closes the descriptors once the container has its own: what it closes then is closed. A
-/// connection would not end for its peer otherwise. Sockets that listen stay, as systemd keeps them:
-/// the container may be started again.
+/// connection would not end for its peer otherwise. Sockets without a peer, those of socket units,
+/// stay for a restart of the container by this process.
 pub(crate) fn release() {
-    if passed().all(listens) {
-        return;
-    }
-    let descriptors = passed();
-    forget(&LISTEN);
-    for descriptor in descriptors {
+    let names = std::env::var("LISTEN_FDNAMES").ok();
+    let mut names = names.iter().flat_map(|names| names.split(':'));
+    let mut kept = Vec::new();
+    let mut free = FIRST;
+    for descriptor in passed() {
+        let name = names.next();
         // SAFETY: so many were open when this process began, and came with it; nothing here has
         // used them, or will.
-        unsafe { libc::close(descriptor) };
+        unsafe {
+            if waits_for_peers(BorrowedFd::borrow_raw(descriptor)) {
+                if descriptor != free {
+                    libc::dup2(descriptor, free);
+                    libc::close(descriptor);
+                }
+                free += 1;
+                kept.extend(name);
+            } else {
+                libc::close(descriptor);
+            }
+        }
     }
+    forget(&LISTEN);
+    if free > FIRST {
+        set("LISTEN_FDS", &(free - FIRST).to_string());
+        if !kept.is_empty() {
+            set("LISTEN_FDNAMES", &kept.join(":"));
+        }
+    }
+}
+
+fn waits_for_peers(descriptor: BorrowedFd<'_>) -> bool {
+    matches!(rustix::net::getpeername(descriptor), Err(Errno::NOTCONN))
+}
+
+fn set(variable: &str, value: &str) {
+    // SAFETY: this process has one thread; nobody reads the environment meanwhile.
+    unsafe { std::env::set_var(variable, value) };
 }
 
 /// How often the service manager wants to hear `WATCHDOG=1`; `None` where it does not.

@@ -1,6 +1,7 @@
 //! The OCI runtime, in this process: libcontainer.
 
 pub(crate) mod account;
+pub(crate) mod console;
 pub(crate) mod member;
 pub(crate) mod program;
 
@@ -19,6 +20,7 @@ use crate::launch::Error;
 use crate::launch::isolation::capability::Capabilities;
 use crate::launch::isolation::seccomp::Filter;
 use crate::launch::isolation::{self, oom};
+use crate::launch::runtime::console::Console;
 use crate::launch::runtime::member::Member;
 use crate::launch::runtime::program::executor;
 use crate::launch::storage::propagation::{self, Share};
@@ -93,6 +95,18 @@ impl Prepared {
 pub(crate) struct Streams {
     pub(crate) output: Option<OwnedFd>,
     pub(crate) error: Option<OwnedFd>,
+    /// Its standard input; `None` is none, for a container.
+    pub(crate) input: Option<OwnedFd>,
+    /// It has a terminal instead.
+    pub(crate) terminal: bool,
+}
+
+/// A program that runs.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) pid: i32,
+    /// The other end of its terminal.
+    pub(crate) terminal: Option<OwnedFd>,
 }
 
 /// The magic number of pipefs, where the pipes without a name are (`linux/magic.h`).
@@ -102,6 +116,9 @@ impl Streams {
     /// Makes `uid` the owner of those that are pipes: a program that is not root could not open
     /// `/dev/stdout` otherwise.
     fn hand_over(&self, uid: u32) -> Result<(), Error> {
+        if let Some(input) = &self.input {
+            hand_over(input.as_fd(), uid)?;
+        }
         let (output, error) = (std::io::stdout(), std::io::stderr());
         hand_over(self.output.as_ref().map_or(output.as_fd(), AsFd::as_fd), uid)?;
         hand_over(self.error.as_ref().map_or(error.as_fd(), AsFd::as_fd), uid)
@@ -121,35 +138,46 @@ fn hand_over(stream: BorrowedFd<'_>, uid: u32) -> Result<(), Error> {
 }
 
 /// Starts the container that `bundle` describes; returns its first process once the program runs.
-/// Its standard input is empty: ours is somebody else's.
+/// Without one its standard input is empty: ours is somebody else's.
 pub(crate) fn start(
     id: &ContainerId,
     state: &Path,
     bundle: &Path,
     process: &Prepared,
     streams: Streams,
-) -> Result<i32, Error> {
-    let (report, executor) = executor(process)?;
+) -> Result<Started, Error> {
+    let (report, executor) = executor(process, streams.terminal)?;
     let mut unshared = None;
     process.drop_groups()?;
     let _score = process.take_oom_score()?;
     streams.hand_over(process.uid)?;
-    let input =
-        File::open("/dev/null").map_err(|source| Error::file("open", "/dev/null", source))?;
+    let input = match streams.input {
+        Some(input) => input,
+        None => File::open("/dev/null")
+            .map_err(|source| Error::file("open", "/dev/null", source))?
+            .into(),
+    };
+    let console = streams.terminal.then(|| Console::open(bundle)).transpose()?;
+    let mut terminal = None;
     let (started, said) = account::listen(|| {
         let mut builder = ContainerBuilder::new(id.to_string(), SyscallType::default())
             .with_root_path(state)?
             .with_executor(executor)
-            .with_stdin(input)
+            .with_console_socket(console.as_ref().map(Console::path))
             .validate_id()?;
+        if console.is_none() {
+            builder = builder.with_stdin(input);
+        }
         if let Some(output) = streams.output {
             builder = builder.with_stdout(output);
         }
         if let Some(error) = streams.error {
             builder = builder.with_stderr(error);
         }
-        let builder = builder.as_init(bundle).with_systemd(false).with_detach(false);
+        let builder = builder.as_init(bundle).with_systemd(false).with_detach(console.is_some());
         let mut container = builder.build()?;
+        // Before the program: its terminal has to be its own by then.
+        terminal = console.as_ref().map(|console| console.receive(process.uid));
         let shared = container.pid().map(|pid| propagation::apply(&process.shares, pid.as_raw()));
         let started = match shared.transpose() {
             Ok(_) => container.start(),
@@ -177,10 +205,9 @@ pub(crate) fn start(
     };
     restore_dumpable();
     report.wait()?;
-    container
-        .pid()
-        .map(|pid| pid.as_raw())
-        .ok_or_else(|| Error::Spec("the runtime names no process".to_owned()))
+    let pid = container.pid().map(|pid| pid.as_raw());
+    let pid = pid.ok_or_else(|| Error::Spec("the runtime names no process".to_owned()))?;
+    Ok(Started { pid, terminal: terminal.transpose()? })
 }
 
 /// Starts another program in a running container; `description` is its specification in a file.
@@ -189,8 +216,10 @@ pub(crate) fn exec(
     state: &Path,
     description: &Path,
     process: &Prepared,
-) -> Result<i32, Error> {
-    let (report, executor) = executor(process)?;
+    terminal: bool,
+) -> Result<Started, Error> {
+    let console = description.parent().filter(|_| terminal).map(Console::open).transpose()?;
+    let (report, executor) = executor(process, terminal)?;
     process.drop_groups()?;
     let _score = process.take_oom_score()?;
     Streams::default().hand_over(process.uid)?;
@@ -199,16 +228,18 @@ pub(crate) fn exec(
         ContainerBuilder::new(id.to_string(), SyscallType::default())
             .with_root_path(state)?
             .with_executor(executor)
+            .with_console_socket(console.as_ref().map(Console::path))
             .as_tenant()
-            .with_detach(false)
+            .with_detach(console.is_some())
             .with_process(Some(description))
             .build()
     })?;
     restore_dumpable();
     match started {
         Ok(pid) => {
+            let terminal = console.map(|console| console.receive(process.uid));
             report.wait()?;
-            Ok(pid.as_raw())
+            Ok(Started { pid: pid.as_raw(), terminal: terminal.transpose()? })
         }
         Err(source) => Err(report.or(process.failed("entered", said, source))),
     }

@@ -23,9 +23,11 @@ use crate::launch::runtime::Prepared;
 use crate::launch::runtime::member::Member;
 use crate::launch::storage::secrets::Variables;
 use crate::launch::storage::tree;
+use crate::launch::terminal::{self, Size};
 
-/// Both ends of a start: who hears of it, and who carries it out.
-pub(super) fn executor(process: &Prepared) -> Result<(Report, Launch), Error> {
+/// Both ends of a start: who hears of it, and who carries it out. A `terminal` begins with the size
+/// of ours.
+pub(super) fn executor(process: &Prepared, terminal: bool) -> Result<(Report, Launch), Error> {
     let Prepared { capabilities, filter, variables, frozen, member, .. } = process;
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|error| Error::system("make a pipe", error))?;
@@ -37,6 +39,7 @@ pub(super) fn executor(process: &Prepared) -> Result<(Report, Launch), Error> {
         variables: variables.clone(),
         frozen: *frozen,
         member: member.clone(),
+        size: if terminal { terminal::size() } else { None },
         report: write.as_raw_fd(),
         launcher: read.as_raw_fd(),
     };
@@ -101,6 +104,7 @@ pub(super) struct Launch {
     frozen: bool,
     /// Whom it becomes first.
     member: Option<Arc<Member>>,
+    size: Option<Size>,
     report: RawFd,
     /// Our copy of the end that only the launcher reads.
     launcher: RawFd,
@@ -141,6 +145,9 @@ impl Executor for Launch {
         })?;
         let path = c_string(&path.to_string_lossy()).map_err(ExecutorError::Other)?;
         self.restore_signals();
+        if let Some(size) = self.size {
+            terminal::resize(std::io::stdin(), size);
+        }
         // Last of all: a change of capabilities undoes it.
         self.freeze()
             .and_then(|()| self.member.as_ref().map_or(Ok(()), |member| member.become_it()))

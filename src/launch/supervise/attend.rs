@@ -3,30 +3,73 @@
 use std::time::{Duration, Instant};
 
 use crate::launch::Error;
+use crate::launch::control::protocol::Request;
+use crate::launch::supervise::traffic::Traffic;
 use crate::launch::supervise::{Init, Signals, poll_until};
 
 /// How long a command that was told to end may take, before SIGKILL.
 const PATIENCE_OF_EXEC: Duration = Duration::from_secs(10);
 
-/// Waits for a command in a container, and passes on what signals come; its exit status as that of
-/// a container's. Who ends us ends the command.
-pub(crate) fn attend(mut command: Init, mut signals: Signals) -> Result<u8, Error> {
-    let mut kill_at: Option<Instant> = None;
+/// Waits for a health check; its exit status. Who ends us ends the command at once, with all that
+/// it has started.
+pub(crate) fn attend_check(mut command: Init, mut signals: Signals) -> Result<u8, Error> {
     loop {
         while let Some(signal) = signals.next() {
-            if matches!(signal, libc::SIGTERM | libc::SIGHUP) {
-                kill_at.get_or_insert_with(|| Instant::now() + PATIENCE_OF_EXEC);
-            }
-            if !matches!(signal, libc::SIGCHLD | libc::SIGURG) {
-                command.send(signal);
+            if matches!(signal, libc::SIGTERM | libc::SIGHUP | libc::SIGINT) {
+                command.kill_group();
             }
         }
         if let Some(status) = command.reap()? {
             return Ok(status);
         }
+        poll_until(vec![((), signals.source())], None)?;
+    }
+}
+
+/// Waits for a command in a container, and passes on what signals come; its exit status as that of
+/// a container's. Who ends us ends the command. `traffic` is that of its terminal, where it has one.
+pub(crate) fn attend(
+    mut command: Init,
+    mut signals: Signals,
+    mut traffic: Option<Traffic<'_>>,
+) -> Result<u8, Error> {
+    let mut kill_at: Option<Instant> = None;
+    loop {
+        while let Some(signal) = signals.next() {
+            pass_on(&command, signal, &mut kill_at);
+        }
+        if let Some(status) = command.reap()? {
+            if let Some(traffic) = &mut traffic {
+                traffic.finish(&mut signals, None);
+                traffic.control.ended(status);
+            }
+            return Ok(status);
+        }
         if kill_at.is_some_and(|at| at <= Instant::now()) {
             command.send(libc::SIGKILL);
         }
-        poll_until(vec![((), signals.source())], kill_at.filter(|at| *at > Instant::now()))?;
+        let mut sources = vec![(None, signals.source())];
+        if let Some(traffic) = &traffic {
+            sources.extend(traffic.sources().into_iter().map(|(turn, fd)| (Some(turn), fd)));
+        }
+        let until = kill_at.filter(|at| *at > Instant::now());
+        for turn in poll_until(sources, until)?.into_iter().flatten() {
+            let request = traffic.as_mut().and_then(|traffic| traffic.take(turn));
+            if let Some(Request::Signal(number)) = request {
+                pass_on(&command, number.into(), &mut kill_at);
+            }
+        }
+        if let Some(traffic) = &mut traffic {
+            traffic.tidy();
+        }
+    }
+}
+
+fn pass_on(command: &Init, signal: i32, kill_at: &mut Option<Instant>) {
+    if matches!(signal, libc::SIGTERM | libc::SIGHUP) {
+        kill_at.get_or_insert_with(|| Instant::now() + PATIENCE_OF_EXEC);
+    }
+    if !matches!(signal, libc::SIGCHLD | libc::SIGURG) {
+        command.send(signal);
     }
 }

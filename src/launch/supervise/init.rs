@@ -28,15 +28,28 @@ impl Init {
         unsafe { libc::kill(self.pid, signal) };
     }
 
+    /// Ends it, and what else is in its session's first process group.
+    pub(super) fn kill_group(&self) {
+        // SAFETY: plain kill(2). The runtime makes each program the leader of a session.
+        unsafe { libc::kill(-self.pid, libc::SIGKILL) };
+        self.send(libc::SIGKILL);
+    }
+
     /// Waits, without stopping, for whatever child has ended; the container's own end is told.
     pub(super) fn reap(&mut self) -> Result<Option<u8>, Error> {
+        self.reap_all(|_, _| {})
+    }
+
+    /// The same; `other` hears of every other child, with its exit status.
+    pub(super) fn reap_all(&mut self, mut other: impl FnMut(i32, u8)) -> Result<Option<u8>, Error> {
         loop {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) if pid.as_raw_pid() == self.pid => {
                     self.ended = true;
                     return Ok(Some(exit_status(status)));
                 }
-                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(Some((pid, status))) => other(pid.as_raw_pid(), exit_status(status)),
+                Err(Errno::INTR) => {}
                 Ok(None) => return Ok(None),
                 Err(Errno::CHILD) => {
                     self.ended = true;

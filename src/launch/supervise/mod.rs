@@ -1,30 +1,34 @@
 //! Waiting for a container: its output, its words to systemd, the signals that come for it.
 
 mod attend;
+mod health;
 mod init;
+pub(crate) mod input;
 pub(crate) mod journal;
 pub(crate) mod notify;
 pub(crate) mod output;
 pub(crate) mod signal;
 mod signals;
 pub(crate) mod sink;
+pub(crate) mod traffic;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use crate::launch::Error;
 use crate::launch::control::protocol::Request;
-use crate::launch::control::server::{self, Control};
+use crate::launch::control::server::Control;
 use crate::launch::supervise::notify::{Notifier, Proxy};
-use crate::launch::supervise::output::{Output, Turn};
+use crate::launch::supervise::traffic::{Traffic, Turn};
 use crate::store::containers::{Record, Records};
 
-pub(crate) use attend::attend;
+pub(crate) use attend::{attend, attend_check};
+pub(crate) use health::{Duties, HealthDuty};
 pub(crate) use init::Init;
-pub(crate) use signals::{Signals, end_by};
+pub(crate) use signals::{ENDING, Signals, end_by};
 
 /// How the container is stopped.
 #[derive(Debug, Clone, Copy)]
@@ -40,13 +44,14 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) init: Init,
     pub(crate) stop: Stop,
     pub(crate) signals: &'a mut Signals,
-    pub(crate) control: &'a mut Control,
-    pub(crate) output: Output,
+    pub(crate) traffic: Traffic<'a>,
     pub(crate) notifier: &'a Notifier,
     pub(crate) proxy: Option<Proxy>,
     pub(crate) records: &'a Records,
     /// Ours to write.
     pub(crate) record: &'a mut Record,
+    /// Its checks, and what is to follow from them.
+    pub(crate) health: Option<HealthDuty>,
     /// The container's own cgroup: one that is frozen has to go on, to be stopped.
     pub(crate) cgroup: Option<PathBuf>,
 }
@@ -59,12 +64,24 @@ pub(crate) struct End {
     pub(crate) wish: Wish,
 }
 
+impl End {
+    /// Who was ended as one that failed has failed, whatever it says itself.
+    fn new(status: u8, wish: Wish) -> Self {
+        match wish {
+            Wish::Fail => Self { status: status.max(1), wish: Wish::None },
+            wish => Self { status, wish },
+        }
+    }
+}
+
 /// What was asked for while it ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wish {
     None,
     Stop,
     Restart,
+    /// To end it, as one that has failed.
+    Fail,
 }
 
 /// The container was asked to stop.
@@ -79,9 +96,9 @@ struct Stopping {
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Signal,
-    Output(Turn),
+    Traffic(Turn),
     Notification,
-    Control(server::Turn),
+    Health,
 }
 
 impl Supervisor<'_> {
@@ -93,24 +110,25 @@ impl Supervisor<'_> {
                 self.handle(signal, &mut stopping);
             }
             // What ended before the signals were looked at is found here.
-            if let Some(status) = self.init.reap()? {
+            let mut others = Vec::new();
+            if let Some(status) = self.init.reap_all(|pid, status| others.push((pid, status)))? {
                 self.finish(stopping.is_some());
-                let wish = stopping.map_or(Wish::None, |stopping| stopping.wish);
-                return Ok(End { status, wish });
+                return Ok(End::new(status, stopping.map_or(Wish::None, |stopping| stopping.wish)));
             }
+            self.look_after_health(&others, &mut stopping);
             for event in poll_until(self.sources(), self.deadline(stopping))? {
                 match event {
                     Event::Signal => {}
-                    Event::Output(turn) => self.output.take(turn),
                     Event::Notification => self.forward(),
-                    Event::Control(turn) => {
-                        if let Some(request) = self.control.take(turn) {
+                    Event::Health => self.hear_check(),
+                    Event::Traffic(turn) => {
+                        if let Some(request) = self.traffic.take(turn) {
                             self.carry_out(&request, &mut stopping);
                         }
                     }
                 }
             }
-            self.control.tidy();
+            self.traffic.tidy();
             if let Some(stop) = &mut stopping
                 && !stop.killed
                 && stop.kill_at <= Instant::now()
@@ -124,7 +142,8 @@ impl Supervisor<'_> {
     /// When there is something to do by itself.
     fn deadline(&self, stopping: Option<Stopping>) -> Option<Instant> {
         let kill_at = stopping.filter(|stop| !stop.killed).map(|stop| stop.kill_at);
-        kill_at.into_iter().chain(self.control.deadline()).min()
+        let check = self.health.as_ref().and_then(HealthDuty::deadline);
+        kill_at.into_iter().chain(self.traffic.deadline()).chain(check).min()
     }
 
     fn handle(&self, signal: i32, stopping: &mut Option<Stopping>) {
@@ -143,9 +162,11 @@ impl Supervisor<'_> {
             Request::Name(name) => {
                 self.record.name.clone_from(name);
                 let written = self.records.write(self.record).is_ok();
-                self.control.done(written);
+                self.traffic.control.done(written);
             }
-            Request::Await => {}
+            Request::Check => self.check_health(stopping),
+            // Heard, and answered later; what goes in and out is carried already.
+            _ => {}
         }
     }
 
@@ -177,11 +198,10 @@ impl Supervisor<'_> {
 
     fn sources(&self) -> Vec<(Event, PollFd<'_>)> {
         let mut sources = vec![(Event::Signal, self.signals.source())];
-        for (turn, fd, flags) in self.control.waiting() {
-            sources.push((Event::Control(turn), PollFd::from_borrowed_fd(fd, flags)));
-        }
-        for (turn, fd, flags) in self.output.waiting() {
-            sources.push((Event::Output(turn), PollFd::from_borrowed_fd(fd, flags)));
+        let traffic = self.traffic.sources().into_iter();
+        sources.extend(traffic.map(|(turn, fd)| (Event::Traffic(turn), fd)));
+        if let Some(fd) = self.health.as_ref().and_then(HealthDuty::waiting) {
+            sources.push((Event::Health, PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         }
         if let Some(proxy) = &self.proxy {
             let (fd, flags) = proxy.waiting(self.notifier);
@@ -194,16 +214,8 @@ impl Supervisor<'_> {
     /// time, until we are told to end; the journal, or a stop, has some.
     fn finish(&mut self, stopping: bool) {
         self.forward();
-        let patience = if stopping { Some(PATIENCE_OF_STOP) } else { self.output.patience() };
-        let until = patience.map(|patience| Instant::now() + patience);
-        while !self.output.drain() && until.is_none_or(|until| Instant::now() < until) {
-            self.proxy = None;
-            // Who asks now hears of the end.
-            if self.signals.check().is_err() || poll_until(self.sources(), until).is_err() {
-                break;
-            }
-        }
-        self.output.close();
+        let patience = if stopping { Some(PATIENCE_OF_STOP) } else { self.traffic.patience() };
+        self.traffic.finish(self.signals, patience);
     }
 }
 
@@ -218,12 +230,11 @@ pub(crate) fn pause(
         if signals.check().is_err() {
             return Ok(false);
         }
-        let mut sources = vec![(Event::Signal, signals.source())];
-        for (turn, fd, flags) in control.waiting() {
-            sources.push((Event::Control(turn), PollFd::from_borrowed_fd(fd, flags)));
+        let mut sources = vec![(None, signals.source())];
+        for (turn, fd, flags) in control.waiting(false) {
+            sources.push((Some(turn), PollFd::from_borrowed_fd(fd, flags)));
         }
-        for event in poll_until(sources, Some(until))? {
-            let Event::Control(turn) = event else { continue };
+        for turn in poll_until(sources, Some(until))?.into_iter().flatten() {
             match control.take(turn) {
                 Some(Request::Stop(_)) => return Ok(false),
                 Some(Request::Restart(_)) => return Ok(true),
@@ -241,7 +252,10 @@ pub(crate) fn pause(
 const PATIENCE_OF_STOP: Duration = Duration::from_secs(2);
 
 /// Waits for one of `sources`, at most until then; those that are ready.
-fn poll_until<E>(sources: Vec<(E, PollFd<'_>)>, until: Option<Instant>) -> Result<Vec<E>, Error> {
+pub(crate) fn poll_until<E>(
+    sources: Vec<(E, PollFd<'_>)>,
+    until: Option<Instant>,
+) -> Result<Vec<E>, Error> {
     let (events, mut polled): (Vec<E>, Vec<PollFd<'_>>) = sources.into_iter().unzip();
     let left = until.map(|at| at.saturating_duration_since(Instant::now()));
     let left = left.and_then(|left| rustix::time::Timespec::try_from(left).ok());

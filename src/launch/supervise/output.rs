@@ -5,6 +5,8 @@
 //! makes the container wait, never the supervisor.
 
 use std::cell::RefCell;
+use std::fs::File;
+use std::io::ErrorKind::{Interrupted, WouldBlock};
 use std::io::{PipeReader, PipeWriter, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -13,7 +15,8 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 
 use crate::launch::Error;
-use crate::launch::args::LogDriver;
+use crate::launch::args::{LogDriver, ProcessFlags};
+use crate::launch::control::server::Control;
 use crate::launch::logs::file::LogFile;
 use crate::launch::runtime::Streams;
 use crate::launch::supervise::journal;
@@ -36,7 +39,8 @@ pub(crate) struct Output {
 #[derive(Debug)]
 struct Stream {
     /// `None` after its end.
-    pipe: Option<PipeReader>,
+    pipe: Option<File>,
+    error: bool,
     sink: Sink,
 }
 
@@ -45,6 +49,8 @@ enum Log {
     Journal(Rc<Journal>),
     File(Rc<RefCell<LogFile>>),
     Own,
+    /// But to who is attached.
+    Nowhere,
 }
 
 /// What a stream can be waited for.
@@ -57,8 +63,15 @@ pub(crate) enum Turn {
 }
 
 /// Where output goes when nothing is said: where our own output is the journal's, or nobody's
-/// (`detached`), to the journal; else to our own. So it goes where there is no journal, too.
-pub(crate) fn effective(driver: Option<LogDriver>, detached: bool) -> Option<LogDriver> {
+/// (`detached`), to the journal; else to our own, or to who started it and is `attached`. So it goes where there is no journal, too.
+pub(crate) fn effective(
+    driver: Option<LogDriver>,
+    detached: bool,
+    attached: bool,
+) -> Option<LogDriver> {
+    if attached && driver.is_none() {
+        return None;
+    }
     let to_journal = detached || journal::is_standard_output();
     match driver.or(to_journal.then_some(LogDriver::Journald)) {
         Some(LogDriver::Journald) if journal::is_there() => Some(LogDriver::Journald),
@@ -84,10 +97,14 @@ impl Output {
     pub(crate) fn open(
         driver: Option<LogDriver>,
         record: &Record,
+        create: &ProcessFlags,
+        attached: bool,
     ) -> Result<(Self, Streams), Error> {
         let log = match driver {
             Some(LogDriver::Passthrough) => return Ok((Self::default(), Streams::default())),
-            Some(LogDriver::None) => return Ok((Self::default(), Streams::nowhere()?)),
+            Some(LogDriver::None) if !create.can_be_talked_to() => {
+                return Ok((Self::default(), Streams::nowhere()?));
+            }
             Some(LogDriver::Journald) => {
                 let failed = |error| Error::system("connect to the journal", error);
                 Log::Journal(Rc::new(Journal::connect(record).map_err(failed)?))
@@ -98,30 +115,56 @@ impl Output {
                 let file = LogFile::open(path, record.log.max_size).map_err(failed)?;
                 Log::File(Rc::new(RefCell::new(file)))
             }
+            Some(LogDriver::None) => Log::Nowhere,
+            None if attached => Log::Nowhere,
             None => Log::Own,
         };
         let sink = |error| match &log {
             Log::Journal(journal) => Ok(Sink::journal(journal.clone(), error)),
             Log::File(file) => Ok(Sink::file(file.clone(), error)),
             Log::Own => Sink::own(error),
+            Log::Nowhere => Ok(Sink::nobody()),
         };
+        if create.tty {
+            let inside = Streams { terminal: true, ..Streams::default() };
+            let stream = Stream { pipe: None, error: false, sink: sink(false)? };
+            return Ok((Self { streams: vec![stream] }, inside));
+        }
         let (output, output_in) = pipe()?;
         let (error, error_in) = pipe()?;
-        let streams = vec![
-            Stream { pipe: Some(output), sink: sink(false)? },
-            Stream { pipe: Some(error), sink: sink(true)? },
-        ];
+        let stream = |pipe: PipeReader, error| -> Result<Stream, Error> {
+            Ok(Stream { pipe: Some(OwnedFd::from(pipe).into()), error, sink: sink(error)? })
+        };
+        let streams = vec![stream(output, false)?, stream(error, true)?];
         let inside = Streams {
             output: Some(OwnedFd::from(output_in)),
             error: Some(OwnedFd::from(error_in)),
+            ..Streams::default()
         };
         Ok((Self { streams }, inside))
     }
 
+    /// For a command of `exec` that has a terminal: only who is attached hears of it.
+    pub(crate) fn of_terminal(master: OwnedFd) -> Self {
+        let stream = Stream { pipe: Some(master.into()), error: false, sink: Sink::nobody() };
+        Self { streams: vec![stream] }
+    }
+
+    /// The terminal that was made for the container meanwhile.
+    pub(crate) fn connect(&mut self, master: OwnedFd) {
+        if let Some(stream) = self.streams.first_mut() {
+            stream.pipe = Some(master.into());
+        }
+    }
+
     /// What to wait for, each with its turn for [`Output::take`].
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = (Turn, BorrowedFd<'_>, PollFlags)> {
-        self.streams.iter().enumerate().flat_map(|(index, stream)| {
-            let source = stream.pipe.as_ref().filter(|_| stream.sink.room() > 0);
+    /// `open` says whether there is room with who is attached, too.
+    pub(crate) fn waiting(
+        &self,
+        open: bool,
+    ) -> impl Iterator<Item = (Turn, BorrowedFd<'_>, PollFlags)> {
+        self.streams.iter().enumerate().flat_map(move |(index, stream)| {
+            let source = stream.pipe.as_ref().filter(|_| open && stream.sink.room() > 0);
             let read = source.map(|pipe| (Turn::Read(index), pipe.as_fd(), PollFlags::IN));
             let stalled = stream.sink.stalled();
             let write = stalled.map(|fd| (Turn::Write(index), fd, PollFlags::OUT));
@@ -130,19 +173,20 @@ impl Output {
     }
 
     /// Carries what one stream has to say, once.
-    pub(crate) fn take(&mut self, turn: Turn) {
+    pub(crate) fn take(&mut self, turn: Turn, attached: &mut Control) {
         let (Turn::Read(index) | Turn::Write(index)) = turn;
         let Some(stream) = self.streams.get_mut(index) else { return };
         match turn {
-            Turn::Read(_) => stream.read(),
+            Turn::Read(_) => stream.read(attached),
             Turn::Write(_) => stream.sink.flush(),
         }
     }
 
     /// After the container's end: carries what is left as far as the destinations take it. Whether
     /// all is gone; a process that outlived the container, and holds a pipe open, is not waited for.
-    pub(crate) fn drain(&mut self) -> bool {
-        let left = self.streams.iter_mut().filter_map(|stream| (!stream.drain()).then_some(()));
+    pub(crate) fn drain(&mut self, attached: &mut Control) -> bool {
+        let streams = self.streams.iter_mut();
+        let left = streams.filter_map(|stream| (!stream.drain(attached)).then_some(()));
         left.count() == 0
     }
 
@@ -166,12 +210,15 @@ impl Output {
 }
 
 impl Stream {
-    fn read(&mut self) {
+    fn read(&mut self, attached: &mut Control) {
         let mut buffer = [0u8; READ];
         let length = self.sink.room().min(READ);
         match self.pipe.as_mut().map(|pipe| pipe.read(&mut buffer[..length])) {
-            Some(Ok(length)) if length > 0 => self.sink.write(&buffer[..length]),
-            Some(Err(error)) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Some(Ok(length)) if length > 0 => {
+                self.sink.write(&buffer[..length]);
+                attached.carry(self.error, &buffer[..length]);
+            }
+            Some(Err(error)) if matches!(error.kind(), Interrupted | WouldBlock) => {}
             _ => self.end(),
         }
     }
@@ -181,17 +228,17 @@ impl Stream {
         self.sink.finish();
     }
 
-    fn drain(&mut self) -> bool {
+    fn drain(&mut self, attached: &mut Control) -> bool {
         // As much as a pipe can hold, read in pieces: a flood from a survivor has an end here.
         for _ in 0..=(1 << 20) / READ {
             self.sink.flush();
-            if self.sink.stalled().is_some() && self.sink.room() < READ {
+            if attached.is_full() || (self.sink.stalled().is_some() && self.sink.room() < READ) {
                 return false;
             }
             if !self.readable() {
                 break;
             }
-            self.read();
+            self.read(attached);
         }
         self.end();
         self.sink.stalled().is_none()
@@ -214,7 +261,7 @@ impl Streams {
                 .map(|file| Some(OwnedFd::from(file)))
                 .map_err(|source| Error::file("open", "/dev/null", source))
         };
-        Ok(Self { output: open()?, error: open()? })
+        Ok(Self { output: open()?, error: open()?, ..Self::default() })
     }
 }
 
@@ -234,27 +281,29 @@ mod tests {
         let (source, container) = std::io::pipe().unwrap();
         let (reader, destination) = std::io::pipe().unwrap();
         let sink = Sink::to(&destination).unwrap();
-        (Stream { pipe: Some(source), sink }, container, reader)
+        let pipe = Some(OwnedFd::from(source).into());
+        (Stream { pipe, error: false, sink }, container, reader)
     }
 
     #[test]
     fn a_reader_that_stalls_makes_the_container_wait_not_us() {
         let (stream, mut container, mut reader) = stream();
         let mut output = Output { streams: vec![stream] };
+        let mut nobody = Control::closed();
         let piece = [b'x'; READ];
         let mut written = 0;
-        while output.waiting().any(|(turn, ..)| turn == Turn::Read(0)) {
+        while output.waiting(true).any(|(turn, ..)| turn == Turn::Read(0)) {
             container.write_all(&piece).unwrap();
             written += piece.len();
-            output.take(Turn::Read(0));
+            output.take(Turn::Read(0), &mut nobody);
             assert!(written <= (4 << 20), "it takes without end");
         }
         assert!(written >= ROOM);
-        assert!(output.waiting().any(|(turn, ..)| turn == Turn::Write(0)));
+        assert!(output.waiting(true).any(|(turn, ..)| turn == Turn::Write(0)));
         drop(container);
-        assert!(!output.drain());
+        assert!(!output.drain(&mut nobody));
         let mut read = Vec::new();
-        while !output.drain() {
+        while !output.drain(&mut nobody) {
             let mut buffer = [0u8; READ];
             let length = reader.read(&mut buffer).unwrap();
             read.extend_from_slice(&buffer[..length]);

@@ -49,7 +49,7 @@ impl Signals {
     }
 
     /// The next signal that came, by its number: real-time signals have no name.
-    pub(super) fn next(&mut self) -> Option<i32> {
+    pub(crate) fn next(&mut self) -> Option<i32> {
         self.held.pop_front().or_else(|| self.read())
     }
 
@@ -58,7 +58,7 @@ impl Signals {
         i32::try_from(signal.ssi_signo).ok()
     }
 
-    pub(super) fn source(&self) -> PollFd<'_> {
+    pub(crate) fn source(&self) -> PollFd<'_> {
         PollFd::from_borrowed_fd(self.fd.as_fd(), PollFlags::IN)
     }
 
@@ -75,7 +75,7 @@ impl Signals {
 }
 
 /// Who gets one of these before there is a container ends.
-const ENDING: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
+pub(crate) const ENDING: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
 
 /// Ends this process as the signal would have, had it not been taken over.
 pub(crate) fn end_by(signal: i32) {

@@ -76,6 +76,11 @@ impl Sink {
         Self::new(Destination::Journal { journal, error })
     }
 
+    /// Nobody but who is attached.
+    pub(super) fn nobody() -> Self {
+        Self::new(Destination::Nobody)
+    }
+
     pub(super) fn file(file: Rc<RefCell<LogFile>>, error: bool) -> Self {
         Self::new(Destination::File { file, error })
     }
@@ -166,7 +171,8 @@ impl Sink {
     /// A piece without its end, and whether the line ends with it.
     fn line<'a>(&self, piece: &'a [u8]) -> (&'a [u8], bool) {
         match piece.strip_suffix(b"\n") {
-            Some(line) => (line, true),
+            // As a terminal ends a line.
+            Some(line) => (line.strip_suffix(b"\r").unwrap_or(line), true),
             None => (piece, self.ended && piece.len() < LINE),
         }
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::launch::Error as LaunchError;
+use crate::launch::isolation::namespaces::Namespace;
 use crate::launch::lifecycle::containers;
 use crate::launch::place::Place;
 use crate::launch::storage::idmap::{self, Mapping, Range};
@@ -92,6 +93,7 @@ pub(crate) fn have(
     place: &Place,
     asked: &Asked,
     record: &mut Record,
+    network: &Namespace,
     (passwd, group): (&str, &str),
 ) -> Result<Option<Own>, LaunchError> {
     if *asked == Asked::Host {
@@ -102,6 +104,11 @@ pub(crate) fn have(
     }
     if record.pod.is_some() {
         return Err(Error::InPod.into());
+    }
+    // A network that was made for the container belongs to the host's root: only there can it be
+    // entered.
+    if matches!(network, Namespace::At(_)) {
+        return Err(Error::Network.into());
     }
     let mapping = match asked {
         Asked::Host => return Ok(None),

@@ -14,6 +14,7 @@ use crate::launch::storage::volumes::Volumes;
 use crate::model::Digest;
 use crate::model::failure::chain;
 use crate::store::containers::Record;
+use crate::store::health::Health;
 use crate::store::{Image, Store};
 
 /// A container, what it was made from, and its image where that is still there.
@@ -26,6 +27,8 @@ pub(crate) struct Container {
     pub(crate) volumes: Volumes,
     /// The name of its pod, where it is in one.
     pub(crate) pod: Option<String>,
+    /// What its checks said last, where it has some.
+    pub(crate) health: Option<Health>,
 }
 
 impl Container {
@@ -125,6 +128,7 @@ impl Parts {
         let definition = Definition::read(place, &record.id).ok();
         let pod = self.pods.iter().find(|pod| record.pod.as_ref() == Some(&pod.id));
         let pod = pod.map(|pod| pod.name.clone());
-        Container { record, definition, image, volumes: Volumes::open(place), pod }
+        let health = place.records().health(&record.id).ok().flatten();
+        Container { record, definition, image, volumes: Volumes::open(place), pod, health }
     }
 }

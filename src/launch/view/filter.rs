@@ -9,6 +9,7 @@ use regex::Regex;
 
 use crate::launch::view::container::Container;
 use crate::launch::view::host_config::{mounts, network_mode};
+use crate::launch::view::row::networks;
 use crate::model::Reference;
 use crate::store::Image;
 
@@ -173,9 +174,12 @@ impl Test {
                         .any(|field| mount[*field].as_str() == Some(value))
                 })
             }),
-            Self::Network(values) => container.definition.iter().any(|definition| {
-                values.iter().any(|value| value == network_mode(&definition.create))
-            }),
+            Self::Network(values) => {
+                let networks = networks(container);
+                values
+                    .iter()
+                    .any(|value| networks.contains(value) || *value == network_mode(container))
+            }
             Self::Pod(values) => values.iter().any(|value| {
                 let by_id = record
                     .pod

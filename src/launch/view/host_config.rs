@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::launch::args::{Create, Network, ResourceFlags};
+use crate::launch::args::{Create, ResourceFlags};
 use crate::launch::isolation::limits::Limits;
 use crate::launch::isolation::owner::{Ipc, Owner};
 use crate::launch::isolation::resources::size::parse_bytes;
+use crate::launch::network::mode::Mode;
+use crate::launch::network::publish;
+use crate::launch::network::show as network;
 use crate::launch::storage::mounts::DEFAULT_SHM;
 use crate::launch::storage::volume::{Source, Volume};
 use crate::launch::view::container::Container;
@@ -16,6 +19,7 @@ use crate::launch::view::words;
 pub(super) fn host_config(container: &Container) -> Value {
     let Some(definition) = &container.definition else { return Value::Null };
     let create = &definition.create;
+    let ports = publish::parse(&create.network.publish).unwrap_or_default();
     let isolation = &create.isolation;
     let mut document = json!({
         "AutoRemove": container.record.remove,
@@ -31,10 +35,10 @@ pub(super) fn host_config(container: &Container) -> Value {
         "Init": false,
         "IpcMode": isolation.ipc.as_ref().unwrap_or(&Ipc::Shareable).to_string(),
         "LogConfig": log(container),
-        "NetworkMode": network_mode(create),
+        "NetworkMode": network_mode(container),
         "OomScoreAdj": isolation.oom_score_adj.unwrap_or(0),
         "PidMode": owner(isolation.pid.as_ref()),
-        "PortBindings": {},
+        "PortBindings": network::bindings(&ports),
         "Privileged": isolation.privileged,
         "PublishAllPorts": false,
         "ReadonlyRootfs": create.storage.read_only,
@@ -99,11 +103,12 @@ fn log(container: &Container) -> Value {
 }
 
 /// As it was asked for; a pod's container has the pod's.
-pub(super) fn network_mode(create: &Create) -> &'static str {
-    match create.network.network {
-        Some(Network::Host) => "host",
-        Some(Network::None) => "none",
-        None => "pod",
+pub(super) fn network_mode(container: &Container) -> String {
+    let mut flags = container.definition.iter().map(|definition| &definition.create.network);
+    match flags.find_map(|flags| Mode::parse(flags).ok()) {
+        _ if container.record.pod.is_some() => "pod".to_owned(),
+        Some(mode) => mode.to_string(),
+        None => String::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::disk;
+use crate::launch::network::show as network;
 use crate::launch::place::Place;
 use crate::launch::process::defaults::ExecDefaults;
 use crate::launch::process::environment::Environment;
@@ -66,7 +67,7 @@ pub(crate) fn document(place: &Place, container: &Container, size: Option<Size>)
         "ExecIDs": [],
         "Dependencies": [],
         "Mounts": mounts(container),
-        "NetworkSettings": network(container),
+        "NetworkSettings": network::settings(place, &container.record),
         "Config": config(place, container),
         "HostConfig": host_config(container),
         "Unit": record.unit,
@@ -97,7 +98,20 @@ fn state(container: &Container) -> Value {
         "StartedAt": words::time(record.started),
         "FinishedAt": words::time(record.ended.map(|ended| ended.at)),
         "CgroupPath": record.cgroup.as_deref().unwrap_or_default(),
+        "Health": health(container),
     })
+}
+
+/// As Podman has it where there are no checks, too.
+fn health(container: &Container) -> Value {
+    match &container.health {
+        Some(health) => json!({
+            "Status": health.status,
+            "FailingStreak": health.failing_streak,
+            "Log": health.log,
+        }),
+        None => json!({"Status": "", "FailingStreak": 0, "Log": null}),
+    }
 }
 
 fn graph(place: &Place, container: &Container) -> Value {
@@ -109,19 +123,6 @@ fn graph(place: &Place, container: &Container) -> Value {
         "UpperDir": writable.join("upper"),
         "WorkDir": writable.join("work"),
         "MergedDir": container.record.rootfs,
-    })
-}
-
-fn network(container: &Container) -> Value {
-    let _ = container;
-    json!({
-        "Bridge": "",
-        "SandboxID": "",
-        "Ports": {},
-        "Networks": {},
-        "IPAddress": "",
-        "Gateway": "",
-        "MacAddress": "",
     })
 }
 

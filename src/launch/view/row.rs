@@ -3,8 +3,12 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::launch::network::mode::Mode;
+use crate::launch::network::publish::Publish;
+use crate::launch::network::show as network;
+use crate::launch::place::Place;
 use crate::launch::view::container::Container;
-use crate::launch::view::host_config::{mounts, network_mode};
+use crate::launch::view::host_config::mounts;
 use crate::launch::view::inspect::Size;
 use crate::launch::view::words;
 use crate::model::ContainerId;
@@ -13,7 +17,12 @@ use crate::model::ContainerId;
 const COMMAND: usize = 17;
 
 /// What `--format json` has of it.
-pub(crate) fn json(container: &Container, size: Option<Size>, now: Timestamp) -> Value {
+pub(crate) fn json(
+    place: &Place,
+    container: &Container,
+    size: Option<Size>,
+    now: Timestamp,
+) -> Value {
     let record = &container.record;
     json!({
         "AutoRemove": record.remove,
@@ -36,7 +45,7 @@ pub(crate) fn json(container: &Container, size: Option<Size>, now: Timestamp) ->
         "Pid": container.pid(),
         "Pod": record.pod.as_ref().map(ContainerId::as_str).unwrap_or_default(),
         "PodName": container.pod.as_deref().unwrap_or_default(),
-        "Ports": null,
+        "Ports": network::list(&ports(place, container)),
         "Restarts": record.restarts,
         "Size": size.map(|size| json!({"rwSize": size.writable, "rootFsSize": size.all})),
         "StartedAt": record.started.map_or(-62135596800, |time| time.as_second()),
@@ -48,13 +57,14 @@ pub(crate) fn json(container: &Container, size: Option<Size>, now: Timestamp) ->
 
 /// The same for templates: in words, and IDs short unless `whole`.
 pub(crate) fn fields(
+    place: &Place,
     container: &Container,
     size: Option<Size>,
     whole: bool,
     now: Timestamp,
 ) -> Value {
     let record = &container.record;
-    let mut fields = json(container, size, now);
+    let mut fields = json(place, container, size, now);
     let short = |id: &str| if whole { id.to_owned() } else { id.chars().take(12).collect() };
     let mut set = |name: &str, value: Value| fields[name] = value;
     set("ID", short(record.id.as_str()).into());
@@ -67,7 +77,7 @@ pub(crate) fn fields(
     set("RunningFor", words::ago(record.created, now).into());
     set("Mounts", targets(container).join(",").into());
     set("Networks", networks(container).join(",").into());
-    set("Ports", "".into());
+    set("Ports", network::summary(&ports(place, container)).into());
     set("Unit", record.unit.as_ref().map(ToString::to_string).unwrap_or_default().into());
     let size = size
         .map(|size| format!("{} (virtual {})", words::size(size.writable), words::size(size.all)));
@@ -75,11 +85,17 @@ pub(crate) fn fields(
     fields
 }
 
-/// `Up 3 minutes ago`, `Exited (0) 2 hours ago`, `Created`.
+/// `Up 3 minutes ago`, `Up 3 minutes ago (healthy)`, `Exited (0) 2 hours ago`, `Created`.
 pub(crate) fn status(container: &Container, now: Timestamp) -> String {
     let record = &container.record;
     match container.state() {
-        "running" => format!("Up {}", words::ago(record.started.unwrap_or(now), now)),
+        "running" => {
+            let up = words::ago(record.started.unwrap_or(now), now);
+            match &container.health {
+                Some(health) => format!("Up {up} ({})", health.status),
+                None => format!("Up {up}"),
+            }
+        }
         "exited" => match record.ended {
             Some(ended) => format!("Exited ({}) {}", ended.status, words::ago(ended.at, now)),
             // Nobody saw it: its supervisor was killed, or the power cut.
@@ -108,7 +124,17 @@ fn targets(container: &Container) -> Vec<String> {
     mounts(container).into_iter().filter_map(target).collect()
 }
 
-fn networks(container: &Container) -> Vec<String> {
-    let mode = container.definition.iter().map(|definition| network_mode(&definition.create));
-    mode.filter(|mode| !matches!(*mode, "host" | "none" | "pod")).map(str::to_owned).collect()
+/// The networks that it was made with.
+pub(super) fn networks(container: &Container) -> Vec<String> {
+    let flags = container.definition.iter().map(|definition| &definition.create.network);
+    let modes = flags.filter(|_| container.record.pod.is_none()).map(Mode::parse);
+    modes
+        .flatten()
+        .flat_map(|mode| mode.networks().map(str::to_owned).collect::<Vec<_>>())
+        .collect()
+}
+
+/// The published ports. What cannot be read keeps nobody from the list.
+fn ports(place: &Place, container: &Container) -> Vec<Publish> {
+    network::ports(place, &container.record).unwrap_or_default()
 }

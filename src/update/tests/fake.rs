@@ -8,8 +8,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::{
-    Container, Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Platform,
-    Policy, Reference, UnitName,
+    Container, Digest, EngineKind, Failure, FailureKind, HealthState, ImageIdentity, ImageSource,
+    Platform, Policy, Reference, UnitName,
 };
 use crate::plan::{Memory, Quarantine, Quarantined};
 use crate::update::port::*;
@@ -33,6 +33,12 @@ pub(super) enum Behaviour {
     StopsSlowly,
     /// The unit has been started too often: systemd does not even try.
     StartLimit,
+    /// Its health checks fail after a second.
+    Unhealthy,
+    /// No health check passes.
+    NeverHealthy,
+    /// Its first health check passes late, but in time.
+    SlowlyHealthy,
     /// Dies at once, and something else than systemd's own restart starts it anew each time.
     StartedAnewForEver,
 }
@@ -325,8 +331,24 @@ impl Engine for Host {
         &self,
         unit: &UnitName,
         _reference: &Reference,
-    ) -> Result<Option<ImageIdentity>, Failure> {
-        Ok(self.units.borrow()[unit].image.clone())
+    ) -> Result<Option<Running>, Failure> {
+        let units = self.units.borrow();
+        let unit = &units[unit];
+        let Some(image) = unit.image.clone() else { return Ok(None) };
+        let ran = self.clock.get().saturating_sub(unit.started);
+        let state = match self.behaviour(&image) {
+            Behaviour::Unhealthy if ran >= Duration::from_secs(1) => Some(HealthState::Unhealthy),
+            Behaviour::SlowlyHealthy if ran >= Duration::from_secs(20) => {
+                Some(HealthState::Healthy)
+            }
+            Behaviour::Unhealthy | Behaviour::NeverHealthy | Behaviour::SlowlyHealthy => {
+                Some(HealthState::Starting)
+            }
+            _ => None,
+        };
+        let patience = Duration::from_secs(30);
+        let health = state.map(|state| Health { state, failing_streak: 3, patience });
+        Ok(Some(Running { image, health }))
     }
 }
 

@@ -165,6 +165,26 @@ fn what_is_started_anew_for_ever_is_not_taken_for_settled() {
 }
 
 #[test]
+fn an_unhealthy_container_is_no_update() {
+    for (behaviour, told) in [
+        (Behaviour::Unhealthy, "3 health checks failed in a row"),
+        (Behaviour::NeverHealthy, "no health check of the container has passed 30 s"),
+    ] {
+        let host = Host::with(&["a.service"], behaviour);
+        let report = pass(&host);
+        assert_eq!(results(&report), [OutcomeKind::RolledBack]);
+        assert!(report.outcomes[0].detail.contains(told), "{report:?}");
+        assert_eq!(host.quarantine.borrow().iter().count(), 1);
+    }
+}
+
+#[test]
+fn a_container_that_is_healthy_in_its_own_time_is_waited_for() {
+    let host = Host::with(&["a.service"], Behaviour::SlowlyHealthy);
+    assert_eq!(results(&pass(&host)), [OutcomeKind::Updated]);
+}
+
+#[test]
 fn work_that_ends_by_itself_is_not_cut_off() {
     let host = Host::with(&["a.service"], Behaviour::Good);
     host.transient.set(true);

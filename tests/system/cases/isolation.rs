@@ -4,6 +4,7 @@
 use crate::host::{Host, seconds};
 use crate::image::{Image, Layer};
 use crate::registry::Registry;
+use crate::someone::Someone;
 
 cases![
     seccomp_profiles,
@@ -26,6 +27,7 @@ cases![
     settings_of_a_cgroup,
     rules_for_devices,
     inspect_shows_the_confinement,
+    containers_of_ordinary_users,
 ];
 
 /// A registry with `app:latest`, already pulled.
@@ -264,6 +266,7 @@ fn namespaces_that_cannot_be_joined(host: &Host) {
     refused("--pid ns:/proc/1/ns/uts", "not a namespace of that kind");
     refused("--ipc ns:/etc/passwd", "not a namespace of that kind");
     refused("--uts ns:/no/such", "/no/such");
+    refused("--systemd=always --cgroupns=host", "--cgroupns");
     host.sh(&format!("updater-launch create --network host --name web {app}"));
     refused("--ipc container:web", "does not run");
     host.sh("updater-launch rm web");
@@ -550,4 +553,44 @@ fn inspect_shows_the_confinement(host: &Host) {
     assert!(shown["Ulimits"].as_array().unwrap().contains(&core), "{shown}");
     assert_eq!(container["Config"]["Umask"], "0077");
     assert_eq!(container["State"]["OOMKilled"], false);
+}
+
+fn containers_of_ordinary_users(host: &Host) {
+    let registry = Registry::start(host);
+    registry.push("app:latest", &Image::app("v1"));
+    let app = registry.reference("app:latest");
+    let someone = Someone::new(host);
+    host.write("/tmp/profile.json", &NO_DIRECTORIES.replace("\"CAP_SYS_ADMIN\"", ""));
+    host.sh("chmod 644 /tmp/profile.json");
+    let run = |flags: &str, command: &str| {
+        format!("updater-launch run --rm --network none {flags} {app} {command}")
+    };
+    let confined = "--security-opt no-new-privileges --security-opt seccomp=/tmp/profile.json \
+         --ulimit nofile=100 --oom-score-adj 600 --group-add 7 --umask 077 \
+         --sysctl net.ipv4.ip_forward=1 --hostname theirs";
+    someone.start("web", &format!("--network none {confined}"), &app, "");
+    let look = "sh -c 'grep -E \"^(NoNewPrivs|Seccomp):\" /proc/self/status | tr -d \"\\t\"; ulimit -n; \
+         cat /proc/self/oom_score_adj /proc/sys/net/ipv4/ip_forward; id -G; umask; \
+         mkdir /new 2>&1 | grep -c Read-only'";
+    let expected = "NoNewPrivs:1\nSeccomp:2\n100\n600\n1\n0 7\n0077\n1";
+    assert_eq!(someone.sh(&run(confined, look)), expected);
+    assert_eq!(someone.sh(&format!("updater-launch exec web {look}")), expected);
+    // The compiled profile is the user's own.
+    assert_eq!(host.sh("stat -c '%a %u' /run/user/4000/updaterd/seccomp/*"), "600 4000");
+
+    let all = "--pid container:web --ipc container:web --uts container:web";
+    someone.sh("updater-launch exec web sh -c 'echo shared > /dev/shm/file'");
+    assert_eq!(someone.sh(&run(all, "sh -c 'cat /dev/shm/file; uname -n'")), "shared\ntheirs");
+    let ps = someone.sh(&run("--pid host", "ps"));
+    assert!(ps.contains("systemd"), "{ps}");
+    let privileged = run("--privileged", "sh -c 'grep Seccomp: /proc/self/status; : > /dev/null'");
+    assert_eq!(someone.sh(&privileged), "Seccomp:\t0");
+    let refused = |flags: &str, part: &str| {
+        let refused = someone.fails(125, &run(flags, "true"));
+        assert!(refused.stderr.contains(part), "{flags}: {}", refused.describe());
+    };
+    refused("--memory 100m", "needs the memory controller");
+    refused("--oom-score-adj -1000", "OOMScoreAdjust=");
+    refused("--device-cgroup-rule 'c 1:1 r'", "--device-cgroup-rule");
+    refused("--pid host --security-opt proc-opts=hidepid=2", "proc-opts");
 }

@@ -10,8 +10,10 @@ macro_rules! cases {
 
 mod answers;
 mod commands;
+mod copying;
 mod cost;
 mod failure;
+mod health;
 mod hostile;
 mod images;
 mod innocent;
@@ -21,15 +23,18 @@ mod isolation;
 mod launcher;
 mod launcher_box;
 mod lifecycle;
+mod networks;
 mod process_model;
 mod notification;
 mod pods;
+mod observing;
 mod registry;
 mod rollback;
 mod rootless;
 mod service;
 mod storage;
 mod systemd_inside;
+mod terminal;
 mod update;
 mod users;
 
@@ -40,8 +45,10 @@ pub(crate) fn all() -> Vec<(String, Case)> {
     let modules = [
         ("answers", answers::CASES),
         ("commands", commands::CASES),
+        ("copying", copying::CASES),
         ("cost", cost::CASES),
         ("failure", failure::CASES),
+        ("health", health::CASES),
         ("hostile", hostile::CASES),
         ("images", images::CASES),
         ("innocent", innocent::CASES),
@@ -51,15 +58,18 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("launcher", launcher::CASES),
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),
+        ("networks", networks::CASES),
         ("process_model", process_model::CASES),
         ("notification", notification::CASES),
         ("pods", pods::CASES),
+        ("observing", observing::CASES),
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
         ("rootless", rootless::CASES),
         ("service", service::CASES),
         ("storage", storage::CASES),
         ("systemd_inside", systemd_inside::CASES),
+        ("terminal", terminal::CASES),
         ("update", update::CASES),
         ("users", users::CASES),
     ];

@@ -57,7 +57,7 @@ fn the_program_speaks_for_its_unit(host: &Host) {
     assert_eq!(host.property("app.service", "StatusErrno"), "7");
     assert_eq!(host.property("app.service", "NotifyAccess"), "main");
     let record = &host.json("updater-launch inspect app")[0];
-    assert_eq!(host.property("app.service", "MainPID"), record["supervisor"]["pid"].to_string());
+    assert_eq!(host.property("app.service", "MainPID"), record["State"]["ConmonPid"].to_string());
     let state = |wanted: &str| {
         host.wait_until(wanted, seconds(10), || {
             host.property("app.service", "ActiveState") == wanted
@@ -210,6 +210,9 @@ fn a_socket_unit_starts_a_container(host: &Host) {
     assert!(log.contains("serving as 1 with 1 1 web"), "{log}");
     // The socket is the unit's own: a restart loses no connection.
     host.sh("systemctl restart app.service");
+    assert_eq!(host.sh(get), "hello from inside");
+    // So it is for a restart by the launcher, which keeps it.
+    host.sh("updater-launch restart --time 0 app");
     assert_eq!(host.sh(get), "hello from inside");
 }
 

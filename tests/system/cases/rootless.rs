@@ -15,6 +15,8 @@ cases![
     a_made_container_is_started_later,
     containers_of_a_pod_share_a_user_namespace,
     a_shell_of_a_session_gets_a_scope,
+    pasta_publishes_ports,
+    networks_are_shared_and_refused,
     a_users_unit_is_updated_by_the_users_daemon,
     a_users_unit_is_put_back,
     without_subordinate_ids_there_is_only_root,
@@ -254,6 +256,73 @@ fn a_shell_of_a_session_gets_a_scope(host: &Host) {
     host.sh("mv /run/user/4000/systemd /run/user/4000/away");
     let refused = host.fails(125, &format!("{shell} updater-launch run --network host {app}"));
     assert!(refused.stderr.contains("systemd-run --user --scope"), "{}", refused.describe());
+}
+
+/// The way out of a host, and the device that every Linux has for its users.
+fn connect(host: &Host) {
+    host.sh("ip link add out type veth peer name there; ip link set there up; ip link set out up
+         ip addr add 192.0.2.1/24 dev out; ip route add default via 192.0.2.254
+         umount /dev/net/tun 2> /dev/null || true
+         mkdir -p /dev/net; rm -f /dev/net/tun; mknod -m 666 /dev/net/tun c 10 200");
+}
+
+const SERVE: &str = "sh -c 'while :; do echo served | nc -l -p 80; done'";
+
+fn pasta_publishes_ports(host: &Host) {
+    let registry = Registry::start(host);
+    registry.push("app:latest", &Image::app("v1"));
+    let app = registry.reference("app:latest");
+    let someone = Someone::new(host);
+    connect(host);
+    someone.start("web", "--publish 8088:80 --publish 127.0.0.1:8089:80", &app, SERVE);
+    for address in ["127.0.0.1:8088", "127.0.0.1:8089"] {
+        let (ip, port) = address.split_once(':').unwrap();
+        let ask =
+            format!("timeout 5 bash -c 'exec 3<>/dev/tcp/{ip}/{port}; cat <&3' | grep served");
+        host.wait_for(&ask, seconds(20));
+    }
+    host.fails(1, "timeout 5 bash -c 'exec 3<>/dev/tcp/192.0.2.1/8089'");
+    // It is the container's own network, not the host's.
+    let links = someone.sh("updater-launch exec web ls /sys/class/net 2> /dev/null || true");
+    let route = someone.sh("updater-launch exec web cat /proc/net/route");
+    assert!(route.contains("out"), "{links} {route}");
+    let own = someone.sh("updater-launch exec web readlink /proc/self/ns/net");
+    assert_ne!(own, host.sh("readlink /proc/self/ns/net"));
+    // A port that is taken is named, and nothing stays of who wanted it.
+    let taken = format!("updater-launch run --rm --publish 8088:80 {app} true");
+    let refused = someone.fails(125, &taken);
+    assert!(refused.stderr.contains("8088"), "{}", refused.describe());
+    // Killed with its supervisor, pasta keeps no port.
+    let pid = someone.property("web.service", "MainPID");
+    host.sh(&format!("kill -KILL {pid}"));
+    host.wait_for("! pgrep pasta", seconds(10));
+    someone.start("web", "--publish 8088:80", &app, SERVE);
+    someone.sh("systemctl --user stop web.service");
+    host.wait_for("! pgrep pasta", seconds(10));
+    assert_eq!(host.sh(&format!("ls -A {STORE}/containers")), "");
+}
+
+fn networks_are_shared_and_refused(host: &Host) {
+    let registry = Registry::start(host);
+    registry.push("app:latest", &Image::app("v1"));
+    let app = registry.reference("app:latest");
+    let someone = Someone::new(host);
+    let refused =
+        someone.fails(125, &format!("updater-launch run --rm --network front {app} true"));
+    assert!(refused.stderr.contains("pasta"), "{}", refused.describe());
+    // Without a way out of the host there is none for the container.
+    let refused = someone.fails(125, &format!("updater-launch run --rm {app} true"));
+    assert!(refused.stderr.contains("pasta failed"), "{}", refused.describe());
+    someone.start("one", "--network none", &app, "");
+    someone.start("two", "--user app --network container:one --pid container:one", &app, "");
+    for namespace in ["net", "pid", "user"] {
+        let look = |name: &str| {
+            someone.sh(&format!(
+                "updater-launch exec --user 0 {name} readlink /proc/self/ns/{namespace}"
+            ))
+        };
+        assert_eq!(look("one"), look("two"), "{namespace}");
+    }
 }
 
 const LABEL: &str = "--network host --label io.containers.autoupdate=registry";

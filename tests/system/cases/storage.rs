@@ -3,6 +3,7 @@
 use crate::host::{Host, seconds};
 use crate::image::{Image, Layer};
 use crate::registry::Registry;
+use crate::someone::Someone;
 
 cases![
     named_volumes_outlive_containers,
@@ -20,6 +21,7 @@ cases![
     devices_by_name,
     secrets_are_seen_by_their_container_alone,
     storage_that_cannot_be_had,
+    what_an_ordinary_user_keeps_and_gives,
 ];
 
 const RUN: &str = "updater-launch run --rm --network none";
@@ -517,4 +519,42 @@ fn storage_that_cannot_be_had(host: &Host) {
         host.sh("grep -c ' /var/lib/updaterd/\\| /run/updaterd/' /proc/mounts || true"),
         "0"
     );
+}
+
+fn what_an_ordinary_user_keeps_and_gives(host: &Host) {
+    let declared = serde_json::json!({ "/own": {} });
+    let registry = Registry::start(host);
+    registry.push("app:latest", &filled().with("Volumes", declared));
+    let app = registry.reference("app:latest");
+    let someone = Someone::new(host);
+    someone.sh(&format!("updater-launch pull {app}"));
+    let look = "cat /data/file; stat -c %u:%a /data; echo mine > /data/file; touch /own/x";
+    assert_eq!(someone.sh(&inside("-v data:/data", &app, look)), "from the image\n0:750");
+    assert_eq!(someone.sh(&inside("-v data:/data", &app, "cat /data/file")), "mine");
+    assert_eq!(someone.sh("updater-launch volume ls --quiet"), "data");
+    let made_over = inside("--user app -v data:/data:U", &app, "touch /data/x; stat -c %u /data/x");
+    assert_eq!(someone.sh(&made_over), "1000");
+    assert_eq!(someone.sh(&inside("-v data:/data:O", &app, "rm /data/x; ls /data")), "file");
+    assert_eq!(someone.sh(&inside("-v data:/data", &app, "ls /data")), "file\nx");
+    someone.sh("updater-launch volume rm data");
+    assert_eq!(someone.sh("ls ~/.local/share/updaterd/volumes"), "");
+    someone.sh("printf hunter2 | updater-launch secret create db -");
+    let secret = inside(
+        "--user app --secret db",
+        &app,
+        "cat /run/secrets/db; stat -c :%u:%a /run/secrets/db",
+    );
+    assert_eq!(someone.sh(&secret), "hunter2:1000:400");
+    let device = "--device /dev/full:/dev/it";
+    assert_eq!(
+        someone.sh(&inside(device, &app, "(echo x > /dev/it) 2> /dev/null || echo full")),
+        "full"
+    );
+    let refused = someone.fails(125, &inside(&format!("{device}:r"), &app, "true"));
+    assert!(refused.stderr.contains("permissions"), "{}", refused.describe());
+    someone.sh("updater-launch volume create -o type=tmpfs fast");
+    let refused = someone.fails(125, &inside("-v fast:/data", &app, "true"));
+    assert!(refused.stderr.contains("ordinary users"), "{}", refused.describe());
+    let refused = someone.fails(125, &inside("-v ~/.local:/data:shared", &app, "true"));
+    assert!(refused.stderr.contains("shared"), "{}", refused.describe());
 }

@@ -37,7 +37,7 @@ fn a_debian_boots_and_stops(host: &Host) {
     );
     let groups = "find /sys/fs/cgroup/system.slice/app.service -name task.service";
     assert!(host.sh(groups).contains("/payload-"), "{}", host.sh(groups));
-    let id = host.json("updater-launch inspect app")[0]["id"].as_str().unwrap().to_owned();
+    let id = host.json("updater-launch inspect app")[0]["Id"].as_str().unwrap().to_owned();
     assert_eq!(inside("cat /etc/machine-id"), id[..32]);
     let started = std::time::Instant::now();
     host.sh("systemctl stop app.service");
@@ -98,6 +98,6 @@ fn what_it_needs_and_when_it_gets_it(host: &Host) {
         host.sh(&format!(
             "updater-launch create --replace --name made --network host --systemd=always {flags} {app}"
         ));
-        assert_eq!(host.json("updater-launch inspect made")[0]["stop_signal"], signal);
+        assert_eq!(host.json("updater-launch inspect made")[0]["Config"]["StopSignal"], signal);
     }
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use crate::launch::Error;
 use crate::launch::command::inspect::{InspectFlags, Kind};
-use crate::launch::command::{history, images, inspect, pull, rmi, tag, untag};
+use crate::launch::command::{history, images, inspect, load, pull, rmi, save, tag, untag};
 use crate::launch::image::find;
 use crate::launch::place::Place;
 
@@ -27,6 +27,10 @@ pub(crate) enum Command {
     Pull(pull::Pull),
     /// Remove images
     Rm(rmi::Rmi),
+    /// Read images from an archive
+    Load(load::Load),
+    /// Write images into an archive
+    Save(save::Save),
     /// Give an image another name
     Tag(tag::Tag),
     /// Take names of an image away
@@ -50,6 +54,8 @@ pub(crate) fn run(place: &Place, command: &Command) -> Result<u8, Error> {
         Command::Prune(flags) => prune::prune(place, flags),
         Command::Pull(flags) => pull::pull(place, flags),
         Command::Rm(flags) => rmi::remove(place, flags),
+        Command::Load(flags) => load::load(place, flags),
+        Command::Save(flags) => save::save(place, flags),
         Command::Tag(flags) => tag::tag(place, flags),
         Command::Untag(flags) => untag::untag(place, flags),
     }

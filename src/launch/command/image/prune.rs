@@ -4,6 +4,7 @@ use clap::Args;
 use jiff::Timestamp;
 
 use crate::launch::command::confirm::confirm;
+use crate::launch::events;
 use crate::launch::image::usage::Usage;
 use crate::launch::place::Place;
 use crate::launch::view::filter::{Filters, ImageFilter};
@@ -44,6 +45,7 @@ pub(crate) fn prune(place: &Place, flags: &Prune) -> Result<u8, Error> {
         let meant = flags.all || image.references.is_empty();
         if meant && !used && filter.holds(&image, used) {
             store.forget(manifest)?;
+            events::of_image(place, &image, &image.id.hex(), "remove");
             removed.push(image.id);
         }
     }

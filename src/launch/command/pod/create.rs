@@ -10,7 +10,7 @@ use crate::launch::place::Place;
 use crate::launch::pod::definition::{ExitPolicy, Pod, Share};
 use crate::launch::pod::make::make;
 use crate::launch::pod::store::Pods;
-use crate::launch::{Error, say};
+use crate::launch::{Error, network, say};
 
 /// `pod create`, with the flags of podman-pod-create(1) that are there.
 #[derive(Debug, Args)]
@@ -73,7 +73,7 @@ fn define(flags: &Create) -> Result<Pod, Error> {
     }
     pod.labels = asked::labels(&flags.label)?;
     pod.share = flags.share.clone();
-    pod.network = flags.network.clone();
+    pod.network = network::join::settled(&flags.network)?;
     pod.exit_policy = flags.exit_policy;
     pod.pidfile = absolute(&flags.infra_conmon_pidfile)?;
     pod.id_file = absolute(&flags.pod_id_file)?;

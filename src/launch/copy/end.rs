@@ -1,0 +1,116 @@
+//! The two ends of a copy: a path of the host, of a container, or a stream.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags};
+
+use super::{Fault, resolve};
+use crate::launch::Error;
+use crate::launch::lifecycle::definition::Definition;
+use crate::launch::place::Place;
+use crate::launch::process::user;
+use crate::launch::storage::rootfs::{Rootfs, read_in};
+use crate::launch::storage::writable::{self, InUse};
+use crate::store::containers::{Process, Record};
+
+/// What a word of the command line names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    Host(PathBuf),
+    Container { name: String, path: PathBuf },
+    Stream,
+}
+
+impl End {
+    /// `CONTAINER:PATH`, `PATH`, or `-`. What begins with `/` or `.` is a path, whatever follows.
+    pub(crate) fn parse(word: &str) -> Self {
+        match word.split_once(':') {
+            _ if word == "-" => Self::Stream,
+            Some((name, path)) if !name.is_empty() && !word.starts_with(['/', '.']) => {
+                Self::Container { name: name.to_owned(), path: path.into() }
+            }
+            _ => Self::Host(word.into()),
+        }
+    }
+}
+
+/// A tree that can be read and written: a container's root, or the host's.
+pub(crate) struct Tree {
+    pub(crate) root: OwnedFd,
+    path: PathBuf,
+    /// Only of a container that does not run; in this order they go.
+    _mounted: Option<Rootfs>,
+    _in_use: Option<InUse>,
+}
+
+impl Tree {
+    pub(crate) fn host() -> Result<Self, Error> {
+        Self::at("/".into(), None, None)
+    }
+
+    /// What the container sees while it runs, its mounts included; else its root file system, which
+    /// nobody starts meanwhile.
+    pub(crate) fn of(place: &Place, record: &Record) -> Result<Self, Error> {
+        if let Some(init) = record.pid.filter(Process::is_alive) {
+            return Self::at(format!("/proc/{}/root", init.pid).into(), None, None);
+        }
+        let in_use = writable::claim(place, &record.id)?;
+        let manifest = &record.image.manifest;
+        let image = place.store()?.image(manifest)?;
+        let image = image.ok_or_else(|| Error::NoImage(manifest.to_string()))?;
+        let rootfs = Rootfs::mount(&image, &place.writable(&record.id), record.rootfs.clone())?;
+        Self::at(rootfs.path().to_owned(), Some(rootfs), Some(in_use))
+    }
+
+    fn at(path: PathBuf, mounted: Option<Rootfs>, in_use: Option<InUse>) -> Result<Self, Error> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(&path, flags, Mode::empty());
+        let root = root.map_err(|error| Error::file("open", &path, error.into()))?;
+        Ok(Self { root, path, _mounted: mounted, _in_use: in_use })
+    }
+
+    /// Whether there is something at `path`, and whether that is a directory.
+    pub(crate) fn look(&self, path: &Path) -> Result<Option<bool>, Fault> {
+        let shown = || path.display().to_string();
+        match resolve(&self.root, path, OFlags::PATH) {
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(rustix::io::Errno::NOTDIR) => Err(Fault::NoDirectory(shown(), "")),
+            found => {
+                let failed =
+                    |error: rustix::io::Errno| Fault::Read { path: shown(), source: error.into() };
+                let stat = found.and_then(rustix::fs::fstat).map_err(failed)?;
+                Ok(Some(FileType::from_raw_mode(stat.st_mode) == FileType::Directory))
+            }
+        }
+    }
+
+    /// User and group that the container runs as.
+    pub(crate) fn user(&self, place: &Place, record: &Record) -> Result<(u32, u32), Error> {
+        let asked = Definition::read(place, &record.id)?.create.program.user;
+        let of_image = || -> Option<String> {
+            let image = place.store().ok()?.image(&record.image.manifest).ok()??;
+            image.config.config().as_ref()?.user().clone()
+        };
+        let text = asked.or_else(of_image).unwrap_or_default();
+        let read = |file| read_in(&self.path, file).unwrap_or_default();
+        let user = user::resolve(&text, &read("/etc/passwd"), &read("/etc/group"))?;
+        Ok((user.uid, user.gid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_ends() {
+        let of = |name: &str, path: &str| End::Container { name: name.into(), path: path.into() };
+        assert_eq!(End::parse("web:/etc"), of("web", "/etc"));
+        assert_eq!(End::parse("web:a:b"), of("web", "a:b"));
+        assert_eq!(End::parse("-"), End::Stream);
+        for path in ["/a:b", "./a:b", "a", ":x"] {
+            assert_eq!(End::parse(path), End::Host(path.into()));
+        }
+    }
+}

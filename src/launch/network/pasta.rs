@@ -1,0 +1,174 @@
+//! The network of an ordinary user's container: pasta(1), a process beside it that answers for the
+//! host towards the container, and for the container towards the host. It has the host's addresses
+//! and routes, needs no privilege, and publishes ports that the user may bind.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::net::Ipv4Addr;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::launch::network::error::Error;
+use crate::launch::network::namespace::Namespace;
+use crate::launch::network::program;
+use crate::launch::network::publish::{Protocol, Publish};
+
+const NAME: &str = "pasta";
+/// How long it may take until it is ready: it asks the kernel for routes, and binds ports.
+const LIMIT: Duration = Duration::from_secs(10);
+/// How often it is looked whether it is.
+const LOOK: Duration = Duration::from_millis(1);
+/// Where a container's questions for names are passed on to the host's server, which may listen on
+/// the host's loopback only; Podman's address for it.
+pub(crate) const RESOLVER: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+
+/// A network namespace, and the process that serves it until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Pasta {
+    namespace: Namespace,
+    _process: Served,
+}
+
+/// Killed when dropped.
+#[derive(Debug)]
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Pasta {
+    pub(crate) fn inherited(&self) -> PathBuf {
+        self.namespace.inherited()
+    }
+
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.namespace.descriptor()
+    }
+}
+
+/// Makes a network namespace and has it served, with `ports` published; `options` are pasta's own.
+pub(crate) fn start(ports: &[Publish], options: &[String]) -> Result<Pasta, Error> {
+    let program = program::find(NAME).ok_or(Error::Missing {
+        program: NAME,
+        package: "passt",
+        what: "carries the network of ordinary users' containers",
+    })?;
+    let arguments = arguments(ports, options)?;
+    let namespace = Namespace::make()?;
+    let failed = |source| Error::file("run", &program, source);
+    let (ready, mut errors) =
+        (program::memory("ready").map_err(failed)?, program::memory("errors").map_err(failed)?);
+    let given = namespace.descriptor().try_clone_to_owned().map_err(failed)?;
+    let mut command = Command::new(&program);
+    // The namespace is its standard input: it has no other descriptor of ours.
+    command.args(arguments).args(["--pid", "/proc/self/fd/1", "--netns", "/proc/self/fd/0"]);
+    command.env_clear().env("PATH", program::PATH).current_dir("/").stdin(Stdio::from(given));
+    command.stdout(Stdio::from(ready.try_clone().map_err(failed)?));
+    command.stderr(Stdio::from(errors.try_clone().map_err(failed)?));
+    program::confine(&mut command);
+    let mut process = Served(command.spawn().map_err(failed)?);
+    wait(&mut process.0, &ready, &mut errors)?;
+    Ok(Pasta { namespace, _process: process })
+}
+
+/// Waits until it has written its process ID, which it does when it is ready.
+fn wait(process: &mut Child, ready: &File, errors: &mut File) -> Result<(), Error> {
+    let until = Instant::now() + LIMIT;
+    let what = "set up the network";
+    loop {
+        let ended = process.try_wait().map_err(|source| Error::system("wait for pasta", source))?;
+        if let Some(status) = ended {
+            let mut said = String::new();
+            let heard = errors.rewind().and_then(|()| errors.read_to_string(&mut said));
+            let said = match said.trim() {
+                "" => status.to_string(),
+                text => text.replace('\n', ", "),
+            };
+            heard.map_err(|source| Error::system("hear pasta", source))?;
+            return Err(Error::Program { program: NAME, what, said });
+        }
+        if ready.metadata().is_ok_and(|file| file.len() > 0) {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            return Err(Error::Slow { program: NAME, what, limit: LIMIT });
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// As Podman calls it: the host is not reached by its gateway's address, and no port of the host is
+/// in the container.
+fn arguments(ports: &[Publish], options: &[String]) -> Result<Vec<String>, Error> {
+    let mut arguments: Vec<String> =
+        ["--config-net", "--foreground", "--quiet", "--dns-forward"].map(str::to_owned).into();
+    arguments.push(RESOLVER.to_string());
+    let asked = |names: &[&str]| options.iter().any(|option| names.contains(&option.as_str()));
+    if !asked(&["--map-gw"]) {
+        arguments.push("--no-map-gw".to_owned());
+    }
+    for (flag, long, protocol) in
+        [("-t", "--tcp-ports", Protocol::Tcp), ("-u", "--udp-ports", Protocol::Udp)]
+    {
+        let published: Vec<_> = ports.iter().filter(|port| port.protocol == protocol).collect();
+        if published.is_empty() && !asked(&[flag, long]) {
+            arguments.extend([flag.to_owned(), "none".to_owned()]);
+        }
+        for port in published {
+            arguments.extend([flag.to_owned(), specification(port)]);
+        }
+    }
+    if ports.iter().any(|port| port.protocol == Protocol::Sctp) {
+        return Err(Error::Sctp);
+    }
+    for (flag, long) in [("-T", "--tcp-ns"), ("-U", "--udp-ns")] {
+        if !asked(&[flag, long]) {
+            arguments.extend([flag.to_owned(), "none".to_owned()]);
+        }
+    }
+    arguments.extend(options.iter().filter(|option| *option != "--map-gw").cloned());
+    Ok(arguments)
+}
+
+/// `[ADDRESS/]PORT[-PORT]:PORT[-PORT]`, the host's first.
+fn specification(port: &Publish) -> String {
+    let range = |first: u16| match port.count {
+        1 => first.to_string(),
+        count => format!("{first}-{}", first.saturating_add(count - 1)),
+    };
+    let address = port.host_ip.map(|ip| format!("{ip}/")).unwrap_or_default();
+    // Its port of the host has been chosen by now.
+    format!("{address}{}:{}", range(port.host.unwrap_or(port.container)), range(port.container))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn called(ports: &[&str], options: &[&str]) -> String {
+        let ports: Vec<Publish> = ports.iter().map(|text| text.parse().unwrap()).collect();
+        let options: Vec<String> = options.iter().map(|text| (*text).to_owned()).collect();
+        arguments(&ports, &options).unwrap().join(" ")
+    }
+
+    #[test]
+    fn nothing_is_published_unless_it_is_said() {
+        let plain = called(&[], &[]);
+        assert!(plain.contains("--no-map-gw -t none -u none -T none -U none"), "{plain}");
+    }
+
+    #[test]
+    fn ports_are_published() {
+        let ports = ["8080:80", "127.0.0.1:53:5353/udp", "[::1]:7000-7002:70-72"];
+        let text = called(&ports, &["--map-gw", "-T", "5432"]);
+        assert!(text.contains("-t 8080:80 -t ::1/7000-7002:70-72 -u 127.0.0.1/53:5353"), "{text}");
+        assert!(!text.contains("map-gw") && text.ends_with("-U none -T 5432"), "{text}");
+        assert!(matches!(arguments(&["1:1/sctp".parse().unwrap()], &[]), Err(Error::Sctp)));
+    }
+}
