@@ -222,7 +222,13 @@ impl Run<'_> {
         };
         let etc = |file| self.rootfs.read(file);
         let image = (&*etc("/etc/passwd"), &*etc("/etc/group"));
-        let own = userns::own::have(place, &prepared.asked.users, record, image)?;
+        let own = userns::own::have(
+            place,
+            &prepared.asked.users,
+            record,
+            &prepared.around.network,
+            image,
+        )?;
         let described = describe(place, prepared, record, self.rootfs, own.as_ref(), inside)?;
         let shift = |own| userns::shift::shift(place, own, self.rootfs, &bundle);
         let shifted = own.as_ref().map(shift).transpose()?;

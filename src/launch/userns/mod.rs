@@ -71,6 +71,8 @@ pub(crate) enum Error {
         "a container of a pod shares namespaces, which are the host's root's: leave --userns out"
     )]
     InPod,
+    #[error("a container with a user namespace of its own has --network=none or host only")]
+    Network,
     #[error("{file} has no range for {name}: add a line such as \"{name}:{free}:65536\"", free = first_free(.file))]
     NoRange { file: &'static str, name: String },
     #[error(

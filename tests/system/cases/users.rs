@@ -129,7 +129,9 @@ fn users_are_kept_over_a_start_and_given_back(host: &Host) {
     assert_eq!(host.sh("updater-launch exec kept stat -c %u /made"), "0");
     // Of a supervisor that was killed, nothing keeps the container from its next start.
     host.sh(&format!("kill -KILL {pid}"));
-    host.wait_for("updater-launch start second", seconds(10));
+    let state = "updater-launch inspect --format '{{.State.Running}}' second | grep false";
+    host.wait_for(state, seconds(10));
+    host.sh("updater-launch start second");
     assert_eq!(uid_of(host, "second"), "200000:200000");
     host.sh("updater-launch restart --time 0 second");
     assert_eq!(host.sh("updater-launch exec second stat -c %u /srv/theirs"), "1000");
@@ -147,7 +149,8 @@ fn maps_are_as_they_are_written(host: &Host) {
     assert_eq!(map("--uidmap 0:5000:1 --gidmap 0:7000:3"), "0 5000 1 0 7000 3");
     assert_eq!(map("--subuidname containers"), "0 200000 100000 0 200000 100000");
     assert_eq!(map("--userns host"), "0 0 4294967295 0 0 4294967295");
-    let on_host = host.sh(&format!("{run} --network host --userns auto {app} cat /etc/hosts"));
+    let on_host = host
+        .sh(&format!("updater-launch run --rm --network host --userns auto {app} cat /etc/hosts"));
     assert!(on_host.contains("localhost"), "{on_host}");
 }
 
@@ -159,6 +162,8 @@ fn what_cannot_be_mapped_is_refused(host: &Host) {
         assert!(outcome.stderr.contains(why), "{flags}: {}", outcome.describe());
     };
     refused("--userns auto:size=100001", "make the range longer");
+    let bridge = format!("updater-launch run --rm --userns auto {app} true");
+    assert!(host.fails(125, &bridge).stderr.contains("--network=none or host"));
     refused("--userns keep-id", "not supported");
     refused("--userns nomap", "not supported");
     refused("--userns container:none", "no container \"none\"");
