@@ -46,6 +46,14 @@ pub struct VolumeUse {
     pub anonymous: bool,
 }
 
+/// Subordinate IDs that one container has for itself, as many users as groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allotted {
+    pub first_uid: u32,
+    pub first_gid: u32,
+    pub count: u32,
+}
+
 /// What its log driver was told besides.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogOptions {
@@ -79,6 +87,9 @@ pub struct Record {
     /// The pod it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<ContainerId>,
+    /// IDs of the host that are its users' alone (`--userns=auto`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allotted: Option<Allotted>,
     /// The image it was created from.
     pub image: ImageIdentity,
     /// Labels the operator gave.
@@ -285,6 +296,7 @@ mod tests {
             reference: "quay.io/a/b:1".parse().unwrap(),
             authfile: None,
             pod: None,
+            allotted: None,
             image: ImageIdentity {
                 target: Digest::of(b"i"),
                 manifest: Digest::of(b"m"),

@@ -97,6 +97,7 @@ fn record(id: char, labels: &[(&str, &str)], image_labels: &[(&str, &str)]) -> R
         reference: "quay.io/a/b:1".parse().unwrap(),
         authfile: Some("/flag.json".into()),
         pod: None,
+        allotted: None,
         image: ImageIdentity {
             target: Digest::of(b"i"),
             manifest: Digest::of(b"m"),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::launch::args::{
     HealthFlags, Identity, ImageFlags, IsolationFlags, NetworkFlags, ProcessFlags, ProgramFlags,
-    ResourceFlags, ServiceFlags, StorageFlags,
+    ResourceFlags, ServiceFlags, StorageFlags, UserNamespaceFlags,
 };
 
 /// The flags of podman-create(1) that are there; kept as long as the container, for its next start.
@@ -22,6 +22,9 @@ pub(crate) struct Create {
     #[command(flatten)]
     #[serde(default)]
     pub(crate) resources: ResourceFlags,
+    #[command(flatten)]
+    #[serde(default)]
+    pub(crate) users: UserNamespaceFlags,
     #[command(flatten)]
     pub(crate) network: NetworkFlags,
     #[command(flatten)]

@@ -17,6 +17,7 @@ mod program;
 mod resources;
 mod service;
 mod storage;
+mod users;
 
 pub(crate) use create::Create;
 pub(crate) use health::{Every, HealthFlags, OnFailure};
@@ -29,6 +30,7 @@ pub(crate) use program::ProgramFlags;
 pub(crate) use resources::ResourceFlags;
 pub(crate) use service::{LogDriver, SdNotify, ServiceFlags, Systemd};
 pub(crate) use storage::{ImageVolume, StorageFlags};
+pub(crate) use users::UserNamespaceFlags;
 
 const EXAMPLES: &str = "\
 Examples:

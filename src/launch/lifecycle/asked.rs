@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::image::Config as ImageConfig;
 
-use crate::launch::Error;
 use crate::launch::args::{Create, ProgramFlags, SdNotify};
 use crate::launch::health::plan::{Plan, plan};
 use crate::launch::isolation::devices::Device;
@@ -19,6 +18,7 @@ use crate::launch::network;
 use crate::launch::process::environment::Environment;
 use crate::launch::process::{systemd, time_zone, user};
 use crate::launch::storage::settle;
+use crate::launch::{Error, userns};
 use crate::model::Reference;
 use crate::store::Image;
 
@@ -31,6 +31,7 @@ pub(crate) struct Asked {
     /// `NAME=VALUE`.
     pub(crate) environment: Vec<String>,
     pub(crate) storage: settle::Asked,
+    pub(crate) users: userns::asked::Asked,
     pub(crate) network: network::join::Asked,
     pub(crate) security: Security,
     pub(crate) limits: Limits,
@@ -64,6 +65,7 @@ impl Asked {
         Ok(Self {
             environment: create.program.env.clone(),
             storage: settle::Asked::read(&create.storage)?,
+            users: userns::asked::Asked::read(&create.users).map_err(userns::Error::from)?,
             network: network::join::Asked::read(&create.network)?,
             security,
             limits: Limits::new(&flags.ulimit).map_err(isolation::Error::from)?,

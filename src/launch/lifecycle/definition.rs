@@ -63,6 +63,7 @@ impl Definition {
         let declared = config.volumes().as_deref().unwrap_or_default();
         let volumes = settle::settle(place, &create.storage, declared)?;
         let mut record = Record {
+            allotted: None,
             name: name.clone(),
             reference: create.image.parse()?,
             authfile: create.source.registry.authfile.clone(),

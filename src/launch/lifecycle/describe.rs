@@ -16,19 +16,20 @@ use crate::launch::place::Place;
 use crate::launch::pod::join::Joined;
 use crate::launch::process::defaults::ExecDefaults;
 use crate::launch::process::environment::{DEFAULT_PATH, Environment};
+use crate::launch::process::user::User;
 use crate::launch::process::{activation, init, systemd, time_zone, user};
 use crate::launch::spec::{Program, Wanted, spec};
 use crate::launch::storage::dangling;
 use crate::launch::storage::devices::{self, Node};
-use crate::launch::storage::mounts::{self, Bound, Kernel, Own};
+use crate::launch::storage::mounts::{self, Bound, Kernel};
 use crate::launch::storage::rootfs::Rootfs;
 use crate::launch::storage::secrets::{self, Files};
 use crate::launch::storage::stage::{Staged, Staging};
 use crate::launch::storage::volume::{Volume, writable_places};
 use crate::launch::storage::{files, settle};
 use crate::launch::supervise::notify::{DIRECTORY_IN_CONTAINER, SOCKET_IN_CONTAINER};
+use crate::launch::userns::own::Own;
 use crate::launch::{Error, runtime, userns};
-use crate::model::Scope;
 use crate::store::containers::Record;
 
 /// The group that owns terminals, on every Linux.
@@ -48,6 +49,7 @@ pub(crate) fn describe(
     prepared: &Prepared<'_>,
     record: &Record,
     rootfs: &Rootfs,
+    own: Option<&Own>,
     inside: bool,
 ) -> Result<Described, Error> {
     let Prepared { create, asked, config, payload, around, .. } = prepared;
@@ -73,10 +75,12 @@ pub(crate) fn describe(
         rootfs.make_directory(&directory, &user)?;
     }
     let nodes = devices::find(&asked.storage.devices)?;
-    let staging = Staging { place, id: &record.id, held: prepared.held, rootfs, user: &user };
+    let on_host = on_host(own, &user)?;
+    let staging =
+        Staging { place, id: &record.id, held: prepared.held, rootfs, user: &user, on_host };
     let shared = shared_memory(create, pod, &mut confinement);
     let mut staged = stage(&staging, prepared, &nodes, &record.command, shared)?;
-    let made: &[Node] = if place.scope == Scope::System { &nodes } else { &[] };
+    let made: &[Node] = if !prepared.is_mapped(place) { &nodes } else { &[] };
     devices::refuse_in_volumes(made, staged.volumes())?;
     let all = available();
     let cap_add = create.isolation.all_added();
@@ -107,12 +111,12 @@ pub(crate) fn describe(
     };
     defaults.write(place, &record.id)?;
     environment.set_default("HOME", user.home.as_deref().unwrap_or("/"));
-    let own = own(prepared);
+    let files = own_files(prepared);
     let wanted = Wanted {
         rootfs: rootfs.path(),
-        own,
+        own: files,
         hostname: &hostname,
-        kernel: kernel(place, around),
+        kernel: kernel(place, prepared, around),
         namespaces: &confinement.namespaces,
         view: std::mem::take(&mut confinement.view),
         cgroup: &payload.path,
@@ -137,25 +141,34 @@ pub(crate) fn describe(
     let variables = secrets::variables(place, &asked.storage.secrets)?;
     let shares = staged.take_shares();
     let process = runtime::Prepared {
-        uid: user.uid,
+        uid: on_host.0,
         directory,
         capabilities,
         variables,
-        frozen: own.frozen,
+        frozen: files.frozen,
         shares,
         filter,
         keep_groups: user::keeps_groups(&attributes.groups),
         oom_score: attributes.oom_score,
+        member: None,
         _held: confinement.held,
     };
     Ok(Described { process, staged, devices: nodes })
 }
 
+/// Who a user of the container is on the host.
+fn on_host(own: Option<&Own>, user: &User) -> Result<(u32, u32), Error> {
+    let Some(own) = own else { return Ok((user.uid, user.gid)) };
+    let uid = own.user(user.uid).ok_or(userns::Error::Unmapped(user.uid))?;
+    let gid = own.group(user.gid).ok_or(userns::Error::UnmappedGroup(user.gid))?;
+    Ok((uid, gid))
+}
+
 /// What the user namespace that this process is in leaves of the kernel's file systems.
-fn kernel(place: &Place, around: &Surroundings) -> Kernel {
-    match place.scope {
-        Scope::System => Kernel::default(),
-        Scope::User => Kernel {
+fn kernel(place: &Place, prepared: &Prepared<'_>, around: &Surroundings) -> Kernel {
+    match prepared.is_mapped(place) {
+        false => Kernel::default(),
+        true => Kernel {
             host_sysfs: !around.is_own_network || mounts::is_read_only("/sys"),
             no_tty_group: !userns::has_group(TTY),
         },
@@ -176,7 +189,7 @@ fn stage(
     let files = Files::write(staging.place, secrets, staging.user, &directory)?;
     let mut volumes = prepared.volumes.to_vec();
     volumes.extend_from_slice(files.volumes());
-    if staging.place.scope == Scope::User {
+    if prepared.is_mapped(staging.place) {
         for node in nodes {
             volumes.push(node.to_volume()?);
         }
@@ -193,9 +206,9 @@ fn stage(
     Ok(staged)
 }
 
-fn own(prepared: &Prepared<'_>) -> Own {
+fn own_files(prepared: &Prepared<'_>) -> mounts::Own {
     let storage = &prepared.create.storage;
-    Own {
+    mounts::Own {
         read_only: storage.read_only,
         shm_size: prepared.asked.storage.shm_size,
         frozen: storage.read_only && !storage.read_only_tmpfs,

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::launch::isolation::capability::{Capabilities, available};
 use crate::launch::isolation::devices::{self, Device};
@@ -10,13 +11,14 @@ use crate::launch::lifecycle::confine;
 use crate::launch::place::Place;
 use crate::launch::process::defaults::{ExecDefaults, write_json};
 use crate::launch::process::environment::{DEFAULT_PATH, Environment};
-use crate::launch::process::user::{keeps_groups, resolve};
+use crate::launch::process::user::{User, keeps_groups, resolve};
+use crate::launch::runtime::member::Member;
 use crate::launch::spec::{Program, process};
 use crate::launch::storage::flags::secret;
 use crate::launch::storage::rootfs;
 use crate::launch::storage::secrets::{self, Secrets, Variables};
 use crate::launch::supervise::Init;
-use crate::launch::{Error, host_environment, runtime};
+use crate::launch::{Error, host_environment, runtime, userns};
 use crate::model::Scope;
 use crate::store::containers::Record;
 
@@ -90,8 +92,11 @@ pub(crate) fn prepare<'a>(
         capabilities = Capabilities::new(&["all".to_owned()], &[], user.uid, &available())?;
     }
     attributes.limits = attributes.limits.within_reach();
+    let (uid, member) = member(init.pid, &user)?;
+    // In another user namespace, it is root's until it has become its user's.
+    let root = User { uid: 0, gid: 0, groups: Vec::new(), home: None };
     let program = Program {
-        user: &user,
+        user: if member.is_some() { &root } else { &user },
         arguments: entry.command.to_vec(),
         environment: environment.to_strings(),
         directory: &directory,
@@ -105,7 +110,7 @@ pub(crate) fn prepare<'a>(
     write_json(&file, &process)?;
     let variables = given(place, &defaults.secrets)?;
     let prepared = runtime::Prepared {
-        uid: user.uid,
+        uid,
         directory,
         capabilities,
         variables,
@@ -114,9 +119,21 @@ pub(crate) fn prepare<'a>(
         filter,
         keep_groups: keeps_groups(&attributes.groups),
         oom_score: attributes.oom_score,
+        member,
         _held: Vec::new(),
     };
     Ok(Entering { place, record, file, prepared, terminal: entry.terminal })
+}
+
+/// Who the user is on the host; and how a program becomes it, where that takes more than its number.
+fn member(init: i32, user: &User) -> Result<(u32, Option<Arc<Member>>), Error> {
+    let Some(namespace) = userns::own::other(init).map_err(userns::Error::Prepare)? else {
+        return Ok((user.uid, None));
+    };
+    let unmapped = || userns::Error::Unmapped(user.uid);
+    let uid = userns::own::user_of(init, user.uid).ok_or_else(unmapped)?;
+    let (groups, gid) = (user.groups.clone(), user.gid);
+    Ok((uid, Some(Arc::new(Member { namespace, uid: user.uid, gid, groups }))))
 }
 
 /// The secrets that the container has as variables. One that was removed since is no reason not to

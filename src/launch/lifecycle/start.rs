@@ -40,7 +40,7 @@ use crate::launch::supervise::traffic::Traffic;
 use crate::launch::supervise::{
     Duties, End, HealthDuty, Init, Signals, Stop, Supervisor, Wish, signal,
 };
-use crate::launch::{Error, isolation, network, runtime, supervise};
+use crate::launch::{Error, isolation, network, runtime, supervise, userns};
 use crate::model::{ContainerId, Scope};
 use crate::store::Image;
 use crate::store::containers::{Ended, Process, Record};
@@ -165,6 +165,11 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
 }
 
 impl Prepared<'_> {
+    /// Whether the container's root is somebody else on the host.
+    pub(crate) fn is_mapped(&self, place: &Place) -> bool {
+        place.scope == Scope::User || self.asked.users != userns::asked::Asked::Host
+    }
+
     /// The devices that the container may open, where it could make nodes of any; `given` by name.
     pub(crate) fn devices(&self, given: &[Node]) -> Vec<Device> {
         let by_rule = self.asked.devices.iter().copied();
@@ -211,6 +216,7 @@ impl Run<'_> {
         let Self { place, prepared, notifier, handover, .. } = *self;
         let Prepared { create, payload, .. } = *prepared;
         remove_runtime(place, &record.id);
+        self.rootfs.mount_again()?;
         record.cgroup = Some(payload.path.clone());
         place.records().write(record)?;
         traces.payload = Some(payload.clone());
@@ -227,7 +233,18 @@ impl Run<'_> {
         } else {
             None
         };
-        let described = describe(place, prepared, record, self.rootfs, inside)?;
+        let etc = |file| self.rootfs.read(file);
+        let image = (&*etc("/etc/passwd"), &*etc("/etc/group"));
+        let own = userns::own::have(
+            place,
+            &prepared.asked.users,
+            record,
+            &prepared.around.network,
+            image,
+        )?;
+        let described = describe(place, prepared, record, self.rootfs, own.as_ref(), inside)?;
+        let shift = |own| userns::shift::shift(place, own, self.rootfs, &bundle);
+        let shifted = own.as_ref().map(shift).transpose()?;
         confine_devices(place, prepared, &described)?;
         self.signals.check()?;
         let mut health = self.health.map(|plan| health_duty(place, create, record, plan));
@@ -239,6 +256,9 @@ impl Run<'_> {
         let mut input = input::open(&create.process, &mut streams)?;
         let process = &described.process;
         let started = runtime::start(&record.id, &place.runtime(), &bundle, process, streams)?;
+        if shifted.is_some() {
+            userns::shift::forget_stage(&bundle, self.rootfs.path())?;
+        }
         // The container has its own mounts by now.
         drop(described.staged);
         let init = Init::new(started.pid);
@@ -322,7 +342,7 @@ fn confine_devices(
     described: &Described,
 ) -> Result<(), Error> {
     // Of a user namespace, no node can be opened that is on a file system mounted in it.
-    if place.scope == Scope::User {
+    if prepared.is_mapped(place) {
         return Ok(());
     }
     let capabilities = &described.process.capabilities;

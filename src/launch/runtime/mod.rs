@@ -2,11 +2,13 @@
 
 pub(crate) mod account;
 pub(crate) mod console;
+pub(crate) mod member;
 pub(crate) mod program;
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::error::LibcontainerError;
@@ -19,6 +21,7 @@ use crate::launch::isolation::capability::Capabilities;
 use crate::launch::isolation::seccomp::Filter;
 use crate::launch::isolation::{self, oom};
 use crate::launch::runtime::console::Console;
+use crate::launch::runtime::member::Member;
 use crate::launch::runtime::program::executor;
 use crate::launch::storage::propagation::{self, Share};
 use crate::launch::storage::secrets::Variables;
@@ -41,6 +44,8 @@ pub(crate) struct Prepared {
     /// Whether it keeps this process's groups.
     pub(crate) keep_groups: bool,
     pub(crate) oom_score: Option<i32>,
+    /// Whom the program becomes in a user namespace that the runtime does not enter.
+    pub(crate) member: Option<Arc<Member>>,
     /// Files that its specification names by their descriptors.
     pub(crate) _held: Vec<File>,
 }

@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use caps::{CapSet, Capability};
 use libcontainer::workload::{
@@ -19,6 +20,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::launch::Error;
 use crate::launch::isolation::seccomp::Filter;
 use crate::launch::runtime::Prepared;
+use crate::launch::runtime::member::Member;
 use crate::launch::storage::secrets::Variables;
 use crate::launch::storage::tree;
 use crate::launch::terminal::{self, Size};
@@ -26,7 +28,7 @@ use crate::launch::terminal::{self, Size};
 /// Both ends of a start: who hears of it, and who carries it out. A `terminal` begins with the size
 /// of ours.
 pub(super) fn executor(process: &Prepared, terminal: bool) -> Result<(Report, Launch), Error> {
-    let Prepared { capabilities, filter, variables, frozen, .. } = process;
+    let Prepared { capabilities, filter, variables, frozen, member, .. } = process;
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|error| Error::system("make a pipe", error))?;
     let launch = Launch {
@@ -36,6 +38,7 @@ pub(super) fn executor(process: &Prepared, terminal: bool) -> Result<(Report, La
         ambient: parse(&capabilities.ambient),
         variables: variables.clone(),
         frozen: *frozen,
+        member: member.clone(),
         size: if terminal { terminal::size() } else { None },
         report: write.as_raw_fd(),
         launcher: read.as_raw_fd(),
@@ -99,6 +102,8 @@ pub(super) struct Launch {
     variables: Variables,
     /// Whether /dev is read-only, which it could not be before.
     frozen: bool,
+    /// Whom it becomes first.
+    member: Option<Arc<Member>>,
     size: Option<Size>,
     report: RawFd,
     /// Our copy of the end that only the launcher reads.
@@ -145,6 +150,7 @@ impl Executor for Launch {
         }
         // Last of all: a change of capabilities undoes it.
         self.freeze()
+            .and_then(|()| self.member.as_ref().map_or(Ok(()), |member| member.become_it()))
             .and_then(|()| self.shed_privileges())
             .and_then(|()| self.die_with_launcher())
             .map_err(|error| {

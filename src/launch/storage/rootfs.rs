@@ -1,6 +1,7 @@
 //! The container's root file system: an overlay in a mount namespace of our own, so that it is gone
 //! with us, however we end. And reading files in it, never out of it.
 
+use std::cell::Cell;
 use std::fs::DirBuilder;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,6 +16,8 @@ use rustix::thread::UnshareFlags;
 use crate::launch::Error;
 use crate::launch::process::user::User;
 use crate::launch::storage::overlay::Overlay;
+use crate::launch::userns::own::Own;
+use crate::launch::userns::shift;
 use crate::store::{Image, unpack};
 
 /// The largest file read from an image, in bytes (passwd(5), group(5)).
@@ -24,6 +27,11 @@ const MAX_FILE: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Rootfs {
     path: PathBuf,
+    /// Bottom first; at least one.
+    layers: Vec<PathBuf>,
+    /// Of what the container writes, with `upper` and `work` in it.
+    writable: PathBuf,
+    is_mounted: Cell<bool>,
 }
 
 impl Rootfs {
@@ -44,12 +52,44 @@ impl Rootfs {
         leave_mount_namespace()
             .map_err(|error| Error::system("leave the mount namespace", error))?;
         // An image without layers still needs one to lie below.
-        let lower = if image.layers.is_empty() { &vec![empty] } else { &image.layers };
-        let userxattr = unpack::for_userxattr();
-        Overlay { layers: lower, upper: &upper, work: &work, userxattr }
-            .mount(&path)
-            .map_err(|error| Error::file("mount the overlay at", &path, error.into()))?;
-        Ok(Self { path })
+        let layers = if image.layers.is_empty() { vec![empty] } else { image.layers.clone() };
+        let writable = writable.to_owned();
+        let rootfs = Self { path, layers, writable, is_mounted: Cell::new(false) };
+        rootfs.mount_again()?;
+        Ok(rootfs)
+    }
+
+    /// Mounts it where it is to be, unless it is there.
+    pub(crate) fn mount_again(&self) -> Result<(), Error> {
+        if !self.is_mounted.get() {
+            overlay(&self.layers, &self.writable, &self.path)?;
+            self.is_mounted.set(true);
+        }
+        Ok(())
+    }
+
+    /// Makes way for another mount of it.
+    pub(crate) fn unmount(&self) {
+        if self.is_mounted.replace(false) {
+            let _ = unmount(&self.path, UnmountFlags::DETACH);
+        }
+    }
+
+    /// Mounts it at `at`, with the owners of files as `own` maps them; what that takes is mounted
+    /// below `stage`.
+    pub(crate) fn mount_mapped(&self, stage: &Path, at: &Path, own: &Own) -> Result<(), Error> {
+        let by = own.descriptor();
+        let writable = shift::show(&self.writable, stage.join("writable"), by)?;
+        let mut layers = Vec::new();
+        for (index, layer) in self.layers.iter().enumerate() {
+            // Of an image without layers, it is among what the container writes.
+            layers.push(match layer.strip_prefix(&self.writable) {
+                Ok(below) => writable.join(below),
+                Err(_) => shift::show(layer, stage.join(format!("layer-{index}")), by)?,
+            });
+        }
+        // The overlay makes directories of its own, as whoever mounts it.
+        own.as_root(|| overlay(&layers, &writable, at))?
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -76,8 +116,15 @@ impl Rootfs {
 
 impl Drop for Rootfs {
     fn drop(&mut self) {
-        let _ = unmount(&self.path, UnmountFlags::DETACH);
+        self.unmount();
     }
+}
+
+fn overlay(layers: &[PathBuf], writable: &Path, at: &Path) -> Result<(), Error> {
+    let (upper, work) = (writable.join("upper"), writable.join("work"));
+    Overlay { layers, upper: &upper, work: &work, userxattr: unpack::for_userxattr() }
+        .mount(at)
+        .map_err(|error| Error::file("mount the overlay at", at, error.into()))
 }
 
 /// An overlay's upper directory is its root: it has owner and mode of the layer's.

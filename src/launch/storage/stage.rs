@@ -52,6 +52,8 @@ pub(crate) struct Staging<'a> {
     pub(crate) held: &'a Held,
     pub(crate) rootfs: &'a Rootfs,
     pub(crate) user: &'a User,
+    /// Who that is on the host: user and group.
+    pub(crate) on_host: (u32, u32),
 }
 
 /// The volumes of a container, ready. What was mounted for them is only there until this is
@@ -217,8 +219,13 @@ impl Making<'_> {
             return Err(Error::Systems(path.to_owned()));
         }
         if options.chown {
+            // Files of ours have the container's own numbers, whoever that is on the host.
             let user = self.staging.user;
-            own::chown(path, user.uid, user.gid).map_err(self.failed("make over"))?;
+            let (uid, gid) = match path.starts_with(&self.staging.place.state) {
+                true => (user.uid, user.gid),
+                false => self.staging.on_host,
+            };
+            own::chown(path, uid, gid).map_err(self.failed("make over"))?;
         }
         if let Some(relabel) = relabel {
             own::relabel(path, relabel, self.staging.id).map_err(self.failed("label"))?;

@@ -39,17 +39,25 @@ impl IdMap {
     }
 }
 
+/// The lines of the text of `/proc/PID/uid_map`, or `gid_map`: inside, outside, count.
+pub(crate) fn lines(text: &str) -> Vec<(u32, u32, u32)> {
+    let line = |line: &str| {
+        let mut numbers = line.split_ascii_whitespace().map(|number| number.parse().ok());
+        Some((numbers.next()??, numbers.next()??, numbers.next()??))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// Who `inside` is outside.
+pub(crate) fn outside(text: &str, inside: u32) -> Option<u32> {
+    lines(text).into_iter().find_map(|(first, outside, count)| {
+        outside.checked_add(inside.checked_sub(first).filter(|past| *past < count)?)
+    })
+}
+
 /// Whether the text of `/proc/PID/uid_map`, or `gid_map`, has the ID `inside`.
 pub(crate) fn has(text: &str, inside: u32) -> bool {
-    text.lines().any(|line| {
-        let mut numbers = line.split_ascii_whitespace().map(|number| number.parse::<u32>());
-        match (numbers.next(), numbers.nth(1)) {
-            (Some(Ok(first)), Some(Ok(count))) => {
-                inside.checked_sub(first).is_some_and(|past| past < count)
-            }
-            _ => false,
-        }
-    })
+    outside(text, inside).is_some()
 }
 
 #[cfg(test)]
@@ -67,6 +75,7 @@ mod tests {
     fn a_map_has_what_its_lines_have() {
         let text = "         0       4000          1\n         1     100000      65536\n";
         assert!(has(text, 0) && has(text, 5) && has(text, 65_536));
+        assert_eq!(outside(text, 5), Some(100_004));
         assert!(!has(text, 65_537) && !has("0 4000 1", 5) && !has("", 0));
     }
 

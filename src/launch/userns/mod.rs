@@ -6,13 +6,18 @@
 //! it is the same main process. Each launcher has a namespace of its own, all with the same map; who
 //! wants to get at what runs in another one's joins that.
 
+pub(crate) mod allocate;
+pub(crate) mod asked;
 pub(crate) mod map;
+pub(crate) mod mode;
+pub(crate) mod own;
 pub(crate) mod ranges;
+pub(crate) mod shift;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -53,8 +58,51 @@ pub(crate) enum Error {
     Single(#[source] io::Error),
     #[error("cannot join the user namespace of the container's supervisor, process {0}")]
     Join(i32, #[source] io::Error),
+    #[error(transparent)]
+    Mode(#[from] mode::InvalidMode),
     #[error("cannot prepare a user namespace")]
     Prepare(#[source] io::Error),
+    #[error(
+        "an ordinary user's container has that user's own namespace: leave --userns, --uidmap, \
+         --gidmap, --subuidname and --subgidname out, or run it as root"
+    )]
+    OrdinaryUser,
+    #[error(
+        "a container of a pod shares namespaces, which are the host's root's: leave --userns out"
+    )]
+    InPod,
+    #[error("a container with a user namespace of its own has --network=none or host only")]
+    Network,
+    #[error("{file} has no range for {name}: add a line such as \"{name}:{free}:65536\"", free = first_free(.file))]
+    NoRange { file: &'static str, name: String },
+    #[error(
+        "{count} IDs in a row are not free in {file} for \"containers\", of which {containers} \
+         containers have some: make the range longer, or say --userns=auto:size=N"
+    )]
+    Full { file: &'static str, count: u32, containers: usize },
+    #[error("user {0} of the container is not in the map of its user namespace")]
+    Unmapped(u32),
+    #[error("group {0} of the container is not in the map of its user namespace")]
+    UnmappedGroup(u32),
+    #[error("cannot make the container's user namespace, by its map")]
+    Make(#[source] io::Error),
+    #[error("no user namespace can be had from {path}", path = .0.display())]
+    Open(PathBuf, #[source] io::Error),
+    #[error("cannot bind {path} into a user namespace", path = .0.display())]
+    Bind(PathBuf, #[source] io::Error),
+    #[error(
+        "the files at {path} cannot be shown by the map of a user namespace: not all file systems \
+         can (mount_setattr(2), \"ID-mapped mounts\")",
+        path = .0.display()
+    )]
+    Map(PathBuf, #[source] io::Error),
+    #[error("cannot prepare mounts below /run")]
+    Stage(#[source] io::Error),
+}
+
+fn first_free(file: &&'static str) -> String {
+    let text = read(file).unwrap_or_default();
+    ranges::free(&text, USUAL).map_or_else(|| "START".to_owned(), |start| start.to_string())
 }
 
 /// What this host's administrator may have switched off.

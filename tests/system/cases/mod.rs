@@ -36,6 +36,7 @@ mod storage;
 mod systemd_inside;
 mod terminal;
 mod update;
+mod users;
 
 use crate::Case;
 
@@ -70,6 +71,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("systemd_inside", systemd_inside::CASES),
         ("terminal", terminal::CASES),
         ("update", update::CASES),
+        ("users", users::CASES),
     ];
     let named = |(module, cases): (&str, &[Case])| -> Vec<(String, Case)> {
         cases.iter().map(|case| (format!("{module}::{}", case.name), *case)).collect()
