@@ -11,7 +11,7 @@ use crate::launch::isolation::namespaces as isolation;
 use crate::launch::lifecycle::containers;
 use crate::launch::network::attachment::Attachment;
 use crate::launch::network::error::Error;
-use crate::launch::network::mode::Mode;
+use crate::launch::network::mode::{Attach, DEFAULT, Mode};
 use crate::launch::network::names::{self, InvalidName, Names, Surroundings};
 use crate::launch::network::namespace::Namespace;
 use crate::launch::network::pasta::{self, Pasta};
@@ -32,7 +32,7 @@ pub(crate) const RESOLVER: &str = "resolv.conf";
 pub(crate) struct Asked {
     pub(crate) mode: Mode,
     pub(crate) ports: Vec<Publish>,
-    /// Nothing was said: a bridge, or for an ordinary user pasta.
+    /// Nothing was said, not even an address: a bridge, or for an ordinary user pasta.
     is_default: bool,
     names: Names,
 }
@@ -63,7 +63,10 @@ impl Asked {
         {
             return Err(Incompatible("--dns", "none").into());
         }
-        Ok(Self { mode, ports, is_default: flags.network.is_empty(), names })
+        let plain = Attach { network: DEFAULT.to_owned(), ..Attach::default() };
+        let is_plain = matches!(&mode, Mode::Bridge(networks) if *networks == [plain]);
+        let is_default = flags.network.is_empty() && is_plain;
+        Ok(Self { mode, ports, is_default, names })
     }
 }
 

@@ -10,6 +10,7 @@ use crate::launch::network::attachment::{Attachment, Member};
 use crate::launch::network::publish::{self, Protocol, Publish};
 use crate::launch::network::{self, netavark};
 use crate::launch::place::Place;
+use crate::launch::pod::store::Pods;
 use crate::store::containers::Record;
 
 /// The ports that lead to a container: its own, or its pod's; those of one that does not run are
@@ -18,16 +19,14 @@ pub(crate) fn ports(place: &Place, record: &Record) -> Result<Vec<Publish>, Erro
     if let Some(attachment) = attachment(place, record)? {
         return Ok(attachment.ports);
     }
-    if record.pod.is_some() {
-        return Ok(Vec::new());
-    }
-    match Definition::read(place, &record.id) {
-        Ok(definition) => {
-            let ports = publish::parse(&definition.create.network.publish);
-            Ok(ports.map_err(network::Error::from)?)
+    let texts = match &record.pod {
+        Some(pod) => Pods::open(place).get(pod)?.map(|pod| pod.network.publish),
+        None => {
+            let definition = Definition::read(place, &record.id).ok();
+            definition.map(|definition| definition.create.network.publish)
         }
-        Err(_) => Ok(Vec::new()),
-    }
+    };
+    Ok(publish::parse(&texts.unwrap_or_default()).map_err(network::Error::from)?)
 }
 
 /// The network of a container: its own, or its pod's; `None` where it is neither's.

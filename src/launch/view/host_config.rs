@@ -15,6 +15,7 @@ use crate::launch::storage::mounts::DEFAULT_SHM;
 use crate::launch::storage::volume::{Source, Volume};
 use crate::launch::view::container::Container;
 use crate::launch::view::words;
+use crate::model::Scope;
 
 pub(super) fn host_config(container: &Container) -> Value {
     let Some(definition) = &container.definition else { return Value::Null };
@@ -107,6 +108,7 @@ pub(super) fn network_mode(container: &Container) -> String {
     let mut flags = container.definition.iter().map(|definition| &definition.create.network);
     match flags.find_map(|flags| Mode::parse(flags).ok()) {
         _ if container.record.pod.is_some() => "pod".to_owned(),
+        Some(Mode::Bridge(_)) if Scope::current() == Scope::User => "pasta".to_owned(),
         Some(mode) => mode.to_string(),
         None => String::new(),
     }

@@ -26,6 +26,7 @@ mod lifecycle;
 mod networks;
 mod process_model;
 mod notification;
+mod pasta;
 mod pods;
 mod observing;
 mod registry;
@@ -61,6 +62,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("networks", networks::CASES),
         ("process_model", process_model::CASES),
         ("notification", notification::CASES),
+        ("pasta", pasta::CASES),
         ("pods", pods::CASES),
         ("observing", observing::CASES),
         ("registry", registry::CASES),
