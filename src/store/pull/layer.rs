@@ -20,10 +20,10 @@ use crate::store::unpack::{self, Fault, Limits};
 use crate::store::workspace::Workspace;
 
 /// Downloaded pieces that wait to be inflated.
-const PIECES: usize = 8;
+const PIECES: usize = 2;
 /// Inflated buffers on their way between two threads, and their size in bytes.
-const BUFFERS: usize = 4;
-const BUFFER: usize = 256 * 1024;
+const BUFFERS: usize = 3;
+const BUFFER: usize = 128 * 1024;
 /// The largest window of a zstd frame, as a power of two: 64 MiB, as other engines take. Memory is
 /// used only for what a frame asks for; `zstd -19` asks for 8 MiB.
 const ZSTD_WINDOW: u32 = 26;
