@@ -6,7 +6,8 @@ use std::path::Path;
 
 use clap::Parser as _;
 
-use crate::launch::args::{Arguments, Command, Create};
+use crate::launch::args::Create;
+use crate::launch::command::{Arguments, Command};
 use crate::launch::isolation::capability::{Capabilities, known};
 use crate::launch::isolation::limits::Limits;
 use crate::launch::isolation::namespaces::Namespaces;

@@ -4,7 +4,7 @@ use std::io;
 
 use clap::CommandFactory as _;
 
-use crate::launch::args::Arguments;
+use crate::launch::command::Arguments;
 use crate::terminal::manual::{self, Page};
 
 /// The whole page, as troff text.

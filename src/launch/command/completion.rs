@@ -3,7 +3,7 @@
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
-use crate::launch::args::Arguments;
+use super::Arguments;
 use crate::launch::{Error, print};
 
 #[derive(Debug, Args)]

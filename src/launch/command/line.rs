@@ -1,0 +1,177 @@
+//! The command line of `updater-launch`. A flag that is not here is refused.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use super::{
+    attach, completion, container, cp, create, events, exec, healthcheck, history, image, images,
+    info, inspect, kill, load, login, logs, network, pause, pod, port, ps, pull, rename, restart,
+    rm, rmi, run, save, secret, start, stats, stop, tag, top, untag, version, volume, wait,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  In a unit, with Type=notify, Delegate=yes, KillMode=mixed:
+    ExecStart=updater-launch run --rm --replace --name %N --publish 8080:80 \\
+              --label io.containers.autoupdate=registry registry.example/app:1
+  By hand:
+    updater-launch ps
+    updater-launch exec app sh -c 'id; ps'
+    updater-launch logs --follow app
+
+Exit status of run and exec: that of the container; 125 where this program failed, 126 where the
+command cannot be executed, 127 where it is not found, 128+N where signal N ended it.";
+
+/// Runs containers as children of their unit's main process.
+#[derive(Debug, Parser)]
+#[command(
+    name = "updater-launch",
+    version,
+    after_help = EXAMPLES,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub struct Arguments {
+    /// Where images and containers' files are kept, instead of /var/lib/updaterd or, for a user,
+    /// $XDG_DATA_HOME/updaterd
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) root: Option<PathBuf>,
+    /// Where running state is kept, instead of /run/updaterd or, for a user,
+    /// $XDG_RUNTIME_DIR/updaterd
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) runroot: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a command in a new container
+    Run(Box<run::Run>),
+    /// Make a container, to be started later
+    Create(Box<create::Flags>),
+    /// Start containers that were made, or have ended
+    Start(start::Start),
+    /// Stop containers: their stop signal, then SIGKILL after a timeout
+    Stop(stop::Stop),
+    /// Attach to a container that runs
+    Attach(attach::Attach),
+    /// Send a signal to containers
+    Kill(kill::Kill),
+    /// Stop containers, and start them again
+    Restart(restart::Restart),
+    /// Wait for the end of containers, and print their exit statuses
+    Wait(wait::Wait),
+    /// Freeze all processes of containers
+    Pause(pause::Pause),
+    /// Let the processes of containers go on
+    Unpause(pause::Pause),
+    /// Give a container another name
+    Rename(rename::Rename),
+    /// Remove containers
+    Rm(rm::Remove),
+    /// List containers
+    Ps(ps::Ps),
+    /// Show all that is known of containers or images, as JSON
+    Inspect(inspect::Inspect),
+    /// Run a command in a running container
+    Exec(exec::Exec),
+    /// Check the health of containers
+    Healthcheck(healthcheck::HealthCheck),
+    /// Show what a container wrote to the journal
+    Logs(logs::Logs),
+    /// Bring images into local storage
+    Pull(pull::Pull),
+    /// List images in local storage
+    Images(images::Images),
+    /// Give an image another name
+    Tag(tag::Tag),
+    /// Volumes: files that outlive containers
+    #[command(subcommand)]
+    Volume(volume::Command),
+    /// Secrets: what containers are given without anybody seeing it
+    #[command(subcommand)]
+    Secret(secret::Command),
+    /// Take names of an image away
+    Untag(untag::Untag),
+    /// Remove images
+    Rmi(rmi::Rmi),
+    /// Show the steps an image was built in
+    History(history::History),
+    /// Log into a registry: its credentials are kept in auth.json
+    Login(login::Login),
+    /// Forget the credentials for a registry
+    Logout(login::Logout),
+    /// Write images into an archive
+    Save(save::Save),
+    /// Read images from an archive
+    Load(load::Load),
+    /// Copy files between a container and the host, or two containers
+    Cp(cp::Cp),
+    /// Show what happens to containers and images
+    Events(events::Events),
+    /// Show the processes of a container
+    Top(top::Top),
+    /// Show what containers use
+    Stats(stats::Stats),
+    /// Show what this host has for containers
+    Info(info::Info),
+    /// Show this program's version
+    Version(version::Version),
+    /// Print the script that completes command lines
+    Completion(completion::Completion),
+    /// Handle images
+    Image {
+        #[command(subcommand)]
+        command: image::Command,
+    },
+    /// Handle containers
+    Container {
+        #[command(subcommand)]
+        command: container::Command,
+    },
+    /// Carry out a pull that a program of ours asks for, as JSON
+    #[command(hide = true)]
+    Stage,
+    /// Containers that share namespaces
+    Pod {
+        #[command(subcommand)]
+        command: pod::Command,
+    },
+    /// Bridges on this host, that containers are attached to
+    Network {
+        #[command(subcommand)]
+        command: network::Command,
+    },
+    /// Show which ports of the host lead to a container
+    Port(port::Port),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_the_image_is_the_containers() {
+        let words = ["x", "run", "--rm", "--network=host", "quay.io/a", "sh", "-c", "--name", "-d"];
+        let Command::Run(run) = Arguments::try_parse_from(words).unwrap().command else { panic!() };
+        assert_eq!(run.create.command, ["sh", "-c", "--name", "-d"]);
+        assert!(run.create.identity.rm && !run.detach && run.create.identity.name.is_none());
+    }
+
+    #[test]
+    fn flags_that_are_not_there_are_refused() {
+        for flag in ["--nosuch", "--blkio", "--rootfs=x"] {
+            let words = ["x", "run", "--network=host", flag, "quay.io/a"];
+            assert!(Arguments::try_parse_from(words).is_err(), "{flag}");
+        }
+    }
+}
