@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-/// When the image is brought here, and how.
+// When the image is brought here, and how.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub(crate) struct ImageFlags {
     /// When to pull the image
@@ -15,7 +15,7 @@ pub(crate) struct ImageFlags {
     pub(crate) registry: RegistryFlags,
 }
 
-/// How registries are spoken to.
+// How registries are spoken to.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub(crate) struct RegistryFlags {
     /// File with credentials (containers-auth.json(5))

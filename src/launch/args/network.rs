@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-/// Whom a container can reach, and under which name it is reached.
+// Whom a container can reach, and under which name it is reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct NetworkFlags {

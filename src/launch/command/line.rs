@@ -46,6 +46,7 @@ pub struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Run a command in a new container
     Run(Box<run::Run>),
@@ -157,6 +158,15 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Arguments::command().debug_assert();
+    }
+
+    /// A program that is started for each container reads its flags, not those of all commands.
+    #[test]
+    fn flags_are_made_when_their_command_is_called() {
+        let command = Arguments::command();
+        for verb in command.get_subcommands() {
+            assert_eq!(verb.get_arguments().count(), 0, "{}", verb.get_name());
+        }
     }
 
     #[test]
