@@ -14,6 +14,7 @@ fn container(number: u8, unit: &str, reference: &str) -> Container {
         name: format!("c{number}"),
         engine: EngineKind::Native,
         unit: unit.parse().ok(),
+        guest_of: None,
         policy: Ok(Policy::Registry),
         source: ImageSource { reference: reference.parse().unwrap(), authfile: None },
         image: image("old"),
