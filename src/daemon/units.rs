@@ -115,7 +115,7 @@ fn standing(container: &Container, known: &Known<'_>, last: Option<&Entry>) -> (
         return (Standing::Disabled, String::new());
     }
     let Some(unit) = &container.unit else {
-        let guest = |unit: &UnitName| Reason::Guest { unit: unit.clone() };
+        let guest = |unit: &UnitName| Reason::Guest { host: unit.clone() };
         let reason = container.guest_of.as_ref().map_or(Reason::NoUnit, guest);
         return (Standing::NoUnit, reason.to_string());
     };

@@ -109,7 +109,7 @@ fn judge<'a>(container: &Container, input: &Input<'a>) -> Result<&'a ImageIdenti
     }
     match (&container.unit, &container.guest_of) {
         (Some(_), _) => {}
-        (None, Some(unit)) => return Err(Reason::Guest { unit: unit.clone() }),
+        (None, Some(unit)) => return Err(Reason::Guest { host: unit.clone() }),
         (None, None) => return Err(Reason::NoUnit),
     }
     if wants_check(container).is_none() {

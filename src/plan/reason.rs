@@ -35,7 +35,7 @@ pub enum Reason {
     NoUnit,
     /// A unit's does, but the unit is there for something else, which a restart would end.
     Guest {
-        unit: UnitName,
+        host: UnitName,
     },
     /// The policy is `local` and local storage has no image of that name.
     NotInStorage,
@@ -73,10 +73,10 @@ impl fmt::Display for Reason {
             }
             Self::InvalidPolicy { message } => f.write_str(message),
             Self::NoUnit => f.write_str("no systemd unit owns this container"),
-            Self::Guest { unit } => {
+            Self::Guest { host } => {
                 write!(
                     f,
-                    "only a guest in {unit}, which would be restarted for it: run it as a unit of \
+                    "only a guest in {host}, which would be restarted for it: run it as a unit of \
                      its own"
                 )
             }

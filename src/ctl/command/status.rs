@@ -67,6 +67,12 @@ pub(super) fn text(service: &Service, units: &[UnitStatus], style: Style) -> Str
     }
     let rows: Vec<_> = units.iter().map(|unit| row(unit, style)).collect();
     text.push_str(&render(&COLUMNS, &rows, style.terminal));
+    for unknown in units.iter().filter(|unit| unit.standing == Standing::Unknown) {
+        let _ = write!(text, "\nproblem: {}", unknown.detail);
+    }
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
     text
 }
 
@@ -88,7 +94,8 @@ pub(super) fn state(status: &UnitStatus) -> (String, Tone) {
         (Some(_), _) | (None, Standing::Unknown) => word.to_owned(),
         (None, _) => format!("not running: {word}"),
     };
-    if !status.detail.is_empty() {
+    // What cannot be read is told as a whole, below.
+    if !status.detail.is_empty() && status.standing != Standing::Unknown {
         let _ = write!(state, ": {}", status.detail);
     }
     (state, tone)
