@@ -202,7 +202,7 @@ fn listen_for_reload() -> Result<mpsc::Receiver<()>, Error> {
 mod tests {
     use std::collections::BTreeSet;
 
-    /// How each of the two is run, which is its own; all else is what it may do.
+    /// How each of them is run, which is its own; all else is what it may do.
     const OWN: &[&str] = &[
         "Type",
         "NotifyAccess",
@@ -212,6 +212,7 @@ mod tests {
         "Restart",
         "RestartSec",
         "RestartPreventExitStatus",
+        "SuccessExitStatus",
         "WatchdogSec",
         "TimeoutStartSec",
         "TimeoutStopSec",
@@ -227,10 +228,14 @@ mod tests {
     }
 
     #[test]
-    fn recovery_is_as_confined_as_the_service() {
+    fn every_unit_is_as_confined_as_the_service() {
         let service = limits(include_str!("../../systemd/system/updaterd.service"));
-        let recovery = limits(include_str!("../../systemd/system/updaterd-recover.service"));
         assert!(service.contains("ProtectSystem=strict"));
-        assert_eq!(service, recovery);
+        for unit in [
+            include_str!("../../systemd/system/updaterd-recover.service"),
+            include_str!("../../systemd/system/updaterd-check.service"),
+        ] {
+            assert_eq!(service, limits(unit));
+        }
     }
 }

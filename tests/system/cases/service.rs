@@ -60,12 +60,12 @@ fn another_directory_has_to_be_writable(host: &Host) {
     assert!(log.contains("ReadWritePaths=/srv/updaterd"), "{log}");
     assert_eq!(host.property("updaterd.service", "ActiveState"), "failed");
     assert_eq!(host.property("updaterd.service", "ExecMainStatus"), "78");
-    for unit in ["updaterd", "updaterd-recover"] {
+    for unit in ["updaterd", "updaterd-recover", "updaterd-check"] {
         let drop_in = format!("/etc/systemd/system/{unit}.service.d/paths.conf");
         host.write(&drop_in, "[Service]\nReadWritePaths=/srv/updaterd\n");
     }
     host.sh("mkdir /srv/updaterd; systemctl daemon-reload");
-    host.sh("systemctl start updaterd-recover.service updaterd.service");
+    host.sh("systemctl start updaterd-recover.service updaterd-check.service updaterd.service");
 }
 
 fn a_reload_with_a_typo_keeps_the_old_configuration(host: &Host) {
