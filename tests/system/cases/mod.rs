@@ -34,6 +34,7 @@ mod rollback;
 mod rootless;
 mod service;
 mod storage;
+mod surroundings;
 mod systemd_inside;
 mod terminal;
 mod update;
@@ -70,6 +71,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("rootless", rootless::CASES),
         ("service", service::CASES),
         ("storage", storage::CASES),
+        ("surroundings", surroundings::CASES),
         ("systemd_inside", systemd_inside::CASES),
         ("terminal", terminal::CASES),
         ("update", update::CASES),
