@@ -44,8 +44,7 @@ fuzz-check: ## See that the fuzz targets compile (fuzz/README.md)
 	$(CARGO) check --manifest-path fuzz/Cargo.toml
 
 .PHONY: bench
-bench: ## Measure against Podman, side by side in one booted systemd
-	tests/install-dependencies.sh bench
+bench: dependencies ## Measure against Podman, side by side in one booted systemd
 	$(CARGO) build --locked --release --bins
 	$(CARGO) bench --locked --bench podman
 
@@ -71,7 +70,8 @@ endef
 .PHONY: install
 install: $(PROGRAMS:%=$(BUILT)/%) ## Install below $(DESTDIR)$(PREFIX)
 	install -d $(addprefix $(DESTDIR),$(BINDIR) $(UNITDIR) $(USERUNITDIR) $(TMPFILESDIR) $(CATALOGDIR) \
-		$(DBUSPOLICYDIR) $(DBUSDIR)/system-services $(DBUSDIR)/services $(CONFDIR))
+		$(DBUSPOLICYDIR) $(DBUSDIR)/system-services $(DBUSDIR)/services $(CONFDIR) \
+		$(SYSCONFDIR)/updaterd/updaterd.d)
 	install -m 755 $(PROGRAMS:%=$(BUILT)/%) $(DESTDIR)$(BINDIR)
 	$(foreach unit,$(notdir $(wildcard systemd/system/*)),$(call install-unit,system/$(unit),$(UNITDIR)/$(unit)))
 	$(foreach unit,$(notdir $(wildcard systemd/user/*)),$(call install-unit,user/$(unit),$(USERUNITDIR)/$(unit)))

@@ -2,7 +2,7 @@
 
 use crate::host::Host;
 use crate::image::Image;
-use crate::registry::Registry;
+use crate::registry::{Registry, prepare_image};
 
 cases![
     lists_of_containers_are_podmans,
@@ -16,11 +16,7 @@ cases![
 
 /// A registry with `app:latest`, already pulled.
 pub(super) fn prepare(host: &Host) -> String {
-    let registry = Registry::start(host);
-    registry.push("app:latest", &Image::app("v1").with("Labels", labels("vendor", "acme")));
-    let reference = registry.reference("app:latest");
-    host.sh(&format!("updater-launch pull {reference}"));
-    reference
+    prepare_image(host, &Image::app("v1").with("Labels", labels("vendor", "acme")))
 }
 
 fn labels(key: &str, value: &str) -> serde_json::Value {
@@ -109,6 +105,18 @@ fn lists_are_narrowed_and_sorted(host: &Host) {
     let pod =
         host.sh("updater-launch ps -a --pod --filter pod=shelf --format '{{.PodName}} {{.Pod}}'");
     assert_eq!(pod, format!("shelf {}", host.sh("updater-launch pod ps -q")));
+    let pods =
+        |filter: &str| host.sh(&format!("updater-launch pod ps --format '{{{{.Name}}}}' {filter}"));
+    assert_eq!(pods("--filter name=she --filter status=created"), "shelf");
+    for other in ["name=no", "status=exited", "ctr-number=1", "label=x"] {
+        assert_eq!(pods(&format!("--filter {other}")), "", "{other}");
+    }
+    host.fails(125, "updater-launch pod ps --filter nosuch=1");
+    // The word may stand before its verbs.
+    assert_eq!(host.sh("updater-launch container ls -a --filter pod=shelf -q | wc -l"), "1");
+    host.sh("updater-launch container rm --latest");
+    assert_eq!(names("--filter pod=shelf"), "");
+    host.sh(&format!("updater-launch container create --pod shelf --name five {app}"));
     assert!(host.sh("updater-launch ps -a --pod").lines().next().unwrap().contains("POD ID"));
     assert!(host.sh("updater-launch pod ps").lines().next().unwrap().ends_with("# OF CONTAINERS"));
     for wrong in ["nme=x", "status=up", "x", "name=(", "before=none"] {

@@ -9,6 +9,7 @@ macro_rules! cases {
 }
 
 mod answers;
+mod busless;
 mod commands;
 mod copying;
 mod cost;
@@ -34,6 +35,7 @@ mod rollback;
 mod rootless;
 mod service;
 mod storage;
+mod surroundings;
 mod systemd_inside;
 mod terminal;
 mod update;
@@ -45,6 +47,7 @@ use crate::Case;
 pub(crate) fn all() -> Vec<(String, Case)> {
     let modules = [
         ("answers", answers::CASES),
+        ("busless", busless::CASES),
         ("commands", commands::CASES),
         ("copying", copying::CASES),
         ("cost", cost::CASES),
@@ -70,6 +73,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("rootless", rootless::CASES),
         ("service", service::CASES),
         ("storage", storage::CASES),
+        ("surroundings", surroundings::CASES),
         ("systemd_inside", systemd_inside::CASES),
         ("terminal", terminal::CASES),
         ("update", update::CASES),
