@@ -27,7 +27,7 @@ packages=(
   passt           # pasta, the network of ordinary users' containers
   strace          # counts system calls
 )
-[ "${1:-}" != bench ] || packages+=(podman runc)
+[ "${1:-}" != bench ] || packages+=(podman runc crun)
 
 # Units that a package enables when it is installed, for which this machine's owner did not ask.
 declare -A enables=(
