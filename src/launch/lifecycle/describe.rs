@@ -151,6 +151,9 @@ pub(crate) fn describe(
         keep_groups: user::keeps_groups(&attributes.groups),
         oom_score: attributes.oom_score,
         member: None,
+        covered: !prepared.is_mapped(place)
+            && confinement.namespaces.cgroup.is_own()
+            && !prepared.volumes.iter().any(Volume::shows_cgroups),
         _held: confinement.held,
     };
     Ok(Described { process, staged, devices: nodes })

@@ -120,6 +120,7 @@ pub(crate) fn prepare<'a>(
         keep_groups: keeps_groups(&attributes.groups),
         oom_score: attributes.oom_score,
         member,
+        covered: false,
         _held: Vec::new(),
     };
     Ok(Entering { place, record, file, prepared, terminal: entry.terminal })

@@ -255,7 +255,9 @@ impl Run<'_> {
         let (mut output, mut streams) = Output::open(driver, record, &create.process, attached)?;
         let mut input = input::open(&create.process, &mut streams)?;
         let process = &described.process;
-        let started = runtime::start(&record.id, &place.runtime(), &bundle, process, streams)?;
+        let cgroup = payload.directory();
+        let started =
+            runtime::start(&record.id, &place.runtime(), &bundle, process, &cgroup, streams)?;
         if shifted.is_some() {
             userns::shift::forget_stage(&bundle, self.rootfs.path())?;
         }

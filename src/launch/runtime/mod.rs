@@ -1,6 +1,7 @@
 //! The OCI runtime, in this process: libcontainer.
 
 pub(crate) mod account;
+mod apart;
 pub(crate) mod console;
 pub(crate) mod member;
 pub(crate) mod program;
@@ -20,12 +21,14 @@ use crate::launch::Error;
 use crate::launch::isolation::capability::Capabilities;
 use crate::launch::isolation::seccomp::Filter;
 use crate::launch::isolation::{self, oom};
+use crate::launch::runtime::apart::{Begun, Failure};
 use crate::launch::runtime::console::Console;
 use crate::launch::runtime::member::Member;
 use crate::launch::runtime::program::executor;
 use crate::launch::storage::propagation::{self, Share};
 use crate::launch::storage::secrets::Variables;
 use crate::model::ContainerId;
+use crate::model::failure::chain;
 
 /// What is known of a program before it is started, but for its specification.
 #[derive(Debug)]
@@ -46,6 +49,8 @@ pub(crate) struct Prepared {
     pub(crate) oom_score: Option<i32>,
     /// Whom the program becomes in a user namespace that the runtime does not enter.
     pub(crate) member: Option<Arc<Member>>,
+    /// Whether the container sees nothing of the host's cgroups, and none of the mounts there.
+    pub(crate) covered: bool,
     /// Files that its specification names by their descriptors.
     pub(crate) _held: Vec<File>,
 }
@@ -144,10 +149,10 @@ pub(crate) fn start(
     state: &Path,
     bundle: &Path,
     process: &Prepared,
+    cgroup: &Path,
     streams: Streams,
 ) -> Result<Started, Error> {
     let (report, executor) = executor(process, streams.terminal)?;
-    let mut unshared = None;
     process.drop_groups()?;
     let _score = process.take_oom_score()?;
     streams.hand_over(process.uid)?;
@@ -158,13 +163,16 @@ pub(crate) fn start(
             .into(),
     };
     let console = streams.terminal.then(|| Console::open(bundle)).transpose()?;
-    let mut terminal = None;
-    let (started, said) = account::listen(|| {
+    let refused = |error: Error| Failure { status: Some(error.status()), why: chain(&error) };
+    let begin = || {
+        let failed = |error: LibcontainerError| Failure { status: None, why: chain(&error) };
         let mut builder = ContainerBuilder::new(id.to_string(), SyscallType::default())
-            .with_root_path(state)?
+            .with_root_path(state)
+            .map_err(failed)?
             .with_executor(executor)
             .with_console_socket(console.as_ref().map(Console::path))
-            .validate_id()?;
+            .validate_id()
+            .map_err(failed)?;
         if console.is_none() {
             builder = builder.with_stdin(input);
         }
@@ -175,39 +183,38 @@ pub(crate) fn start(
             builder = builder.with_stderr(error);
         }
         let builder = builder.as_init(bundle).with_systemd(false).with_detach(console.is_some());
-        let mut container = builder.build()?;
-        // Before the program: its terminal has to be its own by then.
-        terminal = console.as_ref().map(|console| console.receive(process.uid));
-        let shared = container.pid().map(|pid| propagation::apply(&process.shares, pid.as_raw()));
-        let started = match shared.transpose() {
-            Ok(_) => container.start(),
-            Err(error) => {
-                unshared = Some(error);
-                Err(LibcontainerError::Other("its mounts are not as asked for".to_owned()))
-            }
+        let mut container = builder.as_sibling(true).build().map_err(failed)?;
+        let pid = container.pid().map(|pid| pid.as_raw());
+        let pid = pid.ok_or_else(|| refused(Error::Spec("the runtime names no process".into())))?;
+        let mut begin = || {
+            // Before the program: its terminal has to be its own by then.
+            let terminal = console.as_ref().map(|console| console.receive(process.uid));
+            let terminal = terminal.transpose().map_err(refused)?;
+            propagation::apply(&process.shares, pid).map_err(|error| refused(error.into()))?;
+            container.start().map_err(failed)?;
+            Ok(Begun { pid, terminal })
         };
-        if let Err(error) = started {
-            // It may wait for its start without end, and we for its report.
-            if let Some(pid) = container.pid() {
-                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-            }
-            return Err(error);
-        }
-        Ok(container)
-    })?;
-    if let Some(error) = unshared {
-        return Err(error.into());
-    }
-    let container = started.map_err(|source| process.failed("started", said, source));
-    let container = match container {
-        Ok(container) => container,
-        Err(error) => return Err(report.or(error)),
+        begin().inspect_err(|_| {
+            // It may wait for its start without end, and the launcher for its report.
+            // SAFETY: plain kill(2), of a process that nobody has waited for.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        })
     };
-    restore_dumpable();
-    report.wait()?;
-    let pid = container.pid().map(|pid| pid.as_raw());
-    let pid = pid.ok_or_else(|| Error::Spec("the runtime names no process".to_owned()))?;
-    Ok(Started { pid, terminal: terminal.transpose()? })
+    let (begun, said) = account::listen(|| apart::in_cgroup(cgroup, process.covered, begin))?;
+    let begun =
+        begun.map_err(|error| Error::system("start a process in the container's cgroup", error))?;
+    let failed = |why: String| process.failed("started", said, LibcontainerError::Other(why));
+    let error = match begun {
+        Some(Ok(Begun { pid, terminal })) => {
+            report.wait()?;
+            return Ok(Started { pid, terminal });
+        }
+        Some(Err(Failure { status: Some(status), why })) => Error::Background { status, said: why },
+        Some(Err(Failure { status: None, why })) => failed(why),
+        // The runtime's way to clear away all that it has begun.
+        None => failed("its processes were killed".to_owned()),
+    };
+    Err(report.or(error))
 }
 
 /// Starts another program in a running container; `description` is its specification in a file.
