@@ -250,6 +250,8 @@ fn a_stubborn_program_is_killed_in_time(host: &Host) {
          sh -c \"trap 'exit 0' INT; while :; do sleep 0.1; done\""
     );
     host.sh(&sleeper);
+    // Before its trap is set, the first process of a container cannot be interrupted at all.
+    host.wait_for("updater-launch top web | grep -q 'sleep 0.1'", seconds(20));
     let started = std::time::Instant::now();
     host.sh("updater-launch stop web");
     assert!(started.elapsed() < seconds(5), "{:?}", started.elapsed());
