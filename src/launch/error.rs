@@ -200,7 +200,9 @@ pub(crate) enum Error {
         "container {0} has no definition: it was made by another version; remove it and run it anew"
     )]
     NoDefinition(String),
-    #[error("--preserve-fds {count}: descriptor {descriptor} is not open: open all of them, from 3 on")]
+    #[error(
+        "--preserve-fds {count}: descriptor {descriptor} is not open: open all of them, from 3 on"
+    )]
     NoDescriptor { descriptor: i32, count: u16 },
     #[error("--attach takes one container")]
     AttachToOne,

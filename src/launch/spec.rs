@@ -8,7 +8,8 @@ use std::str::FromStr;
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
     Capabilities as CapabilitySet, Capability, LinuxBuilder, LinuxCapabilitiesBuilder,
-    LinuxResourcesBuilder, LinuxSeccomp, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+    LinuxResourcesBuilder, LinuxSeccomp, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
+    UserBuilder,
 };
 
 use crate::launch::isolation::capability::Capabilities;

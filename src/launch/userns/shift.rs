@@ -81,7 +81,10 @@ pub(crate) fn shift(
         namespaces.push(namespace);
         // Whose root it is, a runtime may want to read here.
         let (uids, gids) = own.mappings().map_err(failed)?;
-        linux.set_namespaces(Some(namespaces)).set_uid_mappings(Some(uids)).set_gid_mappings(Some(gids));
+        linux
+            .set_namespaces(Some(namespaces))
+            .set_uid_mappings(Some(uids))
+            .set_gid_mappings(Some(gids));
     }
     spec.save(&config).map_err(failed)?;
     Ok(shifted)

@@ -38,6 +38,14 @@ pub(super) fn is_gate(name: &str) -> bool {
     ["socketcall", "ipc"].contains(&name)
 }
 
+/// Whether a call is behind such a gate for some program.
+pub(super) fn is_gated(name: &str) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return gate(name).is_some();
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
 /// socketcall(2) or ipc(2) of i386, and the value of its first argument that stands for the call
 /// `name` (`linux/net.h`, `linux/ipc.h`).
 #[cfg(target_arch = "x86_64")]

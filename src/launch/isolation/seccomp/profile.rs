@@ -14,9 +14,7 @@ use serde::Deserialize;
 
 use crate::launch::isolation::capability::Capabilities;
 use crate::launch::isolation::seccomp::bpf::{self, Condition, Half, Policy, Rule, Test, TooLong};
-use crate::launch::isolation::seccomp::{
-    ALLOW, Filter, KILL_PROCESS, NATIVE, errno, names, rules,
-};
+use crate::launch::isolation::seccomp::{ALLOW, Filter, KILL_PROCESS, NATIVE, errno, names, rules};
 
 /// The largest profile, in bytes.
 pub(crate) const MAX: u64 = 1 << 20;

@@ -42,7 +42,14 @@ pub(super) fn from_policy(policy: &Policy, flags: u32) -> Result<LinuxSeccomp, O
     let mut grouped: BTreeMap<u32, Vec<String>> = BTreeMap::new();
     let mut syscalls = Vec::new();
     for (name, rules) in calls {
-        for rule in plain(rules).into_iter().filter(|rule| rule.answer != otherwise) {
+        let mut plain = plain(rules);
+        plain.retain(|rule| rule.answer != otherwise);
+        let is_clear = plain.windows(2).all(|pair| pair[0].answer == pair[1].answer);
+        if names::is_gated(name) && !is_clear && otherwise != ALLOW {
+            // Behind a gate libseccomp sees no argument, and takes no two answers.
+            plain.retain(|rule| rule.answer == ALLOW);
+        }
+        for rule in plain {
             if rule.conditions.is_empty() {
                 grouped.entry(rule.answer).or_default().push(name.to_owned());
             } else {
@@ -200,16 +207,22 @@ mod tests {
     }
 
     fn answers(rules: &[Rule], value: u64) -> Vec<u32> {
-        let matching = rules.iter().filter(|rule| {
-            rule.conditions.iter().all(|condition| holds(condition, value))
-        });
+        let matching = rules
+            .iter()
+            .filter(|rule| rule.conditions.iter().all(|condition| holds(condition, value)));
         matching.map(|rule| rule.answer).collect()
     }
 
     fn values() -> impl Strategy<Value = u64> {
         let low = prop_oneof![
-            Just(0u64), Just(8), Just(0x2_0000), Just(0x2_0008), Just(0xffff_ffff), Just(40),
-            (0..32u32).prop_map(|bit| 1 << bit), any::<u32>().prop_map(u64::from),
+            Just(0u64),
+            Just(8),
+            Just(0x2_0000),
+            Just(0x2_0008),
+            Just(0xffff_ffff),
+            Just(40),
+            (0..32u32).prop_map(|bit| 1 << bit),
+            any::<u32>().prop_map(u64::from),
         ];
         (low, prop_oneof![Just(0u64), any::<u32>().prop_map(u64::from)])
             .prop_map(|(low, high)| low | high << 32)

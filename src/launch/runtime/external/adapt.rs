@@ -90,6 +90,29 @@ fn set(process: &mut Process, name: &str, value: &str) {
     process.set_env(Some(environment));
 }
 
+/// A file has nothing mounted below it: what is said of that is left out, which some versions of
+/// crun look for in vain.
+pub(super) fn leave_recursion(mount: &mut Mount) {
+    const PLAIN: [(&str, &str); 10] = [
+        ("rbind", "bind"),
+        ("rprivate", "private"),
+        ("rslave", "slave"),
+        ("rshared", "shared"),
+        ("rro", "ro"),
+        ("rrw", "rw"),
+        ("rnosuid", "nosuid"),
+        ("rnodev", "nodev"),
+        ("rnoexec", "noexec"),
+        ("rsuid", "suid"),
+    ];
+    let options = mount.options().iter().flatten().map(|option| {
+        let plain = PLAIN.iter().find(|(word, _)| word == option);
+        plain.map_or_else(|| option.clone(), |(_, plain)| (*plain).to_owned())
+    });
+    let options = options.collect::<Vec<_>>();
+    mount.set_options(Some(options));
+}
+
 /// A runtime mounts, makes what has to be there, and makes the mount read-only then.
 fn make_read_only(mount: &mut Mount) {
     let mut options = mount.options().clone().unwrap_or_default();

@@ -49,6 +49,10 @@ pub(super) fn call(
     command.arg("--root").arg(container.state);
     command.arg("--log").arg(desk.log()).args(["--log-format", "json"]);
     command.arg(runtime.kind.without_cgroups()).arg(verb);
+    // The supervisor blocks what it waits for, and runc hands that on.
+    let unblock = || Ok(nix::sys::signal::SigSet::empty().thread_set_mask()?);
+    // SAFETY: the child only changes its own mask.
+    unsafe { command.pre_exec(unblock) };
     Ok(command)
 }
 
@@ -83,9 +87,8 @@ pub(super) fn carry_out(
     mut command: Command,
     desk: &Desk,
 ) -> Result<Result<(), String>, Error> {
-    let ended = command
-        .status()
-        .map_err(|source| Error::NotRun { name: runtime.name.clone(), source })?;
+    let ended =
+        command.status().map_err(|source| Error::NotRun { name: runtime.name.clone(), source })?;
     if ended.success() {
         return Ok(Ok(()));
     }

@@ -89,7 +89,10 @@ mod tests {
         let log = r#"{"level":"warning","msg":"hm"}
             {"level":"error","msg":"runc create failed: no: failed: really"}"#;
         assert_eq!(last_error(log), "no: failed: really");
-        assert_eq!(last_error(r#"{"msg":"open `x` failed: y","level":"error"}"#), "open `x` failed: y");
+        assert_eq!(
+            last_error(r#"{"msg":"open `x` failed: y","level":"error"}"#),
+            "open `x` failed: y"
+        );
         assert_eq!(last_error("no JSON"), "");
     }
 

@@ -66,8 +66,8 @@ fn kind(path: &Path) -> Result<Kind, Error> {
     if let Some(kind) = by_name {
         return Ok(kind);
     }
-    let said = ask(path)
-        .map_err(|source| Error::NotRun { name: path.display().to_string(), source })?;
+    let said =
+        ask(path).map_err(|source| Error::NotRun { name: path.display().to_string(), source })?;
     let first_words = said.lines().filter_map(|line| line.split_whitespace().next());
     first_words.into_iter().find_map(Kind::of).ok_or_else(|| Error::Unknown {
         path: path.to_owned(),

@@ -54,9 +54,8 @@ fn loader(file: &impl FileExt, start: &[u8]) -> io::Result<Needs> {
     // where its bytes are and how many.
     let (table, size, count, offset, length) =
         if is_64 { ((32, 8), 54, 56, (8, 8), (32, 8)) } else { ((28, 4), 42, 44, (4, 4), (16, 4)) };
-    let header = number(start, table.0, table.1)
-        .zip(number(start, size, 2))
-        .zip(number(start, count, 2));
+    let header =
+        number(start, table.0, table.1).zip(number(start, size, 2)).zip(number(start, count, 2));
     let Some(((table, size), count)) = header else { return Ok(Needs::Unknown) };
     for index in 0..count.min(64) {
         let mut entry = [0u8; 64];

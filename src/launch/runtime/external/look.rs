@@ -1,5 +1,5 @@
-//! Whether a program can be run, found out in its container, as its user: an installed runtime says
-//! it in words of its own, and some of it only when the program's streams are the container's.
+//! A look into a container, before its program is started: whether that can be run, as its user, which
+//! an installed runtime says in words of its own, and some of it only when nobody hears it any more.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -15,12 +15,14 @@ use crate::launch::Error;
 use crate::launch::isolation::capability::Capabilities;
 use crate::launch::runtime::external::interpreter;
 use crate::launch::runtime::program::{self, NO_INTERPRETER};
+use crate::launch::storage::tree;
 use crate::launch::userns;
 
 /// The kernel's word for a file that is of no known form.
 const NO_FORMAT: &str = "Exec format error";
-/// Stands for the working directory in a report, where a command does otherwise.
-const DIRECTORY: &str = "/\0";
+/// What a report begins with, by what it is about.
+const ENTRY: &str = "entry\n";
+const DIRECTORY: &str = "directory\n";
 
 /// Looks for the command of `process` in the container whose first process is `init`, and for its
 /// directory.
@@ -42,7 +44,7 @@ pub(super) fn program(
         ForkResult::Child => {
             drop(read);
             let found = enter(users.as_ref(), &mounts, process, capabilities)
-                .map_err(|error| format!("/proc\0{error}"))
+                .map_err(|error| format!("{ENTRY}{error}"))
                 .and_then(|()| look(process));
             report(write, found.err());
         }
@@ -53,14 +55,15 @@ pub(super) fn program(
     let read = File::from(read).read_to_string(&mut text);
     let _ = nix::sys::wait::waitpid(child, None);
     read.map_err(failed)?;
-    match text.strip_prefix(DIRECTORY) {
-        Some(why) => {
-            let directory = process.cwd().display().to_string();
-            let why = ["does not exist", "is not a directory"].into_iter().find(|one| *one == why);
-            Err(Error::NoDirectory { directory, why: why.unwrap_or("cannot be entered") })
-        }
-        None => program::failure(&text).map_or(Ok(()), Err),
+    if let Some(why) = text.strip_prefix(ENTRY) {
+        return Err(failed(io::Error::other(why.to_owned())));
     }
+    if let Some(why) = text.strip_prefix(DIRECTORY) {
+        let directory = process.cwd().display().to_string();
+        let why = ["does not exist", "is not a directory"].into_iter().find(|one| *one == why);
+        return Err(Error::NoDirectory { directory, why: why.unwrap_or("cannot be entered") });
+    }
+    program::failure(&text).map_or(Ok(()), Err)
 }
 
 fn report(write: OwnedFd, text: Option<String>) -> ! {
@@ -83,6 +86,8 @@ fn enter(
         into(users, LinkNameSpaceType::User)?;
     }
     into(mounts, LinkNameSpaceType::Mount)?;
+    // As its root was mounted; crun forgets that.
+    tree::forbid_devices(Path::new("/"))?;
     let user = process.user();
     let groups = user.additional_gids().iter().flatten().map(|gid| Gid::from_raw(*gid));
     // Of a user namespace with one user only, nobody can change groups, ignoring.

@@ -105,8 +105,7 @@ impl External {
         let mut start = call::call(self, container, &desk, "start")?;
         start.arg(container.id.as_str());
         call::silence(&mut start);
-        call::carry_out(self, start, &desk)?
-            .map_err(|said| self.failed("start", &said, &first))?;
+        call::carry_out(self, start, &desk)?.map_err(|said| self.failed("start", &said, &first))?;
         Ok(Started { pid: started.claim(), terminal, bond: Some(bond) })
     }
 
@@ -175,6 +174,12 @@ impl External {
             sockets: activation::count(),
             size: terminal::size(),
         };
+        for mount in spec.mounts_mut().iter_mut().flatten() {
+            let is_file = |source: &PathBuf| std::fs::metadata(source).is_ok_and(|it| !it.is_dir());
+            if mount.source().as_ref().is_some_and(is_file) {
+                adapt::leave_recursion(mount);
+            }
+        }
         adapt::container(&mut spec, process, caller).map_err(failed)?;
         desk.write("config.json", &spec)?;
         Ok(spec)
