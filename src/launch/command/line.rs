@@ -41,6 +41,10 @@ pub struct Arguments {
     /// $XDG_RUNTIME_DIR/updaterd
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) runroot: Option<PathBuf>,
+    /// The OCI runtime of a container that is made: crun or runc, or the path of one, instead of
+    /// libcontainer, which is part of this program
+    #[arg(long, value_name = "NAME|PATH", global = true)]
+    pub(crate) runtime: Option<String>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

@@ -4,18 +4,27 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait, waitpid};
 
 use crate::launch::Error;
+use crate::launch::runtime::Bond;
 
 /// The container's first process, our child: killed when dropped, unless it has been waited for.
 #[derive(Debug)]
 pub(crate) struct Init {
     pid: i32,
     ended: bool,
+    /// What it ends with, besides this.
+    _bond: Option<Bond>,
 }
 
 impl Init {
     /// `pid` was just started, by this process.
     pub(crate) fn new(pid: i32) -> Self {
-        Self { pid, ended: false }
+        Self { pid, ended: false, _bond: None }
+    }
+
+    /// The same, which also ends where this process does.
+    pub(crate) fn bound(mut self, bond: Option<Bond>) -> Self {
+        self._bond = bond;
+        self
     }
 
     pub(crate) fn pid(&self) -> i32 {
