@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::disk;
+use crate::launch::lifecycle::asked;
 use crate::launch::network::show as network;
 use crate::launch::place::Place;
 use crate::launch::process::defaults::ExecDefaults;
 use crate::launch::process::environment::Environment;
 use crate::launch::process::umask;
+use crate::launch::runtime;
 use crate::launch::view::container::Container;
 use crate::launch::view::host_config::{host_config, mounts};
 use crate::launch::view::words;
@@ -54,7 +56,7 @@ pub(crate) fn document(place: &Place, container: &Container, size: Option<Size>)
         "Name": record.name,
         "Driver": "overlay",
         "GraphDriver": {"Name": "overlay", "Data": graph(place, container)},
-        "OCIRuntime": "libcontainer",
+        "OCIRuntime": runtime(container),
         "OCIConfigPath": directory.join("config.json"),
         "StaticDir": directory,
         "RestartCount": record.restarts,
@@ -78,6 +80,12 @@ pub(crate) fn document(place: &Place, container: &Container, size: Option<Size>)
         document["SizeRootFs"] = size.all.into();
     }
     document
+}
+
+/// As it was named; without a name, what the runtime in this program is called.
+fn runtime(container: &Container) -> &str {
+    let create = container.definition.as_ref().map(|definition| &definition.create);
+    create.and_then(|create| create.process.runtime.as_deref()).unwrap_or(runtime::EMBEDDED)
 }
 
 fn state(container: &Container) -> Value {
@@ -167,7 +175,8 @@ fn config(place: &Place, container: &Container) -> Value {
         "Timezone": create.and_then(|create| create.program.tz.as_deref()).unwrap_or_default(),
         "Umask": format!("{:04o}", create.and_then(|create| create.program.umask).unwrap_or(umask::DEFAULT)),
         "CreateCommand": invocation,
-        "SystemdMode": false,
+        "SystemdMode": create
+            .is_some_and(|create| asked::is_systemd(create, &record.command).unwrap_or(false)),
         "sdNotifyMode": create.map(|create| create.service.sdnotify),
     })
 }

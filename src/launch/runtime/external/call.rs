@@ -6,10 +6,12 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::fs::{Gid, Uid};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::disk;
@@ -94,6 +96,39 @@ pub(super) fn carry_out(
     }
     let said = desk.said();
     Ok(Err(if said.is_empty() { ended.to_string() } else { said }))
+}
+
+/// Who the streams of a program belong to, which runtimes give to its user: where they are files
+/// with a name, they belong to whom they did again, when this is dropped.
+pub(super) struct Owners(Vec<(OwnedFd, Uid, Gid)>);
+
+impl Owners {
+    pub(super) fn of<'a>(
+        streams: impl IntoIterator<Item = BorrowedFd<'a>>,
+    ) -> Result<Self, LaunchError> {
+        let one = |stream: BorrowedFd<'_>| {
+            let found = rustix::fs::fstat(stream)?;
+            let owner = (Uid::from_raw(found.st_uid), Gid::from_raw(found.st_gid));
+            std::io::Result::Ok((stream.try_clone_to_owned()?, owner.0, owner.1))
+        };
+        // What is closed belongs to nobody.
+        let open = streams.into_iter().filter(|stream| rustix::fs::fstat(stream).is_ok());
+        let owners = open.map(one).collect::<Result<_, _>>();
+        let failed = |error| LaunchError::system("look at the standard streams", error);
+        owners.map(Self).map_err(failed)
+    }
+}
+
+impl Drop for Owners {
+    fn drop(&mut self) {
+        for (stream, user, group) in &self.0 {
+            let now = rustix::fs::fstat(stream).map(|now| (now.st_uid, now.st_gid));
+            if now.is_ok_and(|now| now != (user.as_raw(), group.as_raw())) {
+                // Whose user namespace has not this owner has not changed it, ignoring.
+                let _ = rustix::fs::fchown(stream, Some(*user), Some(*group));
+            }
+        }
+    }
 }
 
 /// Nothing of ours goes to the runtime, or comes from it.
