@@ -218,7 +218,7 @@ const REPORT: &str = r#"
     awk '{ kept = ""; split($4, words, ",")
            for (i = 1; i in words; i++)
                if (words[i] ~ /^(ro|rw|nosuid|nodev|noexec|size=.*)$/) kept = kept " " words[i]
-           if ($2 ~ /^.(proc|sys|app)\/./ && $2 != "/sys/fs/cgroup") print $2
+           if ($2 ~ /^.(proc|sys|app)\/./ && $2 != "/sys/fs/cgroup" || $3 == "devtmpfs") print $2
            else print $2, $3, kept }' /proc/self/mounts | sort
     find /dev | grep -v ^/dev/core | sort; tail -n 1 /proc/self/cgroup; cat /proc/1/comm
     for file in /proc/kcore /proc/sys/kernel/domainname /sys/firmware /proc/acpi; do
