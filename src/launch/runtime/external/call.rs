@@ -11,6 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use oci_spec::runtime::Spec;
 use rustix::fs::{Gid, Uid};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
@@ -19,6 +20,7 @@ use crate::launch::Error as LaunchError;
 use crate::launch::runtime::Container;
 use crate::launch::runtime::external::desk::Desk;
 use crate::launch::runtime::external::{Error, External, Kind};
+use crate::launch::storage::secrets::Variables;
 use crate::launch::storage::tree;
 
 /// For a runtime that is a script, or calls other programs. Nothing else of our environment is
@@ -51,10 +53,14 @@ pub(super) fn call(
     command.arg("--root").arg(container.state);
     command.arg("--log").arg(desk.log()).args(["--log-format", "json"]);
     command.arg(runtime.kind.without_cgroups()).arg(verb);
-    // The supervisor blocks what it waits for, and runc hands that on.
-    let unblock = || Ok(nix::sys::signal::SigSet::empty().thread_set_mask()?);
-    // SAFETY: the child only changes its own mask.
-    unsafe { command.pre_exec(unblock) };
+    // The supervisor blocks what it waits for, and runc hands that on. A program of `exec` has a
+    // session of its own by all runtimes but crun.
+    let apart = || {
+        nix::sys::signal::SigSet::empty().thread_set_mask()?;
+        Ok(nix::unistd::setsid().map(drop)?)
+    };
+    // SAFETY: the child only changes its own mask and session.
+    unsafe { command.pre_exec(apart) };
     Ok(command)
 }
 
@@ -96,6 +102,27 @@ pub(super) fn carry_out(
     }
     let said = desk.said();
     Ok(Err(if said.is_empty() { ended.to_string() } else { said }))
+}
+
+/// Takes what is given to a program in memory only out of the specification that crun keeps of its
+/// container, of which nothing but a new program is made later.
+pub(super) fn forget(container: Container<'_>, variables: &Variables) -> Result<(), LaunchError> {
+    let names: Vec<String> = variables.clone().into_iter().map(|(name, _)| name).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let path = container.state.join(container.id.as_str()).join("config.json");
+    let failed = |error: oci_spec::OciSpecError| LaunchError::Spec(error.to_string());
+    let mut spec = Spec::load(&path).map_err(failed)?;
+    if let Some(process) = spec.process_mut() {
+        let mut environment = process.env().clone().unwrap_or_default();
+        environment.retain(|variable| {
+            let name = variable.split_once('=').map_or(variable.as_str(), |(name, _)| name);
+            !names.iter().any(|one| one == name)
+        });
+        process.set_env(Some(environment));
+    }
+    spec.save(path).map_err(failed)
 }
 
 /// Who the streams of a program belong to, which runtimes give to its user: where they are files

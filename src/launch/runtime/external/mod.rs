@@ -101,6 +101,9 @@ impl External {
             .map_err(|said| self.failed("create", &said, &first))?;
         drop(owners);
         let started = self.claimed(&desk)?;
+        if self.kind == Kind::Crun {
+            call::forget(container, &process.variables)?;
+        }
         // The first process has it by now; who watches over that keeps ours.
         drop(score);
         let bond = Bond::tie(started.0)?;
@@ -186,8 +189,10 @@ impl External {
             size: terminal::size(),
         };
         for mount in spec.mounts_mut().iter_mut().flatten() {
-            let is_file = |source: &PathBuf| std::fs::metadata(source).is_ok_and(|it| !it.is_dir());
-            if mount.source().as_ref().is_some_and(is_file) {
+            let source = mount.source().clone().filter(|_| mount.typ().as_deref() == Some("bind"));
+            let Some(source) = source else { continue };
+            adapt::bind(mount, rustix::fs::statvfs(&source).map(|found| found.f_flag).ok());
+            if std::fs::metadata(source).is_ok_and(|it| !it.is_dir()) {
                 adapt::leave_recursion(mount);
             }
         }
