@@ -245,8 +245,8 @@ fn look_for_directory(spec: &Spec) -> Result<(), LaunchError> {
     let Some(process) = spec.process() else { return Ok(()) };
     let root = spec.root().as_ref().map(|root| root.path().clone()).unwrap_or_default();
     let covers = |target: &Path| process.cwd().starts_with(target);
-    let mounts = spec.mounts().iter().flatten().filter(|mount| covers(mount.destination()));
-    let (place, rest) = match mounts.last() {
+    let mut mounts = spec.mounts().iter().flatten().filter(|mount| covers(mount.destination()));
+    let (place, rest) = match mounts.next_back() {
         None => (root, process.cwd().strip_prefix("/").unwrap_or(process.cwd())),
         Some(mount) => {
             let rest = process.cwd().strip_prefix(mount.destination()).unwrap_or(Path::new(""));
@@ -284,8 +284,9 @@ fn limit_files(pid: i32, process: &Process) -> Result<(), LaunchError> {
     let pid = rustix::process::Pid::from_raw(pid);
     let limit = Rlimit { current: Some(limit.soft()), maximum: Some(limit.hard()) };
     match rustix::process::prlimit(pid, Resource::Nofile, limit) {
-        // It has ended by now.
-        Ok(_) | Err(Errno::SRCH) => Ok(()),
+        // It has ended by now; or it is another user's, and this host's root may not all. It is a
+        // limit that the program could raise itself.
+        Ok(_) | Err(Errno::SRCH | Errno::PERM) => Ok(()),
         Err(error) => Err(LaunchError::system("limit the open files of the program", error)),
     }
 }
