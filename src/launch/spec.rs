@@ -1,7 +1,7 @@
 //! The runtime's specification of a container (OCI runtime-spec). Pure: from what was asked for and
 //! what the image says to what the runtime is told.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -39,6 +39,7 @@ pub(crate) struct Wanted<'a> {
     /// The filter of system calls, where the runtime makes it.
     pub(crate) filter: Option<LinuxSeccomp>,
     pub(crate) process: Program<'a>,
+    pub(crate) annotations: HashMap<String, String>,
 }
 
 /// One program in a container: its first, or one of `exec`.
@@ -81,6 +82,7 @@ pub(crate) fn spec(wanted: Wanted<'_>) -> Result<Spec, OciSpecError> {
         .build()?;
     // The name of a namespace that others have, too, is theirs.
     spec.set_hostname(wanted.namespaces.uts.is_own().then(|| wanted.hostname.to_owned()));
+    spec.set_annotations(Some(wanted.annotations));
     spec.set_hooks(None);
     Ok(spec)
 }
@@ -144,6 +146,7 @@ mod tests {
             files: &[],
             devices: &[],
             filter: None,
+            annotations: HashMap::new(),
             process: Program {
                 user: &user(uid),
                 arguments: vec!["sh".into()],

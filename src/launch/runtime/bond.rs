@@ -35,9 +35,10 @@ impl Bond {
 }
 
 /// Waits for the end of one of both. Nothing that the launcher had open is kept open here, and
-/// nothing that is sent to all of a unit's processes ends it before them.
+/// nothing that is sent to all of a unit's processes, or to a process group, ends it before them.
 fn watch(launcher: &OwnedFd, process: &OwnedFd) -> ! {
     let _ = nix::sys::signal::SigSet::all().thread_block();
+    let _ = nix::unistd::setsid();
     let _ = nix::unistd::chdir("/");
     close_all_but([launcher.as_raw_fd(), process.as_raw_fd()]);
     loop {

@@ -32,7 +32,7 @@ use crate::launch::storage::secrets::Variables;
 use crate::model::ContainerId;
 
 /// The name of the runtime that is part of this program.
-const EMBEDDED: &str = "libcontainer";
+pub(crate) const EMBEDDED: &str = "libcontainer";
 const EMBEDDED_VERSION: &str = "0.7.0";
 
 /// Which runtime runs a container.
@@ -235,6 +235,12 @@ impl Streams {
         let (output, error) = (std::io::stdout(), std::io::stderr());
         hand_over(self.output.as_ref().map_or(output.as_fd(), AsFd::as_fd), uid)?;
         hand_over(self.error.as_ref().map_or(error.as_fd(), AsFd::as_fd), uid)
+    }
+
+    /// Those that may be files with a name: our own.
+    fn named(&self) -> impl Iterator<Item = BorrowedFd<'static>> {
+        let own = self.output.is_none().then(rustix::stdio::stdout);
+        own.into_iter().chain(self.error.is_none().then(rustix::stdio::stderr))
     }
 }
 

@@ -37,10 +37,16 @@ impl Init {
         unsafe { libc::kill(self.pid, signal) };
     }
 
-    /// Ends it, and what else is in its session's first process group.
+    /// Ends it, and what else is in its process group: the first of its session, which the program
+    /// or its runtime has begun.
     pub(super) fn kill_group(&self) {
-        // SAFETY: plain kill(2). The runtime makes each program the leader of a session.
-        unsafe { libc::kill(-self.pid, libc::SIGKILL) };
+        // SAFETY: plain getpgid(2), getpgrp(2) and kill(2); the group is that of our own child.
+        unsafe {
+            let group = libc::getpgid(self.pid);
+            if group > 1 && group != libc::getpgrp() {
+                libc::kill(-group, libc::SIGKILL);
+            }
+        }
         self.send(libc::SIGKILL);
     }
 

@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::disk;
+use crate::launch::args::Create;
+use crate::launch::lifecycle::asked;
 use crate::launch::network::show as network;
 use crate::launch::place::Place;
 use crate::launch::process::defaults::ExecDefaults;
-use crate::launch::process::environment::Environment;
 use crate::launch::process::umask;
+use crate::launch::runtime;
 use crate::launch::view::container::Container;
 use crate::launch::view::host_config::{host_config, mounts};
 use crate::launch::view::words;
@@ -54,7 +56,7 @@ pub(crate) fn document(place: &Place, container: &Container, size: Option<Size>)
         "Name": record.name,
         "Driver": "overlay",
         "GraphDriver": {"Name": "overlay", "Data": graph(place, container)},
-        "OCIRuntime": "libcontainer",
+        "OCIRuntime": runtime(container),
         "OCIConfigPath": directory.join("config.json"),
         "StaticDir": directory,
         "RestartCount": record.restarts,
@@ -78,6 +80,12 @@ pub(crate) fn document(place: &Place, container: &Container, size: Option<Size>)
         document["SizeRootFs"] = size.all.into();
     }
     document
+}
+
+/// As it was named; without a name, what the runtime in this program is called.
+fn runtime(container: &Container) -> &str {
+    let create = container.definition.as_ref().map(|definition| &definition.create);
+    create.and_then(|create| create.process.runtime.as_deref()).unwrap_or(runtime::EMBEDDED)
 }
 
 fn state(container: &Container) -> Value {
@@ -152,7 +160,7 @@ fn config(place: &Place, container: &Container) -> Value {
         "Tty": create.is_some_and(|create| create.process.tty),
         "OpenStdin": create.is_some_and(|create| create.process.interactive),
         "StdinOnce": false,
-        "Env": environment(place, container, &program.env),
+        "Env": environment(place, container, create),
         "Cmd": command,
         "Image": record.reference,
         "Volumes": null,
@@ -161,25 +169,30 @@ fn config(place: &Place, container: &Container) -> Value {
         "Entrypoint": entrypoint.or(image.entrypoint().clone()),
         "OnBuild": null,
         "Labels": container.labels(),
-        "Annotations": {},
+        "Annotations": create.and_then(|create| asked::annotations(&create.identity.annotation).ok())
+            .unwrap_or_default(),
         "StopSignal": record.stop_signal,
         "StopTimeout": record.stop_timeout,
         "Timezone": create.and_then(|create| create.program.tz.as_deref()).unwrap_or_default(),
         "Umask": format!("{:04o}", create.and_then(|create| create.program.umask).unwrap_or(umask::DEFAULT)),
+        "Timeout": create.map_or(0, |create| create.service.timeout),
         "CreateCommand": invocation,
-        "SystemdMode": false,
+        "SystemdMode": create
+            .is_some_and(|create| asked::is_systemd(create, &record.command).unwrap_or(false)),
         "sdNotifyMode": create.map(|create| create.service.sdnotify),
     })
 }
 
 /// As its last start had it; before that, what image and operator set.
-fn environment(place: &Place, container: &Container, set: &[String]) -> Vec<String> {
+fn environment(place: &Place, container: &Container, create: Option<&Create>) -> Vec<String> {
     if let Ok(defaults) = ExecDefaults::read(place, &container.record.id) {
         return defaults.environment;
     }
     let image = container.image.as_ref().and_then(|image| image.config.config().clone());
-    let mut environment = Environment::default();
-    for variable in image.iter().flat_map(|image| image.env().iter().flatten()).chain(set) {
+    let of_image = image.as_ref().and_then(|image| image.env().clone()).unwrap_or_default();
+    let Some(create) = create else { return of_image };
+    let mut environment = create.environment.inherited(&of_image).environment().unwrap_or_default();
+    for variable in &create.program.env {
         environment.inherit(variable);
     }
     environment.to_strings()

@@ -299,7 +299,7 @@ fn images_and_tags(host: &Host) {
 
 fn flags_it_does_not_have_are_refused(host: &Host) {
     let app = prepare(host);
-    for flag in ["--no-such-flag", "--runtime=crun"] {
+    for flag in ["--no-such-flag", "--rootfs=/srv"] {
         let outcome = host.fails(125, &run(flag, &app, "true"));
         let name = flag.split([' ', '=']).next().unwrap();
         assert!(outcome.stderr.contains(name), "{}", outcome.describe());

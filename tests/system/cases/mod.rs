@@ -9,6 +9,7 @@ macro_rules! cases {
 }
 
 mod answers;
+mod busless;
 mod commands;
 mod copying;
 mod cost;
@@ -35,6 +36,7 @@ mod rootless;
 mod runtimes;
 mod service;
 mod storage;
+mod surroundings;
 mod systemd_inside;
 mod terminal;
 mod update;
@@ -46,6 +48,7 @@ use crate::Case;
 pub(crate) fn all() -> Vec<(String, Case)> {
     let modules = [
         ("answers", answers::CASES),
+        ("busless", busless::CASES),
         ("commands", commands::CASES),
         ("copying", copying::CASES),
         ("cost", cost::CASES),
@@ -72,6 +75,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("runtimes", runtimes::CASES),
         ("service", service::CASES),
         ("storage", storage::CASES),
+        ("surroundings", surroundings::CASES),
         ("systemd_inside", systemd_inside::CASES),
         ("terminal", terminal::CASES),
         ("update", update::CASES),

@@ -86,7 +86,7 @@ fn filter_flags(bits: u32) -> Vec<LinuxSeccompFilterFlag> {
         (libc::SECCOMP_FILTER_FLAG_LOG, LinuxSeccompFilterFlag::SeccompFilterFlagLog),
         (libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW, LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow),
     ];
-    let set = known.into_iter().filter(|(bit, _)| u64::from(bits) & *bit as u64 != 0);
+    let set = known.into_iter().filter(|(bit, _)| u64::from(bits) & *bit != 0);
     set.map(|(_, flag)| flag).collect()
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{BoxBuilder, Mount, Process, Spec};
+use rustix::fs::StatVfsMountFlags;
 
 use crate::launch::runtime::Prepared;
 use crate::launch::storage::secrets::Variables;
@@ -90,6 +91,41 @@ fn set(process: &mut Process, name: &str, value: &str) {
     process.set_env(Some(environment));
 }
 
+/// What is bound keeps what its own mount forbids, which crun takes away, and nothing that is mounted
+/// later is seen on both sides, unless that was asked for: it is made so afterwards.
+pub(super) fn bind(mount: &mut Mount, own: Option<StatVfsMountFlags>) {
+    let mut options = mount.options().clone().unwrap_or_default();
+    let has = |words: &[&str]| options.iter().any(|option| words.contains(&option.as_str()));
+    let own = own.unwrap_or(StatVfsMountFlags::empty());
+    let mut added = Vec::new();
+    for (flag, word, others) in [
+        (StatVfsMountFlags::NOSUID, "nosuid", ["rnosuid", "suid", "rsuid"]),
+        (StatVfsMountFlags::NODEV, "nodev", ["rnodev", "dev", "rdev"]),
+        (StatVfsMountFlags::NOEXEC, "noexec", ["rnoexec", "exec", "rexec"]),
+        (StatVfsMountFlags::RDONLY, "ro", ["rro", "rrw", "rrw"]),
+    ] {
+        if own.contains(flag) && !has(&[word]) && !has(&others) {
+            added.push(word);
+        }
+    }
+    const PROPAGATION: [&str; 8] = [
+        "private",
+        "rprivate",
+        "slave",
+        "rslave",
+        "shared",
+        "rshared",
+        "unbindable",
+        "runbindable",
+    ];
+    if !has(&PROPAGATION) {
+        added.push("rprivate");
+    }
+    options.retain(|option| option != "rw" || !added.contains(&"ro"));
+    options.extend(added.into_iter().map(str::to_owned));
+    mount.set_options(Some(options));
+}
+
 /// A file has nothing mounted below it: what is said of that is left out, which some versions of
 /// crun look for in vain.
 pub(super) fn leave_recursion(mount: &mut Mount) {
@@ -138,6 +174,25 @@ mod tests {
         assert_eq!(seen("/proc/self/fd/7"), Path::new("/proc/42/fd/7"));
         assert_eq!(seen("/proc/1/ns/net"), Path::new("/proc/1/ns/net"));
         assert_eq!(seen("/run/netns/a"), Path::new("/run/netns/a"));
+    }
+
+    #[test]
+    fn what_a_mount_forbids_stays_forbidden() {
+        let bound = |options: &[&str], own| {
+            let mut mount = Mount::default();
+            mount.set_options(Some(options.iter().map(|word| (*word).to_owned()).collect()));
+            bind(&mut mount, Some(own));
+            mount.options().clone().unwrap().join(",")
+        };
+        let own = StatVfsMountFlags::NOEXEC | StatVfsMountFlags::RDONLY;
+        assert_eq!(bound(&["rbind", "rw"], own), "rbind,noexec,ro,rprivate");
+        assert_eq!(bound(&["rbind", "exec", "rslave"], own), "rbind,exec,rslave,ro");
+        let nothing = StatVfsMountFlags::empty();
+        assert_eq!(bound(&["bind", "rw"], nothing), "bind,rw,rprivate");
+        let mut file = Mount::default();
+        file.set_options(Some(vec!["rbind".to_owned(), "rprivate".to_owned(), "rro".to_owned()]));
+        leave_recursion(&mut file);
+        assert_eq!(file.options().clone().unwrap(), ["bind", "private", "ro"]);
     }
 
     #[test]

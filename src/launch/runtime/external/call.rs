@@ -6,10 +6,13 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use oci_spec::runtime::Spec;
+use rustix::fs::{Gid, Uid};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::disk;
@@ -17,6 +20,7 @@ use crate::launch::Error as LaunchError;
 use crate::launch::runtime::Container;
 use crate::launch::runtime::external::desk::Desk;
 use crate::launch::runtime::external::{Error, External, Kind};
+use crate::launch::storage::secrets::Variables;
 use crate::launch::storage::tree;
 
 /// For a runtime that is a script, or calls other programs. Nothing else of our environment is
@@ -49,10 +53,14 @@ pub(super) fn call(
     command.arg("--root").arg(container.state);
     command.arg("--log").arg(desk.log()).args(["--log-format", "json"]);
     command.arg(runtime.kind.without_cgroups()).arg(verb);
-    // The supervisor blocks what it waits for, and runc hands that on.
-    let unblock = || Ok(nix::sys::signal::SigSet::empty().thread_set_mask()?);
-    // SAFETY: the child only changes its own mask.
-    unsafe { command.pre_exec(unblock) };
+    // The supervisor blocks what it waits for, and runc hands that on. A program of `exec` has a
+    // session of its own by all runtimes but crun.
+    let apart = || {
+        nix::sys::signal::SigSet::empty().thread_set_mask()?;
+        Ok(nix::unistd::setsid().map(drop)?)
+    };
+    // SAFETY: the child only changes its own mask and session.
+    unsafe { command.pre_exec(apart) };
     Ok(command)
 }
 
@@ -94,6 +102,60 @@ pub(super) fn carry_out(
     }
     let said = desk.said();
     Ok(Err(if said.is_empty() { ended.to_string() } else { said }))
+}
+
+/// Takes what is given to a program in memory only out of the specification that crun keeps of its
+/// container, of which nothing but a new program is made later.
+pub(super) fn forget(container: Container<'_>, variables: &Variables) -> Result<(), LaunchError> {
+    let names: Vec<String> = variables.clone().into_iter().map(|(name, _)| name).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let path = container.state.join(container.id.as_str()).join("config.json");
+    let failed = |error: oci_spec::OciSpecError| LaunchError::Spec(error.to_string());
+    let mut spec = Spec::load(&path).map_err(failed)?;
+    if let Some(process) = spec.process_mut() {
+        let mut environment = process.env().clone().unwrap_or_default();
+        environment.retain(|variable| {
+            let name = variable.split_once('=').map_or(variable.as_str(), |(name, _)| name);
+            !names.iter().any(|one| one == name)
+        });
+        process.set_env(Some(environment));
+    }
+    spec.save(path).map_err(failed)
+}
+
+/// Who the streams of a program belong to, which runtimes give to its user: where they are files
+/// with a name, they belong to whom they did again, when this is dropped.
+pub(super) struct Owners(Vec<(OwnedFd, Uid, Gid)>);
+
+impl Owners {
+    pub(super) fn of<'a>(
+        streams: impl IntoIterator<Item = BorrowedFd<'a>>,
+    ) -> Result<Self, LaunchError> {
+        let one = |stream: BorrowedFd<'_>| {
+            let found = rustix::fs::fstat(stream)?;
+            let owner = (Uid::from_raw(found.st_uid), Gid::from_raw(found.st_gid));
+            std::io::Result::Ok((stream.try_clone_to_owned()?, owner.0, owner.1))
+        };
+        // What is closed belongs to nobody.
+        let open = streams.into_iter().filter(|stream| rustix::fs::fstat(stream).is_ok());
+        let owners = open.map(one).collect::<Result<_, _>>();
+        let failed = |error| LaunchError::system("look at the standard streams", error);
+        owners.map(Self).map_err(failed)
+    }
+}
+
+impl Drop for Owners {
+    fn drop(&mut self) {
+        for (stream, user, group) in &self.0 {
+            let now = rustix::fs::fstat(stream).map(|now| (now.st_uid, now.st_gid));
+            if now.is_ok_and(|now| now != (user.as_raw(), group.as_raw())) {
+                // Whose user namespace has not this owner has not changed it, ignoring.
+                let _ = rustix::fs::fchown(stream, Some(*user), Some(*group));
+            }
+        }
+    }
 }
 
 /// Nothing of ours goes to the runtime, or comes from it.

@@ -69,8 +69,8 @@ impl Drop for Desk {
 /// The last error among lines of JSON, without the runtime's own "runc create failed: ".
 fn last_error(log: &str) -> String {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let errors = lines.filter(|line| matches!(line["level"].as_str(), Some("error" | "fatal")));
-    let last = errors.last().and_then(|line| line["msg"].as_str().map(str::to_owned));
+    let mut errors = lines.filter(|line| matches!(line["level"].as_str(), Some("error" | "fatal")));
+    let last = errors.next_back().and_then(|line| line["msg"].as_str().map(str::to_owned));
     let text = last.unwrap_or_default();
     match text.split_once(" failed: ") {
         Some((who, rest)) if who.starts_with("runc ") => rest.to_owned(),

@@ -45,8 +45,8 @@ pub(super) fn failure(
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     let command = || command.to_owned();
     // "executable file `x` not found in $PATH", "open executable: Permission denied" (crun);
-    // "exec: \"x\": stat /x: no such file or directory" (runc).
-    if has(&["executable", "exec: \""]) {
+    // "exec: \"x\": stat /x: no such file or directory", "exec /x: permission denied" (runc).
+    if has(&["executable", "exec: \"", "exec /"]) {
         if has(&["not found", "no such file"]) {
             return LaunchError::CommandNotFound { command: command() };
         }
@@ -80,6 +80,7 @@ mod tests {
             "open executable: Operation not permitted",
             "open executable: Permission denied",
             "unable to start container process: exec: \"/etc\": permission denied",
+            "unable to start container process: exec /etc/x: permission denied",
         ] {
             assert_eq!(status(said), 126, "{said}");
         }

@@ -13,17 +13,20 @@ mod interpreter;
 mod look;
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{PosixRlimit, PosixRlimitType, Process, Spec};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit};
 
 use crate::launch::process::activation;
 use crate::launch::runtime::bond::Bond;
 use crate::launch::runtime::console::Console;
 use crate::launch::runtime::external::adapt::Caller;
+use crate::launch::runtime::external::call::Owners;
 use crate::launch::runtime::external::desk::Desk;
 use crate::launch::runtime::{Container, Entry, Prepared, Ready, Started, Streams, hand_over};
 use crate::launch::storage::rootfs::resolve;
@@ -83,6 +86,7 @@ impl External {
     ) -> Result<Started, LaunchError> {
         let score = self.prepare(process)?;
         streams.hand_over(process.uid)?;
+        let owners = Owners::of(streams.named())?;
         let desk = Desk::lay(container.bundle, "oci")?;
         let spec = self.describe(container, process, &desk)?;
         let first = spec.process().clone().unwrap_or_default();
@@ -95,7 +99,11 @@ impl External {
         call::in_cgroup(&mut create, self.kind, container.cgroup)?;
         call::carry_out(self, create, &desk)?
             .map_err(|said| self.failed("create", &said, &first))?;
+        drop(owners);
         let started = self.claimed(&desk)?;
+        if self.kind == Kind::Crun {
+            call::forget(container, &process.variables)?;
+        }
         // The first process has it by now; who watches over that keeps ours.
         drop(score);
         let bond = Bond::tie(started.0)?;
@@ -117,7 +125,9 @@ impl External {
     ) -> Result<Started, LaunchError> {
         let score = self.prepare(process)?;
         Streams::default().hand_over(process.uid)?;
-        hand_over(std::os::fd::AsFd::as_fd(&std::io::stdin()), process.uid)?;
+        hand_over(std::io::stdin().as_fd(), process.uid)?;
+        let own = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+        let owners = Owners::of(own)?;
         let desk = Desk::lay(container.bundle, &format!("oci-exec-{}", std::process::id()))?;
         let description = std::fs::read(entry.description)
             .map_err(|source| LaunchError::file("read", entry.description, source))?;
@@ -137,8 +147,12 @@ impl External {
         call::in_cgroup(&mut exec, self.kind, container.cgroup)?;
         call::carry_out(self, exec, &desk)?
             .map_err(|said| self.failed("enter", &said, &program))?;
+        drop(owners);
         let started = self.claimed(&desk)?;
         drop(score);
+        if self.kind == Kind::Runc {
+            limit_files(started.0, &program)?;
+        }
         let bond = Bond::tie(started.0)?;
         let terminal = console.map(|console| console.receive(process.uid)).transpose()?;
         Ok(Started { pid: started.claim(), terminal, bond: Some(bond) })
@@ -175,8 +189,10 @@ impl External {
             size: terminal::size(),
         };
         for mount in spec.mounts_mut().iter_mut().flatten() {
-            let is_file = |source: &PathBuf| std::fs::metadata(source).is_ok_and(|it| !it.is_dir());
-            if mount.source().as_ref().is_some_and(is_file) {
+            let source = mount.source().clone().filter(|_| mount.typ().as_deref() == Some("bind"));
+            let Some(source) = source else { continue };
+            adapt::bind(mount, rustix::fs::statvfs(&source).map(|found| found.f_flag).ok());
+            if std::fs::metadata(source).is_ok_and(|it| !it.is_dir()) {
                 adapt::leave_recursion(mount);
             }
         }
@@ -229,8 +245,8 @@ fn look_for_directory(spec: &Spec) -> Result<(), LaunchError> {
     let Some(process) = spec.process() else { return Ok(()) };
     let root = spec.root().as_ref().map(|root| root.path().clone()).unwrap_or_default();
     let covers = |target: &Path| process.cwd().starts_with(target);
-    let mounts = spec.mounts().iter().flatten().filter(|mount| covers(mount.destination()));
-    let (place, rest) = match mounts.last() {
+    let mut mounts = spec.mounts().iter().flatten().filter(|mount| covers(mount.destination()));
+    let (place, rest) = match mounts.next_back() {
         None => (root, process.cwd().strip_prefix("/").unwrap_or(process.cwd())),
         Some(mount) => {
             let rest = process.cwd().strip_prefix(mount.destination()).unwrap_or(Path::new(""));
@@ -257,4 +273,20 @@ fn look_for_directory(spec: &Spec) -> Result<(), LaunchError> {
         Err(_) => "cannot be entered",
     };
     Err(LaunchError::NoDirectory { directory: process.cwd().display().to_string(), why })
+}
+
+/// Versions of runc that are built with Go 1.19 to 1.20 raise this one limit as far as it goes, for
+/// themselves and for what they start in a container.
+fn limit_files(pid: i32, process: &Process) -> Result<(), LaunchError> {
+    let limits = process.rlimits().iter().flatten();
+    let of_files = |limit: &&PosixRlimit| limit.typ() == PosixRlimitType::RlimitNofile;
+    let Some(limit) = limits.into_iter().find(of_files) else { return Ok(()) };
+    let pid = rustix::process::Pid::from_raw(pid);
+    let limit = Rlimit { current: Some(limit.soft()), maximum: Some(limit.hard()) };
+    match rustix::process::prlimit(pid, Resource::Nofile, limit) {
+        // It has ended by now; or it is another user's, and this host's root may not all. It is a
+        // limit that the program could raise itself.
+        Ok(_) | Err(Errno::SRCH | Errno::PERM) => Ok(()),
+        Err(error) => Err(LaunchError::system("limit the open files of the program", error)),
+    }
 }
