@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::host::{Host, seconds};
+use crate::generated::{Engine, Units};
+use crate::host::Host;
 use crate::image::Image;
 use crate::measure::{Bound, Goal, cost, median, row};
 use crate::registry::{Access, Registry};
@@ -48,14 +49,14 @@ pub(crate) fn compare(host: &Host) -> Vec<Goal> {
     host.sh(&format!("systemctl stop updaterd.service app{{0..{}}}.service", UNITS - 1));
 
     pulls("podman");
-    for number in 0..UNITS {
-        podman_unit(host, number);
-    }
-    host.sh("systemctl daemon-reload");
-    host.sh(&format!("systemctl start app{{0..{}}}.service", UNITS - 1));
+    let images: Vec<String> =
+        (0..UNITS).map(|number| format!("localhost:{FAR}/app{number}:latest")).collect();
+    let labelled = "--label io.containers.autoupdate=registry";
+    let units = Units::write(host, Engine::Podman, "app", &images, labelled);
+    units.start();
     let dry_run = || cost("podman", &["auto-update", "--dry-run"]);
     let theirs = (0..3).map(|_| dry_run()).min_by_key(|cost| cost.wall).unwrap();
-    host.sh(&format!("systemctl stop app{{0..{}}}.service", UNITS - 1));
+    units.stop();
 
     row("updaterctl check, first", cold);
     row("updaterctl check, later", median_of(&runs, warm));
@@ -88,21 +89,4 @@ fn median_of(runs: &[crate::measure::Cost], wall: Duration) -> crate::measure::C
 fn peak_memory(host: &Host, pid: &str) -> f64 {
     let text = host.sh(&format!("awk '/^VmHWM/ {{ print $2 }}' /proc/{pid}/status"));
     text.parse::<f64>().unwrap() / 1024.0
-}
-
-/// A unit as `podman generate systemd --new` writes it.
-fn podman_unit(host: &Host, number: usize) {
-    host.write(
-        &format!("/etc/systemd/system/app{number}.service"),
-        &format!(
-            "[Service]\nType=notify\nNotifyAccess=all\nEnvironment=PODMAN_SYSTEMD_UNIT=%n\n\
-             TimeoutStartSec={}\nTimeoutStopSec=20\nKillMode=mixed\n\
-             ExecStart=/usr/bin/podman run --cidfile=%t/%n.ctr-id --cgroups=no-conmon --rm \
-             --sdnotify=conmon -d --replace --name app{number} --network host --stop-timeout 1 \
-             --label io.containers.autoupdate=registry localhost:{FAR}/app{number}:latest\n\
-             ExecStop=/usr/bin/podman stop --ignore -t 1 --cidfile=%t/%n.ctr-id\n\
-             ExecStopPost=/usr/bin/podman rm -f --ignore -t 1 --cidfile=%t/%n.ctr-id\n",
-            seconds(120).as_secs(),
-        ),
-    );
 }

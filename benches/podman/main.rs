@@ -1,16 +1,20 @@
 //! The project beside Podman, on the same host at the same time: a booted box (`tests/box/boot`)
 //! with one registry. What counts are the ratios; the times drift from machine to machine.
 //!
-//! `make bench`, or `cargo bench --bench podman -- check start pull` for some of it. It needs root
-//! and what `tests/install-dependencies.sh` installs.
+//! `make bench`, or `cargo bench --bench podman -- start burst` for some of it. It needs root and
+//! what `tests/install-dependencies.sh` installs.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a benchmark that cannot go on panics")]
 
+mod burst;
 mod check;
+mod generated;
 mod measure;
 mod pull;
 mod relay;
 mod start;
+mod stop;
+mod supervisor;
 
 // The system tests' host, images and registry, of which not all is needed here.
 #[allow(dead_code, reason = "shared with the system tests")]
@@ -34,8 +38,14 @@ use measure::Goal;
 /// One comparison: its name, and what it gives to hold against the goals.
 type Comparison = (&'static str, fn(&Host) -> Vec<Goal>);
 
-const COMPARISONS: &[Comparison] =
-    &[("start", start::compare), ("pull", pull::compare), ("check", check::compare)];
+const COMPARISONS: &[Comparison] = &[
+    ("start", start::compare),
+    ("stop", stop::compare),
+    ("burst", burst::compare),
+    ("supervisor", supervisor::compare),
+    ("pull", pull::compare),
+    ("check", check::compare),
+];
 
 const BOOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/box/boot");
 
@@ -79,7 +89,7 @@ fn inside(wanted: &[String]) -> ExitCode {
         "/etc/containers/containers.conf",
         "[containers]\npids_limit = 0\n[engine]\nruntime = \"runc\"\n",
     );
-    println!("{}", host.sh("podman --version; runc --version | head -n 1"));
+    println!("{}", host.sh("podman --version; for program in conmon runc crun; do $program --version | head -n 1; done"));
     let mut reached = true;
     for (name, compare) in COMPARISONS {
         if !wanted.is_empty() && !wanted.iter().any(|word| word == name) {

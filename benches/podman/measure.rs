@@ -111,8 +111,12 @@ impl fmt::Display for Goal {
 pub(crate) fn row(who: &str, cost: Cost) {
     println!(
         "{who:<34} {:9.1} ms wall {:9.1} ms CPU {:7.1} MiB",
-        cost.wall.as_secs_f64() * 1e3,
-        cost.cpu.as_secs_f64() * 1e3,
+        milliseconds(cost.wall),
+        milliseconds(cost.cpu),
         cost.memory
     );
+}
+
+pub(crate) fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }

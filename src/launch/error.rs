@@ -27,6 +27,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Cgroup(#[from] cgroup::Error),
     #[error(transparent)]
+    OciRuntime(#[from] crate::launch::runtime::ExternalError),
+    #[error(transparent)]
     Scope(#[from] isolation::scope::Error),
     #[error(transparent)]
     NoInit(#[from] crate::launch::process::init::NoInit),
@@ -200,6 +202,10 @@ pub(crate) enum Error {
         "container {0} has no definition: it was made by another version; remove it and run it anew"
     )]
     NoDefinition(String),
+    #[error(
+        "--preserve-fds {count}: descriptor {descriptor} is not open: open all of them, from 3 on"
+    )]
+    NoDescriptor { descriptor: i32, count: u16 },
     #[error("--attach takes one container")]
     AttachToOne,
     #[error(

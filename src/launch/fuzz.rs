@@ -106,6 +106,7 @@ pub fn spec_of_lines(data: &[u8]) {
         volumes: &volumes,
         files: &[],
         devices: &[],
+        filter: None,
         annotations: std::collections::HashMap::new(),
         process: Program {
             user: &user,
@@ -115,6 +116,7 @@ pub fn spec_of_lines(data: &[u8]) {
             capabilities: &capabilities.expect("the usual ones are known"),
             attributes: &Attributes::default(),
             terminal: false,
+            borrowed: &[],
         },
     };
     let spec = spec(wanted).expect("nothing in it is left out");

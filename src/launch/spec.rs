@@ -8,12 +8,12 @@ use std::str::FromStr;
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
     Capabilities as CapabilitySet, Capability, LinuxBuilder, LinuxCapabilitiesBuilder,
-    LinuxResourcesBuilder, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+    LinuxResourcesBuilder, LinuxSeccomp, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
+    UserBuilder,
 };
 
 use crate::launch::isolation::capability::Capabilities;
 use crate::launch::isolation::namespaces::Namespaces;
-use crate::launch::isolation::seccomp;
 use crate::launch::isolation::view::View;
 use crate::launch::process::attributes::Attributes;
 use crate::launch::process::user::User;
@@ -36,6 +36,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) volumes: &'a [Volume],
     pub(crate) files: &'a [Bound],
     pub(crate) devices: &'a [Node],
+    /// The filter of system calls, where the runtime makes it.
+    pub(crate) filter: Option<LinuxSeccomp>,
     pub(crate) process: Program<'a>,
     pub(crate) annotations: HashMap<String, String>,
 }
@@ -51,6 +53,8 @@ pub(crate) struct Program<'a> {
     pub(crate) capabilities: &'a Capabilities,
     pub(crate) terminal: bool,
     pub(crate) attributes: &'a Attributes,
+    /// Capabilities that are needed until the program is there, besides its own.
+    pub(crate) borrowed: &'static [&'static str],
 }
 
 /// The specification of a whole container.
@@ -67,6 +71,7 @@ pub(crate) fn spec(wanted: Wanted<'_>) -> Result<Spec, OciSpecError> {
     let mounts = mounts::list(wanted.own, wanted.kernel, wanted.volumes, wanted.files)?;
     let mounts = wanted.view.adjust(mounts);
     wanted.view.apply(&mut linux)?;
+    linux.set_seccomp(wanted.filter);
     let root = RootBuilder::default().path(wanted.rootfs).readonly(wanted.own.read_only).build()?;
     let mut spec = SpecBuilder::default()
         .version("1.0.2")
@@ -82,16 +87,16 @@ pub(crate) fn spec(wanted: Wanted<'_>) -> Result<Spec, OciSpecError> {
     Ok(spec)
 }
 
-/// The specification of one program. It keeps what the filter needs until that is loaded.
+/// The specification of one program.
 pub(crate) fn process(program: Program<'_>) -> Result<Process, OciSpecError> {
-    let with_filter = |names: &std::collections::BTreeSet<String>| {
-        set(names.iter().map(String::as_str).chain(seccomp::TO_LOAD))
+    let with_borrowed = |names: &std::collections::BTreeSet<String>| {
+        set(names.iter().map(String::as_str).chain(program.borrowed.iter().copied()))
     };
     let plain = |names: &std::collections::BTreeSet<String>| set(names.iter().map(String::as_str));
     let capabilities = LinuxCapabilitiesBuilder::default()
-        .bounding(with_filter(&program.capabilities.bounding))
-        .effective(with_filter(&program.capabilities.effective))
-        .permitted(with_filter(&program.capabilities.effective))
+        .bounding(with_borrowed(&program.capabilities.bounding))
+        .effective(with_borrowed(&program.capabilities.effective))
+        .permitted(with_borrowed(&program.capabilities.effective))
         .inheritable(plain(&program.capabilities.ambient))
         .ambient(plain(&program.capabilities.ambient))
         .build()?;
@@ -121,6 +126,7 @@ mod tests {
     use super::*;
     use crate::launch::isolation::capability;
     use crate::launch::isolation::namespaces::Namespace;
+    use crate::launch::isolation::seccomp;
     use oci_spec::runtime::LinuxNamespaceType;
 
     fn user(uid: u32) -> User {
@@ -139,6 +145,7 @@ mod tests {
             volumes: &[],
             files: &[],
             devices: &[],
+            filter: None,
             annotations: HashMap::new(),
             process: Program {
                 user: &user(uid),
@@ -148,6 +155,7 @@ mod tests {
                 capabilities: &Capabilities::new(&[], &[], uid, &capability::known()).unwrap(),
                 terminal: false,
                 attributes: &Attributes::default(),
+                borrowed: &seccomp::TO_LOAD,
             },
         })
         .unwrap()

@@ -43,6 +43,16 @@ impl Host {
         host
     }
 
+    /// Has all containers made by an installed OCI runtime, whoever makes them.
+    pub(crate) fn run_by(&self, runtime: &str) {
+        self.sh("mkdir /usr/lib/box; mv /usr/bin/updater-launch /usr/lib/box/");
+        self.write(
+            "/usr/bin/updater-launch",
+            &format!("#!/bin/sh\nexec /usr/lib/box/updater-launch --runtime {runtime} \"$@\"\n"),
+        );
+        self.sh("chmod 755 /usr/bin/updater-launch");
+    }
+
     /// Runs a shell script to its end, whatever it is.
     pub(crate) fn run(&self, script: &str) -> Outcome {
         let mut command = Command::new("/bin/bash");

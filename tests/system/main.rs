@@ -137,7 +137,12 @@ fn inside(name: &str) -> ExitCode {
         return demo::tell(&host);
     }
     match cases::all().into_iter().find(|(known, _)| known == name) {
-        Some((_, case)) => (case.run)(&host),
+        Some((_, case)) => {
+            if let Some(runtime) = cases::runtime(name) {
+                host.run_by(runtime);
+            }
+            (case.run)(&host);
+        }
         None => panic!("there is no test called {name}"),
     }
     ExitCode::SUCCESS

@@ -32,6 +32,9 @@ pub(crate) struct ProcessFlags {
     /// Write the process ID of the container's first process to a file
     #[arg(long, value_name = "FILE")]
     pub(crate) pidfile: Option<PathBuf>,
+    /// The runtime, by name or path: a flag of all commands.
+    #[arg(skip)]
+    pub(crate) runtime: Option<String>,
 }
 
 impl ProcessFlags {

@@ -11,6 +11,7 @@ use crate::launch::lifecycle::detach::{self, Handover};
 use crate::launch::lifecycle::enter::{self, Entry};
 use crate::launch::lifecycle::{asked, containers, name};
 use crate::launch::place::Place;
+use crate::launch::process::activation;
 use crate::launch::supervise::input::Input;
 use crate::launch::supervise::output::Output;
 use crate::launch::supervise::traffic::Traffic;
@@ -47,6 +48,9 @@ pub(crate) struct Exec {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
     pub(crate) privileged: bool,
+    /// Pass on so many descriptors besides the standard streams, from 3 on
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub(crate) preserve_fds: u16,
     /// Name or ID of the container
     pub(crate) container: String,
     /// Command and its arguments
@@ -82,6 +86,7 @@ fn enter(place: &Place, record: &Record, flags: &Exec, handover: &Handover) -> R
     let (env, env_file) = (flags.env.clone(), flags.env_file.clone());
     let program = ProgramFlags { env, env_file, ..ProgramFlags::default() };
     let environment = asked::environment(&program, false, &host_environment())?;
+    let descriptors = descriptors(flags.preserve_fds)?;
     let entry = Entry {
         command: &flags.command,
         environment: &environment,
@@ -89,6 +94,7 @@ fn enter(place: &Place, record: &Record, flags: &Exec, handover: &Handover) -> R
         directory: flags.workdir.as_deref(),
         terminal: flags.tty,
         privileged: flags.privileged,
+        descriptors,
     };
     place.join(record.supervisor)?;
     let entering = enter::prepare(place, record, &entry)?;
@@ -113,4 +119,13 @@ fn enter(place: &Place, record: &Record, flags: &Exec, handover: &Handover) -> R
     let input = Input::terminal(&terminal, flags.interactive)?;
     let output = Output::of_terminal(terminal);
     attend(command, signals, Some(Traffic { control: &mut control, output, input }))
+}
+
+/// How many descriptors are passed on, all of which the caller must have opened.
+fn descriptors(count: u16) -> Result<i32, Error> {
+    let passed = 3..3 + i32::from(count);
+    match passed.clone().find(|descriptor| !activation::is_open(*descriptor)) {
+        Some(descriptor) => Err(Error::NoDescriptor { descriptor, count }),
+        None => Ok(count.into()),
+    }
 }

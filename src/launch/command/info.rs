@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::launch::command::version;
 use crate::launch::place::Place;
+use crate::launch::runtime::Runtime;
 use crate::launch::supervise::journal;
 use crate::launch::view::container::state;
 use crate::launch::view::words;
@@ -21,9 +22,9 @@ pub(crate) struct Info {
     format: Format,
 }
 
-pub(crate) fn info(place: &Place, flags: &Info) -> Result<u8, Error> {
+pub(crate) fn info(place: &Place, chosen: &Runtime, flags: &Info) -> Result<u8, Error> {
     let document = json!({
-        "host": host(),
+        "host": host(chosen),
         "store": store(place)?,
         "version": version::document()["Client"],
     });
@@ -35,7 +36,7 @@ pub(crate) fn info(place: &Place, flags: &Info) -> Result<u8, Error> {
     Ok(0)
 }
 
-fn host() -> Value {
+fn host(chosen: &Runtime) -> Value {
     let platform = Platform::host();
     let name = rustix::system::uname();
     let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
@@ -66,7 +67,9 @@ fn host() -> Value {
         "logDriver": if journal::is_there() { "journald" } else { "none" },
         "memFree": memory("MemFree"),
         "memTotal": memory("MemTotal"),
-        "ociRuntime": {"name": "libcontainer", "version": "0.7.0"},
+        "ociRuntime": runtime(chosen),
+        "ociRuntimes": Runtime::all().iter().map(|one| (one.name().to_owned(), runtime(one)))
+            .collect::<Map<_, _>>(),
         "os": platform.os,
         "security": {
             "apparmorEnabled": read("/sys/module/apparmor/parameters/enabled").trim() == "Y",
@@ -77,6 +80,15 @@ fn host() -> Value {
         "swapFree": memory("SwapFree"),
         "swapTotal": memory("SwapTotal"),
         "uptime": words::duration(std::time::Duration::from_secs(uptime)),
+    })
+}
+
+/// One without a path is part of this program.
+fn runtime(runtime: &Runtime) -> Value {
+    json!({
+        "name": runtime.name(),
+        "path": runtime.path().unwrap_or("".as_ref()),
+        "version": runtime.version(),
     })
 }
 
@@ -108,6 +120,7 @@ fn exported(value: &Value) -> Value {
     let name = |key: &str| match key {
         "cpus" => "CPUs".to_owned(),
         "ociRuntime" => "OCIRuntime".to_owned(),
+        "ociRuntimes" => "OCIRuntimes".to_owned(),
         "cgroupVersion" => "CgroupsVersion".to_owned(),
         "apparmorEnabled" => "AppArmorEnabled".to_owned(),
         "seccompEnabled" => "SECCOMPEnabled".to_owned(),

@@ -42,6 +42,10 @@ pub struct Arguments {
     /// $XDG_RUNTIME_DIR/updaterd
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) runroot: Option<PathBuf>,
+    /// The OCI runtime of a container that is made: crun or runc, or the path of one, instead of
+    /// libcontainer, which is part of this program
+    #[arg(long, value_name = "NAME|PATH", global = true)]
+    pub(crate) runtime: Option<String>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -52,10 +56,10 @@ impl Arguments {
     /// # Errors
     /// What is wrong with it, or the help that was asked for.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let Self { root, runroot, command } = Self::try_parse_from(words)?;
+        let Self { root, runroot, runtime, command } = Self::try_parse_from(words)?;
         let verb = match command {
             Command::Container { command: container::Command::Verb(verb) } => verb,
-            command => return Ok(Self { root, runroot, command }),
+            command => return Ok(Self { root, runroot, runtime, command }),
         };
         let known = |word: &OsString| container::VERBS.iter().any(|verb| word == verb);
         if !verb.first().is_some_and(known) {
@@ -64,7 +68,8 @@ impl Arguments {
         let words = std::iter::once("updater-launch".into()).chain(verb);
         let inner = Self::try_parse_from(words)?;
         let (root, runroot) = (inner.root.or(root), inner.runroot.or(runroot));
-        Ok(Self { root, runroot, command: inner.command })
+        let runtime = inner.runtime.or(runtime);
+        Ok(Self { root, runroot, runtime, command: inner.command })
     }
 }
 

@@ -50,6 +50,7 @@ use crate::launch::error::Error;
 use crate::launch::lifecycle::session;
 use crate::launch::place::Place;
 use crate::launch::process::{activation, umask};
+use crate::launch::runtime::Runtime;
 
 /// Carries out one command line.
 pub(super) fn carry_out(arguments: Arguments) -> Result<u8, Error> {
@@ -59,6 +60,9 @@ pub(super) fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         _ => false,
     };
     activation::keep_own(starts);
+    let runtime = arguments.runtime;
+    // One that is not there is refused, whatever it was named for.
+    let chosen = Runtime::named(runtime.as_deref())?;
     let place = Place::find(arguments.root, arguments.runroot)?;
     if starts || matches!(arguments.command, Command::Exec(_)) {
         session::leave(&place);
@@ -71,8 +75,14 @@ pub(super) fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask::DEFAULT));
     }
     match arguments.command {
-        Command::Run(run) => run::run(&place, &run),
-        Command::Create(create) => create::create(&place, &create),
+        Command::Run(mut run) => {
+            run.create.process.runtime = runtime;
+            run::run(&place, &run)
+        }
+        Command::Create(mut create) => {
+            create.create.process.runtime = runtime;
+            create::create(&place, &create)
+        }
         Command::Start(start) => start::start(&place, &start),
         Command::Stop(stop) => stop::stop(&place, &stop),
         Command::Kill(kill) => kill::kill(&place, &kill),
@@ -108,7 +118,7 @@ pub(super) fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Events(events) => events::events(&place, &events),
         Command::Top(top) => top::top(&place, &top),
         Command::Stats(stats) => stats::stats(&place, &stats),
-        Command::Info(info) => info::info(&place, &info),
+        Command::Info(info) => info::info(&place, &chosen, &info),
         Command::Version(version) => version::version(&version),
         Command::Completion(completion) => completion::completion(&completion),
         Command::Image { command } => image::run(&place, &command),

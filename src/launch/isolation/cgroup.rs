@@ -39,7 +39,7 @@ pub(crate) enum Mode {
 pub(crate) enum Error {
     #[error("{ROOT} is not cgroup v2, which containers need here")]
     NotVersion2,
-    #[error("cannot find this process in /proc/self/cgroup")]
+    #[error("cannot find a process in its /proc/PID/cgroup")]
     NotFound,
     #[error("--cgroups=split needs Delegate=yes in the unit: {0} is not delegated to this process")]
     NotDelegated(String),
@@ -193,8 +193,8 @@ impl Payload {
         }
     }
 
-    /// Makes the cgroup. libcontainer needs one that is not ours: where a start fails, it kills
-    /// whatever is in it.
+    /// Makes the cgroup, with the controllers that [`Payload::limit`] needs. libcontainer needs one
+    /// that is not ours: where a start fails, it kills whatever is in it.
     pub(crate) fn make(&self, resources: &Resources) -> Result<(), Error> {
         let parent = unit_directory(&self.launcher.path);
         let delegated = self.launcher.path == "/" || self.launcher.is_delegated();
@@ -217,6 +217,11 @@ impl Payload {
             reached = format!("{reached}/{name}");
             make_directory(&directory(&reached))?;
         }
+        Ok(())
+    }
+
+    /// Limits what is in the cgroup. A runtime that works in there itself has to be through first.
+    pub(crate) fn limit(&self, resources: &Resources) -> Result<(), Error> {
         Ok(resources::apply(&directory(&self.path), resources)?)
     }
 
@@ -268,6 +273,12 @@ impl Payload {
     pub(crate) fn remove(&self) {
         clear(&self.path);
     }
+}
+
+/// The cgroup of a process, in the file system.
+pub(crate) fn of_process(pid: i32) -> Result<PathBuf, Error> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    path_in(&text).map(directory).ok_or(Error::NotFound)
 }
 
 /// Whether all in a cgroup that a record names is frozen, or is to be.

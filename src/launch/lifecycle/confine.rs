@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use oci_spec::runtime::LinuxSeccomp;
 use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,7 @@ use crate::launch::isolation::namespaces::{Namespace, Namespaces};
 use crate::launch::isolation::owner::{self, CGROUP, IPC, Ipc, Kind, MOUNT, Owner, PID, UTS};
 use crate::launch::isolation::paths::{Paths, Unmask};
 use crate::launch::isolation::seccomp::profile::{self, Host};
-use crate::launch::isolation::seccomp::{Filter, cache};
+use crate::launch::isolation::seccomp::{Filter, cache, rules};
 use crate::launch::isolation::security::{Seccomp, Security, apparmor_is_enabled};
 use crate::launch::isolation::view::View;
 use crate::launch::isolation::{self, device_rule, sysctl};
@@ -24,6 +25,7 @@ use crate::launch::lifecycle::definition::Definition;
 use crate::launch::place::Place;
 use crate::launch::process::attributes::Attributes;
 use crate::launch::process::umask;
+use crate::launch::runtime::Runtime;
 use crate::launch::storage::volume::Volume;
 use crate::model::failure::chain;
 use crate::model::{ContainerId, Scope};
@@ -228,6 +230,16 @@ pub(crate) enum FilterOf {
     Nobody,
 }
 
+/// The filter of a container that is to be started.
+#[derive(Debug, Default)]
+pub(crate) struct Chosen {
+    pub(crate) of: FilterOf,
+    /// Where it is ours to load.
+    pub(crate) program: Option<Filter>,
+    /// Where the runtime makes it: that has it for those who enter the container, too.
+    pub(crate) rules: Option<LinuxSeccomp>,
+}
+
 /// The filter of a container that is to be started, kept for those who enter it later.
 pub(crate) fn filter(
     place: &Place,
@@ -235,19 +247,29 @@ pub(crate) fn filter(
     security: &Security,
     privileged: bool,
     capabilities: &Capabilities,
-) -> Result<(FilterOf, Option<Filter>), Error> {
+    runtime: &Runtime,
+) -> Result<Chosen, Error> {
+    let none = Chosen { of: FilterOf::Nobody, ..Chosen::default() };
     match &security.seccomp {
+        Some(Seccomp::File(path)) if runtime.does_all() => {
+            Ok(Chosen { rules: Some(in_words(path, capabilities)?), ..none })
+        }
         Some(Seccomp::File(path)) => {
             let filter = compiled(place, path, capabilities)?;
             let kept = kept(place, id);
             cache::write(&kept, &filter).map_err(|source| Error::file("write", kept, source))?;
-            Ok((FilterOf::Profile, Some(filter)))
+            Ok(Chosen { of: FilterOf::Profile, program: Some(filter), rules: None })
         }
-        Some(Seccomp::Unconfined) => Ok((FilterOf::Nobody, None)),
-        None if privileged => Ok((FilterOf::Nobody, None)),
+        Some(Seccomp::Unconfined) => Ok(none),
+        None if privileged => Ok(none),
+        None if runtime.does_all() => {
+            let rules = rules::default_for(capabilities);
+            let rules = rules.map_err(|error| Error::Spec(error.to_string()))?;
+            Ok(Chosen { rules: Some(rules), ..none })
+        }
         None => {
             let filter = Filter::default_for(capabilities).map_err(isolation::Error::from)?;
-            Ok((FilterOf::Default, Some(filter)))
+            Ok(Chosen { of: FilterOf::Default, program: Some(filter), rules: None })
         }
     }
 }
@@ -277,11 +299,23 @@ fn kept(place: &Place, id: &ContainerId) -> PathBuf {
     place.records().directory(id).join("seccomp")
 }
 
+fn text(path: &Path) -> Result<Vec<u8>, Error> {
+    disk::read(path, profile::MAX)
+        .and_then(|text| text.ok_or_else(|| std::io::ErrorKind::NotFound.into()))
+        .map_err(|source| Error::file("read the seccomp profile", path, source))
+}
+
+/// A profile, for a runtime that makes the filter itself.
+fn in_words(path: &Path, capabilities: &Capabilities) -> Result<LinuxSeccomp, Error> {
+    let (text, system) = (text(path)?, rustix::system::uname());
+    let host = Host { capabilities, kernel: &system.release().to_string_lossy() };
+    let rules = profile::to_rules(&text, host);
+    Ok(rules.map_err(|source| isolation::Error::Profile { path: path.to_owned(), source })?)
+}
+
 /// A profile, compiled: now, or when it was first used.
 fn compiled(place: &Place, path: &Path, capabilities: &Capabilities) -> Result<Filter, Error> {
-    let text = disk::read(path, profile::MAX)
-        .and_then(|text| text.ok_or_else(|| std::io::ErrorKind::NotFound.into()))
-        .map_err(|source| Error::file("read the seccomp profile", path, source))?;
+    let text = text(path)?;
     let system = rustix::system::uname();
     let kernel = system.release().to_string_lossy();
     let host = Host { capabilities, kernel: &kernel };

@@ -14,6 +14,7 @@ use crate::launch::logs;
 use crate::launch::place::Place;
 use crate::launch::pod::definition::Pod;
 use crate::launch::process::systemd;
+use crate::launch::runtime::Runtime;
 use crate::launch::storage::settle;
 use crate::launch::storage::volume::Volume;
 use crate::launch::supervise::{output, signal};
@@ -160,6 +161,7 @@ impl Create {
         if settled.identity.rm && settled.process.restart != Policy::No {
             return Err(Error::RemoveOrRestart);
         }
+        Runtime::named(settled.process.runtime.as_deref())?;
         let passthrough = settled.service.log_driver == Some(LogDriver::Passthrough);
         if settled.process.tty && passthrough {
             return Err(Error::PassthroughTerminal);

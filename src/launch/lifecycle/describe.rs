@@ -87,8 +87,9 @@ pub(crate) fn describe(
     let cap_add = create.isolation.all_added();
     let capabilities = Capabilities::new(&cap_add, &create.isolation.cap_drop, user.uid, &all)?;
     let privileged = create.isolation.privileged;
-    let (of, filter) =
-        confine::filter(place, &record.id, &asked.security, privileged, &capabilities)?;
+    let runtime = prepared.runtime;
+    let filter =
+        confine::filter(place, &record.id, &asked.security, privileged, &capabilities, runtime)?;
     let mut bound = files::write(&bundle, &hostname, &around.names.knowing(&hostname))?;
     bound.extend(time_zone(create, rootfs, &bundle)?);
     if inside {
@@ -106,7 +107,8 @@ pub(crate) fn describe(
         cap_drop: create.isolation.cap_drop.clone(),
         available: all,
         attributes: attributes.clone(),
-        filter: of,
+        filter: filter.of,
+        runtime: create.process.runtime.clone(),
         privileged,
         devices: prepared.devices(&nodes),
     };
@@ -124,6 +126,7 @@ pub(crate) fn describe(
         volumes: staged.volumes(),
         files: &bound,
         devices: made,
+        filter: filter.rules,
         process: Program {
             user: &user,
             arguments: command,
@@ -132,6 +135,7 @@ pub(crate) fn describe(
             capabilities: &capabilities,
             terminal: create.process.tty,
             attributes: &attributes,
+            borrowed: runtime.borrows(),
         },
         annotations: asked::annotations(&create.identity.annotation)?,
     };
@@ -149,10 +153,13 @@ pub(crate) fn describe(
         variables,
         frozen: files.frozen,
         shares,
-        filter,
+        filter: filter.program,
         keep_groups: user::keeps_groups(&attributes.groups),
         oom_score: attributes.oom_score,
         member: None,
+        covered: !prepared.is_mapped(place)
+            && confinement.namespaces.cgroup.is_own()
+            && !prepared.volumes.iter().any(Volume::shows_cgroups),
         _held: confinement.held,
     };
     Ok(Described { process, staged, devices: nodes })

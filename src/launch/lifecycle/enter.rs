@@ -13,6 +13,7 @@ use crate::launch::process::defaults::{ExecDefaults, write_json};
 use crate::launch::process::environment::{DEFAULT_PATH, Environment};
 use crate::launch::process::user::{User, keeps_groups, resolve};
 use crate::launch::runtime::member::Member;
+use crate::launch::runtime::{Container, Runtime};
 use crate::launch::spec::{Program, process};
 use crate::launch::storage::flags::secret;
 use crate::launch::storage::rootfs;
@@ -33,6 +34,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) terminal: bool,
     /// With all capabilities.
     pub(crate) privileged: bool,
+    /// How many descriptors of the caller's it has, from 3 on.
+    pub(crate) descriptors: i32,
 }
 
 /// What the runtime is told of the program.
@@ -42,7 +45,8 @@ pub(crate) struct Entering<'a> {
     record: &'a Record,
     file: PathBuf,
     prepared: runtime::Prepared,
-    terminal: bool,
+    runtime: Runtime,
+    entry: (i32, bool, i32),
 }
 
 /// Describes the program, as the container that runs now has it.
@@ -82,6 +86,7 @@ pub(crate) fn prepare<'a>(
     }
     let mut capabilities =
         Capabilities::new(&defaults.cap_add, &defaults.cap_drop, user.uid, &defaults.available)?;
+    let runtime = Runtime::named(defaults.runtime.as_deref())?;
     // The filter is the container's, whatever else its programs may do.
     let filter = confine::filter_again(place, &record.id, defaults.filter, &capabilities)?;
     if entry.privileged {
@@ -93,6 +98,7 @@ pub(crate) fn prepare<'a>(
     }
     attributes.limits = attributes.limits.within_reach();
     let (uid, member) = member(init.pid, &user)?;
+    let member = member.filter(|_| !runtime.does_all());
     // In another user namespace, it is root's until it has become its user's.
     let root = User { uid: 0, gid: 0, groups: Vec::new(), home: None };
     let program = Program {
@@ -103,6 +109,7 @@ pub(crate) fn prepare<'a>(
         capabilities: &capabilities,
         terminal: entry.terminal,
         attributes: &attributes,
+        borrowed: runtime.borrows(),
     };
     let process = process(program).map_err(|error| Error::Spec(error.to_string()))?;
     let name = format!("exec-{}.json", std::process::id());
@@ -120,9 +127,11 @@ pub(crate) fn prepare<'a>(
         keep_groups: keeps_groups(&attributes.groups),
         oom_score: attributes.oom_score,
         member,
+        covered: false,
         _held: Vec::new(),
     };
-    Ok(Entering { place, record, file, prepared, terminal: entry.terminal })
+    let entry = (init.pid, entry.terminal, entry.descriptors);
+    Ok(Entering { place, record, file, prepared, runtime, entry })
 }
 
 /// Who the user is on the host; and how a program becomes it, where that takes more than its number.
@@ -164,9 +173,16 @@ fn confine_devices(record: &Record, devices: &[Device]) -> Result<(), Error> {
 impl Entering<'_> {
     /// Starts the program, with this process's own streams, or a terminal.
     pub(crate) fn start(&self) -> Result<(Init, Option<OwnedFd>), Error> {
-        let (id, runtime) = (&self.record.id, self.place.runtime());
-        let started = runtime::exec(id, &runtime, &self.file, &self.prepared, self.terminal)?;
-        Ok((Init::new(started.pid), started.terminal))
+        let (init, terminal, descriptors) = self.entry;
+        let container = Container {
+            id: &self.record.id,
+            state: &self.place.runtime(),
+            bundle: &self.place.records().directory(&self.record.id),
+            cgroup: &cgroup::of_process(init)?,
+        };
+        let entry = runtime::Entry { description: &self.file, init, terminal, descriptors };
+        let started = self.runtime.exec(container, entry, &self.prepared)?;
+        Ok((Init::new(started.pid).bound(started.bond), started.terminal))
     }
 }
 

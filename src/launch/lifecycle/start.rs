@@ -28,11 +28,12 @@ use crate::launch::lifecycle::traces::{Traces, remove_runtime};
 use crate::launch::place::Place;
 use crate::launch::pod::members;
 use crate::launch::process::activation;
+use crate::launch::runtime::{Container, Runtime};
 use crate::launch::storage::devices::Node;
 use crate::launch::storage::hold::Held;
 use crate::launch::storage::rootfs::Rootfs;
 use crate::launch::storage::volume::Volume;
-use crate::launch::storage::{stage, writable};
+use crate::launch::storage::{propagation, stage, writable};
 use crate::launch::supervise::input::{self, Input};
 use crate::launch::supervise::notify::{Notifier, Proxy};
 use crate::launch::supervise::output::{self, Output};
@@ -40,7 +41,7 @@ use crate::launch::supervise::traffic::Traffic;
 use crate::launch::supervise::{
     Duties, End, HealthDuty, Init, Signals, Stop, Supervisor, Wish, signal,
 };
-use crate::launch::{Error, isolation, network, runtime, supervise, userns};
+use crate::launch::{Error, isolation, network, supervise, userns};
 use crate::model::{ContainerId, Scope};
 use crate::store::Image;
 use crate::store::containers::{Ended, Process, Record};
@@ -98,8 +99,10 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     let (around, network) = surroundings::enter(place, &create, &asked, &definition.record)?;
     traces.network = Some(network);
     signals.check()?;
+    let runtime = Runtime::named(create.process.runtime.as_deref())?;
     let prepared = Prepared {
         create: &create,
+        runtime: &runtime,
         asked: &asked,
         config: &config,
         payload: &payload,
@@ -189,6 +192,7 @@ fn scope(place: &Place, create: &Create, id: &ContainerId) -> Result<Option<Kept
 /// All that a container is started from.
 pub(crate) struct Prepared<'a> {
     pub(crate) create: &'a Create,
+    pub(crate) runtime: &'a Runtime,
     pub(crate) asked: &'a Asked,
     pub(crate) config: &'a ImageConfig,
     pub(crate) payload: &'a Payload,
@@ -255,13 +259,23 @@ impl Run<'_> {
         let (mut output, mut streams) = Output::open(driver, record, &create.process, attached)?;
         let mut input = input::open(&create.process, &mut streams)?;
         let process = &described.process;
-        let started = runtime::start(&record.id, &place.runtime(), &bundle, process, streams)?;
+        let container = Container {
+            id: &record.id,
+            state: &place.runtime(),
+            bundle: &bundle,
+            cgroup: &payload.directory(),
+        };
+        let mut ready = |pid| {
+            propagation::apply(&process.shares, pid)?;
+            Ok(payload.limit(&prepared.asked.resources)?)
+        };
+        let started = prepared.runtime.start(container, process, streams, &mut ready)?;
         if shifted.is_some() {
             userns::shift::forget_stage(&bundle, self.rootfs.path())?;
         }
         // The container has its own mounts by now.
         drop(described.staged);
-        let init = Init::new(started.pid);
+        let init = Init::new(started.pid).bound(started.bond);
         if let Some(master) = started.terminal {
             input = Input::terminal(&master, create.process.interactive)?;
             output.connect(master);

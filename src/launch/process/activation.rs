@@ -48,12 +48,18 @@ fn forget(variables: &[&str]) {
 }
 
 /// The numbers of the descriptors that `LISTEN_FDS` promises.
-fn passed() -> impl Iterator<Item = RawFd> {
+fn passed() -> std::ops::Range<RawFd> {
     let count = std::env::var("LISTEN_FDS").ok().and_then(|text| text.parse::<i32>().ok());
     FIRST..FIRST.saturating_add(count.unwrap_or(0))
 }
 
-fn is_open(descriptor: RawFd) -> bool {
+/// How many descriptors are the container's.
+pub(crate) fn count() -> i32 {
+    passed().len().try_into().unwrap_or(0)
+}
+
+/// Whether this process has a descriptor of this number.
+pub(crate) fn is_open(descriptor: RawFd) -> bool {
     // SAFETY: only reads a flag of the descriptor, or fails where there is none.
     unsafe { libc::fcntl(descriptor, libc::F_GETFD) != -1 }
 }

@@ -30,6 +30,9 @@ pub(crate) struct ExecDefaults {
     pub(crate) attributes: Attributes,
     #[serde(default)]
     pub(crate) filter: FilterOf,
+    /// What runs it.
+    #[serde(default)]
+    pub(crate) runtime: Option<String>,
     /// Whether the container's programs are confined to no devices.
     #[serde(default)]
     pub(crate) privileged: bool,

@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Console {
     listener: UnixListener,
     path: PathBuf,
+    directory: File,
 }
 
 impl Console {
@@ -36,16 +37,23 @@ impl Console {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            UnixListener::bind(short)
+            Ok((UnixListener::bind(short)?, opened))
         };
         match listen() {
-            Ok(listener) => Ok(Self { listener, path }),
+            Ok((listener, directory)) => Ok(Self { listener, path, directory }),
             Err(source) => Err(Error::file("listen at", path, source)),
         }
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The same for another process, and no longer than an address may be.
+    pub(crate) fn short_path(&self) -> PathBuf {
+        let (pid, directory) = (std::process::id(), self.directory.as_raw_fd());
+        let name = self.path.file_name().unwrap_or_default();
+        Path::new("/proc").join(format!("{pid}/fd/{directory}")).join(name)
     }
 
     /// The terminal's other end, once the runtime has made it; `uid` owns the terminal then.

@@ -1,31 +1,156 @@
-//! The OCI runtime, in this process: libcontainer.
+//! The port to OCI runtimes: libcontainer in this process, or an installed one. Whoever starts a
+//! container, or a program in one, does not know which.
 
-pub(crate) mod account;
-pub(crate) mod console;
+mod account;
+mod apart;
+mod bond;
+mod console;
+mod embedded;
+mod external;
 pub(crate) mod member;
-pub(crate) mod program;
+mod program;
+
+pub(crate) use bond::Bond;
+pub(crate) use external::Error as ExternalError;
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use libcontainer::container::builder::ContainerBuilder;
-use libcontainer::error::LibcontainerError;
-use libcontainer::syscall::syscall::SyscallType;
 use rustix::fs::Uid;
 use rustix::io::Errno;
 
 use crate::launch::Error;
 use crate::launch::isolation::capability::Capabilities;
-use crate::launch::isolation::seccomp::Filter;
+use crate::launch::isolation::seccomp::{self, Filter};
 use crate::launch::isolation::{self, oom};
-use crate::launch::runtime::console::Console;
+use crate::launch::runtime::external::External;
 use crate::launch::runtime::member::Member;
-use crate::launch::runtime::program::executor;
-use crate::launch::storage::propagation::{self, Share};
+use crate::launch::storage::propagation::Share;
 use crate::launch::storage::secrets::Variables;
 use crate::model::ContainerId;
+
+/// The name of the runtime that is part of this program.
+pub(crate) const EMBEDDED: &str = "libcontainer";
+const EMBEDDED_VERSION: &str = "0.7.0";
+
+/// Which runtime runs a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Runtime {
+    /// libcontainer, in this process.
+    Embedded,
+    /// A program of this host.
+    External(External),
+}
+
+/// A container, as its runtime knows it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Container<'a> {
+    pub(crate) id: &'a ContainerId,
+    /// Where the runtime has its own records.
+    pub(crate) state: &'a Path,
+    /// Where its specification is.
+    pub(crate) bundle: &'a Path,
+    /// Its cgroup, in the file system; it is there.
+    pub(crate) cgroup: &'a Path,
+}
+
+/// A program that is to be started in a container that runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    /// Its specification, in a file.
+    pub(crate) description: &'a Path,
+    /// The container's first process.
+    pub(crate) init: i32,
+    pub(crate) terminal: bool,
+    /// How many descriptors of ours it has, from 3 on.
+    pub(crate) descriptors: i32,
+}
+
+/// What is done to a container that is there, before its program is: by its first process.
+pub(crate) type Ready<'a> = &'a mut dyn FnMut(i32) -> Result<(), Error>;
+
+impl Runtime {
+    /// The one of this name or, where a path, at this place; without a name, the one in this
+    /// process.
+    pub(crate) fn named(name: Option<&str>) -> Result<Self, Error> {
+        match name {
+            None | Some(EMBEDDED) => Ok(Self::Embedded),
+            Some(name) => Ok(Self::External(External::find(name)?)),
+        }
+    }
+
+    /// All that this host has, the one that is taken without a name first.
+    pub(crate) fn all() -> Vec<Self> {
+        std::iter::once(Self::Embedded)
+            .chain(External::installed().into_iter().map(Self::External))
+            .collect()
+    }
+
+    /// As it was asked for.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Embedded => EMBEDDED,
+            Self::External(external) => external.name(),
+        }
+    }
+
+    /// The program, where it is one of its own.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Embedded => None,
+            Self::External(external) => Some(external.path()),
+        }
+    }
+
+    /// What it says of itself.
+    pub(crate) fn version(&self) -> String {
+        match self {
+            Self::Embedded => EMBEDDED_VERSION.to_owned(),
+            Self::External(external) => external.version(),
+        }
+    }
+
+    /// Whether it does all that a specification says, so that nothing is left to us in the
+    /// container's first process: the filter of system calls, users of another user namespace.
+    pub(crate) fn does_all(&self) -> bool {
+        matches!(self, Self::External(_))
+    }
+
+    /// The capabilities that the first process needs for what is left to us there.
+    pub(crate) fn borrows(&self) -> &'static [&'static str] {
+        if self.does_all() { &[] } else { &seccomp::TO_LOAD }
+    }
+
+    /// Starts the container; returns its first process once the program runs. Without one its
+    /// standard input is empty: ours is somebody else's.
+    pub(crate) fn start(
+        &self,
+        container: Container<'_>,
+        process: &Prepared,
+        streams: Streams,
+        ready: Ready<'_>,
+    ) -> Result<Started, Error> {
+        match self {
+            Self::Embedded => embedded::start(container, process, streams, ready),
+            Self::External(external) => external.start(container, process, streams, ready),
+        }
+    }
+
+    /// Starts another program in a running container, with this process's own streams.
+    pub(crate) fn exec(
+        &self,
+        container: Container<'_>,
+        entry: Entry<'_>,
+        process: &Prepared,
+    ) -> Result<Started, Error> {
+        match self {
+            Self::Embedded => embedded::exec(container, entry, process),
+            Self::External(external) => external.exec(container, entry, process),
+        }
+    }
+}
 
 /// What is known of a program before it is started, but for its specification.
 #[derive(Debug)]
@@ -46,6 +171,8 @@ pub(crate) struct Prepared {
     pub(crate) oom_score: Option<i32>,
     /// Whom the program becomes in a user namespace that the runtime does not enter.
     pub(crate) member: Option<Arc<Member>>,
+    /// Whether it sees nothing of the host's cgroups, and none of the mounts there.
+    pub(crate) covered: bool,
     /// Files that its specification names by their descriptors.
     pub(crate) _held: Vec<File>,
 }
@@ -72,22 +199,6 @@ impl Prepared {
             _ => Error::system("set --oom-score-adj", source),
         })
     }
-
-    /// The runtime's failure, by what it `said` of it.
-    fn failed(
-        &self,
-        stage: &'static str,
-        said: Option<String>,
-        source: LibcontainerError,
-    ) -> Error {
-        let why = match said.as_deref().and_then(|said| said.strip_prefix("failed to chdir")) {
-            None => return Error::Runtime { stage, said, source: Box::new(source) },
-            Some(": ENOENT") => "does not exist",
-            Some(": ENOTDIR") => "is not a directory",
-            Some(_) => "cannot be entered",
-        };
-        Error::NoDirectory { directory: self.directory.clone(), why }
-    }
 }
 
 /// What the program's standard output and error are; `None` is our own.
@@ -107,6 +218,8 @@ pub(crate) struct Started {
     pub(crate) pid: i32,
     /// The other end of its terminal.
     pub(crate) terminal: Option<OwnedFd>,
+    /// What ends it with this process, where it does not do so itself.
+    pub(crate) bond: Option<Bond>,
 }
 
 /// The magic number of pipefs, where the pipes without a name are (`linux/magic.h`).
@@ -123,6 +236,12 @@ impl Streams {
         hand_over(self.output.as_ref().map_or(output.as_fd(), AsFd::as_fd), uid)?;
         hand_over(self.error.as_ref().map_or(error.as_fd(), AsFd::as_fd), uid)
     }
+
+    /// Those that may be files with a name: our own.
+    fn named(&self) -> impl Iterator<Item = BorrowedFd<'static>> {
+        let own = self.output.is_none().then(rustix::stdio::stdout);
+        own.into_iter().chain(self.error.is_none().then(rustix::stdio::stderr))
+    }
 }
 
 /// What has a name on the host stays as it is.
@@ -137,120 +256,6 @@ fn hand_over(stream: BorrowedFd<'_>, uid: u32) -> Result<(), Error> {
     }
 }
 
-/// Starts the container that `bundle` describes; returns its first process once the program runs.
-/// Without one its standard input is empty: ours is somebody else's.
-pub(crate) fn start(
-    id: &ContainerId,
-    state: &Path,
-    bundle: &Path,
-    process: &Prepared,
-    streams: Streams,
-) -> Result<Started, Error> {
-    let (report, executor) = executor(process, streams.terminal)?;
-    let mut unshared = None;
-    process.drop_groups()?;
-    let _score = process.take_oom_score()?;
-    streams.hand_over(process.uid)?;
-    let input = match streams.input {
-        Some(input) => input,
-        None => File::open("/dev/null")
-            .map_err(|source| Error::file("open", "/dev/null", source))?
-            .into(),
-    };
-    let console = streams.terminal.then(|| Console::open(bundle)).transpose()?;
-    let mut terminal = None;
-    let (started, said) = account::listen(|| {
-        let mut builder = ContainerBuilder::new(id.to_string(), SyscallType::default())
-            .with_root_path(state)?
-            .with_executor(executor)
-            .with_console_socket(console.as_ref().map(Console::path))
-            .validate_id()?;
-        if console.is_none() {
-            builder = builder.with_stdin(input);
-        }
-        if let Some(output) = streams.output {
-            builder = builder.with_stdout(output);
-        }
-        if let Some(error) = streams.error {
-            builder = builder.with_stderr(error);
-        }
-        let builder = builder.as_init(bundle).with_systemd(false).with_detach(console.is_some());
-        let mut container = builder.build()?;
-        // Before the program: its terminal has to be its own by then.
-        terminal = console.as_ref().map(|console| console.receive(process.uid));
-        let shared = container.pid().map(|pid| propagation::apply(&process.shares, pid.as_raw()));
-        let started = match shared.transpose() {
-            Ok(_) => container.start(),
-            Err(error) => {
-                unshared = Some(error);
-                Err(LibcontainerError::Other("its mounts are not as asked for".to_owned()))
-            }
-        };
-        if let Err(error) = started {
-            // It may wait for its start without end, and we for its report.
-            if let Some(pid) = container.pid() {
-                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-            }
-            return Err(error);
-        }
-        Ok(container)
-    })?;
-    if let Some(error) = unshared {
-        return Err(error.into());
-    }
-    let container = started.map_err(|source| process.failed("started", said, source));
-    let container = match container {
-        Ok(container) => container,
-        Err(error) => return Err(report.or(error)),
-    };
-    restore_dumpable();
-    report.wait()?;
-    let pid = container.pid().map(|pid| pid.as_raw());
-    let pid = pid.ok_or_else(|| Error::Spec("the runtime names no process".to_owned()))?;
-    Ok(Started { pid, terminal: terminal.transpose()? })
-}
-
-/// Starts another program in a running container; `description` is its specification in a file.
-pub(crate) fn exec(
-    id: &ContainerId,
-    state: &Path,
-    description: &Path,
-    process: &Prepared,
-    terminal: bool,
-) -> Result<Started, Error> {
-    let console = description.parent().filter(|_| terminal).map(Console::open).transpose()?;
-    let (report, executor) = executor(process, terminal)?;
-    process.drop_groups()?;
-    let _score = process.take_oom_score()?;
-    Streams::default().hand_over(process.uid)?;
-    hand_over(std::io::stdin().as_fd(), process.uid)?;
-    let (started, said) = account::listen(|| {
-        ContainerBuilder::new(id.to_string(), SyscallType::default())
-            .with_root_path(state)?
-            .with_executor(executor)
-            .with_console_socket(console.as_ref().map(Console::path))
-            .as_tenant()
-            .with_detach(console.is_some())
-            .with_process(Some(description))
-            .build()
-    })?;
-    restore_dumpable();
-    match started {
-        Ok(pid) => {
-            let terminal = console.map(|console| console.receive(process.uid));
-            report.wait()?;
-            Ok(Started { pid: pid.as_raw(), terminal: terminal.transpose()? })
-        }
-        Err(source) => Err(report.or(process.failed("entered", said, source))),
-    }
-}
-
 fn is_denied() -> bool {
     std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny")
-}
-
-/// libcontainer clears it for the whole process; without it `/proc/self` is root's alone.
-fn restore_dumpable() {
-    // SAFETY: sets a flag of this process.
-    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) };
 }

@@ -14,7 +14,7 @@ use caps::{CapSet, Capability};
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Process, Spec};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::launch::Error;
@@ -46,7 +46,7 @@ pub(super) fn executor(process: &Prepared, terminal: bool) -> Result<(Report, La
     Ok((Report { read: read.into(), write: Some(write) }, launch))
 }
 
-fn parse(names: &std::collections::BTreeSet<String>) -> HashSet<Capability> {
+pub(super) fn parse(names: &std::collections::BTreeSet<String>) -> HashSet<Capability> {
     names.iter().filter_map(|name| Capability::from_str(&format!("CAP_{name}")).ok()).collect()
 }
 
@@ -77,11 +77,11 @@ impl Report {
     }
 }
 
-const NOT_FOUND: &str = "not found";
-const NO_INTERPRETER: &str = "no interpreter";
+pub(super) const NOT_FOUND: &str = "not found";
+pub(super) const NO_INTERPRETER: &str = "no interpreter";
 
 /// Reads a report: the command, a NUL, why.
-fn failure(text: &str) -> Option<Error> {
+pub(super) fn failure(text: &str) -> Option<Error> {
     let (command, why) = text.split_once('\0')?;
     let command = command.to_owned();
     Some(match why {
@@ -243,13 +243,17 @@ fn c_string(text: &str) -> Result<CString, String> {
 }
 
 fn path_of(spec: &Spec) -> &str {
-    let environment = spec.process().as_ref().and_then(|process| process.env().as_ref());
-    let mut variables = environment.into_iter().flatten();
+    spec.process().as_ref().map(path_in).unwrap_or_default()
+}
+
+/// Where a program looks for others.
+pub(super) fn path_in(process: &Process) -> &str {
+    let mut variables = process.env().iter().flatten();
     variables.find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or_default()
 }
 
 /// Where a command is, by the rules of execvp(3), or why it cannot run.
-fn find(command: &str, path: &str) -> Result<PathBuf, &'static str> {
+pub(super) fn find(command: &str, path: &str) -> Result<PathBuf, &'static str> {
     if command.contains('/') {
         return runnable(Path::new(command)).map(|()| command.into());
     }

@@ -10,6 +10,7 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 /// From `linux/mount.h`; rustix does not have mount_setattr(2).
 const MOUNT_ATTR_RDONLY: u64 = 0x1;
+const MOUNT_ATTR_NODEV: u64 = 0x4;
 const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
 const MOVE_MOUNT_SET_GROUP: libc::c_uint = 0x100;
 const MOVE_MOUNT_BOTH_EMPTY: libc::c_uint = 0x04 | 0x40;
@@ -92,6 +93,12 @@ pub(crate) fn share(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> 
 pub(crate) fn make_read_only(path: &Path) -> io::Result<()> {
     let opened = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     change(opened, &Attributes { set: MOUNT_ATTR_RDONLY, ..Default::default() }, false)
+}
+
+/// Keeps what is mounted at `path` from being a way to devices.
+pub(crate) fn forbid_devices(path: &Path) -> io::Result<()> {
+    let opened = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    change(opened, &Attributes { set: MOUNT_ATTR_NODEV, ..Default::default() }, false)
 }
 
 fn change(mount: impl AsFd, attributes: &Attributes, recursive: bool) -> io::Result<()> {

@@ -186,6 +186,15 @@ impl Volume {
         Self { source: Source::Bind { path: source }, target, options }
     }
 
+    /// Whether the host's cgroups, or all that they are below, are bound.
+    pub(crate) fn shows_cgroups(&self) -> bool {
+        let cgroups = Path::new("/sys/fs/cgroup");
+        let Some(path) = self.bound_path() else { return false };
+        // What is not there, or cannot be followed, is as it is written.
+        let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        cgroups.starts_with(&real) || real.starts_with(cgroups)
+    }
+
     /// The path of the host that is bound.
     pub(crate) fn bound_path(&self) -> Option<&Path> {
         match &self.source {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::launch::Error;
 use crate::launch::control::protocol::Request;
 use crate::launch::supervise::traffic::Traffic;
-use crate::launch::supervise::{Init, Signals, poll_until};
+use crate::launch::supervise::{Init, Signals, memory, poll_until};
 
 /// How long a command that was told to end may take, before SIGKILL.
 const PATIENCE_OF_EXEC: Duration = Duration::from_secs(10);
@@ -34,6 +34,7 @@ pub(crate) fn attend(
     mut traffic: Option<Traffic<'_>>,
 ) -> Result<u8, Error> {
     let mut kill_at: Option<Instant> = None;
+    memory::give_back();
     loop {
         while let Some(signal) = signals.next() {
             pass_on(&command, signal, &mut kill_at);

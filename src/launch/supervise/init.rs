@@ -4,18 +4,27 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait, waitpid};
 
 use crate::launch::Error;
+use crate::launch::runtime::Bond;
 
 /// The container's first process, our child: killed when dropped, unless it has been waited for.
 #[derive(Debug)]
 pub(crate) struct Init {
     pid: i32,
     ended: bool,
+    /// What it ends with, besides this.
+    _bond: Option<Bond>,
 }
 
 impl Init {
     /// `pid` was just started, by this process.
     pub(crate) fn new(pid: i32) -> Self {
-        Self { pid, ended: false }
+        Self { pid, ended: false, _bond: None }
+    }
+
+    /// The same, which also ends where this process does.
+    pub(crate) fn bound(mut self, bond: Option<Bond>) -> Self {
+        self._bond = bond;
+        self
     }
 
     pub(crate) fn pid(&self) -> i32 {
@@ -28,10 +37,16 @@ impl Init {
         unsafe { libc::kill(self.pid, signal) };
     }
 
-    /// Ends it, and what else is in its session's first process group.
+    /// Ends it, and what else is in its process group: the first of its session, which the program
+    /// or its runtime has begun.
     pub(super) fn kill_group(&self) {
-        // SAFETY: plain kill(2). The runtime makes each program the leader of a session.
-        unsafe { libc::kill(-self.pid, libc::SIGKILL) };
+        // SAFETY: plain getpgid(2), getpgrp(2) and kill(2); the group is that of our own child.
+        unsafe {
+            let group = libc::getpgid(self.pid);
+            if group > 1 && group != libc::getpgrp() {
+                libc::kill(-group, libc::SIGKILL);
+            }
+        }
         self.send(libc::SIGKILL);
     }
 

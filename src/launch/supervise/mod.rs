@@ -6,6 +6,7 @@ mod init;
 pub(crate) mod input;
 pub(crate) mod interruption;
 pub(crate) mod journal;
+mod memory;
 pub(crate) mod notify;
 pub(crate) mod output;
 pub(crate) mod signal;
@@ -108,6 +109,7 @@ impl Supervisor<'_> {
     /// Waits for the container's end.
     pub(crate) fn wait(mut self) -> Result<End, Error> {
         let mut stopping = None;
+        let mut has_waited = false;
         loop {
             while let Some(signal) = self.signals.next() {
                 self.handle(signal, &mut stopping);
@@ -119,6 +121,9 @@ impl Supervisor<'_> {
                 return Ok(End::new(status, stopping.map_or(Wish::None, |stopping| stopping.wish)));
             }
             self.look_after_health(&others, &mut stopping);
+            if !std::mem::replace(&mut has_waited, true) {
+                memory::give_back();
+            }
             for event in poll_until(self.sources(), self.deadline(stopping))? {
                 match event {
                     Event::Signal => {}

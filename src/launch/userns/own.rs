@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use oci_spec::OciSpecError;
+use oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::launch::Error as LaunchError;
@@ -37,6 +39,18 @@ impl Own {
     /// What the processes that enter it know it by: they inherit the descriptor.
     pub(crate) fn path(&self) -> PathBuf {
         format!("/proc/self/fd/{}", self.namespace.as_raw_fd()).into()
+    }
+
+    /// Its users and groups, in the runtime's words.
+    pub(crate) fn mappings(
+        &self,
+    ) -> Result<(Vec<LinuxIdMapping>, Vec<LinuxIdMapping>), OciSpecError> {
+        let line = |range: &Range| {
+            let builder = LinuxIdMappingBuilder::default();
+            builder.container_id(range.file).host_id(range.host).size(range.count).build()
+        };
+        let lines = |ranges: &[Range]| ranges.iter().map(line).collect::<Result<_, _>>();
+        Ok((lines(&self.mapping.uids)?, lines(&self.mapping.gids)?))
     }
 
     /// Who a user of the container is on the host.

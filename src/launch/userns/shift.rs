@@ -79,7 +79,12 @@ pub(crate) fn shift(
             .map_err(failed)?;
         let mut namespaces = linux.namespaces().clone().unwrap_or_default();
         namespaces.push(namespace);
-        linux.set_namespaces(Some(namespaces));
+        // Whose root it is, a runtime may want to read here.
+        let (uids, gids) = own.mappings().map_err(failed)?;
+        linux
+            .set_namespaces(Some(namespaces))
+            .set_uid_mappings(Some(uids))
+            .set_gid_mappings(Some(gids));
     }
     spec.save(&config).map_err(failed)?;
     Ok(shifted)

@@ -13,6 +13,7 @@ use crate::launch::network::publish;
 use crate::launch::network::show as network;
 use crate::launch::storage::mounts::DEFAULT_SHM;
 use crate::launch::storage::volume::{Source, Volume};
+use crate::launch::userns::asked::Asked;
 use crate::launch::view::container::Container;
 use crate::launch::view::words;
 use crate::model::Scope;
@@ -49,7 +50,7 @@ pub(super) fn host_config(container: &Container) -> Value {
         "ShmSize": shm_size(create),
         "Tmpfs": tmpfs(create),
         "UTSMode": owner(isolation.uts.as_ref()),
-        "UsernsMode": "",
+        "UsernsMode": users(create),
         "Ulimits": Limits::new(&isolation.ulimit).map_or(Value::Null, |limits| limits.to_json()),
         "VolumesFrom": create.storage.volumes_from,
     });
@@ -63,6 +64,16 @@ pub(super) fn host_config(container: &Container) -> Value {
 
 fn owner(owner: Option<&Owner>) -> String {
     owner.unwrap_or(&Owner::Private).to_string()
+}
+
+/// Whose users it has; nothing where they are the host's.
+fn users(create: &Create) -> String {
+    match Asked::read(&create.users) {
+        Ok(Asked::Host) | Err(_) => String::new(),
+        Ok(Asked::Container(name)) => format!("container:{name}"),
+        Ok(Asked::At(path)) => format!("ns:{}", path.display()),
+        Ok(_) => "private".to_owned(),
+    }
 }
 
 /// What the container was limited to; 0 is no limit.

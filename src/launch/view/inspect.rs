@@ -9,6 +9,7 @@ use crate::launch::network::show as network;
 use crate::launch::place::Place;
 use crate::launch::process::defaults::ExecDefaults;
 use crate::launch::process::umask;
+use crate::launch::runtime;
 use crate::launch::view::container::Container;
 use crate::launch::view::host_config::{host_config, mounts};
 use crate::launch::view::words;
@@ -55,7 +56,7 @@ pub(crate) fn document(place: &Place, container: &Container, size: Option<Size>)
         "Name": record.name,
         "Driver": "overlay",
         "GraphDriver": {"Name": "overlay", "Data": graph(place, container)},
-        "OCIRuntime": "libcontainer",
+        "OCIRuntime": runtime(container),
         "OCIConfigPath": directory.join("config.json"),
         "StaticDir": directory,
         "RestartCount": record.restarts,
@@ -79,6 +80,12 @@ pub(crate) fn document(place: &Place, container: &Container, size: Option<Size>)
         document["SizeRootFs"] = size.all.into();
     }
     document
+}
+
+/// As it was named; without a name, what the runtime in this program is called.
+fn runtime(container: &Container) -> &str {
+    let create = container.definition.as_ref().map(|definition| &definition.create);
+    create.and_then(|create| create.process.runtime.as_deref()).unwrap_or(runtime::EMBEDDED)
 }
 
 fn state(container: &Container) -> Value {
@@ -170,7 +177,8 @@ fn config(place: &Place, container: &Container) -> Value {
         "Umask": format!("{:04o}", create.and_then(|create| create.program.umask).unwrap_or(umask::DEFAULT)),
         "Timeout": create.map_or(0, |create| create.service.timeout),
         "CreateCommand": invocation,
-        "SystemdMode": false,
+        "SystemdMode": create
+            .is_some_and(|create| asked::is_systemd(create, &record.command).unwrap_or(false)),
         "sdNotifyMode": create.map(|create| create.service.sdnotify),
     })
 }

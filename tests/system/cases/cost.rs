@@ -1,7 +1,9 @@
 //! What things cost, in figures that are the same on every machine: requests, bytes, system calls,
 //! processes. Times and memory are `make bench`'s.
 
-use crate::host::Host;
+use std::time::Duration;
+
+use crate::host::{Host, seconds};
 use crate::image::{Image, Layer};
 use crate::registry::Registry;
 use crate::units::{ContainerUnit, configure, configure_quiet, version};
@@ -11,6 +13,8 @@ cases![
     an_update_fetches_what_is_new,
     a_pull_is_flushed_once,
     a_file_costs_four_system_calls,
+    a_start_moves_nobody_and_flushes_nothing,
+    a_supervisor_is_small_and_sleeps,
 ];
 
 /// What a system call did: its name, and the line that strace(1) has for it.
@@ -140,4 +144,61 @@ fn a_pull_is_flushed_once(host: &Host) {
     let [.., record, _tag] = records[..] else { panic!("{} records", records.len()) };
     assert!(flush < record, "the record came first");
     assert!(files.len() < 20, "{} files flushed one by one", files.len());
+}
+
+/// The launcher, the process that is born in the container's cgroup, the runtime's own two: no
+/// other program is started, nobody waits to be moved to a cgroup, and no disk is waited for.
+fn a_start_moves_nobody_and_flushes_nothing(host: &Host) {
+    let registry = Registry::start(host);
+    registry.push("app:latest", &Image::app("v1"));
+    let image = registry.reference("app:latest");
+    host.sh(&format!("updater-launch pull {image}"));
+    host.sh(&format!(
+        "strace --quiet=all --follow-forks --string-limit=200 --decode-fds=path --output=/tmp/trace \
+         updater-launch run --rm --network host {image} cat /proc/self/cgroup \
+           > /tmp/inside"
+    ));
+    // The root of its own namespace: it was there before that was made.
+    assert_eq!(host.sh("tail -n 1 /tmp/inside"), "0::/");
+    let calls = calls(host, "/tmp/trace");
+    let named = |names: &[&str]| -> Vec<&Call> {
+        calls.iter().filter(|call| names.contains(&&*call.name)).collect()
+    };
+    let programs: Vec<&str> =
+        named(&["execve"]).iter().filter_map(|call| call.line.split('"').nth(1)).collect();
+    assert_eq!(programs, ["/usr/bin/updater-launch", "/bin/cat"]);
+    let forks = named(&["fork", "vfork", "clone", "clone3"]);
+    assert_eq!(forks.len(), 3, "{} forks", forks.len());
+    assert!(forks[0].line.contains("CLONE_INTO_CGROUP"), "{}", forks[0].line);
+    for call in named(&["write"]) {
+        assert!(!call.line.contains("/cgroup.procs"), "{}", call.line);
+    }
+    for call in named(&["fsync", "fdatasync", "syncfs", "sync"]) {
+        assert!(call.line.contains("</run/"), "{}", call.line);
+    }
+    // Measured: 2050; a debug build looks at each descriptor before it closes it.
+    assert!(calls.len() < 2800, "{} system calls", calls.len());
+}
+
+/// Where nothing happens, who waits for a container does nothing, and has little memory.
+fn a_supervisor_is_small_and_sleeps(host: &Host) {
+    let registry = Registry::start(host);
+    registry.push("app:latest", &Image::app("v1"));
+    let image = registry.reference("app:latest");
+    ContainerUnit::new("app", &image).start(host);
+    host.sh(&format!("updater-launch run --detach --name back --network host {image}"));
+    for name in ["app", "back"] {
+        let inspect = format!("updater-launch inspect --format '{{{{.State.ConmonPid}}}}' {name}");
+        let pid = host.sh(&inspect);
+        host.wait_for(&format!("updater-launch logs {name} | grep started"), seconds(20));
+        let private = format!(
+            "awk '/^Private_/ {{ sum += $2 }} END {{ print sum }}' /proc/{pid}/smaps_rollup"
+        );
+        let private: u64 = host.sh(&private).parse().unwrap();
+        assert!(private <= 1024, "the supervisor of {name} has {private} KiB for itself");
+        let switches = || host.sh(&format!("grep ctxt_switches /proc/{pid}/status"));
+        let before = switches();
+        std::thread::sleep(Duration::from_secs(3));
+        assert_eq!(switches(), before, "the supervisor of {name} woke up");
+    }
 }

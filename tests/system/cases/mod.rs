@@ -33,6 +33,7 @@ mod observing;
 mod registry;
 mod rollback;
 mod rootless;
+mod runtimes;
 mod service;
 mod storage;
 mod surroundings;
@@ -71,6 +72,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
         ("rootless", rootless::CASES),
+        ("runtimes", runtimes::CASES),
         ("service", service::CASES),
         ("storage", storage::CASES),
         ("surroundings", surroundings::CASES),
@@ -82,5 +84,17 @@ pub(crate) fn all() -> Vec<(String, Case)> {
     let named = |(module, cases): (&str, &[Case])| -> Vec<(String, Case)> {
         cases.iter().map(|case| (format!("{module}::{}", case.name), *case)).collect()
     };
-    modules.into_iter().flat_map(named).collect()
+    let own: Vec<(String, Case)> = modules.into_iter().flat_map(named).collect();
+    let again = |runtime: &str| {
+        let taken = own.iter().filter(|(name, _)| runtimes::ALSO.contains(&name.as_str()));
+        taken.map(|(name, case)| (format!("{runtime}::{name}"), *case)).collect::<Vec<_>>()
+    };
+    let others = runtimes::INSTALLED.iter().flat_map(|runtime| again(runtime)).collect();
+    [own, others].concat()
+}
+
+/// The installed runtime that the containers of a test are run by, where it is another than ours.
+pub(crate) fn runtime(name: &str) -> Option<&str> {
+    let (first, _) = name.split_once("::")?;
+    runtimes::INSTALLED.contains(&first).then_some(first)
 }

@@ -22,6 +22,7 @@ cases![
     a_watchdog_that_nobody_can_feed_is_told_of,
     a_slow_pull_extends_the_start,
     a_socket_unit_starts_a_container,
+    a_socket_unit_starts_a_container_behind_an_init,
     a_descriptor_that_the_program_closes_is_closed,
 ];
 
@@ -191,29 +192,43 @@ const SERVER: &str = "/usr/bin/perl -e '
     while (accept(my $c, $l)) { syswrite $c, \"hello from inside\\n\"; close $c }'";
 
 fn a_socket_unit_starts_a_container(host: &Host) {
+    assert_eq!(serve(host, ""), "1");
+}
+
+/// The init gives what it was given to the program that it starts.
+fn a_socket_unit_starts_a_container_behind_an_init(host: &Host) {
+    assert_ne!(serve(host, "--init"), "1");
+}
+
+/// The server's process ID in its container, which is the one that it was given.
+fn serve(host: &Host, flags: &str) -> String {
     let app = image(host, &format!("exec {SERVER}"));
     host.write(
         "/etc/systemd/system/app.socket",
         "[Socket]\nListenStream=127.0.0.1:8099\nFileDescriptorName=web\n",
     );
     ContainerUnit::new("app", &app)
-        .flag("--volume /usr:/usr:ro --stop-timeout 0")
+        .flag(&format!("--volume /usr:/usr:ro --stop-timeout 0 {flags}"))
         .setting("NotifyAccess=main")
         .write(host);
     host.sh("systemctl start app.socket");
     assert_eq!(host.property("app.service", "ActiveState"), "inactive");
     let get = "exec 3<> /dev/tcp/127.0.0.1/8099; head -n 1 <&3";
     assert_eq!(host.sh(get), "hello from inside");
-    assert_eq!(host.property("app.service", "ActiveState"), "active");
+    host.wait_for("systemctl is-active app.service", seconds(5));
     assert_eq!(host.sh(get), "hello from inside");
     let log = host.journal("--unit=app.service");
-    assert!(log.contains("serving as 1 with 1 1 web"), "{log}");
+    let line = log.lines().find(|line| line.contains("serving as ")).unwrap_or(&log);
+    let mut words = line.split_whitespace().skip(2).step_by(2);
+    let (own, given) = (words.next().unwrap(), words.next().unwrap());
+    assert!(own == given && line.ends_with("1 web"), "{line}");
     // The socket is the unit's own: a restart loses no connection.
     host.sh("systemctl restart app.service");
     assert_eq!(host.sh(get), "hello from inside");
     // So it is for a restart by the launcher, which keeps it.
     host.sh("updater-launch restart --time 0 app");
     assert_eq!(host.sh(get), "hello from inside");
+    own.to_owned()
 }
 
 fn a_descriptor_that_the_program_closes_is_closed(host: &Host) {

@@ -397,7 +397,8 @@ fn a_supervisor_sleeps(host: &Host) {
 fn an_init_in_front(host: &Host) {
     let app = prepare(host);
     let run = format!("updater-launch run --rm --init --network host {app}");
-    assert_eq!(host.sh(&format!("{run} sh -c 'cat /proc/1/comm; echo $$'")), "init\n2");
+    let behind = "sh -c 'cat /proc/1/comm; [ $$ != 1 ] && echo behind'";
+    assert_eq!(host.sh(&format!("{run} {behind}")), "init\nbehind");
     host.fails(7, &format!("{run} sh -c 'exit 7'"));
     // Signals reach the program, orphans are waited for.
     start(host, "--rm --init --name web", &app, "");
@@ -414,9 +415,9 @@ fn an_init_in_front(host: &Host) {
     let none = format!("updater-launch run --rm --init-path /no/init --network host {app} true");
     assert!(host.fails(125, &none).stderr.contains("/no/init"));
     // Descriptors are the program's: LISTEN_PID names it, not the init.
-    let look = "sh -c 'echo $LISTEN_FDS $LISTEN_PID $$'";
+    let look = "sh -c 'echo $LISTEN_FDS; [ $LISTEN_PID = $$ ] && [ $$ != 1 ] && echo its'";
     host.write("/tmp/listen", &format!("LISTEN_FDS=1 LISTEN_PID=$$ exec {run} {look}\n"));
-    assert_eq!(host.sh("bash /tmp/listen 3< /dev/null"), "1 2 2");
+    assert_eq!(host.sh("bash /tmp/listen 3< /dev/null"), "1\nits");
 }
 
 fn a_scope_of_its_own(host: &Host) {

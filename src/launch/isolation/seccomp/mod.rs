@@ -10,6 +10,7 @@ mod calls;
 mod default;
 mod names;
 pub(crate) mod profile;
+pub(crate) mod rules;
 #[rustfmt::skip]
 mod table;
 #[cfg(target_arch = "x86_64")]

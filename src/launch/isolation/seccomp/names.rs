@@ -22,6 +22,30 @@ pub(super) fn number(architecture: u32, name: &str) -> Option<u32> {
     u32::try_from(number).ok()
 }
 
+/// The name of a call of programs of `architecture`, by its number.
+pub(super) fn name(architecture: u32, number: u32) -> Option<&'static str> {
+    let number = usize::try_from(number).ok()?;
+    match architecture {
+        NATIVE => Some(native::Sysno::new(number)?.name()),
+        #[cfg(target_arch = "x86_64")]
+        super::I386 => Some(syscalls::x86::Sysno::new(number)?.name()),
+        _ => None,
+    }
+}
+
+/// Whether a call stands for many others, by its first argument.
+pub(super) fn is_gate(name: &str) -> bool {
+    ["socketcall", "ipc"].contains(&name)
+}
+
+/// Whether a call is behind such a gate for some program.
+pub(super) fn is_gated(name: &str) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return gate(name).is_some();
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
 /// socketcall(2) or ipc(2) of i386, and the value of its first argument that stands for the call
 /// `name` (`linux/net.h`, `linux/ipc.h`).
 #[cfg(target_arch = "x86_64")]

@@ -8,11 +8,13 @@
 
 use std::collections::BTreeMap;
 
+use oci_spec::OciSpecError;
+use oci_spec::runtime::LinuxSeccomp;
 use serde::Deserialize;
 
 use crate::launch::isolation::capability::Capabilities;
 use crate::launch::isolation::seccomp::bpf::{self, Condition, Half, Policy, Rule, Test, TooLong};
-use crate::launch::isolation::seccomp::{ALLOW, Filter, KILL_PROCESS, NATIVE, errno, names};
+use crate::launch::isolation::seccomp::{ALLOW, Filter, KILL_PROCESS, NATIVE, errno, names, rules};
 
 /// The largest profile, in bytes.
 pub(crate) const MAX: u64 = 1 << 20;
@@ -28,6 +30,8 @@ pub(crate) enum InvalidProfile {
     Rule { number: usize, calls: String, problem: Problem },
     #[error(transparent)]
     TooLong(#[from] TooLong),
+    #[error("it cannot be put into the runtime's words")]
+    Words(#[from] OciSpecError),
 }
 
 /// What is wrong, or cannot be carried out here.
@@ -122,6 +126,18 @@ struct Only {
 /// # Errors
 /// Where its text is no profile, or something in it cannot be carried out.
 pub(crate) fn compile(text: &[u8], host: Host<'_>) -> Result<Filter, InvalidProfile> {
+    let (policy, flags) = policy(text, host)?;
+    Ok(Filter { program: bpf::compile(&policy)?, flags })
+}
+
+/// The same in the words of a runtime that makes the filter itself.
+pub(crate) fn to_rules(text: &[u8], host: Host<'_>) -> Result<LinuxSeccomp, InvalidProfile> {
+    let (policy, flags) = policy(text, host)?;
+    Ok(rules::from_policy(&policy, flags)?)
+}
+
+/// What a profile says, and the flags of its filter.
+fn policy(text: &[u8], host: Host<'_>) -> Result<(Policy, u32), InvalidProfile> {
     let profile: Profile = serde_json::from_slice(text).map_err(InvalidProfile::Json)?;
     let flags = flags(&profile).map_err(InvalidProfile::Whole)?;
     let mut policy = skeleton(&profile).map_err(InvalidProfile::Whole)?;
@@ -132,7 +148,7 @@ pub(crate) fn compile(text: &[u8], host: Host<'_>) -> Result<Filter, InvalidProf
             problem,
         })?;
     }
-    Ok(Filter { program: bpf::compile(&policy)?, flags })
+    Ok((policy, flags))
 }
 
 /// The policy without rules: its architectures and what is answered to all else.
@@ -319,7 +335,7 @@ fn add(policy: &mut Policy, call: &Call, host: Host<'_>) -> Result<(), Problem> 
     let arguments = call.args.as_deref().unwrap_or_default();
     let conditions = arguments.iter().map(condition).collect::<Result<Vec<_>, _>>()?;
     let applies = call.applies(host)?;
-    let rules = rules(conditions, answer);
+    let rules = by_conditions(conditions, answer);
     for half in policy.halves.iter_mut().filter(|half| applies && half.otherwise != answer) {
         for name in call.all_names() {
             add_call(half, name, &rules);
@@ -329,7 +345,7 @@ fn add(policy: &mut Policy, call: &Call, host: Host<'_>) -> Result<(), Problem> 
 }
 
 /// Two conditions on one argument are two rules; else all must hold.
-fn rules(conditions: Vec<Condition>, answer: u32) -> Vec<Rule> {
+fn by_conditions(conditions: Vec<Condition>, answer: u32) -> Vec<Rule> {
     let mut arguments: Vec<u8> = conditions.iter().map(|condition| condition.argument).collect();
     arguments.sort_unstable();
     if arguments.windows(2).any(|pair| pair[0] == pair[1]) {
