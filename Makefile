@@ -45,7 +45,7 @@ fuzz-check: ## See that the fuzz targets compile (fuzz/README.md)
 
 .PHONY: bench
 bench: ## Measure against Podman, side by side in one booted systemd
-	tests/install-dependencies.sh bench
+	tests/install-dependencies.sh
 	$(CARGO) build --locked --release --bins
 	$(CARGO) bench --locked --bench podman
 

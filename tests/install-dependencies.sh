@@ -1,9 +1,9 @@
 #!/bin/bash
 #
-# install-dependencies.sh [bench]
+# install-dependencies.sh
 #
 # Installs from Debian what building and testing need and this machine lacks: quietly, and in no
-# time where all is there. With "bench", also the Podman that the benchmarks compare with.
+# time where all is there.
 #
 # It starts no service and enables none: what runs on this machine stays as it is. The tests run
 # their registry in a box of their own (tests/box/boot).
@@ -26,8 +26,8 @@ packages=(
   uidmap          # newuidmap and newgidmap, for containers of ordinary users
   passt           # pasta, the network of ordinary users' containers
   strace          # counts system calls
+  podman runc     # whose containers are looked after, too; what the benchmarks compare with
 )
-[ "${1:-}" != bench ] || packages+=(podman runc)
 
 # Units that a package enables when it is installed, for which this machine's owner did not ask.
 declare -A enables=(

@@ -1,6 +1,7 @@
 //! Settings: whole and valid.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Paths;
@@ -25,6 +26,8 @@ pub struct Settings {
     pub rollback: bool,
     /// The longest wait before a registry that fails is asked again.
     pub backoff_max: Duration,
+    /// The program by which Podman's containers are looked after; `None` where they are left alone.
+    pub podman: Option<PathBuf>,
     pub units: BTreeMap<UnitName, UnitSettings>,
 }
 
@@ -67,6 +70,10 @@ impl Settings {
             restart_timeout: written.restart_timeout.unwrap_or(15 * MINUTE),
             rollback: written.rollback.unwrap_or(true),
             backoff_max: written.backoff_max.unwrap_or(24 * HOUR),
+            podman: match written.podman.enabled.unwrap_or(true) {
+                true => Some(written.podman.program.unwrap_or_else(|| "/usr/bin/podman".into())),
+                false => None,
+            },
             units: written.unit.into_iter().map(|(name, unit)| (name, own(unit))).collect(),
         }
     }

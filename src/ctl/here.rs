@@ -7,7 +7,7 @@ use super::access::Embedded;
 use crate::config::{self, Scope, Settings};
 use crate::daemon::api;
 use crate::daemon::flight::Flight;
-use crate::daemon::host::{self, Host, Opener};
+use crate::daemon::host::{self, Host, Manner, Opener};
 use crate::daemon::journal;
 use crate::daemon::observe::{Journal, Observers};
 use crate::daemon::pass::Pass;
@@ -47,6 +47,7 @@ impl Embedded for Here {
             connection: None,
             observers,
             flight: Flight::default(),
+            manner: Manner { shown: self.progress.is_some(), ..Manner::default() },
         };
         Ok(host::open(self.scope, &settings, opener).map_err(api::Error::from)?)
     }

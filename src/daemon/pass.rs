@@ -9,7 +9,7 @@ use super::units::{Known, not_running, statuses};
 use crate::ledger::{Ledger, PassLock, lock::LockError};
 use crate::model::{Container, UnitName};
 use crate::plan::Quarantined;
-use crate::update::port::{Engine, Ledger as _, World};
+use crate::update::port::{Ledger as _, World};
 use crate::update::{Entry, Options, Report, Trigger, Updater};
 
 /// How far back a status looks for a unit's last update.
@@ -55,7 +55,7 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
         &self,
         join: impl FnOnce(&[Container], &Known<'_>) -> Vec<UnitStatus>,
     ) -> Result<Vec<UnitStatus>, Error> {
-        let inventory = self.updater.world().engine().inventory().await?;
+        let inventory = self.updater.world().inventory().await?;
         let known = Known {
             memory: &self.ledger().memory()?,
             in_flight: &self.ledger().in_flight().map_err(failed)?,

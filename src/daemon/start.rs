@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::args::Arguments;
 use super::bus::{NAME, Service, Signal};
 use super::flight::Flight;
-use super::host::{self, Host, Opener, SystemClock};
+use super::host::{self, Host, Manner, Opener, SystemClock};
 use super::observe::{Journal, Observers, Signals, StatusLine};
 use super::pass::Pass;
 use super::run::{Daemon, Ended, Loaded, Orders, Work as _};
@@ -87,6 +87,7 @@ async fn recover(scope: Scope, settings: &Settings) -> Result<(), Error> {
         connection: None,
         observers,
         flight: Flight::default(),
+        manner: manner(scope),
     };
     let pass = host::open(scope, settings, opener).map_err(Error::Setup)?;
     let report = pass.recover().await.map_err(Error::Recovery)?;
@@ -106,6 +107,7 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
             connection: Some(connection.clone()),
             observers: observers(scope, &signal_sender),
             flight: flight.clone(),
+            manner: manner(scope),
         };
         let pass = host::open(scope, settings, opener)?;
         Ok(Loaded { work: Rc::new(pass), interval: host::interval(settings) })
@@ -145,6 +147,12 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
         tracing::warn!(target: "updaterd", "the bus does not take the last signals, ignoring");
     }
     ended.map(drop)
+}
+
+/// The host's unit is confined; a user's manager can confine nothing. By hand, nobody is.
+fn manner(scope: Scope) -> Manner {
+    let in_unit = std::env::var_os("INVOCATION_ID").is_some();
+    Manner { confined: scope == Scope::System && in_unit, ..Manner::default() }
 }
 
 /// Who hears of what the service does.

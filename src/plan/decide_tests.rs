@@ -13,6 +13,8 @@ fn container(number: u8, unit: &str, reference: &str) -> Container {
         id: format!("{number:064x}").parse().unwrap(),
         name: format!("c{number}"),
         engine: EngineKind::Native,
+        claimed: None,
+        digests: vec![],
         unit: unit.parse().ok(),
         policy: Ok(Policy::Registry),
         source: ImageSource { reference: reference.parse().unwrap(), authfile: None },
@@ -135,7 +137,10 @@ fn each_container_has_its_own_reason() {
     disabled.policy = Ok(Policy::Disabled);
     assert_eq!(Case::of(vec![disabled]).only_reason(), Reason::Disabled);
 
-    assert_eq!(Case::of(vec![container(3, "", "quay.io/app:1")]).only_reason(), Reason::NoUnit);
+    assert_eq!(
+        Case::of(vec![container(3, "", "quay.io/app:1")]).only_reason(),
+        Reason::NoUnit { claimed: None }
+    );
 
     let pinned = format!("quay.io/app:1@{}", Digest::of(b"x"));
     assert_eq!(Case::of(vec![container(4, "a.service", &pinned)]).only_reason(), Reason::Pinned);

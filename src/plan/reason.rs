@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::model::failure::excerpt;
 use crate::model::{Digest, Failure};
 
 /// Why a container is left as it is: each is shown by `updaterctl check`.
@@ -32,7 +33,11 @@ pub enum Reason {
         message: String,
     },
     /// No unit's cgroup holds the container.
-    NoUnit,
+    NoUnit {
+        /// The unit that the container's label names.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        claimed: Option<String>,
+    },
     /// The policy is `local` and local storage has no image of that name.
     NotInStorage,
     CheckFailed {
@@ -47,7 +52,7 @@ impl Reason {
             Self::UpToDate | Self::Disabled | Self::Pinned | Self::Quarantined { .. } => false,
             Self::CoolingDown { .. }
             | Self::InvalidPolicy { .. }
-            | Self::NoUnit
+            | Self::NoUnit { .. }
             | Self::NotInStorage
             | Self::CheckFailed { .. } => true,
         }
@@ -67,7 +72,13 @@ impl fmt::Display for Reason {
                 write!(f, "cooling down until {until:.0}: {failure}")
             }
             Self::InvalidPolicy { message } => f.write_str(message),
-            Self::NoUnit => f.write_str("no systemd unit owns this container"),
+            Self::NoUnit { claimed: None } => f.write_str("no systemd unit owns this container"),
+            Self::NoUnit { claimed: Some(claimed) } => write!(
+                f,
+                "no systemd unit owns this container: its label claims {}, whose cgroup does not \
+                 hold it",
+                excerpt(claimed)
+            ),
             Self::NotInStorage => f.write_str("no image of this name in local storage"),
             Self::CheckFailed { failure } => write!(f, "check failed: {failure}"),
         }

@@ -25,7 +25,7 @@ impl<W: World> Updater<W> {
         asked_by_person: bool,
         memory: &mut Memory,
     ) -> Result<Plan, Failure> {
-        let inventory = self.world.engine().inventory().await?;
+        let inventory = self.world.inventory().await?;
         let quarantine = self.world.ledger().quarantine()?;
         let chosen: Vec<&Container> = inventory
             .containers
@@ -107,7 +107,11 @@ impl<W: World> Updater<W> {
         memory: &mut Memory,
     ) -> Option<Available> {
         if wants_check(container)? == Policy::Local {
-            return Some(match self.world.engine().local(&container.source.reference).await {
+            let found = match self.world.engine(container.engine) {
+                Ok(engine) => engine.local(&container.source.reference).await,
+                Err(failure) => Err(failure),
+            };
+            return Some(match found {
                 Ok(Some(image)) => Available::Image(image),
                 Ok(None) => Available::NotInStorage,
                 Err(failure) => Available::Failed(failure),
@@ -118,7 +122,7 @@ impl<W: World> Updater<W> {
             Answer::Held(held) => {
                 Some(Available::CoolingDown { until: held.until, failure: held.failure.clone() })
             }
-            Answer::Target(target) if target == &container.image.target => {
+            Answer::Target(target) if container.runs(target) => {
                 Some(Available::Image(container.image.clone()))
             }
             Answer::Target(target) => Some(match self.identity(container, target, memory).await {

@@ -9,6 +9,7 @@ mod conclude;
 pub mod event;
 mod execute;
 pub mod port;
+mod release;
 pub mod report;
 mod restart;
 mod updater;

@@ -9,7 +9,7 @@ use super::execute::{Ended, events_of};
 use super::port::{Clock, Engine, InFlight, Ledger, Observer, World};
 use super::report::{Report, Trigger};
 use super::{Event, EventKind};
-use crate::model::{Failure, FailureKind, ImageIdentity, ImageSource, UnitName};
+use crate::model::{Failure, FailureKind, ImageSource, UnitName};
 use crate::plan::rollout::{Progress, Rollout};
 use crate::plan::{Backoff, Memory, Plan, Reason};
 
@@ -141,7 +141,18 @@ impl<W: World> Updater<W> {
         self.world.ledger().save_memory(&memory)?;
         report.skipped = plan.skipped;
         report.problems.extend(plan.problems);
-        for (rollout, staged) in plan.rollouts.into_iter().zip(staged) {
+        let failed: Vec<ImageSource> = plan
+            .rollouts
+            .iter()
+            .zip(&staged)
+            .filter(|(_, staged)| staged.is_err())
+            .map(|(rollout, _)| rollout.source.clone())
+            .collect();
+        for (mut rollout, staged) in plan.rollouts.into_iter().zip(staged) {
+            // What could not be staged comes along with nothing.
+            for step in &mut rollout.steps {
+                step.along.retain(|along| !failed.contains(&along.source));
+            }
             let rollback = self.options.rollback(&rollout);
             let mut flight = InFlight {
                 progress: Progress::start(&rollout),
@@ -205,7 +216,7 @@ impl<W: World> Updater<W> {
             memory.failed(source, held_off(source, &killed));
         }
         self.world.ledger().save_memory(memory)?;
-        let pulls = plan.rollouts.iter().map(|rollout| self.stage(&rollout.source, &rollout.new));
+        let pulls = plan.rollouts.iter().map(|rollout| self.stage(rollout));
         let results: Vec<_> = stream::iter(pulls).buffered(STAGED_AT_ONCE).collect().await;
         for (rollout, result) in plan.rollouts.iter().zip(&results) {
             match result {
@@ -218,14 +229,15 @@ impl<W: World> Updater<W> {
         Ok(results)
     }
 
-    async fn stage(&self, source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure> {
+    async fn stage(&self, rollout: &Rollout) -> Result<(), Failure> {
+        let Rollout { source, new, engine, .. } = rollout;
         let about = |kind| Event {
             reference: Some(source.reference.clone()),
-            new: Some(image.manifest.clone()),
+            new: Some(new.manifest.clone()),
             ..Event::new(kind)
         };
         self.world.observer().event(&about(EventKind::Staging));
-        self.world.engine().stage(source, image).await?;
+        self.world.engine(*engine)?.stage(source, new).await?;
         self.world.observer().event(&about(EventKind::Staged));
         Ok(())
     }
@@ -265,10 +277,13 @@ fn refuse_unknown(selection: &[UnitName], plan: &Plan) -> Result<(), Failure> {
         let known = planned.map(|step| &step.unit).any(|known| known == unit)
             || plan.skipped.iter().any(|skipped| skipped.unit.as_ref() == Some(unit));
         if !known {
-            let message = format!(
+            let mut message = format!(
                 "unit {unit} runs no container with the label io.containers.autoupdate: \
                  start it, or add the label to its container"
             );
+            if let Some(problem) = plan.problems.first() {
+                message = format!("unit {unit} runs no container that could be read: {problem}");
+            }
             return Err(Failure::new(FailureKind::Configuration, message));
         }
     }

@@ -27,6 +27,7 @@ mod networks;
 mod process_model;
 mod notification;
 mod pasta;
+mod podman;
 mod pods;
 mod observing;
 mod registry;
@@ -63,6 +64,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("process_model", process_model::CASES),
         ("notification", notification::CASES),
         ("pasta", pasta::CASES),
+        ("podman", podman::CASES),
         ("pods", pods::CASES),
         ("observing", observing::CASES),
         ("registry", registry::CASES),
