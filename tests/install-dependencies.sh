@@ -2,8 +2,8 @@
 #
 # install-dependencies.sh
 #
-# Installs from Debian what building and testing need and this machine lacks: quietly, and in no
-# time where all is there.
+# Installs from Debian what building, testing and measuring need and this machine lacks: quietly,
+# and in no time where all is there.
 #
 # It starts no service and enables none: what runs on this machine stays as it is. The tests run
 # their registry in a box of their own (tests/box/boot).
@@ -26,7 +26,8 @@ packages=(
   uidmap          # newuidmap and newgidmap, for containers of ordinary users
   passt           # pasta, the network of ordinary users' containers
   strace          # counts system calls
-  podman runc     # whose containers are looked after, too; what the benchmarks compare with
+  podman          # whose containers are updated, whose words and archives are held against ours
+  crun runc       # what --runtime runs, and Podman
 )
 
 # Units that a package enables when it is installed, for which this machine's owner did not ask.

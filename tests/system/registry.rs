@@ -214,6 +214,30 @@ impl<'host> Registry<'host> {
     }
 }
 
+/// A registry with an application as `app:latest`; the image's reference.
+pub(crate) fn offer(host: &Host) -> String {
+    offer_image(host, &Image::app("v1"))
+}
+
+/// A registry with `image` as `app:latest`; its reference.
+pub(crate) fn offer_image(host: &Host, image: &Image) -> String {
+    let registry = Registry::start(host);
+    registry.push("app:latest", image);
+    registry.reference("app:latest")
+}
+
+/// The same as [`offer`], pulled already by root.
+pub(crate) fn prepare(host: &Host) -> String {
+    prepare_image(host, &Image::app("v1"))
+}
+
+/// The same as [`offer_image`], pulled already by root.
+pub(crate) fn prepare_image(host: &Host, image: &Image) -> String {
+    let reference = offer_image(host, image);
+    host.sh(&format!("updater-launch pull {reference}"));
+    reference
+}
+
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }

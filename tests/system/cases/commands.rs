@@ -2,7 +2,7 @@
 
 use crate::host::Host;
 use crate::image::Image;
-use crate::registry::Registry;
+use crate::registry::{Registry, prepare_image};
 
 cases![
     lists_of_containers_are_podmans,
@@ -16,11 +16,7 @@ cases![
 
 /// A registry with `app:latest`, already pulled.
 pub(super) fn prepare(host: &Host) -> String {
-    let registry = Registry::start(host);
-    registry.push("app:latest", &Image::app("v1").with("Labels", labels("vendor", "acme")));
-    let reference = registry.reference("app:latest");
-    host.sh(&format!("updater-launch pull {reference}"));
-    reference
+    prepare_image(host, &Image::app("v1").with("Labels", labels("vendor", "acme")))
 }
 
 fn labels(key: &str, value: &str) -> serde_json::Value {

@@ -3,7 +3,7 @@
 use super::commands::prepare;
 use crate::host::Host;
 use crate::image::{Image, Layer};
-use crate::registry::Registry;
+use crate::registry::prepare_image;
 
 cases![
     files_go_both_ways,
@@ -93,7 +93,6 @@ fn copies_stay_in_the_containers_root(host: &Host) {
 
 /// An image whose upper layers hide files and a whole directory of those below.
 fn prepare_hiding(host: &Host) -> String {
-    let registry = Registry::start(host);
     let (mut below, mut above) = (Layer::new(), Layer::new());
     for name in ["old/a", "old/b", "gone", "stays"] {
         below.file(name, 0o640, b"below");
@@ -102,10 +101,7 @@ fn prepare_hiding(host: &Host) -> String {
     above.file("old/.wh..wh..opq", 0o644, b"");
     above.file("old/c", 0o4755, b"above");
     let image = Image::app("v1").layer(below).layer(above).with("User", "7");
-    registry.push("app:latest", &image);
-    let app = registry.reference("app:latest");
-    host.sh(&format!("updater-launch pull {app}"));
-    app
+    prepare_image(host, &image)
 }
 
 const LOOK: &str = "sh -c 'cat /app/version; find /old /gone /stays 2> /dev/null | sort; \

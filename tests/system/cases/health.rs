@@ -2,7 +2,7 @@
 
 use crate::host::{Host, seconds};
 use crate::image::Image;
-use crate::registry::Registry;
+use crate::registry::{Registry, prepare_image};
 use crate::units::{ContainerUnit, configure_quiet, version};
 
 cases![
@@ -22,16 +22,8 @@ const APP: &str = "trap 'exit 0' TERM\nwhile :; do sleep 1000 & wait $!; done";
 /// Passes while there is `/tmp/ok` in the container.
 const OK: &str = "--health-cmd 'cat /tmp/ok' --health-interval 200ms --health-retries 2";
 
-fn prepare(host: &Host, image: &Image) -> String {
-    let registry = Registry::start(host);
-    registry.push("app:latest", image);
-    let reference = registry.reference("app:latest");
-    host.sh(&format!("updater-launch pull {reference}"));
-    reference
-}
-
 fn app(host: &Host) -> String {
-    prepare(host, &Image::script("v1", APP))
+    prepare_image(host, &Image::script("v1", APP))
 }
 
 fn run(flags: &str, image: &str) -> String {
@@ -90,7 +82,7 @@ fn the_images_check_is_honoured(host: &Host) {
         "Test": ["CMD-SHELL", "test -e /tmp/ok"], "Interval": 1_000_000_000, "Retries": 1,
     });
     let image = Image::script("v1", APP).with("Healthcheck", check);
-    let app = prepare(host, &image);
+    let app = prepare_image(host, &image);
     host.sh(&run("", &app));
     wait_for(host, "unhealthy");
     assert_eq!(health(host)["FailingStreak"], 1);

@@ -3,7 +3,7 @@
 
 use crate::host::{Host, seconds};
 use crate::image::{Image, Layer};
-use crate::registry::Registry;
+use crate::registry::{offer, prepare, prepare_image};
 use crate::someone::Someone;
 
 cases![
@@ -29,19 +29,6 @@ cases![
     inspect_shows_the_confinement,
     containers_of_ordinary_users,
 ];
-
-/// A registry with `app:latest`, already pulled.
-fn prepare(host: &Host) -> String {
-    prepare_image(host, &Image::app("v1"))
-}
-
-fn prepare_image(host: &Host, image: &Image) -> String {
-    let registry = Registry::start(host);
-    registry.push("app:latest", image);
-    let reference = registry.reference("app:latest");
-    host.sh(&format!("updater-launch pull {reference}"));
-    reference
-}
 
 fn run(flags: &str, image: &str, command: &str) -> String {
     format!("updater-launch run --rm --network host {flags} {image} {command}")
@@ -556,9 +543,7 @@ fn inspect_shows_the_confinement(host: &Host) {
 }
 
 fn containers_of_ordinary_users(host: &Host) {
-    let registry = Registry::start(host);
-    registry.push("app:latest", &Image::app("v1"));
-    let app = registry.reference("app:latest");
+    let app = offer(host);
     let someone = Someone::new(host);
     host.write("/tmp/profile.json", &NO_DIRECTORIES.replace("\"CAP_SYS_ADMIN\"", ""));
     host.sh("chmod 644 /tmp/profile.json");

@@ -2,7 +2,7 @@
 
 use crate::host::{Host, seconds};
 use crate::image::Image;
-use crate::registry::Registry;
+use crate::registry::{Registry, prepare};
 use crate::units::{ContainerUnit, version};
 
 cases![
@@ -25,15 +25,6 @@ cases![
     flags_it_does_not_have_are_refused,
     nothing_stays_behind,
 ];
-
-/// A registry with `app:latest`, already pulled; the flags most of these calls want.
-fn prepare(host: &Host) -> String {
-    let registry = Registry::start(host);
-    registry.push("app:latest", &Image::app("v1"));
-    let reference = registry.reference("app:latest");
-    host.sh(&format!("updater-launch pull {reference}"));
-    reference
-}
 
 /// `updater-launch run --rm --network host FLAGS IMAGE COMMAND`.
 fn run(flags: &str, image: &str, command: &str) -> String {

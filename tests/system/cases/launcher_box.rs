@@ -2,7 +2,7 @@
 
 use crate::host::Host;
 use crate::image::{Image, Layer};
-use crate::registry::Registry;
+use crate::registry::{prepare, prepare_image};
 
 cases![
     streams_of_ordinary_users,
@@ -20,19 +20,6 @@ cases![
     volumes_begin_with_what_the_image_has,
     programs_of_32_bits,
 ];
-
-/// A registry with `app:latest`, already pulled.
-fn prepare(host: &Host) -> String {
-    prepare_image(host, &Image::app("v1"))
-}
-
-fn prepare_image(host: &Host, image: &Image) -> String {
-    let registry = Registry::start(host);
-    registry.push("app:latest", image);
-    let reference = registry.reference("app:latest");
-    host.sh(&format!("updater-launch pull {reference}"));
-    reference
-}
 
 /// `updater-launch run --rm --network host FLAGS IMAGE COMMAND`.
 fn run(flags: &str, image: &str, command: &str) -> String {

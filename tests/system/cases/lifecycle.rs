@@ -3,8 +3,7 @@
 use std::time::Instant;
 
 use crate::host::{Host, seconds};
-use crate::image::Image;
-use crate::registry::Registry;
+use crate::registry::prepare;
 use crate::units::ContainerUnit;
 
 cases![
@@ -26,15 +25,6 @@ cases![
     what_is_made_is_started_as_it_was_made,
     what_is_kept_is_there_after_a_reboot,
 ];
-
-/// A registry with `app:latest`, already pulled.
-fn prepare(host: &Host) -> String {
-    let registry = Registry::start(host);
-    registry.push("app:latest", &Image::app("v1"));
-    let reference = registry.reference("app:latest");
-    host.sh(&format!("updater-launch pull {reference}"));
-    reference
-}
 
 /// Starts a container in the background; its ID.
 fn start(host: &Host, flags: &str, image: &str, command: &str) -> String {

@@ -1,8 +1,7 @@
 //! Networks of containers: bridges, names, published ports, and what is left of them after a crash.
 
 use crate::host::{Host, seconds};
-use crate::image::Image;
-use crate::registry::Registry;
+use crate::registry::prepare;
 use crate::units::ContainerUnit;
 
 cases![
@@ -26,15 +25,6 @@ cases![
     a_pod_has_a_network_and_ports,
     a_name_server_that_was_killed_comes_back,
 ];
-
-/// A registry with `app:latest`, already pulled.
-fn prepare(host: &Host) -> String {
-    let registry = Registry::start(host);
-    registry.push("app:latest", &Image::app("v1"));
-    let reference = registry.reference("app:latest");
-    host.sh(&format!("updater-launch pull {reference}"));
-    reference
-}
 
 /// Starts a web server of its version in the background.
 fn serve(host: &Host, name: &str, flags: &str, image: &str) -> String {

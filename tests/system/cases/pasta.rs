@@ -1,8 +1,7 @@
 //! Networks of ordinary users' containers, which pasta speaks for.
 
 use crate::host::{Host, seconds};
-use crate::image::Image;
-use crate::registry::Registry;
+use crate::registry::offer;
 use crate::someone::Someone;
 
 cases![
@@ -17,9 +16,7 @@ const FETCH: &str = "busybox timeout 5 busybox wget -q -O -";
 /// A user, an image, and an uplink to another machine with a web server: pasta copies the addresses
 /// and routes of the host.
 fn prepare(host: &Host) -> (Someone<'_>, String) {
-    let registry = Registry::start(host);
-    registry.push("app:latest", &Image::app("v1"));
-    let app = registry.reference("app:latest");
+    let app = offer(host);
     host.sh(
         "ip netns add world
          ip link add uplink type veth peer name eth0 netns world

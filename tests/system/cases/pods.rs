@@ -1,8 +1,7 @@
 //! Pods: what containers share, and pods as units.
 
 use crate::host::{Host, seconds};
-use crate::image::Image;
-use crate::registry::Registry;
+use crate::registry::prepare;
 
 cases![
     containers_of_a_pod_share_what_it_says,
@@ -12,15 +11,6 @@ cases![
     a_pod_and_its_containers_are_units,
     a_pod_comes_back_after_a_crash,
 ];
-
-/// A registry with `app:latest`, already pulled.
-fn prepare(host: &Host) -> String {
-    let registry = Registry::start(host);
-    registry.push("app:latest", &Image::app("v1"));
-    let reference = registry.reference("app:latest");
-    host.sh(&format!("updater-launch pull {reference}"));
-    reference
-}
 
 fn containers_of_a_pod_share_what_it_says(host: &Host) {
     let app = prepare(host);

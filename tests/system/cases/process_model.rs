@@ -4,8 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::host::{Host, seconds};
-use crate::image::Image;
-use crate::registry::Registry;
+use crate::registry::prepare;
 
 cases![
     units_as_podman_writes_them,
@@ -25,15 +24,6 @@ cases![
     a_scope_of_its_own,
     a_supervisor_sleeps,
 ];
-
-/// A registry with `app:latest`, already pulled.
-fn prepare(host: &Host) -> String {
-    let registry = Registry::start(host);
-    registry.push("app:latest", &Image::app("v1"));
-    let reference = registry.reference("app:latest");
-    host.sh(&format!("updater-launch pull {reference}"));
-    reference
-}
 
 /// Starts a container in the background; its ID.
 fn start(host: &Host, flags: &str, image: &str, command: &str) -> String {

@@ -2,7 +2,7 @@
 
 use crate::host::{Host, seconds};
 use crate::image::{Image, Layer};
-use crate::registry::Registry;
+use crate::registry::{Registry, offer, offer_image};
 use crate::someone::Someone;
 
 cases![
@@ -27,9 +27,7 @@ const STORE: &str = "/home/someone/.local/share/updaterd";
 const RUN: &str = "/run/user/4000/updaterd";
 
 fn a_users_container_is_a_service_of_the_users_manager(host: &Host) {
-    let registry = Registry::start(host);
-    registry.push("app:latest", &Image::app("v1"));
-    let app = registry.reference("app:latest");
+    let app = offer(host);
     let someone = Someone::new(host);
     someone.start("app", "--network host", &app, "");
     // It pulled the image, told the manager, and is the main process itself.
@@ -63,12 +61,10 @@ fn a_users_container_is_a_service_of_the_users_manager(host: &Host) {
 
 /// What is the container's root's is the user's, everybody else is a subordinate ID.
 fn files_keep_their_owners(host: &Host) {
-    let registry = Registry::start(host);
     let mut layer = Layer::new();
     layer.file_of((1000, 1001), "srv/theirs", b"x");
     layer.file_of((65535, 65535), "srv/last", b"x");
-    registry.push("app:latest", &Image::app("v1").layer(layer));
-    let app = registry.reference("app:latest");
+    let app = offer_image(host, &Image::app("v1").layer(layer));
     let someone = Someone::new(host);
     someone.sh(&format!("updater-launch pull {app}; mkdir volume"));
     let owner = |path: &str| host.sh(&format!("stat --format=%u:%g {path}"));
@@ -90,7 +86,6 @@ fn files_keep_their_owners(host: &Host) {
 }
 
 fn layers_hide_what_they_remove(host: &Host) {
-    let registry = Registry::start(host);
     let (mut first, mut second) = (Layer::new(), Layer::new());
     for file in ["srv/gone", "srv/kept", "opt/a", "opt/b"] {
         first.file(file, 0o644, b"x");
@@ -98,8 +93,7 @@ fn layers_hide_what_they_remove(host: &Host) {
     second.file("srv/.wh.gone", 0o644, b"");
     second.file("opt/.wh..wh..opq", 0o644, b"");
     second.file("opt/new", 0o644, b"x");
-    registry.push("app:latest", &Image::app("v1").layer(first).layer(second));
-    let app = registry.reference("app:latest");
+    let app = offer_image(host, &Image::app("v1").layer(first).layer(second));
     let someone = Someone::new(host);
     let run = format!("updater-launch run --rm --network none {app}");
     assert_eq!(someone.sh(&format!("{run} ls /srv /opt")), "/opt:\nnew\n\n/srv:\nkept");
@@ -108,9 +102,7 @@ fn layers_hide_what_they_remove(host: &Host) {
 /// Each launcher has a user namespace of its own; who would send a signal into another one is root
 /// of nothing there.
 fn signals_reach_other_users_of_other_namespaces(host: &Host) {
-    let registry = Registry::start(host);
-    registry.push("app:latest", &Image::app("v1"));
-    let app = registry.reference("app:latest");
+    let app = offer(host);
     let someone = Someone::new(host);
     someone.start("one", "--user app --network host", &app, "");
     someone.sh("updater-launch stop one");
@@ -136,9 +128,7 @@ fn signals_reach_other_users_of_other_namespaces(host: &Host) {
 }
 
 fn after_a_crash_nothing_stays(host: &Host) {
-    let registry = Registry::start(host);
-    registry.push("app:latest", &Image::app("v1"));
-    let app = registry.reference("app:latest");
+    let app = offer(host);
     let someone = Someone::new(host);
     // Files of subordinate users, which the user alone could not remove.
     let write = "sh -c 'mkdir -m 700 /tmp/x; touch /tmp/x/y; echo written; sleep 1000'";
@@ -160,9 +150,7 @@ fn after_a_crash_nothing_stays(host: &Host) {
 }
 
 fn each_container_is_confined_as_roots_are(host: &Host) {
-    let registry = Registry::start(host);
-    registry.push("app:latest", &Image::app("v1"));
-    let app = registry.reference("app:latest");
+    let app = offer(host);
     let someone = Someone::new(host);
     for network in ["host", "none"] {
         let run = format!("updater-launch run --rm --network {network}");
@@ -188,9 +176,7 @@ fn each_container_is_confined_as_roots_are(host: &Host) {
 }
 
 fn a_made_container_is_started_later(host: &Host) {
-    let registry = Registry::start(host);
-    registry.push("app:latest", &Image::app("v1"));
-    let app = registry.reference("app:latest");
+    let app = offer(host);
     let someone = Someone::new(host);
     someone.sh(&format!(
         "updater-launch create --name later --user app --network none {app} sh -c \
@@ -206,9 +192,7 @@ fn a_made_container_is_started_later(host: &Host) {
 
 /// What a pod's containers share belongs to the user namespace of the pod's supervisor.
 fn containers_of_a_pod_share_a_user_namespace(host: &Host) {
-    let registry = Registry::start(host);
-    registry.push("app:latest", &Image::app("v1"));
-    let app = registry.reference("app:latest");
+    let app = offer(host);
     let someone = Someone::new(host);
     host.write(
         "/home/someone/.config/systemd/user/duo.service",
@@ -237,9 +221,7 @@ fn containers_of_a_pod_share_a_user_namespace(host: &Host) {
 /// The cgroup of a session is root's; that of the test is a service of the system's manager, which
 /// is as bad.
 fn a_shell_of_a_session_gets_a_scope(host: &Host) {
-    let registry = Registry::start(host);
-    registry.push("app:latest", &Image::app("v1"));
-    let app = registry.reference("app:latest");
+    let app = offer(host);
     let _someone = Someone::new(host);
     let shell = "cd /home/someone; setpriv --reuid=4000 --regid=4000 --init-groups env --ignore-environment \
                  PATH=/usr/bin HOME=/home/someone XDG_RUNTIME_DIR=/run/user/4000";
@@ -269,9 +251,7 @@ fn connect(host: &Host) {
 const SERVE: &str = "sh -c 'while :; do echo served | nc -l -p 80; done'";
 
 fn pasta_publishes_ports(host: &Host) {
-    let registry = Registry::start(host);
-    registry.push("app:latest", &Image::app("v1"));
-    let app = registry.reference("app:latest");
+    let app = offer(host);
     let someone = Someone::new(host);
     connect(host);
     someone.start("web", "--publish 8088:80 --publish 127.0.0.1:8089:80", &app, SERVE);
@@ -395,9 +375,7 @@ fn without_subordinate_ids_there_is_only_root(host: &Host) {
 }
 
 fn what_a_host_lacks_is_named(host: &Host) {
-    let registry = Registry::start(host);
-    registry.push("app:latest", &Image::app("v1"));
-    let app = registry.reference("app:latest");
+    let app = offer(host);
     let someone = Someone::new(host);
     let run = format!("updater-launch run --rm --network none {app} true");
     host.sh("mv /usr/bin/newuidmap /usr/bin/away");

@@ -2,7 +2,7 @@
 
 use crate::host::{Host, seconds};
 use crate::image::{Image, Layer};
-use crate::registry::Registry;
+use crate::registry::{offer_image, prepare, prepare_image};
 use crate::someone::Someone;
 
 cases![
@@ -25,19 +25,6 @@ cases![
 ];
 
 const RUN: &str = "updater-launch run --rm --network none";
-
-/// A registry with `app:latest`, already pulled.
-fn prepare(host: &Host) -> String {
-    prepare_image(host, &Image::app("v1"))
-}
-
-fn prepare_image(host: &Host, image: &Image) -> String {
-    let registry = Registry::start(host);
-    registry.push("app:latest", image);
-    let reference = registry.reference("app:latest");
-    host.sh(&format!("updater-launch pull {reference}"));
-    reference
-}
 
 /// A shell script in a container.
 fn inside(flags: &str, image: &str, script: &str) -> String {
@@ -523,9 +510,7 @@ fn storage_that_cannot_be_had(host: &Host) {
 
 fn what_an_ordinary_user_keeps_and_gives(host: &Host) {
     let declared = serde_json::json!({ "/own": {} });
-    let registry = Registry::start(host);
-    registry.push("app:latest", &filled().with("Volumes", declared));
-    let app = registry.reference("app:latest");
+    let app = offer_image(host, &filled().with("Volumes", declared));
     let someone = Someone::new(host);
     someone.sh(&format!("updater-launch pull {app}"));
     let look = "cat /data/file; stat -c %u:%a /data; echo mine > /data/file; touch /own/x";

@@ -2,21 +2,13 @@
 
 use crate::host::{Host, seconds};
 use crate::image::Image;
-use crate::registry::Registry;
+use crate::registry::prepare_image;
 use crate::units::ContainerUnit;
 
 cases![a_debian_boots_and_stops, what_it_needs_and_when_it_gets_it];
 
-fn prepare(host: &Host, image: &Image) -> String {
-    let registry = Registry::start(host);
-    registry.push("app:latest", image);
-    let reference = registry.reference("app:latest");
-    host.sh(&format!("updater-launch pull {reference}"));
-    reference
-}
-
 fn a_debian_boots_and_stops(host: &Host) {
-    let debian = prepare(host, &Image::debian());
+    let debian = prepare_image(host, &Image::debian());
     // Ready when its systemd says that it has booted.
     ContainerUnit::new("app", &debian)
         .notified_by_program()
@@ -56,7 +48,7 @@ fn what_it_needs_and_when_it_gets_it(host: &Host) {
              grep \" $at tmpfs \" /proc/mounts | cut -d ' ' -f 2-4; stat -c %a $at; done
          grep ' /sys/fs/cgroup ' /proc/mounts | cut -d ' ' -f 4 | cut -c 1-2
          echo uuid=$container_uuid";
-    let app = prepare(host, &Image::script("v1", script).with("StopSignal", "SIGINT"));
+    let app = prepare_image(host, &Image::script("v1", script).with("StopSignal", "SIGINT"));
     let run = |flags: &str, command: &str| {
         host.sh(&format!("updater-launch run --rm --network host {flags} {app} {command}"))
     };

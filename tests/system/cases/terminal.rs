@@ -3,8 +3,7 @@
 use std::time::Instant;
 
 use crate::host::{Host, Outcome, seconds};
-use crate::image::Image;
-use crate::registry::Registry;
+use crate::registry::prepare;
 
 cases![
     a_container_has_a_terminal,
@@ -18,15 +17,6 @@ cases![
     a_command_has_a_terminal,
     a_command_in_the_background,
 ];
-
-/// A registry with `app:latest`, already pulled.
-fn prepare(host: &Host) -> String {
-    let registry = Registry::start(host);
-    registry.push("app:latest", &Image::app("v1"));
-    let reference = registry.reference("app:latest");
-    host.sh(&format!("updater-launch pull {reference}"));
-    reference
-}
 
 /// Runs `command` in a terminal of 33 rows and 99 columns, in which `typed` (a shell script) types.
 fn in_terminal(host: &Host, typed: &str, command: &str) -> Outcome {

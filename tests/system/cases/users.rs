@@ -2,7 +2,7 @@
 
 use crate::host::{Host, seconds};
 use crate::image::{Image, Layer};
-use crate::registry::Registry;
+use crate::registry::{Registry, offer_image};
 
 cases![
     auto_gives_each_container_users_of_its_own,
@@ -17,12 +17,10 @@ cases![
 
 /// A registry with `app:latest`, whose user `app` has the number 1000.
 fn prepare(host: &Host) -> String {
-    let registry = Registry::start(host);
     let mut layer = Layer::new();
     layer.file_of((1000, 1001), "srv/theirs", b"theirs");
-    registry.push("app:latest", &Image::app("v1").layer(layer));
     host.sh("echo containers:200000:100000 | tee /etc/subuid > /etc/subgid");
-    registry.reference("app:latest")
+    offer_image(host, &Image::app("v1").layer(layer))
 }
 
 fn uid_of(host: &Host, name: &str) -> String {
