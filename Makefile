@@ -44,12 +44,7 @@ fuzz-check: ## See that the fuzz targets compile (fuzz/README.md)
 	$(CARGO) check --manifest-path fuzz/Cargo.toml
 
 .PHONY: bench
-<<<<<<< HEAD
-bench: ## Measure against Podman, side by side in one booted systemd
-	tests/install-dependencies.sh
-=======
 bench: dependencies ## Measure against Podman, side by side in one booted systemd
->>>>>>> main
 	$(CARGO) build --locked --release --bins
 	$(CARGO) bench --locked --bench podman
 

@@ -45,6 +45,8 @@ pub(super) struct PodmanFragment {
     pub(super) enabled: Option<bool>,
     #[serde(deserialize_with = "value::path")]
     pub(super) program: Option<PathBuf>,
+    #[serde(deserialize_with = "value::pause")]
+    pub(super) timeout: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -88,6 +90,7 @@ impl Fragment {
             podman: PodmanFragment {
                 enabled: self.podman.enabled.or(other.podman.enabled),
                 program: self.podman.program.or(other.podman.program),
+                timeout: self.podman.timeout.or(other.podman.timeout),
             },
             paths: PathsFragment {
                 state: self.paths.state.or(other.paths.state),

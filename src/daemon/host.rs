@@ -12,7 +12,7 @@ use super::observe::Observers;
 use super::pass::Pass;
 use super::registries::Registries;
 use super::schedule::Interval;
-use crate::config::{Schedule, Scope, Settings};
+use crate::config::{PodmanSettings, Schedule, Scope, Settings};
 use crate::engine::{Any, Native, Podman, podman};
 use crate::ledger::Ledger;
 use crate::model::{Failure, Platform};
@@ -197,11 +197,12 @@ fn podman(
     manner: &Manner,
     authfile: Option<PathBuf>,
 ) -> Option<Any<Registries>> {
-    let path = settings.podman.clone()?;
+    let PodmanSettings { program: path, timeout } = settings.podman.clone()?;
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let options = podman::Options {
         program: podman::Program { path, apart: manner.confined, shown: manner.shown },
+        timeout,
         scope,
         authfile,
         tls_verify: manner.tls_verify,

@@ -8,7 +8,7 @@ use super::report::Outcome;
 use super::updater::Updater;
 use super::{Event, EventKind};
 use crate::model::{Failure, Reference};
-use crate::plan::rollout::{self, Action, Along, Progress, Rollout, State, Step, action, next};
+use crate::plan::rollout::{self, Action, Along, Rollout, State, Step, action, next};
 use crate::plan::{Cause, Plan};
 
 /// How a rollout ended, for now.

@@ -75,8 +75,9 @@ impl<W: World> Updater<W> {
             }
             let running = engine.running(unit, reference).await?;
             let healths = || running.iter().filter_map(|running| running.health);
-            let fault = mismatch(&state, &image.manifest, &running, settled)
-                .or_else(|| watch.loss(&running))
+            let fault = watch
+                .loss(&state, &running, settled)
+                .or_else(|| mismatch(&state, &image.manifest, &running, settled))
                 .or_else(|| healths().find_map(|health| watch.illness(health, now)));
             if let Some(cause) = fault {
                 return Ok(Event::Failed(cause));
@@ -115,8 +116,13 @@ impl Watch {
     }
 
     /// A container that ended and came back, or did not, while its unit went on: a pod's. One that
-    /// is missing at a single look may have gone with its unit, which then tells why.
-    fn loss(&mut self, running: &[Running]) -> Option<Cause> {
+    /// is missing at a single look may have gone with its unit, which then tells why, unless it is
+    /// the last look.
+    fn loss(&mut self, state: &UnitState, running: &[Running], last: bool) -> Option<Cause> {
+        // One that ended is none where its unit stays active without processes.
+        if state.sub == "exited" {
+            return None;
+        }
         for Running { container, restarts, .. } in running {
             let before = *self.members.entry(container.clone()).or_insert(*restarts);
             if *restarts > before {
@@ -126,7 +132,7 @@ impl Watch {
         let there = |id: &ContainerId| running.iter().any(|running| &running.container == id);
         let lost = self.members.keys().find(|id| !there(id));
         let missed = std::mem::replace(&mut self.missed, lost.is_some());
-        let lost = lost.filter(|_| missed)?;
+        let lost = lost.filter(|_| missed || last)?;
         Some(Cause::ContainerEnded { container: lost.short().to_owned() })
     }
 

@@ -8,9 +8,6 @@ pub(crate) struct PodmanUnit {
     image: String,
     flags: Vec<String>,
     environment: bool,
-    unit: String,
-    service: Vec<String>,
-    command: String,
 }
 
 /// Podman as it runs anywhere: without a pids controller, and where crun may not raise its limits.
@@ -29,9 +26,6 @@ impl PodmanUnit {
             image: image.into(),
             flags: vec!["--label io.containers.autoupdate=registry".into()],
             environment: true,
-            unit: String::new(),
-            service: Vec::new(),
-            command: String::new(),
         }
     }
 
@@ -60,24 +54,6 @@ impl PodmanUnit {
         self
     }
 
-    /// Lines of `[Unit]`.
-    pub(crate) fn unit_setting(mut self, lines: &str) -> Self {
-        self.unit = format!("[Unit]\n{lines}\n");
-        self
-    }
-
-    /// Another line of `[Service]`.
-    pub(crate) fn setting(mut self, line: &str) -> Self {
-        self.service.push(line.into());
-        self
-    }
-
-    /// What the container runs instead of its image's command.
-    pub(crate) fn command(mut self, command: &str) -> Self {
-        self.command = command.into();
-        self
-    }
-
     /// Writes the unit; systemd is not told.
     pub(crate) fn write(self, host: &Host) -> Self {
         let text = self.text();
@@ -92,17 +68,14 @@ impl PodmanUnit {
         let flags = self.flags.join(" ");
         let sdnotify = if flags.contains("--sdnotify") { "" } else { "--sdnotify=conmon " };
         format!(
-            "{}[Service]\nType=notify\nNotifyAccess=all\n{environment}\
-             TimeoutStartSec=30\nTimeoutStopSec=20\n{}\n\
+            "[Service]\nType=notify\nNotifyAccess=all\n{environment}\
+             TimeoutStartSec=30\nTimeoutStopSec=20\n\
              ExecStartPre=/bin/rm -f %t/%n.ctr-id\n\
              ExecStart=/usr/bin/podman run --cidfile=%t/%n.ctr-id --cgroups=no-conmon --rm \
-             {sdnotify}-d --replace --name %N --network host --stop-timeout 1 {flags} {} {}\n\
+             {sdnotify}-d --replace --name %N --network host --stop-timeout 1 {flags} {}\n\
              ExecStop=/usr/bin/podman stop --ignore -t 1 --cidfile=%t/%n.ctr-id\n\
              ExecStopPost=/usr/bin/podman rm -f --ignore -t 1 --cidfile=%t/%n.ctr-id\n",
-            self.unit,
-            self.service.join("\n"),
             self.image,
-            self.command,
         )
     }
 

@@ -46,6 +46,13 @@ pub(super) fn owner(
     scope: Scope,
 ) -> Owner {
     let cgroup_of = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok();
+    // Its pod may have outlived it.
+    if [container.state.conmon_pid, container.state.pid]
+        .into_iter()
+        .all(|pid| cgroup_of(pid).is_none())
+    {
+        return Owner::default();
+    }
     let infra = all
         .iter()
         .find(|other| other.is_infra && !container.pod.is_empty() && other.pod == container.pod);

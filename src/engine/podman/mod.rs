@@ -32,9 +32,6 @@ pub use presence::Presence;
 pub use program::Program;
 use query::Look;
 
-/// How long a call that only reads, or moves a tag, may take.
-const SHORT: Duration = Duration::from_secs(60);
-
 /// How long a pull may take.
 const PULL: Duration = Duration::from_secs(60 * 60);
 
@@ -42,6 +39,8 @@ const PULL: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     pub program: Program,
+    /// How long a call that pulls nothing may take.
+    pub timeout: Duration,
     /// Whose containers: root's under the host's manager, or the calling user's.
     pub scope: Scope,
     /// The credentials file of images whose container names none.
@@ -114,13 +113,13 @@ impl Podman {
 
     async fn move_tag(&self, name: &str, image: &ImageIdentity) -> Result<(), Failure> {
         let id = self.id_of(image).await?;
-        self.act(words(["tag", &id, name]), SHORT).await.map(drop)
+        self.act(words(["tag", &id, name]), self.options.timeout).await.map(drop)
     }
 
     /// Removes an image that was kept and need not stay, where nobody else has a name for it or runs
     /// it: Podman itself refuses that.
     async fn drop_superseded(&self, id: &str) {
-        if let Err(cause) = self.act(words(["image", "rm", id]), SHORT).await {
+        if let Err(cause) = self.act(words(["image", "rm", id]), self.options.timeout).await {
             tracing::debug!(image = id, %cause, "a superseded image stays, ignoring");
         }
     }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::discover::{self, Owner};
 use super::document::{Container, Image, Listed, Row};
 use super::image::Facts;
-use super::{Podman, SHORT, words};
+use super::{Podman, words};
 use crate::model::{Failure, FailureKind, ImageIdentity, Reference, UnitName, label};
 use crate::update::port::{Inventory, Running};
 
@@ -48,7 +48,7 @@ impl Podman {
             return Err(unusable(format!("{} is not there", program.path.display())));
         }
         let arguments = words(["--version"]);
-        let said = program.call(&arguments, SHORT).await?;
+        let said = program.call(&arguments, self.options.timeout).await?;
         let text = String::from_utf8_lossy(&said.output).trim().to_owned();
         let version = text.strip_prefix("podman version ").unwrap_or_default();
         match version.split('.').next().and_then(|major| major.parse::<u32>().ok()) {
@@ -220,7 +220,7 @@ impl Podman {
         self.known().await?;
         arguments.extend(names.iter().map(OsString::from));
         let program = &self.options.program;
-        let said = program.call(&arguments, SHORT).await?;
+        let said = program.call(&arguments, self.options.timeout).await?;
         let vanished = |line: &str| {
             line.contains("no such container")
                 || line.contains("image not known")
