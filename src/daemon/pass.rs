@@ -10,7 +10,7 @@ use crate::ledger::{Ledger, PassLock, lock::LockError};
 use crate::model::{Container, UnitName};
 use crate::plan::Quarantined;
 use crate::update::port::{Ledger as _, World};
-use crate::update::{Entry, Options, Report, Trigger, Updater};
+use crate::update::{Entry, Options, Report, Surveyed, Trigger, Updater};
 
 /// How far back a status looks for a unit's last update.
 const STATUS_HISTORY: usize = 2_000;
@@ -69,9 +69,29 @@ fn failed(error: crate::ledger::Error) -> Error {
     crate::model::Failure::from(error).into()
 }
 
+impl<W: World<Ledger = Ledger>> Pass<W> {
+    /// What runs, and what an update of everything would do. Changes nothing.
+    ///
+    /// # Errors
+    /// Where the containers or the ledger cannot be read at all.
+    pub async fn survey(&self) -> Result<Surveyed, Error> {
+        Ok(self.updater.check(&[]).await?)
+    }
+
+    /// Updates everything, and says what ran before.
+    ///
+    /// # Errors
+    /// As [`Api::update`].
+    pub async fn update_all(&self) -> Result<(Vec<Container>, Report), Error> {
+        let _lock = self.lock()?;
+        let before = self.updater.world().inventory().await?.containers;
+        Ok((before, self.updater.update(&[], Trigger::Manual).await?))
+    }
+}
+
 impl<W: World<Ledger = Ledger>> Api for Pass<W> {
     async fn check(&self) -> Result<Checked, Error> {
-        let plan = self.updater.check(&[]).await?;
+        let Surveyed { plan, .. } = self.updater.check(&[]).await?;
         Ok(Checked { plan, not_running: self.join(not_running).await? })
     }
 

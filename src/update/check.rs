@@ -10,6 +10,13 @@ use crate::model::{Container, Digest, Failure, ImageIdentity, ImageSource, Polic
 use crate::plan::decide::wants_check;
 use crate::plan::{Available, Backoff, Input, Memory, Plan, decide};
 
+/// What runs, and what would be done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surveyed {
+    pub plan: Plan,
+    pub containers: Vec<Container>,
+}
+
 /// What the registry said of one source.
 enum Answer {
     Target(Digest),
@@ -24,7 +31,7 @@ impl<W: World> Updater<W> {
         selection: &[UnitName],
         asked_by_person: bool,
         memory: &mut Memory,
-    ) -> Result<Plan, Failure> {
+    ) -> Result<Surveyed, Failure> {
         let inventory = self.world.inventory().await?;
         let quarantine = self.world.ledger().quarantine()?;
         let chosen: Vec<&Container> = inventory
@@ -53,7 +60,8 @@ impl<W: World> Updater<W> {
         let containers = &inventory.containers;
         let input =
             Input { containers, available: &available, quarantine: &quarantine, selection, now };
-        Ok(Plan { problems: inventory.problems, ..decide(&input) })
+        let plan = Plan { problems: inventory.problems, ..decide(&input) };
+        Ok(Surveyed { plan, containers: inventory.containers })
     }
 
     /// One HEAD for each distinct source, however many containers use it.

@@ -15,6 +15,7 @@ mod restart;
 mod updater;
 mod verify;
 
+pub use check::Surveyed;
 pub use event::{Event, EventKind};
 pub use report::{Entry, Outcome, OutcomeKind, Report, Trigger};
 pub use updater::{Options, Updater};

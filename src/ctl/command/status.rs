@@ -35,7 +35,7 @@ pub(super) async fn run<E: Embedded>(access: &Access<E>, style: Style) -> Result
     if style.json {
         return json(&Document { service: service.as_ref(), units: &units }, exit::DONE);
     }
-    Ok(Output { text: text(service.as_ref(), &units, style), code: exit::DONE })
+    Ok(Output::new(text(service.as_ref(), &units, style), exit::DONE))
 }
 
 pub(super) fn text(service: Option<&Properties>, units: &[UnitStatus], style: Style) -> String {

@@ -390,7 +390,9 @@ impl Manager for Host {
 
     async fn state(&self, name: &UnitName) -> Result<UnitState, Failure> {
         let mut units = self.units.borrow_mut();
-        let unit = units.get_mut(name).unwrap();
+        let Some(unit) = units.get_mut(name) else {
+            return Err(Failure::new(FailureKind::Local, "no such unit"));
+        };
         self.let_live(name, unit);
         Ok(UnitState {
             active: unit.active.into(),

@@ -308,7 +308,7 @@ fn a_full_disk_touches_nothing_and_is_backed_off_from() {
 fn a_check_changes_nothing() {
     let host = Host::with(&["a.service"], Behaviour::Good);
     host.writes_left.set(Some(0));
-    let plan = run(updater(&host).check(&[])).unwrap();
+    let plan = run(updater(&host).check(&[])).unwrap().plan;
     assert_eq!(plan.rollouts.len(), 1);
     assert_eq!(host.restarts.get(), 0);
     assert!(host.staged.borrow().is_empty() && host.events.borrow().is_empty());

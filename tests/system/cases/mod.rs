@@ -9,6 +9,7 @@ macro_rules! cases {
 }
 
 mod answers;
+mod auto_update;
 mod commands;
 mod copying;
 mod cost;
@@ -46,6 +47,7 @@ use crate::Case;
 pub(crate) fn all() -> Vec<(String, Case)> {
     let modules = [
         ("answers", answers::CASES),
+        ("auto_update", auto_update::CASES),
         ("commands", commands::CASES),
         ("copying", copying::CASES),
         ("cost", cost::CASES),

@@ -148,8 +148,8 @@ fn an_images_labels_restart_nothing(host: &Host) {
     host.fails(PARTLY, "updaterctl update");
     assert_eq!(host.property("dbus.service", "InvocationID"), before);
     assert_eq!(version(host, "app"), "v1");
-    let sources = host.json("updaterctl check --json");
-    assert!(!sources.to_string().contains("/etc/shadow"), "{sources}");
+    let sources = host.run("updaterctl check --json; updaterctl status --json");
+    assert!(!sources.stdout.contains("/etc/shadow"), "{}", sources.describe());
 }
 
 /// The first unit is the canary; the other one is not touched, and gets no bad image by itself.
