@@ -9,6 +9,7 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use super::Error;
 use super::args::AutoUpdate;
 use super::remote::{Caller, Properties, Remote, RemoteError};
+use crate::config::Scope;
 use crate::daemon::api::{Api, Checked, UnitStatus};
 use crate::daemon::observe;
 use crate::model::{Container, UnitName};
@@ -65,11 +66,21 @@ pub struct Access<E> {
     embedded: E,
 }
 
+/// What is known of the running service.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Service {
+    Running(Properties),
+    NotRunning,
+    /// There is no bus to ask it over.
+    NoBus,
+}
+
 /// `None` where there is no service to answer.
 fn present<T>(answer: Result<T, RemoteError>) -> Result<Option<T>, Error> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(RemoteError::Absent) => Ok(None),
+        Err(RemoteError::Denied) if Scope::current() == Scope::System => Err(Error::Policy),
         Err(RemoteError::Denied) => Err(Error::Denied),
         Err(RemoteError::Service(error)) => Err(error.into()),
         Err(RemoteError::Bus { message, hint }) => Err(Error::Bus { message, hint }),
@@ -81,12 +92,11 @@ impl<E: Embedded> Access<E> {
         Self { remote, embedded }
     }
 
-    /// What the running service says of itself; `None` where none runs.
-    pub async fn service(&self) -> Result<Option<Properties>, Error> {
-        match &self.remote {
-            Some(remote) => present(remote.properties().await),
-            None => Ok(None),
-        }
+    /// What the running service says of itself.
+    pub async fn service(&self) -> Result<Service, Error> {
+        let Some(remote) = &self.remote else { return Ok(Service::NoBus) };
+        let properties = present(remote.properties().await)?;
+        Ok(properties.map_or(Service::NotRunning, Service::Running))
     }
 
     pub async fn check(&self) -> Result<Checked, Error> {

@@ -72,6 +72,8 @@ pub(crate) enum Error {
     EnvFile { path: PathBuf, line: usize, source: environment::InvalidVariable },
     #[error("{0:?} is not a label: the key is missing")]
     Label(String),
+    #[error("--annotation {0:?}: expected KEY=VALUE")]
+    Annotation(String),
     #[error("{0:?} is not a signal, such as SIGTERM or 15")]
     Signal(String),
     #[error("the name \"{name}\" is in use by {what} {id}: remove that, or use --replace")]
@@ -200,7 +202,11 @@ pub(crate) enum Error {
     NoDefinition(String),
     #[error("--attach takes one container")]
     AttachToOne,
-    #[error("{path} cannot be understood", path = path.display())]
+    #[error(
+        "{path} is damaged, or was written by another version: remove what it describes, and make it \
+         anew",
+        path = path.display()
+    )]
     Document { path: PathBuf, source: serde_json::Error },
     #[error("a file of the container is damaged")]
     Json(#[source] serde_json::Error),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::failure::excerpt;
-use crate::model::{Digest, Failure};
+use crate::model::{Digest, Failure, UnitName};
 
 /// Why a container is left as it is: each is shown by `updaterctl check`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,10 @@ pub enum Reason {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         claimed: Option<String>,
     },
+    /// A unit's does, but the unit is there for something else, which a restart would end.
+    Guest {
+        host: UnitName,
+    },
     /// The policy is `local` and local storage has no image of that name.
     NotInStorage,
     CheckFailed {
@@ -53,6 +57,7 @@ impl Reason {
             Self::CoolingDown { .. }
             | Self::InvalidPolicy { .. }
             | Self::NoUnit { .. }
+            | Self::Guest { .. }
             | Self::NotInStorage
             | Self::CheckFailed { .. } => true,
         }
@@ -79,6 +84,13 @@ impl fmt::Display for Reason {
                  hold it",
                 excerpt(claimed)
             ),
+            Self::Guest { host } => {
+                write!(
+                    f,
+                    "only a guest in {host}, which would be restarted for it: run it as a unit of \
+                     its own"
+                )
+            }
             Self::NotInStorage => f.write_str("no image of this name in local storage"),
             Self::CheckFailed { failure } => write!(f, "check failed: {failure}"),
         }

@@ -9,7 +9,7 @@ use crate::ctl::Error;
 use crate::ctl::access::{Access, AutoUpdated, Done, Embedded};
 use crate::ctl::args::AutoUpdate;
 use crate::ctl::exit;
-use crate::model::{Container, Failure, FailureKind, Policy};
+use crate::model::{Container, EngineKind, Failure, FailureKind, Policy};
 use crate::plan::Reason;
 use crate::plan::decide::Skipped;
 use crate::terminal::template::Layout;
@@ -94,6 +94,9 @@ fn report(done: &AutoUpdated) -> (Vec<Value>, Vec<String>) {
 fn unowned(container: &Container) -> String {
     let id = &container.id;
     match &container.claimed {
+        None if container.engine == EngineKind::Native => {
+            format!("auto-updating container \"{id}\": no systemd unit is there for it")
+        }
         None => format!("auto-updating container \"{id}\": no PODMAN_SYSTEMD_UNIT label found"),
         Some(claimed) => format!(
             "auto-updating container \"{id}\": the label PODMAN_SYSTEMD_UNIT names \"{claimed}\", \

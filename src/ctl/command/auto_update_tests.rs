@@ -12,6 +12,7 @@ fn container(name: &str, policy: &str) -> Container {
         engine: EngineKind::Podman,
         unit: format!("{name}.service").parse().ok(),
         claimed: None,
+        guest_of: None,
         policy: Policy::from_label(policy),
         source: ImageSource { reference: "quay.io/a:1".parse().unwrap(), authfile: None },
         image: ImageIdentity { target: digest.clone(), manifest: digest, platform },

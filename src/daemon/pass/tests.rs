@@ -93,6 +93,7 @@ impl Engine for Host {
             claimed: None,
             digests: vec![],
             unit: "app.service".parse().ok(),
+            guest_of: None,
             policy: Ok(Policy::Registry),
             source: ImageSource {
                 reference: "registry.example/app:1".parse().unwrap(),

@@ -23,6 +23,7 @@ fn container(unit: Option<&str>, label: &str, reference: &str) -> Container {
         claimed: None,
         digests: vec![],
         unit: unit.map(|unit| unit.parse().unwrap()),
+        guest_of: None,
         policy: Policy::from_label(label),
         source: ImageSource { reference: reference.parse().unwrap(), authfile: None },
         image: image(b"v1"),

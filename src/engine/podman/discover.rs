@@ -92,6 +92,7 @@ pub(super) fn container(
         engine: EngineKind::Podman,
         unit: owner.unit,
         claimed: owner.claimed,
+        guest_of: None,
         policy: Policy::from_label(policy),
         source: ImageSource { reference, authfile: own.map(PathBuf::from) },
         image: image.identity.clone(),

@@ -288,6 +288,7 @@ impl Engine for Host {
                 claimed: None,
                 digests: vec![],
                 unit: Some(unit.clone()),
+                guest_of: None,
                 policy: Ok(Policy::Registry),
                 source: ImageSource {
                     reference: self.references.borrow()[unit].clone(),

@@ -10,6 +10,7 @@ macro_rules! cases {
 
 mod answers;
 mod auto_update;
+mod busless;
 mod commands;
 mod copying;
 mod cost;
@@ -36,6 +37,7 @@ mod rollback;
 mod rootless;
 mod service;
 mod storage;
+mod surroundings;
 mod systemd_inside;
 mod terminal;
 mod update;
@@ -48,6 +50,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
     let modules = [
         ("answers", answers::CASES),
         ("auto_update", auto_update::CASES),
+        ("busless", busless::CASES),
         ("commands", commands::CASES),
         ("copying", copying::CASES),
         ("cost", cost::CASES),
@@ -74,6 +77,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("rootless", rootless::CASES),
         ("service", service::CASES),
         ("storage", storage::CASES),
+        ("surroundings", surroundings::CASES),
         ("systemd_inside", systemd_inside::CASES),
         ("terminal", terminal::CASES),
         ("update", update::CASES),
