@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use jiff::Timestamp;
 use updaterd::ctl::access::Access;
-use updaterd::ctl::args::Arguments;
+use updaterd::ctl::args::{self, Arguments};
 use updaterd::ctl::command::{self, Output, Style};
 use updaterd::ctl::here::{Here, Progress};
 use updaterd::ctl::remote::Remote;
@@ -16,7 +16,8 @@ use updaterd::model::failure::chain;
 use updaterd::terminal::Terminal;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| refuse(&error));
+    let as_podman = matches!(arguments.command, args::Command::AutoUpdate(_));
     let result = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -30,6 +31,10 @@ fn main() -> ExitCode {
         .and_then(|output| print(&output));
     match result {
         Ok(code) => ExitCode::from(code),
+        Err(error) if as_podman => {
+            eprintln!("Error: {}", chain(&error));
+            ExitCode::from(exit::AS_PODMAN)
+        }
         Err(error) => {
             eprintln!("error: {}", chain(&error));
             if let Some(hint) = error.hint() {
@@ -38,6 +43,16 @@ fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// A command line that makes no sense, and `--help`, which does.
+fn refuse(error: &clap::Error) -> ! {
+    if error.use_stderr() && args::is_auto_update(std::env::args_os()) {
+        let text = error.to_string();
+        eprint!("Error: {}", text.trim_start_matches("error: "));
+        std::process::exit(i32::from(exit::AS_PODMAN));
+    }
+    error.exit()
 }
 
 async fn run(arguments: &Arguments) -> Result<Output, Error> {
@@ -59,6 +74,8 @@ async fn run(arguments: &Arguments) -> Result<Output, Error> {
 
 /// A reader that went away (`| head`) is no failure.
 fn print(output: &Output) -> Result<u8, Error> {
+    // Who does not listen to complaints has the exit code.
+    let _ = io::stderr().write_all(output.complaint.as_bytes());
     let mut stdout = io::stdout().lock();
     match stdout.write_all(output.text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(exit::DONE),

@@ -27,6 +27,7 @@ pub(super) struct Fragment {
     pub(super) rollback: Option<bool>,
     #[serde(deserialize_with = "value::pause")]
     pub(super) backoff_max: Option<Duration>,
+    pub(super) podman: PodmanFragment,
     pub(super) paths: PathsFragment,
     pub(super) unit: BTreeMap<UnitName, UnitFragment>,
 }
@@ -36,6 +37,16 @@ pub(super) struct Fragment {
 pub(super) enum ScheduleWord {
     Interval,
     Timer,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct PodmanFragment {
+    pub(super) enabled: Option<bool>,
+    #[serde(deserialize_with = "value::path")]
+    pub(super) program: Option<PathBuf>,
+    #[serde(deserialize_with = "value::pause")]
+    pub(super) timeout: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -76,6 +87,11 @@ impl Fragment {
             restart_timeout: self.restart_timeout.or(other.restart_timeout),
             rollback: self.rollback.or(other.rollback),
             backoff_max: self.backoff_max.or(other.backoff_max),
+            podman: PodmanFragment {
+                enabled: self.podman.enabled.or(other.podman.enabled),
+                program: self.podman.program.or(other.podman.program),
+                timeout: self.podman.timeout.or(other.podman.timeout),
+            },
             paths: PathsFragment {
                 state: self.paths.state.or(other.paths.state),
                 run: self.paths.run.or(other.paths.run),

@@ -1,6 +1,7 @@
 //! Settings: whole and valid.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Paths;
@@ -25,6 +26,8 @@ pub struct Settings {
     pub rollback: bool,
     /// The longest wait before a registry that fails is asked again.
     pub backoff_max: Duration,
+    /// How Podman's containers are looked after; `None` where they are left alone.
+    pub podman: Option<PodmanSettings>,
     pub units: BTreeMap<UnitName, UnitSettings>,
 }
 
@@ -35,6 +38,14 @@ pub enum Schedule {
     Interval { every: Duration, jitter: Duration },
     /// `updaterd-check.timer`; the service goes when it is idle.
     Timer,
+}
+
+/// How Podman is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodmanSettings {
+    pub program: PathBuf,
+    /// How long a call that pulls nothing may take.
+    pub timeout: Duration,
 }
 
 /// What one unit has of its own; `None` is the host's value.
@@ -67,6 +78,10 @@ impl Settings {
             restart_timeout: written.restart_timeout.unwrap_or(15 * MINUTE),
             rollback: written.rollback.unwrap_or(true),
             backoff_max: written.backoff_max.unwrap_or(24 * HOUR),
+            podman: written.podman.enabled.unwrap_or(true).then(|| PodmanSettings {
+                program: written.podman.program.unwrap_or_else(|| "/usr/bin/podman".into()),
+                timeout: written.podman.timeout.unwrap_or(MINUTE),
+            }),
             units: written.unit.into_iter().map(|(name, unit)| (name, own(unit))).collect(),
         }
     }

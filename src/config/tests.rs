@@ -58,9 +58,12 @@ fn the_shipped_file_says_the_defaults() {
 #[test]
 fn the_shipped_file_and_the_man_page_name_every_key() {
     // serde names every key it knows when it meets one that it does not.
-    for (table, unknown) in
-        [("", "x = 1"), ("paths", "[paths]\nx = 1"), ("unit", "[unit.\"a.service\"]\nx = 1")]
-    {
+    for (table, unknown) in [
+        ("", "x = 1"),
+        ("podman", "[podman]\nx = 1"),
+        ("paths", "[paths]\nx = 1"),
+        ("unit", "[unit.\"a.service\"]\nx = 1"),
+    ] {
         let Err(Error::Invalid { message, .. }) =
             Roots::new().write("etc/updaterd.toml", unknown).load()
         else {
@@ -69,7 +72,7 @@ fn the_shipped_file_and_the_man_page_name_every_key() {
         let keys: Vec<String> =
             message.split('`').skip(1).step_by(2).skip(1).map(str::to_owned).collect();
         assert!(!keys.is_empty(), "{message}");
-        for key in keys.iter().filter(|key| !matches!(key.as_str(), "paths" | "unit")) {
+        for key in keys.iter().filter(|key| !matches!(key.as_str(), "podman" | "paths" | "unit")) {
             assert!(
                 shipped().contains(&format!("\n{key} = ")),
                 "{table}: {key} is not in config/updaterd.toml"

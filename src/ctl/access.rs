@@ -7,22 +7,46 @@ use futures_util::future::{self, Either, FutureExt as _};
 use futures_util::stream::{self, Stream, StreamExt as _};
 
 use super::Error;
+use super::args::AutoUpdate;
 use super::remote::{Caller, Properties, Remote, RemoteError};
 use crate::config::Scope;
 use crate::daemon::api::{Api, Checked, UnitStatus};
 use crate::daemon::observe;
-use crate::model::UnitName;
-use crate::plan::Quarantined;
+use crate::model::{Container, UnitName};
+use crate::plan::{Plan, Quarantined};
 use crate::update::port::Observer;
 use crate::update::{Entry, Event, Report, Trigger};
 
+/// What `auto-update` found, and did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AutoUpdated {
+    /// As they were before.
+    pub containers: Vec<Container>,
+    pub done: Done,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Done {
+    /// Nothing was to be changed.
+    Planned(Plan),
+    Updated(Report),
+}
+
 /// Opens the library's own implementation, when it is needed.
+#[expect(async_fn_in_trait, reason = "used generically on one thread only")]
 pub trait Embedded {
     type Api: Api;
 
     /// # Errors
     /// Where configuration or state cannot be read.
     fn open(&self) -> Result<Self::Api, Error>;
+
+    /// Does what `auto-update` does, which is always this process's own work.
+    ///
+    /// # Errors
+    /// Where it could not be done at all.
+    async fn auto_update(&self, flags: &AutoUpdate) -> Result<AutoUpdated, Error>;
 
     /// Whether the service could start with the configuration as it is.
     ///
@@ -98,6 +122,11 @@ impl<E: Embedded> Access<E> {
             None => Err(Error::Interrupted),
             Some(report) => Ok(report?),
         }
+    }
+
+    pub async fn auto_update(&self, flags: &AutoUpdate) -> Result<AutoUpdated, Error> {
+        let done = until_interrupted(Box::pin(self.embedded.auto_update(flags))).await;
+        done.unwrap_or(Err(Error::Interrupted))
     }
 
     pub async fn units(&self) -> Result<Vec<UnitStatus>, Error> {

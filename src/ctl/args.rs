@@ -1,10 +1,13 @@
 //! The command line of `updaterctl`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::config::Scope;
 use crate::model::UnitName;
+use crate::terminal::template::Format;
 use crate::update::Trigger;
 
 /// What `--help` and the man page say of exit codes; [`super::exit`] has the numbers.
@@ -17,15 +20,25 @@ Exit codes:
   4  some unit was rolled back to its old image
   5  some unit needs an operator: neither image came back
   6  another pass is under way
+  125  auto-update, as Podman's: anything failed, or the command line is wrong
   130  interrupted; what the service had begun it goes on with
 Where several apply, it is 5 before 4 before 3.";
+
+/// What `auto-update --help` begins with.
+const AUTO_UPDATE: &str = "\
+Update everything, with the flags, the table and the exit codes of podman-auto-update(1)
+
+For scripts that were written for Podman. The work is done in this process, after another pass that \
+is under way has ended; what an update does is what \"updaterctl update\" does. UPDATED is \"true\", \
+\"false\", \"pending\", \"failed\" or \"rolled back\". The exit code is 125 where anything failed, and 0 \
+also where a unit was rolled back: \"updaterctl update\" tells more.";
 
 /// Keep containers that run in systemd units up to date
 ///
 /// Shows and steers the service updaterd(8). Commands that change something start the service
 /// where it is not running; commands that only read never do. Where there is no such service, or
 /// no bus to call it over, the work is done in this process.
-#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[derive(Debug, Clone, PartialEq, Parser)]
 #[command(
     name = "updaterctl",
     version,
@@ -66,7 +79,7 @@ impl Global {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Subcommand)]
 pub enum Command {
     /// Show what an update would do, and for everything else why not; changes nothing
     #[command(after_help = "\
@@ -81,6 +94,13 @@ Examples:
   updaterctl update app db.service   only these units; \".service\" may be left out
   updaterctl update --json | jq -r '.outcomes[] | select(.result != \"updated\").unit'")]
     Update(Update),
+    /// Update everything, with the flags, the table and the exit codes of "podman auto-update"
+    #[command(long_about = AUTO_UPDATE, after_help = "\
+Examples:
+  updaterctl auto-update                       as \"podman auto-update\"
+  updaterctl auto-update --dry-run             UPDATED is \"pending\" where there is something new
+  updaterctl auto-update --format '{{.Unit}} {{.Updated}}'")]
+    AutoUpdate(AutoUpdate),
     /// Show the containers that take part and how they stand; asks no registry
     #[command(after_help = "\
 Examples:
@@ -113,8 +133,17 @@ Examples:
 impl Command {
     /// Whether the command has anything to ask the service.
     pub fn needs_service(&self) -> bool {
-        !matches!(self, Self::Completions { .. } | Self::Man)
+        !matches!(self, Self::Completions { .. } | Self::Man | Self::AutoUpdate(_))
     }
+}
+
+/// Whether a command line that makes no sense was meant for `auto-update`, whose callers know Podman's
+/// exit codes.
+pub fn is_auto_update(words: impl IntoIterator<Item = std::ffi::OsString>) -> bool {
+    let mut words = words.into_iter().skip(1);
+    words
+        .find(|word| !word.as_encoded_bytes().starts_with(b"-"))
+        .is_some_and(|word| word == "auto-update")
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -125,6 +154,31 @@ pub struct Update {
     /// Who asks: a timer leaves alone what failed a short time ago, a person does not
     #[arg(long, value_name = "WHO", value_enum, default_value_t = Who::Manual)]
     pub trigger: Who,
+}
+
+/// As podman-auto-update(1) has them.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct AutoUpdate {
+    /// The credentials file for images whose container names none
+    #[arg(long, value_name = "PATH", env = "REGISTRY_AUTH_FILE", hide_env_values = true)]
+    pub authfile: Option<PathBuf>,
+    /// Show what would be updated; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// "json", or a Go template, after "table" one with headings
+    #[arg(long, value_name = "FORMAT", default_value = "table", hide_default_value = true)]
+    pub format: Format,
+    /// Go back to the old image where an update fails
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", default_value = "true", hide_default_value = true,
+        hide_possible_values = true)]
+    #[arg(action = clap::ArgAction::Set)]
+    pub rollback: bool,
+    /// Whether registries must speak TLS with a certificate that is trusted; registries.conf(5) says
+    /// so where this does not
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", hide_possible_values = true)]
+    pub tls_verify: Option<bool>,
 }
 
 /// Who asks for an update.

@@ -2,6 +2,7 @@
 
 use crate::config;
 use crate::daemon::api;
+use crate::terminal::template::InvalidTemplate;
 
 /// Why a command could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,8 @@ pub enum Error {
     Interrupted,
     #[error("cannot write to standard output")]
     Output(#[from] std::io::Error),
+    #[error(transparent)]
+    Template(#[from] InvalidTemplate),
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
 }
@@ -53,7 +56,7 @@ impl Error {
             Self::Configuration(_) => {
                 Some("mend it; \"updaterd --check-config\" says whether it is good")
             }
-            Self::Service(_) | Self::Output(_) | Self::Json(_) => None,
+            Self::Service(_) | Self::Output(_) | Self::Json(_) | Self::Template(_) => None,
         }
     }
 

@@ -11,6 +11,8 @@ pub const PARTLY: u8 = 3;
 pub const ROLLED_BACK: u8 = 4;
 pub const NEEDS_OPERATOR: u8 = 5;
 pub const BUSY: u8 = 6;
+/// What `podman auto-update` exits with where anything failed.
+pub const AS_PODMAN: u8 = 125;
 /// As a shell has it for SIGINT.
 pub const INTERRUPTED: u8 = 130;
 

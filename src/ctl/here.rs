@@ -1,18 +1,20 @@
 //! The embedded default: this process does the work, with the same library and the same lock.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use super::Error;
-use super::access::Embedded;
+use super::access::{AutoUpdated, Done, Embedded};
+use super::args::AutoUpdate;
 use crate::config::{self, Scope, Settings};
 use crate::daemon::api;
 use crate::daemon::flight::Flight;
-use crate::daemon::host::{self, Host, Opener};
+use crate::daemon::host::{self, Host, Manner, Opener};
 use crate::daemon::journal;
 use crate::daemon::observe::{Journal, Observers};
 use crate::daemon::pass::Pass;
-use crate::update::Event;
 use crate::update::port::Observer;
+use crate::update::{Event, EventKind, Surveyed};
 
 /// Opens this host's edges when they are needed.
 #[derive(Debug, Clone, Copy)]
@@ -32,23 +34,62 @@ impl Here {
     }
 }
 
+impl Here {
+    fn open_with(&self, observers: Observers, manner: Manner) -> Result<Pass<Host>, Error> {
+        let settings = self.settings()?;
+        journal::install_beside_terminal();
+        let opener = Opener {
+            program: "updaterctl",
+            connection: None,
+            observers: observers.with(Journal(self.scope)),
+            flight: Flight::default(),
+            manner,
+        };
+        Ok(host::open(self.scope, &settings, opener).map_err(api::Error::from)?)
+    }
+}
+
 impl Embedded for Here {
     type Api = Pass<Host>;
 
     fn open(&self) -> Result<Pass<Host>, Error> {
-        let settings = self.settings()?;
-        journal::install_beside_terminal();
-        let mut observers = Observers::default().with(Journal(self.scope));
+        let mut observers = Observers::default();
         if let Some(progress) = self.progress {
             observers = observers.with(progress);
         }
-        let opener = Opener {
-            program: "updaterctl",
-            connection: None,
-            observers,
-            flight: Flight::default(),
+        let manner = Manner { shown: self.progress.is_some(), ..Manner::default() };
+        self.open_with(observers, manner)
+    }
+
+    async fn auto_update(&self, flags: &AutoUpdate) -> Result<AutoUpdated, Error> {
+        let manner = Manner {
+            confined: false,
+            shown: true,
+            authfile: flags.authfile.clone(),
+            tls_verify: flags.tls_verify,
+            rollback: Some(flags.rollback),
         };
-        Ok(host::open(self.scope, &settings, opener).map_err(api::Error::from)?)
+        let pass = self.open_with(Observers::default().with(Pulls), manner)?;
+        if flags.dry_run {
+            let Surveyed { plan, containers } = pass.survey().await?;
+            return Ok(AutoUpdated { containers, done: Done::Planned(plan) });
+        }
+        let mut told = false;
+        loop {
+            match pass.update_all().await {
+                Err(api::Error::Busy(who)) => {
+                    if !std::mem::replace(&mut told, true) {
+                        // Who does not read it waits all the same.
+                        let _ = writeln!(std::io::stderr(), "{who}: waiting until it has ended");
+                    }
+                    tokio::time::sleep(BUSY).await;
+                }
+                done => {
+                    let (containers, report) = done?;
+                    return Ok(AutoUpdated { containers, done: Done::Updated(report) });
+                }
+            }
+        }
     }
 
     fn validate(&self) -> Result<(), Error> {
@@ -57,6 +98,21 @@ impl Embedded for Here {
 
     fn onlooker(&self) -> Option<&dyn Observer> {
         self.progress.as_ref().map(|progress| progress as &dyn Observer)
+    }
+}
+
+/// How soon it is tried again to begin, while another pass is under way.
+const BUSY: Duration = Duration::from_millis(500);
+
+/// Each pull as Podman tells of it.
+#[derive(Debug, Clone, Copy)]
+struct Pulls;
+
+impl Observer for Pulls {
+    fn event(&self, event: &Event) {
+        if let (EventKind::Staging, Some(reference)) = (event.kind, &event.reference) {
+            let _ = writeln!(std::io::stderr(), "Trying to pull {reference}...");
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The real edges of this host, put together for a pass.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -11,10 +12,10 @@ use super::observe::Observers;
 use super::pass::Pass;
 use super::registries::Registries;
 use super::schedule::Interval;
-use crate::config::{Schedule, Scope, Settings};
-use crate::engine::native::Native;
+use crate::config::{PodmanSettings, Schedule, Scope, Settings};
+use crate::engine::{Any, Native, Podman, podman};
 use crate::ledger::Ledger;
-use crate::model::{Failure, FailureKind};
+use crate::model::{Failure, FailureKind, Platform};
 use crate::registry;
 use crate::store::{Store, containers::Records};
 use crate::systemd;
@@ -24,7 +25,7 @@ use crate::update::port::{Clock, World};
 /// The ports of this host, or of one user on it.
 pub struct Host {
     registries: Registries,
-    engine: Native<Registries>,
+    engines: Vec<Any<Registries>>,
     manager: Braked<ToManager>,
     ledger: Ledger,
     clock: SystemClock,
@@ -33,7 +34,7 @@ pub struct Host {
 
 impl World for Host {
     type Registry = Registries;
-    type Engine = Native<Registries>;
+    type Engine = Any<Registries>;
     type Manager = Braked<ToManager>;
     type Ledger = Ledger;
     type Clock = SystemClock;
@@ -43,8 +44,8 @@ impl World for Host {
         &self.registries
     }
 
-    fn engine(&self) -> &Self::Engine {
-        &self.engine
+    fn engines(&self) -> &[Self::Engine] {
+        &self.engines
     }
 
     fn manager(&self) -> &Self::Manager {
@@ -161,6 +162,23 @@ pub struct Opener {
     pub observers: Observers,
     /// What is in flight in this process, whatever settings it began under.
     pub flight: Flight,
+    pub manner: Manner,
+}
+
+/// How the work is done, beyond what the configuration says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// Whether this process may not do what Podman must, as the service may not: Podman is called in
+    /// units of its own then.
+    pub confined: bool,
+    /// Whether a person sees what Podman says while it pulls.
+    pub shown: bool,
+    /// A credentials file for all images whose container names none.
+    pub authfile: Option<PathBuf>,
+    /// As `--tls-verify`; `None` leaves it to registries.conf.
+    pub tls_verify: Option<bool>,
+    /// Whether a failed update goes back, whatever the configuration says.
+    pub rollback: Option<bool>,
 }
 
 /// Puts a pass together.
@@ -168,20 +186,51 @@ pub struct Opener {
 /// # Errors
 /// Where the store has no place. What cannot be read is said by those who need it.
 pub fn open(scope: Scope, settings: &Settings, opener: Opener) -> Result<Pass<Host>, Failure> {
-    let Opener { program, connection, observers, flight } = opener;
-    let registries = Registries::new(registry::Options::default());
+    let Opener { program, connection, observers, flight, manner } = opener;
+    let tls_verify = manner.tls_verify;
+    let mut asking = registry::Options { tls_verify, ..registry::Options::default() };
+    asking.paths.authfile = manner.authfile.clone().or(asking.paths.authfile);
+    let podman = podman(scope, settings, &manner, asking.paths.authfile.clone());
+    let registries = Registries::new(asking);
     let store = Store::open(&settings.paths.state)?;
     let records = Records::open(&settings.paths.run);
+    let native = Native::new(store, records, registries.clone(), scope);
     let manager = ToManager { scope, connection, restart_timeout: settings.restart_timeout };
     let host = Host {
-        engine: Native::new(store, records, registries.clone(), scope),
+        engines: [Any::Native(native)].into_iter().chain(podman).collect(),
         registries,
         manager: Braked::new(manager, flight.clone()),
         ledger: Ledger::new(&settings.paths.state.join("ledger")),
         clock: SystemClock::default(),
         observers: observers.with(flight),
     };
-    Ok(Pass::new(host, options(settings), settings.paths.run.clone(), program))
+    let mut options = options(settings);
+    if let Some(rollback) = manner.rollback {
+        options.rollback = rollback;
+        options.units.values_mut().for_each(|unit| unit.rollback = None);
+    }
+    Ok(Pass::new(host, options, settings.paths.run.clone(), program))
+}
+
+/// Podman as an engine, where the configuration has it and the scope can have containers of its.
+fn podman(
+    scope: Scope,
+    settings: &Settings,
+    manner: &Manner,
+    authfile: Option<PathBuf>,
+) -> Option<Any<Registries>> {
+    let PodmanSettings { program: path, timeout } = settings.podman.clone()?;
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let options = podman::Options {
+        program: podman::Program { path, apart: manner.confined, shown: manner.shown },
+        timeout,
+        scope,
+        authfile,
+        tls_verify: manner.tls_verify,
+        presence: podman::Presence::of(scope, variable)?,
+    };
+    Some(Any::Podman(Box::new(Podman::new(options, Platform::running(&cpuinfo)))))
 }
 
 fn options(settings: &Settings) -> Options {

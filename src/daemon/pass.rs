@@ -10,8 +10,8 @@ use crate::ledger::{History, Ledger, PassLock, lock::LockError};
 use crate::model::failure::chain;
 use crate::model::{Container, UnitName};
 use crate::plan::Quarantined;
-use crate::update::port::{Engine, Inventory, Ledger as _, World};
-use crate::update::{Entry, Options, Report, Trigger, Updater};
+use crate::update::port::{Inventory, Ledger as _, World};
+use crate::update::{Entry, Options, Report, Surveyed, Trigger, Updater};
 
 /// How far back a status looks for a unit's last update.
 const STATUS_HISTORY: usize = 2_000;
@@ -45,7 +45,7 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
     }
 
     async fn inventory(&self) -> Result<Inventory, Error> {
-        Ok(self.updater.world().engine().inventory().await?)
+        Ok(self.updater.world().inventory().await?)
     }
 
     /// Newest first.
@@ -58,7 +58,7 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
     /// Joins the containers as they are now with what the ledger knows.
     fn join(
         &self,
-        inventory: &Inventory,
+        containers: &[Container],
         join: impl FnOnce(&[Container], &Known<'_>) -> Vec<UnitStatus>,
     ) -> Result<Vec<UnitStatus>, Error> {
         let known = Known {
@@ -66,7 +66,7 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
             in_flight: &self.ledger().in_flight().map_err(failed)?,
             history: &self.entries(STATUS_HISTORY)?,
         };
-        Ok(join(&inventory.containers, &known))
+        Ok(join(containers, &known))
     }
 }
 
@@ -74,11 +74,30 @@ fn failed(error: crate::ledger::Error) -> Error {
     crate::model::Failure::from(error).into()
 }
 
+impl<W: World<Ledger = Ledger>> Pass<W> {
+    /// What runs, and what an update of everything would do. Changes nothing.
+    ///
+    /// # Errors
+    /// Where the containers or the ledger cannot be read at all.
+    pub async fn survey(&self) -> Result<Surveyed, Error> {
+        Ok(self.updater.check(&[]).await?)
+    }
+
+    /// Updates everything, and says what ran before.
+    ///
+    /// # Errors
+    /// As [`Api::update`].
+    pub async fn update_all(&self) -> Result<(Vec<Container>, Report), Error> {
+        let _lock = self.lock()?;
+        let before = self.updater.world().inventory().await?.containers;
+        Ok((before, self.updater.update(&[], Trigger::Manual).await?))
+    }
+}
+
 impl<W: World<Ledger = Ledger>> Api for Pass<W> {
     async fn check(&self) -> Result<Checked, Error> {
-        let plan = self.updater.check(&[]).await?;
-        let inventory = self.inventory().await?;
-        Ok(Checked { plan, not_running: self.join(&inventory, not_running)? })
+        let Surveyed { plan, containers } = self.updater.check(&[]).await?;
+        Ok(Checked { plan, not_running: self.join(&containers, not_running)? })
     }
 
     async fn update(&self, units: &[UnitName], trigger: Trigger) -> Result<Report, Error> {
@@ -88,7 +107,7 @@ impl<W: World<Ledger = Ledger>> Api for Pass<W> {
 
     async fn units(&self) -> Result<Vec<UnitStatus>, Error> {
         let inventory = self.inventory().await?;
-        let mut units = self.join(&inventory, statuses)?;
+        let mut units = self.join(&inventory.containers, statuses)?;
         units.extend(inventory.problems.iter().map(unknown));
         Ok(units)
     }

@@ -11,7 +11,7 @@ use zbus::Connection;
 use super::args::Arguments;
 use super::bus::{NAME, Signal};
 use super::flight::Flight;
-use super::host::{self, Host, Opener, SystemClock};
+use super::host::{self, Host, Manner, Opener, SystemClock};
 use super::observe::{Journal, Observers, Signals, StatusLine};
 use super::pass::Pass;
 use super::presence::Presence;
@@ -94,6 +94,7 @@ async fn recover(scope: Scope, settings: &Settings) -> Result<(), Error> {
         connection: None,
         observers,
         flight: Flight::default(),
+        manner: manner(scope),
     };
     let pass = host::open(scope, settings, opener).map_err(Error::Setup)?;
     let report = pass.recover().await.map_err(Error::Recovery)?;
@@ -113,6 +114,7 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
             connection: connection.clone(),
             observers: observers(scope, &signal_sender),
             flight: flight.clone(),
+            manner: manner(scope),
         };
         let pass = host::open(scope, settings, opener)?;
         Ok(Loaded { work: Rc::new(pass), interval: host::interval(settings) })
@@ -169,6 +171,12 @@ async fn find_bus(scope: Scope) -> Result<Option<Connection>, Error> {
         }
         Err(error) => Err(Error::Bus(error)),
     }
+}
+
+/// The host's unit is confined; a user's manager can confine nothing. By hand, nobody is.
+fn manner(scope: Scope) -> Manner {
+    let in_unit = std::env::var_os("INVOCATION_ID").is_some();
+    Manner { confined: scope == Scope::System && in_unit, ..Manner::default() }
 }
 
 /// Who hears of what the service does.

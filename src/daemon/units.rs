@@ -115,8 +115,9 @@ fn standing(container: &Container, known: &Known<'_>, last: Option<&Entry>) -> (
         return (Standing::Disabled, String::new());
     }
     let Some(unit) = &container.unit else {
+        let unowned = || Reason::NoUnit { claimed: container.claimed.clone() };
         let guest = |unit: &UnitName| Reason::Guest { host: unit.clone() };
-        let reason = container.guest_of.as_ref().map_or(Reason::NoUnit, guest);
+        let reason = container.guest_of.as_ref().map_or_else(unowned, guest);
         return (Standing::NoUnit, reason.to_string());
     };
     if policy == Policy::Registry && container.source.reference.digest().is_some() {

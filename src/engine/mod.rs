@@ -2,6 +2,10 @@
 //!
 //! What must not live here: choices (`crate::plan`), restarts (`crate::systemd`).
 
+mod any;
 pub mod native;
+pub mod podman;
 
+pub use any::Any;
 pub use native::Native;
+pub use podman::Podman;

@@ -41,6 +41,10 @@ impl<R: Remote> Native<R> {
 }
 
 impl<R: Remote> Engine for Native<R> {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Native
+    }
+
     async fn inventory(&self) -> Result<Inventory, Failure> {
         let (records, mut problems) = self.running_records()?;
         let mut containers = Vec::new();
@@ -70,6 +74,17 @@ impl<R: Remote> Engine for Native<R> {
         check_staged(&source.reference, &staged, image)
     }
 
+    /// The store keeps every image until somebody removes it, and then none that a container is
+    /// made from.
+    async fn keep(
+        &self,
+        _unit: &UnitName,
+        _reference: &Reference,
+        image: &ImageIdentity,
+    ) -> Result<(), Failure> {
+        self.complete(&image.manifest)
+    }
+
     async fn bind(
         &self,
         unit: &UnitName,
@@ -93,8 +108,9 @@ impl<R: Remote> Engine for Native<R> {
         &self,
         unit: &UnitName,
         reference: &Reference,
-    ) -> Result<Option<Running>, Failure> {
+    ) -> Result<Vec<Running>, Failure> {
         let (records, _) = self.running_records()?;
+        let mut found = Vec::new();
         for record in records.into_iter().filter(|record| record.reference == *reference) {
             if !record.is_guest() && unit_of(&record, self.scope)?.as_ref() == Some(unit) {
                 let health = self.records.health(&record.id)?.map(|health| Health {
@@ -102,10 +118,16 @@ impl<R: Remote> Engine for Native<R> {
                     failing_streak: health.failing_streak,
                     patience: health.patience(),
                 });
-                return Ok(Some(Running { image: record.image, health }));
+                found.push(Running {
+                    container: record.id,
+                    image: record.image,
+                    digests: Vec::new(),
+                    restarts: 0,
+                    health,
+                });
             }
         }
-        Ok(None)
+        Ok(found)
     }
 }
 
@@ -157,6 +179,8 @@ fn container(
         id: record.id.clone(),
         name: record.name.clone(),
         engine: EngineKind::Native,
+        claimed: None,
+        digests: vec![],
         unit,
         guest_of,
         policy: Policy::from_label(policy),

@@ -26,6 +26,8 @@ fn flight(reference: &str) -> InFlight {
             unit: "a.service".parse().unwrap(),
             containers: vec!["a".into()],
             old: image("old"),
+            along: vec![],
+            led: false,
         }],
     };
     InFlight {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::policy::InvalidPolicy;
-use super::{ImageIdentity, ImageSource, Policy, UnitName};
+use super::{Digest, ImageIdentity, ImageSource, Policy, UnitName};
 
 /// 64 hexadecimal digits that name a container.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -72,6 +72,25 @@ pub enum EngineKind {
     Podman,
 }
 
+impl EngineKind {
+    /// Whether a unit can be given an image without moving the tag, which all others follow too.
+    pub fn has_bindings(self) -> bool {
+        match self {
+            Self::Native => true,
+            Self::Podman => false,
+        }
+    }
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native",
+            Self::Podman => "Podman",
+        })
+    }
+}
+
 /// A running container that carries the label `io.containers.autoupdate`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
@@ -81,6 +100,9 @@ pub struct Container {
     /// The unit whose cgroup really holds the container; `None` where no unit does, or one that is
     /// not there for it.
     pub unit: Option<UnitName>,
+    /// The owning unit that the container's label claims, where it is not believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed: Option<String>,
     /// The unit that the container is only a guest in: a process of it left the container behind,
     /// and goes on.
     #[serde(default)]
@@ -91,7 +113,18 @@ pub struct Container {
     pub source: ImageSource,
     /// The image the container was created from.
     pub image: ImageIdentity,
+    /// Further digests by which the engine knows that image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub digests: Vec<Digest>,
     pub created: Timestamp,
+}
+
+impl Container {
+    /// Whether it was created from the image with this digest, of an index or a manifest.
+    pub fn runs(&self, digest: &Digest) -> bool {
+        [&self.image.target, &self.image.manifest].contains(&digest)
+            || self.digests.contains(digest)
+    }
 }
 
 /// A policy is written as its word; an invalid label value as it stood.

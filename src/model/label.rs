@@ -4,5 +4,8 @@
 pub const AUTOUPDATE: &str = "io.containers.autoupdate";
 /// The credentials file for this container's image.
 pub const AUTHFILE: &str = "io.containers.autoupdate.authfile";
+/// The unit that owns a container of Podman's, as its label claims. Believed only where the unit's
+/// cgroup holds the container.
+pub const PODMAN_UNIT: &str = "PODMAN_SYSTEMD_UNIT";
 /// Settings that Podman does not have. They count only where the image does not carry them.
 pub const OWN_PREFIX: &str = "org.updaterd.";

@@ -26,6 +26,6 @@ pub use health::HealthState;
 pub use image::{ImageIdentity, ImageSource};
 pub use platform::Platform;
 pub use policy::Policy;
-pub use reference::Reference;
+pub use reference::{InvalidReference, Reference};
 pub use scope::Scope;
 pub use unit::UnitName;

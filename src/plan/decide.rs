@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::rollout::{Rollout, Step};
+use super::rollout::{Along, Rollout, Step};
 use super::{Quarantine, Reason};
 use crate::model::{
     Container, ContainerId, Digest, EngineKind, Failure, ImageIdentity, Policy, Reference, UnitName,
@@ -96,7 +96,9 @@ pub fn decide(input: &Input<'_>) -> Plan {
         }
     }
     skipped.sort_by(|a, b| (&a.unit, &a.container).cmp(&(&b.unit, &b.container)));
-    let rollouts = candidates.into_values().flat_map(|group| rollouts(group, input)).collect();
+    let mut rollouts: Vec<Rollout> =
+        candidates.into_values().flat_map(|group| rollouts(group, input)).collect();
+    join(&mut rollouts);
     Plan { made_at: input.now, rollouts, skipped, problems: Vec::new() }
 }
 
@@ -110,7 +112,9 @@ fn judge<'a>(container: &Container, input: &Input<'a>) -> Result<&'a ImageIdenti
     match (&container.unit, &container.guest_of) {
         (Some(_), _) => {}
         (None, Some(unit)) => return Err(Reason::Guest { host: unit.clone() }),
-        (None, None) => return Err(Reason::NoUnit),
+        (None, None) => {
+            return Err(Reason::NoUnit { claimed: container.claimed.clone() });
+        }
     }
     if wants_check(container).is_none() {
         return Err(Reason::Pinned);
@@ -126,7 +130,7 @@ fn judge<'a>(container: &Container, input: &Input<'a>) -> Result<&'a ImageIdenti
         }
         None => return Err(Reason::UpToDate),
     };
-    if image.manifest == container.image.manifest {
+    if container.runs(&image.manifest) {
         return Err(Reason::UpToDate);
     }
     match input.quarantine.find(&container.source.reference, &image.manifest) {
@@ -156,32 +160,68 @@ fn rollouts(group: Vec<(&Container, &ImageIdentity)>, input: &Input<'_>) -> Vec<
                 unit: unit.clone(),
                 containers: Vec::new(),
                 old: container.image.clone(),
+                along: Vec::new(),
+                led: false,
             });
             step.containers.push(container.name.clone());
         }
+        let place = (first.engine, &first.source.reference);
         found.push(Rollout {
             source: first.source.clone(),
             engine: first.engine,
             policy: first.policy.clone().unwrap_or(Policy::Registry),
             new: (*image).clone(),
-            moves_tag: covers_all(&first.source.reference, &image.manifest, &steps, input),
-            settled: already_there(&first.source.reference, &image.manifest, input),
+            moves_tag: covers_all(place, &image.manifest, &steps, input),
+            settled: already_there(place, &image.manifest, input),
             steps: steps.into_values().collect(),
         });
     }
     found
 }
 
-/// The containers on `reference`, whatever their policy.
-fn on<'a>(reference: &Reference, input: &Input<'a>) -> impl Iterator<Item = &'a Container> {
-    input.containers.iter().filter(move |container| &container.source.reference == reference)
+/// A unit with new images of several references, such as a pod, is restarted once, for all of them:
+/// with the first of its rollouts.
+fn join(rollouts: &mut [Rollout]) {
+    let mut of_unit: BTreeMap<(EngineKind, UnitName), Vec<(usize, usize)>> = BTreeMap::new();
+    for (at, rollout) in rollouts.iter().enumerate() {
+        for (number, step) in rollout.steps.iter().enumerate() {
+            let key = (rollout.engine, step.unit.clone());
+            of_unit.entry(key).or_default().push((at, number));
+        }
+    }
+    for places in of_unit.into_values() {
+        let [(first, number), later @ ..] = &places[..] else { continue };
+        for (at, number) in later {
+            rollouts[*at].steps[*number].led = true;
+        }
+        let along = later.iter().map(|(at, number)| Along {
+            source: rollouts[*at].source.clone(),
+            old: rollouts[*at].steps[*number].old.clone(),
+            new: rollouts[*at].new.clone(),
+        });
+        rollouts[*first].steps[*number].along = along.collect();
+    }
+}
+
+/// The engine's containers on `reference`, whatever their policy.
+fn on<'a>(
+    (engine, reference): (EngineKind, &Reference),
+    input: &Input<'a>,
+) -> impl Iterator<Item = &'a Container> {
+    input.containers.iter().filter(move |container| {
+        container.engine == engine && &container.source.reference == reference
+    })
 }
 
 /// Units on `reference` that run the new image already, as an earlier pass that left the tag alone
 /// leaves them.
-fn already_there(reference: &Reference, new: &Digest, input: &Input<'_>) -> Vec<UnitName> {
-    let mut units: Vec<UnitName> = on(reference, input)
-        .filter(|container| &container.image.manifest == new)
+fn already_there(
+    place: (EngineKind, &Reference),
+    new: &Digest,
+    input: &Input<'_>,
+) -> Vec<UnitName> {
+    let mut units: Vec<UnitName> = on(place, input)
+        .filter(|container| container.runs(new))
         .filter_map(|container| container.unit.clone())
         .collect();
     units.sort();
@@ -192,14 +232,14 @@ fn already_there(reference: &Reference, new: &Digest, input: &Input<'_>) -> Vec<
 /// Whether every container on `reference` takes part or is there already: only then does the tag
 /// move at the end.
 fn covers_all(
-    reference: &Reference,
+    place: (EngineKind, &Reference),
     new: &Digest,
     steps: &BTreeMap<&UnitName, Step>,
     input: &Input<'_>,
 ) -> bool {
-    on(reference, input).all(|container| {
+    on(place, input).all(|container| {
         let takes_part = container.unit.as_ref().is_some_and(|unit| steps.contains_key(unit));
-        takes_part || &container.image.manifest == new
+        takes_part || container.runs(new)
     })
 }
 

@@ -13,6 +13,8 @@ fn container(number: u8, unit: &str, reference: &str) -> Container {
         id: format!("{number:064x}").parse().unwrap(),
         name: format!("c{number}"),
         engine: EngineKind::Native,
+        claimed: None,
+        digests: vec![],
         unit: unit.parse().ok(),
         guest_of: None,
         policy: Ok(Policy::Registry),
@@ -136,7 +138,10 @@ fn each_container_has_its_own_reason() {
     disabled.policy = Ok(Policy::Disabled);
     assert_eq!(Case::of(vec![disabled]).only_reason(), Reason::Disabled);
 
-    assert_eq!(Case::of(vec![container(3, "", "quay.io/app:1")]).only_reason(), Reason::NoUnit);
+    assert_eq!(
+        Case::of(vec![container(3, "", "quay.io/app:1")]).only_reason(),
+        Reason::NoUnit { claimed: None }
+    );
 
     let mut guest = container(3, "", "quay.io/app:1");
     guest.guest_of = "ci.service".parse().ok();

@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::model::failure::excerpt;
 use crate::model::{Digest, Failure, UnitName};
 
 /// Why a container is left as it is: each is shown by `updaterctl check`.
@@ -32,7 +33,11 @@ pub enum Reason {
         message: String,
     },
     /// No unit's cgroup holds the container.
-    NoUnit,
+    NoUnit {
+        /// The unit that the container's label names.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        claimed: Option<String>,
+    },
     /// A unit's does, but the unit is there for something else, which a restart would end.
     Guest {
         host: UnitName,
@@ -51,7 +56,7 @@ impl Reason {
             Self::UpToDate | Self::Disabled | Self::Pinned | Self::Quarantined { .. } => false,
             Self::CoolingDown { .. }
             | Self::InvalidPolicy { .. }
-            | Self::NoUnit
+            | Self::NoUnit { .. }
             | Self::Guest { .. }
             | Self::NotInStorage
             | Self::CheckFailed { .. } => true,
@@ -72,7 +77,13 @@ impl fmt::Display for Reason {
                 write!(f, "cooling down until {until:.0}: {failure}")
             }
             Self::InvalidPolicy { message } => f.write_str(message),
-            Self::NoUnit => f.write_str("no systemd unit owns this container"),
+            Self::NoUnit { claimed: None } => f.write_str("no systemd unit owns this container"),
+            Self::NoUnit { claimed: Some(claimed) } => write!(
+                f,
+                "no systemd unit owns this container: its label claims {}, whose cgroup does not \
+                 hold it",
+                excerpt(claimed)
+            ),
             Self::Guest { host } => {
                 write!(
                     f,

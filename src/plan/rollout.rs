@@ -40,6 +40,21 @@ pub struct Step {
     pub containers: Vec<String>,
     /// What they run now, and what comes back if the new image fails.
     pub old: ImageIdentity,
+    /// Other images of the unit that come with the same restart: a pod is restarted once. Each has a
+    /// rollout of its own, that follows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub along: Vec<Along>,
+    /// Whether the new image may have come along with another rollout's restart.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub led: bool,
+}
+
+/// Another image of a unit that is restarted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Along {
+    pub source: ImageSource,
+    pub old: ImageIdentity,
+    pub new: ImageIdentity,
 }
 
 /// Where a rollout stands: everything that must survive a power cut.
@@ -104,8 +119,10 @@ pub enum Mark {
 pub enum Action<'a> {
     /// Bring the new image into storage.
     Stage,
-    /// Give the unit this image at its next start.
-    Bind { step: &'a Step, image: &'a ImageIdentity },
+    /// Give the unit the new image, and what comes along with it, at its next start.
+    Promote { step: &'a Step },
+    /// Give the unit the old images at its next start.
+    PutBack { step: &'a Step },
     /// Restart the unit if it still runs.
     TryRestart { step: &'a Step },
     /// Restart the unit whether it runs or not.
@@ -150,12 +167,12 @@ pub fn action<'a>(rollout: &'a Rollout, progress: &Progress) -> Action<'a> {
         State::Releasing => Action::Release,
         State::Ended => Action::Nothing,
         State::Forward { at, phase } => step(at).map_or(Action::Nothing, |step| match phase {
-            Phase::Binding => Action::Bind { step, image: &rollout.new },
+            Phase::Binding => Action::Promote { step },
             Phase::Restarting => Action::TryRestart { step },
             Phase::Verifying => Action::Verify { step, image: &rollout.new },
         }),
         State::Back { at, phase } => step(at).map_or(Action::Nothing, |step| match phase {
-            Phase::Binding => Action::Bind { step, image: &step.old },
+            Phase::Binding => Action::PutBack { step },
             Phase::Restarting => Action::Restart { step },
             Phase::Verifying => Action::Verify { step, image: &step.old },
         }),
@@ -238,8 +255,27 @@ pub fn destined<'a>(rollout: &'a Rollout, step: &'a Step, mark: &Mark) -> &'a Im
     }
 }
 
-/// Whether the new image is proven bad: it failed a unit by its own doing, and the old one, put
-/// back into that unit, verified.
+/// The image that the tag shall stand for at the end, where units have no bindings; `None` where it
+/// was not touched. What one unit verified, all get.
+pub fn tagged<'a>(rollout: &'a Rollout, marks: &[Mark]) -> Option<&'a ImageIdentity> {
+    let moved = |mark: &Mark| matches!(mark, Mark::Updated | Mark::Deferred | Mark::Failed);
+    if marks.iter().any(moved) {
+        return Some(&rollout.new);
+    }
+    let touched = |mark: &Mark| !matches!(mark, Mark::Untouched | Mark::Unbegun);
+    let back = rollout.steps.iter().zip(marks).find(|(_, mark)| touched(mark));
+    back.map(|(step, _)| &step.old)
+}
+
+/// The unit that proves the new image bad. Where others came along with the image, none does: each
+/// is tried alone next.
+pub fn condemned_by<'a>(rollout: &'a Rollout, progress: &Progress) -> Option<&'a Step> {
+    let step = progress.failed.and_then(|at| rollout.steps.get(at))?;
+    (proves_image_bad(progress) && step.along.is_empty()).then_some(step)
+}
+
+/// Whether the new image, or what came along with it, is proven bad: it failed a unit by its own
+/// doing, and the old one, put back into that unit, verified.
 pub fn proves_image_bad(progress: &Progress) -> bool {
     let to_blame = progress.cause.as_ref().is_some_and(Cause::blames_image);
     let failed = progress.failed.and_then(|at| progress.marks.get(at));

@@ -50,6 +50,8 @@ pub enum Cause {
     WrongImage { expected: Digest, found: Option<Digest> },
     /// So many health checks of its container failed in a row.
     Unhealthy { streak: u32 },
+    /// A container of the unit ended while the unit went on.
+    ContainerEnded { container: String },
     /// No health check of its container passed in all the time that it may take.
     NotHealthy { seconds: u64 },
     /// systemd did not even start the service: a start limit, or no resources for it.
@@ -78,6 +80,7 @@ impl Cause {
             }
             Self::NotActive { .. }
             | Self::RestartedItself { .. }
+            | Self::ContainerEnded { .. }
             | Self::Unhealthy { .. }
             | Self::NotHealthy { .. } => true,
             Self::StartedAnew
@@ -118,6 +121,9 @@ impl fmt::Display for Cause {
             }
             Self::WrongImage { expected, found: None } => {
                 write!(f, "no container of the unit runs image {}", expected.short())
+            }
+            Self::ContainerEnded { container } => {
+                write!(f, "the unit's container {container} ended while it was watched")
             }
             Self::Unhealthy { streak } => {
                 write!(f, "the container is unhealthy: {streak} health checks failed in a row")

@@ -16,6 +16,8 @@ fn rollout(units: usize) -> Rollout {
         unit: format!("u{n}.service").parse().unwrap(),
         containers: vec![format!("c{n}")],
         old: image("old"),
+        along: vec![],
+        led: false,
     };
     Rollout {
         source: ImageSource { reference: "quay.io/app:1".parse().unwrap(), authfile: None },

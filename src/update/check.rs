@@ -10,6 +10,13 @@ use crate::model::{Container, Digest, Failure, ImageIdentity, ImageSource, Polic
 use crate::plan::decide::wants_check;
 use crate::plan::{Available, Backoff, Input, Memory, Plan, decide};
 
+/// What runs, and what would be done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surveyed {
+    pub plan: Plan,
+    pub containers: Vec<Container>,
+}
+
 /// What the registry said of one source.
 enum Answer {
     Target(Digest),
@@ -24,8 +31,8 @@ impl<W: World> Updater<W> {
         selection: &[UnitName],
         asked_by_person: bool,
         memory: &mut Memory,
-    ) -> Result<Plan, Failure> {
-        let inventory = self.world.engine().inventory().await?;
+    ) -> Result<Surveyed, Failure> {
+        let inventory = self.world.inventory().await?;
         let quarantine = self.world.ledger().quarantine()?;
         let chosen: Vec<&Container> = inventory
             .containers
@@ -53,7 +60,8 @@ impl<W: World> Updater<W> {
         let containers = &inventory.containers;
         let input =
             Input { containers, available: &available, quarantine: &quarantine, selection, now };
-        Ok(Plan { problems: inventory.problems, ..decide(&input) })
+        let plan = Plan { problems: inventory.problems, ..decide(&input) };
+        Ok(Surveyed { plan, containers: inventory.containers })
     }
 
     /// One HEAD for each distinct source, however many containers use it.
@@ -107,7 +115,11 @@ impl<W: World> Updater<W> {
         memory: &mut Memory,
     ) -> Option<Available> {
         if wants_check(container)? == Policy::Local {
-            return Some(match self.world.engine().local(&container.source.reference).await {
+            let found = match self.world.engine(container.engine) {
+                Ok(engine) => engine.local(&container.source.reference).await,
+                Err(failure) => Err(failure),
+            };
+            return Some(match found {
                 Ok(Some(image)) => Available::Image(image),
                 Ok(None) => Available::NotInStorage,
                 Err(failure) => Available::Failed(failure),
@@ -118,7 +130,7 @@ impl<W: World> Updater<W> {
             Answer::Held(held) => {
                 Some(Available::CoolingDown { until: held.until, failure: held.failure.clone() })
             }
-            Answer::Target(target) if target == &container.image.target => {
+            Answer::Target(target) if container.runs(target) => {
                 Some(Available::Image(container.image.clone()))
             }
             Answer::Target(target) => Some(match self.identity(container, target, memory).await {

@@ -8,7 +8,7 @@ use super::report::{Entry, Outcome, OutcomeKind};
 use super::updater::Updater;
 use super::{Event, EventKind};
 use crate::model::Failure;
-use crate::plan::rollout::{Mark, Phase, State, Step, proves_image_bad};
+use crate::plan::rollout::{Mark, Phase, State, Step, condemned_by};
 use crate::plan::{Cause, Quarantined};
 
 const STOPPED: &str = "the unit was stopped meanwhile, and is not started for an update";
@@ -45,11 +45,8 @@ impl<W: World> Updater<W> {
 
     fn quarantine(&self, flight: &InFlight) -> Result<(), Failure> {
         let progress = &flight.progress;
-        let failed = progress.failed.and_then(|at| flight.rollout.steps.get(at));
-        let (Some(cause), Some(step)) = (&progress.cause, failed) else { return Ok(()) };
-        if !proves_image_bad(progress) {
-            return Ok(());
-        }
+        let condemned = condemned_by(&flight.rollout, progress);
+        let (Some(cause), Some(step)) = (&progress.cause, condemned) else { return Ok(()) };
         self.world.ledger().add_to_quarantine(Quarantined {
             repository: flight.rollout.reference().name(),
             manifest: flight.rollout.new.manifest.clone(),

@@ -7,8 +7,8 @@ use super::port::{Engine, InFlight, Ledger, Manager, World};
 use super::report::Outcome;
 use super::updater::Updater;
 use super::{Event, EventKind};
-use crate::model::Failure;
-use crate::plan::rollout::{self, Action, Mark, Progress, Rollout, State, action, destined, next};
+use crate::model::{Failure, Reference};
+use crate::plan::rollout::{self, Action, Along, Rollout, State, Step, action, next};
 use crate::plan::{Cause, Plan};
 
 /// How a rollout ended, for now.
@@ -109,16 +109,19 @@ impl<W: World> Updater<W> {
     async fn perform(&self, flight: &InFlight, begin: Begin) -> rollout::Event {
         let InFlight { rollout, progress, .. } = flight;
         let reference = rollout.reference();
-        let engine = self.world.engine();
+        let engine = match self.world.engine(rollout.engine) {
+            Ok(engine) => engine,
+            Err(failure) => return not_begun(failure),
+        };
         let forward = matches!(progress.state, State::Forward { .. });
         let event = match action(rollout, progress) {
             Action::Stage => return of(engine.stage(&rollout.source, &rollout.new).await),
-            Action::Bind { step, image } if forward => {
-                let bound = engine.bind(&step.unit, reference, image).await;
+            Action::Promote { step } => {
+                let bound = promote(engine, step, rollout).await;
                 return bound.map_or_else(not_begun, |()| rollout::Event::Succeeded);
             }
-            Action::Bind { step, image } => {
-                return of(engine.bind(&step.unit, reference, image).await);
+            Action::PutBack { step } => {
+                return of(put_back(engine, step, reference).await);
             }
             Action::Commit if rollout.moves_tag => {
                 return of(engine.tag(reference, &rollout.new).await);
@@ -134,7 +137,7 @@ impl<W: World> Updater<W> {
                 if forward {
                     self.tell(flight, step, EventKind::Verifying, "");
                 }
-                self.verify(&step.unit, reference, image, begin).await
+                self.verify(engine, &step.unit, reference, image, begin).await
             }
         };
         self.or_shutdown(event).await
@@ -148,28 +151,41 @@ impl<W: World> Updater<W> {
         }
         event
     }
+}
 
-    /// Leaves every unit with what it is destined to have: by the tag where that says the same,
-    /// else by a binding. Units that were not reached have no binding of this rollout.
-    async fn release(&self, rollout: &Rollout, progress: &Progress) -> Result<(), Failure> {
-        let engine = self.world.engine();
-        let reference = rollout.reference();
-        let tagged = engine.local(reference).await?.map(|image| image.manifest);
-        for (step, mark) in rollout.steps.iter().zip(&progress.marks) {
-            let image = destined(rollout, step, mark);
-            if tagged.as_ref() == Some(&image.manifest) {
-                engine.unbind(&step.unit, reference).await?;
-            } else if !matches!(mark, Mark::Untouched | Mark::Unbegun) {
-                engine.bind(&step.unit, reference, image).await?;
-            }
-        }
-        if tagged.as_ref() == Some(&rollout.new.manifest) {
-            for unit in &rollout.settled {
-                engine.unbind(unit, reference).await?;
-            }
-        }
-        Ok(())
+/// Gives a unit its new images; what it runs stays in storage.
+async fn promote<E: Engine>(engine: &E, step: &Step, rollout: &Rollout) -> Result<(), Failure> {
+    let reference = rollout.reference();
+    engine.keep(&step.unit, reference, &step.old).await?;
+    for Along { source, old, .. } in &step.along {
+        engine.keep(&step.unit, &source.reference, old).await?;
     }
+    let bound = async {
+        for Along { source, new, .. } in &step.along {
+            engine.bind(&step.unit, &source.reference, new).await?;
+        }
+        engine.bind(&step.unit, reference, &rollout.new).await
+    };
+    let bound: Result<(), Failure> = bound.await;
+    if let Err(failure) = &bound
+        && let Err(back) = put_back(engine, step, reference).await
+    {
+        let message = format!("{failure}; and what was done cannot be undone: {back}");
+        return Err(Failure::new(failure.kind.clone(), message));
+    }
+    bound
+}
+
+/// Gives a unit its old images.
+async fn put_back<E: Engine>(
+    engine: &E,
+    step: &Step,
+    reference: &Reference,
+) -> Result<(), Failure> {
+    for Along { source, old, .. } in &step.along {
+        engine.bind(&step.unit, &source.reference, old).await?;
+    }
+    engine.bind(&step.unit, reference, &step.old).await
 }
 
 fn restarts(state: &State) -> bool {

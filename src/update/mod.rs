@@ -9,11 +9,13 @@ mod conclude;
 pub mod event;
 mod execute;
 pub mod port;
+mod release;
 pub mod report;
 mod restart;
 mod updater;
 mod verify;
 
+pub use check::Surveyed;
 pub use event::{Event, EventKind};
 pub use report::{Entry, Outcome, OutcomeKind, Report, Trigger};
 pub use updater::{Options, Updater};

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use super::report::Entry;
 use crate::model::{
-    Container, Digest, Failure, HealthState, ImageIdentity, ImageSource, Platform, Reference,
-    UnitName,
+    Container, ContainerId, Digest, EngineKind, Failure, FailureKind, HealthState, ImageIdentity,
+    ImageSource, Platform, Reference, UnitName,
 };
 pub use crate::plan::JobResult;
 use crate::plan::rollout::Progress;
@@ -42,9 +42,21 @@ pub trait Registry {
 /// A container that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Running {
+    pub container: ContainerId,
     pub image: ImageIdentity,
+    /// Further digests by which the engine knows that image.
+    pub digests: Vec<Digest>,
+    /// How often its engine restarted it, whatever its unit says.
+    pub restarts: u32,
     /// `None` where nobody checks it.
     pub health: Option<Health>,
+}
+
+impl Running {
+    /// Whether it runs the image with this manifest.
+    pub fn runs(&self, manifest: &Digest) -> bool {
+        &self.image.manifest == manifest || self.digests.contains(manifest)
+    }
 }
 
 /// What a container's health checks say.
@@ -57,8 +69,10 @@ pub struct Health {
     pub patience: Duration,
 }
 
-/// A container engine and its image store.
+/// A container engine and its image store. A host may have several, each with its own containers.
 pub trait Engine {
+    fn kind(&self) -> EngineKind;
+
     /// Running containers that carry the update label, each with its true owning unit.
     async fn inventory(&self) -> Result<Inventory, Failure>;
 
@@ -68,7 +82,17 @@ pub trait Engine {
     /// Brings the image into local storage by digest; moves no tag. Idempotent.
     async fn stage(&self, source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure>;
 
-    /// From now on `unit` gets `image` for `reference`, whatever the tag says. Durable on return.
+    /// Has `image`, which `unit` runs for `reference`, stay in storage, so that it can be put back
+    /// whatever else is removed; what was kept so before need not stay. Idempotent.
+    async fn keep(
+        &self,
+        unit: &UnitName,
+        reference: &Reference,
+        image: &ImageIdentity,
+    ) -> Result<(), Failure>;
+
+    /// From now on `unit` gets `image` for `reference`, whatever the tag says; where the engine has
+    /// no bindings, the tag moves for all. Durable on return.
     async fn bind(
         &self,
         unit: &UnitName,
@@ -82,12 +106,12 @@ pub trait Engine {
     /// Ends a binding: `unit` gets what the tag says. No binding is no error.
     async fn unbind(&self, unit: &UnitName, reference: &Reference) -> Result<(), Failure>;
 
-    /// What `unit`'s container of `reference` is now; `None` where none runs.
+    /// What `unit`'s containers of `reference` are now; none where none runs.
     async fn running(
         &self,
         unit: &UnitName,
         reference: &Reference,
-    ) -> Result<Option<Running>, Failure>;
+    ) -> Result<Vec<Running>, Failure>;
 }
 
 /// What systemd says of a unit, read in one go.
@@ -197,9 +221,42 @@ pub trait World {
     type Observer: Observer;
 
     fn registry(&self) -> &Self::Registry;
-    fn engine(&self) -> &Self::Engine;
+    /// The engines of the host, each of a kind of its own.
+    fn engines(&self) -> &[Self::Engine];
     fn manager(&self) -> &Self::Manager;
     fn ledger(&self) -> &Self::Ledger;
     fn clock(&self) -> &Self::Clock;
     fn observer(&self) -> &Self::Observer;
+
+    /// The engine of this kind.
+    fn engine(&self, kind: EngineKind) -> Result<&Self::Engine, Failure> {
+        let found = self.engines().iter().find(|engine| engine.kind() == kind);
+        found.ok_or_else(|| {
+            let message = format!("the engine {kind} is switched off in the configuration");
+            Failure::new(FailureKind::Configuration, message)
+        })
+    }
+
+    /// What runs on the host. An engine that cannot say is a problem beside what the others say;
+    /// where none can, it is a failure.
+    async fn inventory(&self) -> Result<Inventory, Failure> {
+        let mut all = Inventory::default();
+        let mut failures = Vec::new();
+        for engine in self.engines() {
+            match engine.inventory().await {
+                Ok(found) => {
+                    all.containers.extend(found.containers);
+                    all.problems.extend(found.problems);
+                }
+                Err(failure) => failures.push(failure),
+            }
+        }
+        if failures.len() == self.engines().len()
+            && let Some(failure) = failures.pop()
+        {
+            return Err(failure);
+        }
+        all.problems.extend(failures);
+        Ok(all)
+    }
 }

@@ -35,7 +35,8 @@ impl<W: World> Updater<W> {
         if state.is_transient() {
             return Event::FoundTransient;
         }
-        if resumed && self.runs_new_image(step, rollout).await {
+        // It may have come there by a restart for another image of the unit, too.
+        if (resumed || step.led) && self.runs_new_image(step, rollout).await {
             return Event::Succeeded;
         }
         // A start limit must not refuse the restart, and automatic restarts count from here.
@@ -49,8 +50,9 @@ impl<W: World> Updater<W> {
     }
 
     async fn runs_new_image(&self, step: &Step, rollout: &Rollout) -> bool {
-        let running = self.world.engine().running(&step.unit, rollout.reference()).await;
-        matches!(running, Ok(Some(running)) if running.image.manifest == rollout.new.manifest)
+        let Ok(engine) = self.world.engine(rollout.engine) else { return false };
+        let running = engine.running(&step.unit, rollout.reference()).await.unwrap_or_default();
+        !running.is_empty() && running.iter().all(|running| running.runs(&rollout.new.manifest))
     }
 
     /// Restarts a unit whether it runs or failed, unless it was stopped meanwhile.

@@ -5,16 +5,20 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 
+use super::check::Surveyed;
 use super::execute::{Ended, events_of};
-use super::port::{Clock, Engine, InFlight, Ledger, Observer, World};
+use super::port::{Clock, Engine, InFlight, Ledger, Manager as _, Observer, World};
 use super::report::{Report, Trigger};
 use super::{Event, EventKind};
-use crate::model::{Failure, FailureKind, ImageIdentity, ImageSource, UnitName};
+use crate::model::{EngineKind, Failure, FailureKind, ImageSource, UnitName};
 use crate::plan::rollout::{Progress, Rollout};
 use crate::plan::{Backoff, Memory, Plan, Reason};
 
 /// So many images are pulled at the same time: one that is slow does not hold up the others.
 const STAGED_AT_ONCE: usize = 4;
+
+/// The unit in which Podman updates its containers itself.
+const PODMANS_OWN: &str = "podman-auto-update.service";
 
 /// What the configuration says about passes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +97,7 @@ impl<W: World> Updater<W> {
     ///
     /// # Errors
     /// Where the containers or the ledger cannot be read at all.
-    pub async fn check(&self, selection: &[UnitName]) -> Result<Plan, Failure> {
+    pub async fn check(&self, selection: &[UnitName]) -> Result<Surveyed, Failure> {
         let mut memory = self.world.ledger().memory()?;
         self.survey(selection, true, &mut memory).await
     }
@@ -128,7 +132,8 @@ impl<W: World> Updater<W> {
     ) -> Result<(), Failure> {
         let before = self.world.ledger().memory()?;
         let mut memory = before.clone();
-        let mut plan = self.survey(selection, trigger == Trigger::Manual, &mut memory).await?;
+        let manual = trigger == Trigger::Manual;
+        let Surveyed { mut plan, .. } = self.survey(selection, manual, &mut memory).await?;
         self.world.ledger().save_memory(&memory)?;
         refuse_unknown(selection, &plan)?;
         // What could not be brought to its end must not be begun anew over its record.
@@ -136,12 +141,24 @@ impl<W: World> Updater<W> {
         plan.rollouts.retain(|rollout| {
             !flights.iter().any(|flight| flight.rollout.source == rollout.source)
         });
+        self.yield_to_podman(&mut plan).await;
         self.announce(&plan);
         let staged = self.stage_all(&plan, &before, &mut memory).await?;
         self.world.ledger().save_memory(&memory)?;
         report.skipped = plan.skipped;
         report.problems.extend(plan.problems);
-        for (rollout, staged) in plan.rollouts.into_iter().zip(staged) {
+        let failed: Vec<ImageSource> = plan
+            .rollouts
+            .iter()
+            .zip(&staged)
+            .filter(|(_, staged)| staged.is_err())
+            .map(|(rollout, _)| rollout.source.clone())
+            .collect();
+        for (mut rollout, staged) in plan.rollouts.into_iter().zip(staged) {
+            // What could not be staged comes along with nothing.
+            for step in &mut rollout.steps {
+                step.along.retain(|along| !failed.contains(&along.source));
+            }
             let rollback = self.options.rollback(&rollout);
             let mut flight = InFlight {
                 progress: Progress::start(&rollout),
@@ -157,6 +174,25 @@ impl<W: World> Updater<W> {
             }
         }
         Ok(())
+    }
+
+    /// Two who move the same tags and restart the same units undo each other's work.
+    async fn yield_to_podman(&self, plan: &mut Plan) {
+        let of_podman = |rollout: &Rollout| rollout.engine == EngineKind::Podman;
+        if !plan.rollouts.iter().any(of_podman) {
+            return;
+        }
+        let Ok(unit) = PODMANS_OWN.parse::<UnitName>() else { return };
+        // Where systemd cannot be asked, nothing is restarted anyway.
+        let Ok(state) = self.world.manager().state(&unit).await else { return };
+        if matches!(state.active.as_str(), "activating" | "active" | "deactivating") {
+            plan.rollouts.retain(|rollout| !of_podman(rollout));
+            let message = format!(
+                "{unit} is under way: Podman's containers are left alone until it has ended; \
+                 \"systemctl disable --now podman-auto-update.timer\" leaves them to updaterd"
+            );
+            plan.problems.push(Failure::new(FailureKind::Local, message));
+        }
     }
 
     /// Finishes or rolls back what an earlier process left in flight.
@@ -205,7 +241,7 @@ impl<W: World> Updater<W> {
             memory.failed(source, held_off(source, &killed));
         }
         self.world.ledger().save_memory(memory)?;
-        let pulls = plan.rollouts.iter().map(|rollout| self.stage(&rollout.source, &rollout.new));
+        let pulls = plan.rollouts.iter().map(|rollout| self.stage(rollout));
         let results: Vec<_> = stream::iter(pulls).buffered(STAGED_AT_ONCE).collect().await;
         for (rollout, result) in plan.rollouts.iter().zip(&results) {
             match result {
@@ -218,14 +254,15 @@ impl<W: World> Updater<W> {
         Ok(results)
     }
 
-    async fn stage(&self, source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure> {
+    async fn stage(&self, rollout: &Rollout) -> Result<(), Failure> {
+        let Rollout { source, new, engine, .. } = rollout;
         let about = |kind| Event {
             reference: Some(source.reference.clone()),
-            new: Some(image.manifest.clone()),
+            new: Some(new.manifest.clone()),
             ..Event::new(kind)
         };
         self.world.observer().event(&about(EventKind::Staging));
-        self.world.engine().stage(source, image).await?;
+        self.world.engine(*engine)?.stage(source, new).await?;
         self.world.observer().event(&about(EventKind::Staged));
         Ok(())
     }
@@ -265,10 +302,13 @@ fn refuse_unknown(selection: &[UnitName], plan: &Plan) -> Result<(), Failure> {
         let known = planned.map(|step| &step.unit).any(|known| known == unit)
             || plan.skipped.iter().any(|skipped| skipped.unit.as_ref() == Some(unit));
         if !known {
-            let message = format!(
+            let mut message = format!(
                 "unit {unit} runs no container with the label io.containers.autoupdate: \
                  start it, or add the label to its container"
             );
+            if let Some(problem) = plan.problems.first() {
+                message = format!("unit {unit} runs no container that could be read: {problem}");
+            }
             return Err(Failure::new(FailureKind::Configuration, message));
         }
     }

@@ -1,13 +1,14 @@
 //! Whether a unit really came back: active for its settle time, without an automatic restart, with
 //! the image it was given, and healthy where its container has checks.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::execute::Begin;
-use super::port::{Clock, Engine, Health, Manager, UnitState, World};
+use super::port::{Clock, Engine, Health, Manager, Running, UnitState, World};
 use super::restart::LAUNCHER_FAILED;
 use super::updater::Updater;
-use crate::model::{Digest, Failure, HealthState, ImageIdentity, Reference, UnitName};
+use crate::model::{ContainerId, Digest, Failure, HealthState, ImageIdentity, Reference, UnitName};
 use crate::plan::Cause;
 use crate::plan::rollout::Event;
 
@@ -28,18 +29,23 @@ struct Watch {
     until: Duration,
     /// When the settle time may not begin anew any more.
     patience: Duration,
+    /// The unit's containers as they were found, each with its restarts by the engine.
+    members: BTreeMap<ContainerId, u32>,
+    /// One of them was missing at the last look.
+    missed: bool,
 }
 
 impl<W: World> Updater<W> {
     /// Watches `unit` for its settle time.
     pub(super) async fn verify(
         &self,
+        engine: &W::Engine,
         unit: &UnitName,
         reference: &Reference,
         image: &ImageIdentity,
         begin: Begin,
     ) -> Event {
-        match self.watch(unit, reference, image, begin).await {
+        match self.watch(engine, unit, reference, image, begin).await {
             Ok(event) => event,
             Err(failure) => Event::Failed(Cause::Host { failure }),
         }
@@ -47,6 +53,7 @@ impl<W: World> Updater<W> {
 
     async fn watch(
         &self,
+        engine: &W::Engine,
         unit: &UnitName,
         reference: &Reference,
         image: &ImageIdentity,
@@ -66,15 +73,16 @@ impl<W: World> Updater<W> {
             if let Some(cause) = watch.fault(&state) {
                 return Ok(Event::Failed(cause));
             }
-            let running = self.world.engine().running(unit, reference).await?;
-            let health = running.as_ref().and_then(|running| running.health);
-            let running = running.map(|running| running.image);
-            let fault = mismatch(&state, &image.manifest, running, settled)
-                .or_else(|| health.and_then(|health| watch.illness(health, now)));
+            let running = engine.running(unit, reference).await?;
+            let healths = || running.iter().filter_map(|running| running.health);
+            let fault = watch
+                .loss(&state, &running, settled)
+                .or_else(|| mismatch(&state, &image.manifest, &running, settled))
+                .or_else(|| healths().find_map(|health| watch.illness(health, now)));
             if let Some(cause) = fault {
                 return Ok(Event::Failed(cause));
             }
-            let is_starting = health.is_some_and(|health| health.state == HealthState::Starting);
+            let is_starting = healths().any(|health| health.state == HealthState::Starting);
             if settled && !is_starting {
                 return Ok(Event::Succeeded);
             }
@@ -92,7 +100,8 @@ impl Watch {
         let restarts = if begin == Begin::Resumed { state.restarts } else { 0 };
         let until = now.saturating_add(settle);
         let first = UnitState { restarts, ..state.clone() };
-        Self { first, settle, until, patience: until.saturating_add(PATIENCE) }
+        let patience = until.saturating_add(PATIENCE);
+        Self { first, settle, until, patience, members: BTreeMap::new(), missed: false }
     }
 
     /// The settle time begins when the unit is up, and again when somebody starts it anew.
@@ -102,7 +111,29 @@ impl Watch {
             let restarts = self.first.restarts;
             self.first = UnitState { restarts, ..state.clone() };
             self.until = now.saturating_add(self.settle);
+            self.members.clear();
         }
+    }
+
+    /// A container that ended and came back, or did not, while its unit went on: a pod's. One that
+    /// is missing at a single look may have gone with its unit, which then tells why, unless it is
+    /// the last look.
+    fn loss(&mut self, state: &UnitState, running: &[Running], last: bool) -> Option<Cause> {
+        // One that ended is none where its unit stays active without processes.
+        if state.sub == "exited" {
+            return None;
+        }
+        for Running { container, restarts, .. } in running {
+            let before = *self.members.entry(container.clone()).or_insert(*restarts);
+            if *restarts > before {
+                return Some(Cause::ContainerEnded { container: container.short().to_owned() });
+            }
+        }
+        let there = |id: &ContainerId| running.iter().any(|running| &running.container == id);
+        let lost = self.members.keys().find(|id| !there(id));
+        let missed = std::mem::replace(&mut self.missed, lost.is_some());
+        let lost = lost.filter(|_| missed || last)?;
+        Some(Cause::ContainerEnded { container: lost.short().to_owned() })
     }
 
     fn restarted_itself(&self, state: &UnitState) -> bool {
@@ -146,13 +177,11 @@ impl Watch {
 fn mismatch(
     state: &UnitState,
     expected: &Digest,
-    running: Option<ImageIdentity>,
+    running: &[Running],
     last: bool,
 ) -> Option<Cause> {
-    let found = running.map(|image| image.manifest);
-    let gone_by_design = found.is_none() && (state.sub == "exited" || !last);
-    if found.as_ref() == Some(expected) || gone_by_design {
-        return None;
-    }
-    Some(Cause::WrongImage { expected: expected.clone(), found })
+    let other = running.iter().find(|running| !running.runs(expected));
+    let found = other.map(|running| running.image.manifest.clone());
+    let missing = running.is_empty() && state.sub != "exited" && last;
+    (found.is_some() || missing).then(|| Cause::WrongImage { expected: expected.clone(), found })
 }

@@ -16,6 +16,7 @@ mod host;
 mod image;
 mod impostor;
 mod outside;
+mod podman;
 mod registry;
 mod someone;
 mod units;

@@ -13,8 +13,17 @@ pub(crate) const DEMO: &str = "demonstration";
 
 const BOOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/box/boot");
 /// What is called in the box, beside systemd.
-const TOOLS: &[&str] =
-    &["make", "docker-registry", "busybox", "openssl", "skopeo", "dbus-daemon", "strace"];
+const TOOLS: &[&str] = &[
+    "make",
+    "docker-registry",
+    "busybox",
+    "openssl",
+    "skopeo",
+    "dbus-daemon",
+    "strace",
+    "podman",
+    "runc",
+];
 /// The longest a test may take; it hangs, then.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
 /// How much of a failed test's journal is shown. All of it is kept beside the test programs.

@@ -29,6 +29,11 @@ impl Embedded for &Here {
         Ok(Empty)
     }
 
+    async fn auto_update(&self, _: &AutoUpdate) -> Result<AutoUpdated, Error> {
+        let report = self.open()?.update(&[], Trigger::Manual).await?;
+        Ok(AutoUpdated { containers: vec![], done: Done::Updated(report) })
+    }
+
     fn validate(&self) -> Result<(), Error> {
         Ok(())
     }

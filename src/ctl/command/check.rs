@@ -25,7 +25,7 @@ pub(super) async fn run<E: Embedded>(access: &Access<E>, style: Style) -> Result
     let code = exit::of_check(&checked);
     match style.json {
         true => json(&checked, code),
-        false => Ok(Output { text: table(&checked, style), code }),
+        false => Ok(Output::new(table(&checked, style), code)),
     }
 }
 

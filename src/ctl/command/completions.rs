@@ -11,9 +11,9 @@ use crate::ctl::exit;
 pub(super) fn shell(shell: Shell) -> Output {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "updaterctl", &mut text);
-    Output { text: String::from_utf8_lossy(&text).into_owned(), code: exit::DONE }
+    Output::new(String::from_utf8_lossy(&text), exit::DONE)
 }
 
 pub(super) fn manual() -> Result<Output, Error> {
-    Ok(Output { text: crate::ctl::manual::page()?, code: exit::DONE })
+    Ok(Output::new(crate::ctl::manual::page()?, exit::DONE))
 }

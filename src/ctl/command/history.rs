@@ -36,7 +36,7 @@ pub(super) async fn run<E: Embedded>(
         Some(unit) => format!("No update of {unit} is recorded.\n"),
         None => "Nothing was updated yet.\n".to_owned(),
     };
-    Ok(Output { text, code: exit::DONE })
+    Ok(Output::new(text, exit::DONE))
 }
 
 pub(super) fn table(entries: &[Entry], style: Style) -> String {

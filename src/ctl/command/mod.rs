@@ -1,6 +1,7 @@
 //! The commands, one file each. Each gets its answer from [`Access`], and returns what is printed
 //! with the exit code: none of them prints.
 
+mod auto_update;
 mod check;
 mod completions;
 mod history;
@@ -21,8 +22,17 @@ use crate::terminal::Terminal;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     pub text: String,
+    /// What goes to standard error, each line ended.
+    pub complaint: String,
     /// See [`super::exit`].
     pub code: u8,
+}
+
+impl Output {
+    /// What has nothing to complain of.
+    fn new(text: impl Into<String>, code: u8) -> Self {
+        Self { text: text.into(), complaint: String::new(), code }
+    }
 }
 
 /// Where and how to show it.
@@ -46,6 +56,7 @@ pub async fn run<E: Embedded>(
     match &arguments.command {
         Command::Check => check::run(access, style).await,
         Command::Update(update) => update::run(update, access, style).await,
+        Command::AutoUpdate(flags) => auto_update::run(flags, access, style).await,
         Command::Status => status::run(access, style).await,
         Command::History(history) => history::run(history, access, style).await,
         Command::Quarantine(quarantine) => quarantine::run(quarantine, access, style).await,
@@ -57,7 +68,7 @@ pub async fn run<E: Embedded>(
 fn json<T: serde::Serialize>(value: &T, code: u8) -> Result<Output, Error> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
-    Ok(Output { text, code })
+    Ok(Output::new(text, code))
 }
 
 /// `3 hours ago`, in the largest unit that fits.

@@ -29,7 +29,7 @@ pub(super) async fn run<E: Embedded>(
             if style.json {
                 return json(&held, exit::DONE);
             }
-            Ok(Output { text: list(&held, style), code: exit::DONE })
+            Ok(Output::new(list(&held, style), exit::DONE))
         }
         args::Quarantine::Clear(clear) => {
             let cleared = access.clear_quarantine(clear.image.as_deref()).await?;
@@ -51,7 +51,7 @@ pub(super) async fn run<E: Embedded>(
                     let _ = writeln!(text, "{} cleared.", count(cleared.len(), "image"));
                 }
             }
-            Ok(Output { text, code })
+            Ok(Output::new(text, code))
         }
     }
 }

@@ -39,7 +39,7 @@ pub(super) async fn run<E: Embedded>(access: &Access<E>, style: Style) -> Result
         };
         return json(&Document { service, units: &units }, exit::DONE);
     }
-    Ok(Output { text: text(&service, &units, style), code: exit::DONE })
+    Ok(Output::new(text(&service, &units, style), exit::DONE))
 }
 
 pub(super) fn text(service: &Service, units: &[UnitStatus], style: Style) -> String {

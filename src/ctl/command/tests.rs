@@ -57,6 +57,8 @@ fn checked() -> Checked {
                 unit: "app.service".parse().unwrap(),
                 containers: vec!["app".into()],
                 old: image("v1"),
+                along: vec![],
+                led: false,
             }],
         }],
         skipped: vec![
@@ -69,7 +71,7 @@ fn checked() -> Checked {
                     cause: "the service died and systemd restarted it (3 times)".into(),
                 },
             ),
-            skipped(None, Reason::NoUnit),
+            skipped(None, Reason::NoUnit { claimed: None }),
         ],
         problems: vec![],
     };

@@ -29,7 +29,7 @@ pub(super) async fn run<E: Embedded>(
 ) -> Result<Output, Error> {
     let report = access.update(&update.units, update.trigger.into()).await?;
     let code = exit::of_report(&report);
-    if style.json { json(&report, code) } else { Ok(Output { text: text(&report, style), code }) }
+    if style.json { json(&report, code) } else { Ok(Output::new(text(&report, style), code)) }
 }
 
 pub(super) fn text(report: &Report, style: Style) -> String {

@@ -9,7 +9,7 @@ use crate::model::{
     Policy, Reference,
 };
 use crate::update::port::{
-    Clock, Inventory, JobError, JobResult, Manager, Registry, Running, UnitState,
+    Clock, Engine, Inventory, JobError, JobResult, Manager, Registry, Running, UnitState,
 };
 
 /// One container, `app.service`, whose registry offers what it runs.
@@ -81,11 +81,17 @@ impl Registry for Host {
 }
 
 impl Engine for Host {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Native
+    }
+
     async fn inventory(&self) -> Result<Inventory, Failure> {
         let container = Container {
             id: "0".repeat(64).parse().unwrap(),
             name: "app".into(),
             engine: EngineKind::Native,
+            claimed: None,
+            digests: vec![],
             unit: "app.service".parse().ok(),
             guest_of: None,
             policy: Ok(Policy::Registry),
@@ -107,6 +113,10 @@ impl Engine for Host {
         Ok(())
     }
 
+    async fn keep(&self, _: &UnitName, _: &Reference, _: &ImageIdentity) -> Result<(), Failure> {
+        Ok(())
+    }
+
     async fn bind(&self, _: &UnitName, _: &Reference, _: &ImageIdentity) -> Result<(), Failure> {
         Ok(())
     }
@@ -119,8 +129,8 @@ impl Engine for Host {
         Ok(())
     }
 
-    async fn running(&self, _: &UnitName, _: &Reference) -> Result<Option<Running>, Failure> {
-        Ok(Some(Running { image: image(), health: None }))
+    async fn running(&self, _: &UnitName, _: &Reference) -> Result<Vec<Running>, Failure> {
+        Ok(vec![])
     }
 }
 
@@ -148,8 +158,8 @@ impl World for Host {
         self
     }
 
-    fn engine(&self) -> &Self {
-        self
+    fn engines(&self) -> &[Self] {
+        std::slice::from_ref(self)
     }
 
     fn manager(&self) -> &Braked<NoBus> {

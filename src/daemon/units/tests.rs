@@ -20,6 +20,8 @@ fn container(unit: Option<&str>, label: &str, reference: &str) -> Container {
         id: "a".repeat(64).parse().unwrap(),
         name: unit.unwrap_or("stray").trim_end_matches(".service").into(),
         engine: EngineKind::Native,
+        claimed: None,
+        digests: vec![],
         unit: unit.map(|unit| unit.parse().unwrap()),
         guest_of: None,
         policy: Policy::from_label(label),

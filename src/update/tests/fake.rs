@@ -62,6 +62,10 @@ pub(super) struct Host {
     pub(super) references: RefCell<BTreeMap<UnitName, Reference>>,
     pub(super) tags: RefCell<BTreeMap<Reference, ImageIdentity>>,
     pub(super) bindings: RefCell<BTreeMap<(UnitName, Reference), ImageIdentity>>,
+    pub(super) kept: RefCell<BTreeMap<(UnitName, Reference), ImageIdentity>>,
+    pub(super) kind: Cell<Option<EngineKind>>,
+    /// A unit that starts anew by itself when another one is restarted.
+    pub(super) restarts_beside: Cell<Option<&'static str>>,
     pub(super) remote: RefCell<BTreeMap<Reference, Result<ImageIdentity, Failure>>>,
     pub(super) behaviours: RefCell<BTreeMap<Digest, Behaviour>>,
     pub(super) stage_failure: RefCell<Option<Failure>>,
@@ -146,15 +150,20 @@ impl Host {
         }
     }
 
+    /// The image that a unit gets at a start.
+    fn given(&self, unit: &UnitName) -> ImageIdentity {
+        let reference = self.references.borrow()[unit].clone();
+        let bound = self.bindings.borrow().get(&(unit.clone(), reference.clone())).cloned();
+        bound.unwrap_or_else(|| self.tags.borrow()[&reference].clone())
+    }
+
     fn behaviour(&self, image: &ImageIdentity) -> Behaviour {
         self.behaviours.borrow().get(&image.manifest).copied().unwrap_or(Behaviour::Good)
     }
 
     fn start(&self, unit: &UnitName) -> JobResult {
         self.restarts.set(self.restarts.get() + 1);
-        let reference = self.references.borrow()[unit].clone();
-        let bound = self.bindings.borrow().get(&(unit.clone(), reference.clone())).cloned();
-        let image = bound.unwrap_or_else(|| self.tags.borrow()[&reference].clone());
+        let image = self.given(unit);
         let behaviour = self.behaviour(&image);
         let invocation = self.units.borrow().get(unit).map_or(0, |unit| unit.invocation) + 1;
         let fails = matches!(behaviour, Behaviour::NeverReady | Behaviour::StartLimit);
@@ -177,9 +186,7 @@ impl Host {
     /// Lets a unit's image do what it does a second after its start.
     fn let_live(&self, name: &UnitName, unit: &mut Unit) {
         if unit.job == Some("start") && self.clock.get() >= unit.started {
-            let reference = self.references.borrow()[name].clone();
-            let bound = self.bindings.borrow().get(&(name.clone(), reference.clone())).cloned();
-            unit.image = bound.or_else(|| self.tags.borrow().get(&reference).cloned());
+            unit.image = Some(self.given(name));
             (unit.active, unit.job) = ("active", None);
             unit.invocation += 1;
         }
@@ -240,9 +247,8 @@ impl Host {
     }
 
     fn coming(&self, unit: &UnitName) -> Behaviour {
-        let reference = self.references.borrow()[unit].clone();
-        let bound = self.bindings.borrow().get(&(unit.clone(), reference)).cloned();
-        bound.map_or(Behaviour::Good, |image| self.behaviour(&image))
+        let tagged = self.given(unit);
+        if tagged == image("old") { Behaviour::Good } else { self.behaviour(&tagged) }
     }
 }
 
@@ -267,6 +273,10 @@ impl Registry for Host {
 }
 
 impl Engine for Host {
+    fn kind(&self) -> EngineKind {
+        self.kind.get().unwrap_or(EngineKind::Native)
+    }
+
     async fn inventory(&self) -> Result<Inventory, Failure> {
         let mut containers = Vec::new();
         for (number, (unit, state)) in self.units.borrow().iter().enumerate() {
@@ -274,7 +284,9 @@ impl Engine for Host {
             containers.push(Container {
                 id: format!("{number:064x}").parse().unwrap(),
                 name: unit.to_string(),
-                engine: EngineKind::Native,
+                engine: Engine::kind(self),
+                claimed: None,
+                digests: vec![],
                 unit: Some(unit.clone()),
                 guest_of: None,
                 policy: Ok(Policy::Registry),
@@ -302,12 +314,26 @@ impl Engine for Host {
         Ok(())
     }
 
+    async fn keep(
+        &self,
+        unit: &UnitName,
+        reference: &Reference,
+        image: &ImageIdentity,
+    ) -> Result<(), Failure> {
+        self.write()?;
+        self.kept.borrow_mut().insert((unit.clone(), reference.clone()), image.clone());
+        Ok(())
+    }
+
     async fn bind(
         &self,
         unit: &UnitName,
         reference: &Reference,
         image: &ImageIdentity,
     ) -> Result<(), Failure> {
+        if !Engine::kind(self).has_bindings() {
+            return self.tag(reference, image).await;
+        }
         self.write()?;
         self.bindings.borrow_mut().insert((unit.clone(), reference.clone()), image.clone());
         Ok(())
@@ -332,10 +358,10 @@ impl Engine for Host {
         &self,
         unit: &UnitName,
         _reference: &Reference,
-    ) -> Result<Option<Running>, Failure> {
+    ) -> Result<Vec<Running>, Failure> {
         let units = self.units.borrow();
         let unit = &units[unit];
-        let Some(image) = unit.image.clone() else { return Ok(None) };
+        let Some(image) = unit.image.clone() else { return Ok(vec![]) };
         let ran = self.clock.get().saturating_sub(unit.started);
         let state = match self.behaviour(&image) {
             Behaviour::Unhealthy if ran >= Duration::from_secs(1) => Some(HealthState::Unhealthy),
@@ -349,7 +375,8 @@ impl Engine for Host {
         };
         let patience = Duration::from_secs(30);
         let health = state.map(|state| Health { state, failing_streak: 3, patience });
-        Ok(Some(Running { image, health }))
+        let container = format!("{:064x}", unit.invocation).parse().unwrap();
+        Ok(vec![Running { container, image, digests: vec![], restarts: 0, health }])
     }
 }
 
@@ -364,7 +391,9 @@ impl Manager for Host {
 
     async fn state(&self, name: &UnitName) -> Result<UnitState, Failure> {
         let mut units = self.units.borrow_mut();
-        let unit = units.get_mut(name).unwrap();
+        let Some(unit) = units.get_mut(name) else {
+            return Err(Failure::new(FailureKind::Local, "no such unit"));
+        };
         self.let_live(name, unit);
         Ok(UnitState {
             active: unit.active.into(),
@@ -390,6 +419,9 @@ impl Manager for Host {
         }
         if let Some(refusal) = &*self.refusal.borrow() {
             return Err(refusal.clone());
+        }
+        if let Some(beside) = self.restarts_beside.take() {
+            self.start(&beside.parse().unwrap());
         }
         self.job(unit, self.coming(unit))
     }
@@ -488,8 +520,8 @@ impl World for &Host {
     fn registry(&self) -> &Host {
         self
     }
-    fn engine(&self) -> &Host {
-        self
+    fn engines(&self) -> &[Host] {
+        std::slice::from_ref(*self)
     }
     fn manager(&self) -> &Host {
         self

@@ -9,7 +9,7 @@ use fake::{Behaviour, Host, image, reference};
 
 use super::updater::UnitOptions;
 use super::*;
-use crate::model::{Failure, FailureKind, ImageSource, UnitName};
+use crate::model::{EngineKind, Failure, FailureKind, ImageSource, UnitName};
 
 fn run<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -308,7 +308,7 @@ fn a_full_disk_touches_nothing_and_is_backed_off_from() {
 fn a_check_changes_nothing() {
     let host = Host::with(&["a.service"], Behaviour::Good);
     host.writes_left.set(Some(0));
-    let plan = run(updater(&host).check(&[])).unwrap();
+    let plan = run(updater(&host).check(&[])).unwrap().plan;
     assert_eq!(plan.rollouts.len(), 1);
     assert_eq!(host.restarts.get(), 0);
     assert!(host.staged.borrow().is_empty() && host.events.borrow().is_empty());
@@ -350,29 +350,61 @@ fn without_rollback_a_failure_stays_where_it_is() {
 /// running, on the new image everywhere or on the old one everywhere, with no rollout in flight.
 #[test]
 fn a_power_cut_anywhere_ends_committed_or_rolled_back() {
-    for behaviour in [Behaviour::Good, Behaviour::CrashLoops, Behaviour::NeverReady] {
-        for cut in 0..60 {
-            let host = Host::with(&["a.service", "b.service"], behaviour);
-            host.writes_left.set(Some(cut));
-            let survived = {
-                let report = pass(&host);
-                host.writes_left.get() != Some(0) && !report.has(OutcomeKind::Suspended)
-            };
-            host.reboot();
-            run(updater(&host).recover()).unwrap();
-            let (a, b) = (host.image_of("a.service"), host.image_of("b.service"));
-            let context = format!("{behaviour:?}, cut at write {cut}: {a:?} {b:?}");
-            assert_eq!(host.active("a.service"), "active", "{context}");
-            assert_eq!(host.active("b.service"), "active", "{context}");
-            assert!(host.flights.borrow().is_empty(), "{context}");
-            assert_eq!(a, b, "one tag, one truth: {context}");
-            let good = behaviour == Behaviour::Good;
-            if !good {
-                assert_eq!(a, Some(image("old").manifest), "{context}");
-            }
-            if survived {
-                assert_eq!(a == Some(image("new").manifest), good, "{context}");
-            }
+    let behaviours = [Behaviour::Good, Behaviour::CrashLoops, Behaviour::NeverReady];
+    for engine in [EngineKind::Native, EngineKind::Podman] {
+        for behaviour in behaviours {
+            (0..60).for_each(|cut| cut_the_power(engine, behaviour, cut));
         }
     }
+}
+
+fn cut_the_power(engine: EngineKind, behaviour: Behaviour, cut: u32) {
+    let host = Host::with(&["a.service", "b.service"], behaviour);
+    host.kind.set(Some(engine));
+    host.writes_left.set(Some(cut));
+    let survived = {
+        let report = pass(&host);
+        host.writes_left.get() != Some(0) && !report.has(OutcomeKind::Suspended)
+    };
+    host.reboot();
+    run(updater(&host).recover()).unwrap();
+    let (a, b) = (host.image_of("a.service"), host.image_of("b.service"));
+    let context = format!("{engine}, {behaviour:?}, cut at write {cut}: {a:?} {b:?}");
+    assert_eq!(host.active("a.service"), "active", "{context}");
+    assert_eq!(host.active("b.service"), "active", "{context}");
+    assert!(host.flights.borrow().is_empty(), "{context}");
+    assert_eq!(a, b, "one tag, one truth: {context}");
+    let good = behaviour == Behaviour::Good;
+    if !good {
+        assert_eq!(a, Some(image("old").manifest), "{context}");
+    }
+    if survived {
+        assert_eq!(a == Some(image("new").manifest), good, "{context}");
+    }
+}
+
+/// Podman has only the tag, and a unit may start by itself while it stands for what fails.
+#[test]
+fn without_bindings_the_tag_moves_and_who_took_it_goes_back() {
+    let host = Host::with(&["a.service", "b.service", "c.service"], Behaviour::CrashLoops);
+    host.kind.set(Some(EngineKind::Podman));
+    host.restarts_beside.set(Some("b.service"));
+    let report = pass(&host);
+    let [first, others @ ..] = &results(&report)[..] else { panic!("{report:?}") };
+    assert_eq!(first, &OutcomeKind::RolledBack);
+    assert_eq!(others, [OutcomeKind::NotReached, OutcomeKind::NotReached]);
+    for unit in ["a.service", "b.service", "c.service"] {
+        assert_eq!(host.image_of(unit), Some(image("old").manifest), "{unit}");
+    }
+    assert!(host.bindings.borrow().is_empty());
+    assert_eq!(host.kept.borrow().values().next(), Some(&image("old")), "it can be put back");
+    assert_eq!(host.tags.borrow()[&reference("quay.io/app:1")], image("old"));
+}
+
+#[test]
+fn without_bindings_a_stopped_unit_does_not_hold_the_tag_back() {
+    let host = Host::with(&["a.service"], Behaviour::StoppedByOperator);
+    host.kind.set(Some(EngineKind::Podman));
+    assert_eq!(results(&pass(&host)), [OutcomeKind::Stopped]);
+    assert_eq!(host.tags.borrow()[&reference("quay.io/app:1")], image("old"), "nobody verified it");
 }

@@ -9,6 +9,7 @@ macro_rules! cases {
 }
 
 mod answers;
+mod auto_update;
 mod busless;
 mod commands;
 mod copying;
@@ -28,6 +29,7 @@ mod networks;
 mod process_model;
 mod notification;
 mod pasta;
+mod podman;
 mod pods;
 mod observing;
 mod registry;
@@ -48,6 +50,7 @@ use crate::Case;
 pub(crate) fn all() -> Vec<(String, Case)> {
     let modules = [
         ("answers", answers::CASES),
+        ("auto_update", auto_update::CASES),
         ("busless", busless::CASES),
         ("commands", commands::CASES),
         ("copying", copying::CASES),
@@ -67,6 +70,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("process_model", process_model::CASES),
         ("notification", notification::CASES),
         ("pasta", pasta::CASES),
+        ("podman", podman::CASES),
         ("pods", pods::CASES),
         ("observing", observing::CASES),
         ("registry", registry::CASES),

@@ -1,0 +1,121 @@
+//! Podman's JSON documents, as far as they are read: what is missing in an older or newer Podman is
+//! empty here.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer};
+
+/// A row of `podman ps --format json`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Row {
+    pub(super) id: String,
+    /// The name of the image it was created from.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) image: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) names: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) labels: BTreeMap<String, String>,
+    /// The pod's ID; empty where it is in none.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) pod: String,
+    #[serde(default)]
+    pub(super) is_infra: bool,
+}
+
+/// `podman container inspect`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Container {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) created: Timestamp,
+    /// The image's ID.
+    pub(super) image: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) image_name: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) pod: String,
+    #[serde(default)]
+    pub(super) is_infra: bool,
+    #[serde(default)]
+    pub(super) restart_count: u32,
+    pub(super) state: State,
+    pub(super) config: Config,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct State {
+    #[serde(default)]
+    pub(super) pid: u32,
+    #[serde(default)]
+    pub(super) conmon_pid: u32,
+    /// Podman 3 has another name for it.
+    #[serde(default, alias = "Healthcheck", deserialize_with = "or_default")]
+    pub(super) health: Health,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct Health {
+    /// Empty where nobody checks.
+    pub(super) status: String,
+    pub(super) failing_streak: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Config {
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) healthcheck: Option<Healthcheck>,
+}
+
+/// Times in nanoseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct Healthcheck {
+    pub(super) start_period: u64,
+    pub(super) interval: u64,
+    pub(super) timeout: u64,
+    pub(super) retries: u32,
+}
+
+/// `podman image inspect`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Image {
+    pub(super) id: String,
+    /// The manifest's, or the index's where it was pulled through one.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) digest: String,
+    /// `REPOSITORY@DIGEST`, for each name and each digest; none for an image without names.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) repo_digests: Vec<String>,
+    pub(super) architecture: String,
+    pub(super) os: String,
+    #[serde(default)]
+    pub(super) variant: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) labels: BTreeMap<String, String>,
+}
+
+/// A row of `podman images --format json`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Listed {
+    pub(super) id: String,
+}
+
+/// `null` is how Go writes what is empty.
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}

@@ -1,0 +1,167 @@
+//! One call of Podman: arguments as a list and no shell, a time limit, limits to what it may say.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::Command;
+
+use crate::model::failure::plain;
+use crate::model::{Failure, FailureKind};
+
+/// The longest document that is read, in bytes: that of a thousand containers has nine million.
+const MAX_DOCUMENT: usize = 256 << 20;
+
+/// How much of what it says on standard error is kept, in bytes.
+const MAX_SAID: usize = 64 << 10;
+
+/// systemd's own way to run a program as a unit of its own.
+const SYSTEMD_RUN: &str = "/usr/bin/systemd-run";
+
+/// How Podman is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    pub path: PathBuf,
+    /// Whether each call is a transient unit: for a service that may not do what Podman must.
+    pub apart: bool,
+    /// Whether what it says while it works goes to our standard error, too.
+    pub shown: bool,
+}
+
+/// What a call that ended said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) success: bool,
+    pub(super) output: Vec<u8>,
+    /// Standard error, as plain text.
+    pub(super) error: String,
+}
+
+impl Program {
+    /// Calls `podman ARGUMENTS…` and waits for its end. Dropped, it ends the call.
+    ///
+    /// # Errors
+    /// Where it cannot be started, takes longer than `time`, or says too much. A bad exit status is
+    /// for the caller to judge.
+    pub(super) async fn call(
+        &self,
+        arguments: &[OsString],
+        time: Duration,
+    ) -> Result<Said, Failure> {
+        let name = self.name(arguments);
+        let failed = |error: io::Error| {
+            let kind = FailureKind::of_io(&error);
+            Failure::new(kind, format!("cannot run \"{name}\": {error}"))
+        };
+        let mut child = self.command(arguments, time).spawn().map_err(failed)?;
+        let mut group = Group(child.id());
+        let (output, error) = (child.stdout.take(), child.stderr.take());
+        let shown = self.shown;
+        let work = async {
+            let (output, error) = tokio::join!(document(output), said(error, shown));
+            let output = output.map_err(failed)?;
+            let status = child.wait().await.map_err(failed)?;
+            Ok::<_, Failure>(Said { success: status.success(), output, error })
+        };
+        let ended = tokio::time::timeout(time, work).await.unwrap_or_else(|_| {
+            let message = format!("\"{name}\" has not ended after {} s", time.as_secs());
+            Err(Failure::new(FailureKind::Local, message))
+        })?;
+        group.0 = None;
+        Ok(ended)
+    }
+
+    fn command(&self, arguments: &[OsString], time: Duration) -> Command {
+        let mut command = if self.apart {
+            let mut apart = Command::new(SYSTEMD_RUN);
+            apart.args(["--quiet", "--pipe", "--wait", "--collect"]);
+            apart.args(["--description=updaterd calls Podman", "--property=LogLevelMax=err"]);
+            // Where we are killed, nobody else ends it.
+            apart.arg(format!("--property=RuntimeMaxSec={}", time.as_secs().saturating_add(5)));
+            apart.arg("--").arg(&self.path);
+            apart
+        } else {
+            Command::new(&self.path)
+        };
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Podman runs helpers of its own, which must go with it.
+        command.kill_on_drop(true).process_group(0);
+        command
+    }
+
+    /// The call in messages, without the long lists of IDs.
+    fn name(&self, arguments: &[OsString]) -> String {
+        let mut name = self.path.display().to_string();
+        for argument in arguments.iter().take(4) {
+            name.push(' ');
+            name.push_str(&argument.to_string_lossy().chars().take(120).collect::<String>());
+        }
+        if arguments.len() > 4 {
+            name.push_str(" …");
+        }
+        name
+    }
+
+    /// What a call that failed says to people.
+    pub(super) fn failure(&self, arguments: &[OsString], said: &Said) -> Failure {
+        let error = said.error.trim();
+        let error = error.rsplit_once("Error: ").map_or(error, |(_, last)| last).trim();
+        let kind = match error {
+            text if text.contains("no space left on device") => FailureKind::StorageFull,
+            text if text.contains("authentication required") || text.contains("unauthorized") => {
+                FailureKind::Unauthorized
+            }
+            text if text.contains("manifest unknown") => FailureKind::NotFound,
+            text if text.contains("connection refused") || text.contains("no such host") => {
+                FailureKind::Unreachable
+            }
+            _ => FailureKind::Local,
+        };
+        Failure::new(kind, format!("\"{}\" failed: {error}", self.name(arguments)))
+    }
+}
+
+/// Ends the call's whole process group, unless the call has ended.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let id = self.0.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(id) = id {
+            // Gone already is as good.
+            let _ = kill_process_group(id, Signal::KILL);
+        }
+    }
+}
+
+async fn document(from: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    let Some(from) = from else { return Ok(all) };
+    from.take(MAX_DOCUMENT as u64 + 1).read_to_end(&mut all).await?;
+    if all.len() > MAX_DOCUMENT {
+        return Err(io::Error::other(format!("it said more than {MAX_DOCUMENT} bytes")));
+    }
+    Ok(all)
+}
+
+/// What is said on standard error, the end of it where it is long.
+async fn said(from: Option<impl AsyncRead + Unpin>, shown: bool) -> String {
+    let mut kept: Vec<u8> = Vec::new();
+    let Some(mut from) = from else { return String::new() };
+    let mut piece = [0u8; 4096];
+    while let Ok(read @ 1..) = from.read(&mut piece).await {
+        let piece = piece.get(..read).unwrap_or_default();
+        if shown {
+            // A terminal that is gone is no reason to break a pull off.
+            let _ = io::Write::write_all(&mut io::stderr(), piece);
+        }
+        kept.extend_from_slice(piece);
+        let more = kept.len().saturating_sub(MAX_SAID);
+        kept.drain(..more);
+    }
+    plain(&String::from_utf8_lossy(&kept))
+}

@@ -1,0 +1,254 @@
+//! The calls that read: how many there are does not depend on how many containers there are.
+
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+
+use super::discover::{self, Owner};
+use super::document::{Container, Image, Listed, Row};
+use super::image::Facts;
+use super::{Podman, words};
+use crate::model::{Failure, FailureKind, ImageIdentity, Reference, UnitName, label};
+use crate::update::port::{Inventory, Running};
+
+/// How old a look may be for those who watch a unit, as long as what they watch is still there: all
+/// that settle share it.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// IDs in one call: far from the longest command line that Linux takes.
+const AT_ONCE: usize = 1000;
+
+/// The oldest Podman whose documents are known.
+const OLDEST: u32 = 4;
+
+/// What ran at one moment: labelled containers, and the infra containers of their pods.
+#[derive(Debug, Clone)]
+pub(super) struct Look {
+    begun: Instant,
+    containers: Vec<Container>,
+}
+
+impl Podman {
+    /// Whether this is a Podman that we know how to speak to.
+    pub(super) async fn known(&self) -> Result<(), Failure> {
+        self.known.get_or_try_init(|| self.ask_version()).await.copied()
+    }
+
+    async fn ask_version(&self) -> Result<(), Failure> {
+        let program = &self.options.program;
+        let unusable = |why: String| {
+            let message = format!(
+                "Podman's containers cannot be looked after, for {why}; \"[podman] enabled = false\" \
+                 in updaterd.toml leaves them alone"
+            );
+            Failure::new(FailureKind::Configuration, message)
+        };
+        if !program.path.exists() {
+            return Err(unusable(format!("{} is not there", program.path.display())));
+        }
+        let arguments = words(["--version"]);
+        let said = program.call(&arguments, self.options.timeout).await?;
+        let text = String::from_utf8_lossy(&said.output).trim().to_owned();
+        let version = text.strip_prefix("podman version ").unwrap_or_default();
+        match version.split('.').next().and_then(|major| major.parse::<u32>().ok()) {
+            Some(OLDEST..) => Ok(()),
+            Some(_) => {
+                Err(unusable(format!("Podman {version} is too old: {OLDEST}.0 or later is needed")))
+            }
+            None if said.success => {
+                Err(unusable(format!("{} is no Podman", program.path.display())))
+            }
+            None => Err(program.failure(&arguments, &said)),
+        }
+    }
+
+    /// What runs now: two calls.
+    pub(super) async fn look_anew(&self) -> Result<Look, Failure> {
+        let begun = Instant::now();
+        let rows: Vec<Row> = self.ask(words(["ps", "--format=json"]), &[]).await?;
+        let labelled = |row: &&Row| row.labels.contains_key(label::AUTOUPDATE);
+        let pods: Vec<&str> = rows.iter().filter(labelled).map(|row| row.pod.as_str()).collect();
+        let infra = |row: &Row| row.is_infra && pods.contains(&row.pod.as_str());
+        let ids: Vec<String> = rows
+            .iter()
+            .filter(|row| labelled(row) || infra(row))
+            .map(|row| row.id.clone())
+            .collect();
+        let containers = self.inspect(["container", "inspect"], &ids).await?;
+        Ok(Look { begun, containers })
+    }
+
+    /// The containers of a look for the pipeline.
+    pub(super) async fn take_stock(&self, look: &Look) -> Result<Inventory, Failure> {
+        let mut ids: Vec<String> =
+            look.labelled().map(|container| container.image.clone()).collect();
+        ids.sort();
+        ids.dedup();
+        let images = self.facts(&ids).await?;
+        let mut inventory = Inventory::default();
+        for container in look.labelled() {
+            // One that vanished with its image meanwhile is as good as not found.
+            let Some(image) = images.iter().find(|image| image.id == container.image) else {
+                continue;
+            };
+            let owner = self.owner(look, container);
+            match discover::container(container, owner, image) {
+                Ok(found) => inventory.containers.extend(found),
+                Err(problem) => inventory.problems.push(problem),
+            }
+        }
+        Ok(inventory)
+    }
+
+    fn owner(&self, look: &Look, container: &Container) -> Owner {
+        discover::owner(container, &look.containers, self.options.scope)
+    }
+
+    /// What `unit`'s containers of `reference` are now.
+    pub(super) async fn watch(
+        &self,
+        unit: &UnitName,
+        reference: &Reference,
+    ) -> Result<Vec<Running>, Failure> {
+        let asked = Instant::now();
+        let mut look = self.look.lock().await;
+        let still_true = look.as_ref().is_some_and(|look| {
+            // Somebody else looked while we waited, or what was seen is there as it was.
+            look.begun >= asked
+                || (look.begun.elapsed() < LOOK && !self.members(look, unit, reference).is_empty())
+        });
+        if !still_true {
+            *look = Some(self.look_anew().await?);
+        }
+        let Some(look) = look.as_ref() else { return Ok(vec![]) };
+        let members = self.members(look, unit, reference);
+        let unknown: Vec<String> = members
+            .iter()
+            .map(|member| member.image.clone())
+            .filter(|id| !self.images.borrow().contains_key(id))
+            .collect();
+        self.facts(&unknown).await?;
+        let images = self.images.borrow();
+        let running = members.into_iter().filter_map(|member| {
+            let image = images.get(&member.image)?;
+            Some(Running {
+                container: member.id.parse().ok()?,
+                image: image.identity.clone(),
+                digests: image.digests.clone(),
+                restarts: member.restart_count,
+                health: discover::health(member),
+            })
+        });
+        Ok(running.collect())
+    }
+
+    /// The containers of a look that the unit's cgroup holds now.
+    fn members<'a>(
+        &self,
+        look: &'a Look,
+        unit: &UnitName,
+        reference: &Reference,
+    ) -> Vec<&'a Container> {
+        let is_named = |container: &&Container| {
+            container.image_name.parse::<Reference>().is_ok_and(|name| &name == reference)
+        };
+        look.labelled()
+            .filter(is_named)
+            .filter(|container| self.owner(look, container).unit.as_ref() == Some(unit))
+            .collect()
+    }
+
+    /// What is known of the images with these names or IDs, which are asked for; those that are not
+    /// there are left out.
+    pub(super) async fn facts(&self, names: &[String]) -> Result<Vec<Facts>, Failure> {
+        let documents: Vec<Image> = self.inspect(["image", "inspect"], names).await?;
+        let mut images = self.images.borrow_mut();
+        let facts = documents.into_iter().filter_map(|document| {
+            let facts = Facts::new(document, &self.host)?;
+            let before = images.get(&facts.id).cloned();
+            let facts = facts.with(before.as_ref());
+            images.insert(facts.id.clone(), facts.clone());
+            Some(facts)
+        });
+        Ok(facts.collect())
+    }
+
+    /// What was learnt of an image before.
+    pub(super) fn known_image(&self, image: &ImageIdentity) -> Option<String> {
+        let images = self.images.borrow();
+        let exact = images.values().find(|facts| facts.digests.contains(&image.manifest));
+        exact
+            .or_else(|| images.values().find(|facts| facts.is(image)))
+            .map(|facts| facts.id.clone())
+    }
+
+    /// The ID of an image in storage.
+    pub(super) async fn id_of(&self, image: &ImageIdentity) -> Result<String, Failure> {
+        if let Some(id) = self.known_image(image) {
+            return Ok(id);
+        }
+        let listed: Vec<Listed> =
+            self.ask(words(["images", "--all", "--format=json"]), &[]).await?;
+        let ids: Vec<String> = listed.into_iter().map(|listed| listed.id).collect();
+        self.facts(&ids).await?;
+        self.known_image(image).ok_or_else(|| {
+            let message = format!("Podman has no image {} in its storage", image.manifest);
+            Failure::new(FailureKind::NotFound, message)
+        })
+    }
+
+    /// Asks for documents of the things with these names. Some may have vanished since they were
+    /// listed: Podman fails then, and shows the others.
+    async fn inspect<T: DeserializeOwned>(
+        &self,
+        verb: [&str; 2],
+        names: &[String],
+    ) -> Result<Vec<T>, Failure> {
+        let mut all = Vec::new();
+        for names in names.chunks(AT_ONCE) {
+            all.extend(self.ask::<T>(words(verb), names).await?);
+        }
+        Ok(all)
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        mut arguments: Vec<OsString>,
+        names: &[String],
+    ) -> Result<Vec<T>, Failure> {
+        self.known().await?;
+        arguments.extend(names.iter().map(OsString::from));
+        let program = &self.options.program;
+        let said = program.call(&arguments, self.options.timeout).await?;
+        let vanished = |line: &str| {
+            line.contains("no such container")
+                || line.contains("image not known")
+                || line.contains("no such object")
+        };
+        let complaint = said.error.contains("Error: ");
+        if !said.success && (names.is_empty() || !complaint || !vanished(&said.error)) {
+            return Err(program.failure(&arguments, &said));
+        }
+        // Podman 4 prints nothing at all where there is nothing.
+        if said.output.trim_ascii().is_empty() {
+            return Ok(vec![]);
+        }
+        let documents: Option<Vec<T>> = serde_json::from_slice(&said.output).map_err(|error| {
+            let shown: Vec<_> =
+                arguments.iter().take(2).map(|word| word.to_string_lossy()).collect();
+            let message =
+                format!("what \"podman {}\" says cannot be read: {error}", shown.join(" "));
+            Failure::new(FailureKind::InvalidContent, message)
+        })?;
+        Ok(documents.unwrap_or_default())
+    }
+}
+
+impl Look {
+    fn labelled(&self) -> impl Iterator<Item = &Container> {
+        let label =
+            |container: &&Container| container.config.labels.contains_key(label::AUTOUPDATE);
+        self.containers.iter().filter(label)
+    }
+}

@@ -1,0 +1,211 @@
+//! `updaterctl auto-update` beside `podman auto-update`, on the same host in the same state.
+
+use serde_json::Value;
+
+use crate::host::{Host, Outcome};
+use crate::image::Image;
+use crate::podman::{PodmanUnit, configure, version};
+use crate::registry::Registry;
+use crate::units::{configure_quiet, invocation};
+
+cases![
+    a_dry_run_says_what_podman_says,
+    a_command_line_is_refused_as_podman_refuses_it,
+    an_update_is_told_as_podman_tells_it,
+    what_podman_gets_wrong,
+    two_runs_take_turns,
+];
+
+fn prepare(host: &Host) -> Registry<'_> {
+    configure(host);
+    configure_quiet(host);
+    Registry::start(host)
+}
+
+/// The rows of `--format json`, by unit and container.
+fn rows(outcome: &Outcome) -> Vec<Value> {
+    let Ok(Value::Array(mut rows)) = serde_json::from_str(&outcome.stdout) else {
+        panic!("{}", outcome.describe());
+    };
+    rows.sort_by_key(|row| row["ContainerName"].to_string());
+    rows
+}
+
+/// What was said of errors, one by one. A later Podman says of which container a bad policy is, and
+/// so do we.
+fn errors(outcome: &Outcome) -> Vec<String> {
+    let lines = outcome
+        .stderr
+        .lines()
+        .filter_map(|line| line.strip_prefix("\t* ").or_else(|| line.strip_prefix("Error: ")));
+    let lines = lines.filter(|line| !line.ends_with("errors occurred:")).map(|line| {
+        line.find("invalid auto-update policy").map_or(line, |policy| &line[policy..]).to_owned()
+    });
+    let mut errors: Vec<String> = lines.collect();
+    errors.sort();
+    errors
+}
+
+/// The words of each line, in whatever order and with whatever spaces.
+fn lines(outcome: &Outcome) -> Vec<Vec<&str>> {
+    let mut lines: Vec<Vec<&str>> =
+        outcome.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    lines.sort();
+    lines
+}
+
+/// The same command of both programs.
+fn both(host: &Host, flags: &str) -> [Outcome; 2] {
+    ["podman", "updaterctl"].map(|program| host.run(&format!("{program} auto-update {flags}")))
+}
+
+fn a_dry_run_says_what_podman_says(host: &Host) {
+    let registry = prepare(host);
+    host.sh("podman info > /dev/null");
+    let [theirs, ours] = both(host, "--dry-run");
+    assert_eq!((theirs.status, &theirs.stdout), (ours.status, &ours.stdout), "nothing at all");
+
+    registry.push("new:latest", &Image::app("v1"));
+    registry.push("same:latest", &Image::app("v1"));
+    let image = |name: &str| registry.reference(&format!("{name}:latest"));
+    PodmanUnit::new("new", &image("new")).start(host);
+    PodmanUnit::new("same", &image("same")).policy("image").start(host);
+    PodmanUnit::new("local", &image("same")).policy("local").start(host);
+    PodmanUnit::new("off", &image("same")).policy("disabled").start(host);
+    registry.push("new:latest", &Image::app("v2"));
+
+    let [theirs, ours] = both(host, "--dry-run --format json");
+    assert_eq!((theirs.status, ours.status), (0, 0), "{}", ours.describe());
+    assert_eq!(rows(&theirs), rows(&ours));
+    for flags in ["--dry-run", "--dry-run --format '{{.Unit}} {{.ContainerID}} {{.Updated}}'"] {
+        let [theirs, ours] = both(host, flags);
+        assert_eq!(lines(&theirs), lines(&ours), "{flags}");
+    }
+
+    // One that cannot be updated is an error, for the others nothing changes.
+    PodmanUnit::new("odd", &image("same")).policy("sometimes").start(host);
+    let label = "--label io.containers.autoupdate=registry";
+    host.sh(&format!("podman run -d --name alone --network host {label} {}", image("same")));
+    let [theirs, ours] = both(host, "--dry-run --format json");
+    assert_eq!((theirs.status, ours.status), (125, 125), "{}", ours.describe());
+    assert_eq!(rows(&theirs), rows(&ours));
+    assert_eq!(errors(&theirs), errors(&ours));
+    host.sh("systemctl stop odd.service; podman rm -f -t 0 alone");
+
+    // A registry that is down.
+    registry.down();
+    let [theirs, ours] = both(host, "--dry-run --format json");
+    assert_eq!((theirs.status, ours.status), (125, 125), "{}", ours.describe());
+    assert_eq!(rows(&theirs), rows(&ours));
+    let begin = |errors: Vec<String>| -> Vec<String> {
+        errors.iter().map(|error| error.chars().take(110).collect()).collect()
+    };
+    assert_eq!(begin(errors(&theirs)), begin(errors(&ours)));
+}
+
+fn a_command_line_is_refused_as_podman_refuses_it(host: &Host) {
+    prepare(host);
+    for flags in ["--bla", "x", "--dry-run=perhaps"] {
+        let [theirs, ours] = both(host, flags);
+        assert_eq!((theirs.status, ours.status), (125, 125), "{flags}: {}", ours.describe());
+        let said = ours.stderr.starts_with("Error: ") && theirs.stderr.contains("Error: ");
+        assert!(said, "{}{}", ours.describe(), theirs.describe());
+    }
+    for flags in
+        ["--dry-run --rollback=false", "--rollback --dry-run", "--dry-run --authfile /none"]
+    {
+        let [theirs, ours] = both(host, flags);
+        assert_eq!((theirs.status, ours.status), (0, 0), "{flags}: {}", ours.describe());
+    }
+    // Podman 4.4 has it.
+    host.sh("updaterctl auto-update --dry-run --tls-verify=false");
+}
+
+fn an_update_is_told_as_podman_tells_it(host: &Host) {
+    let registry = prepare(host);
+    registry.push("app:latest", &Image::app("v1"));
+    PodmanUnit::new("app", &registry.reference("app:latest")).start(host);
+    let run = |program: &str, new: &str| {
+        registry.push("app:latest", &Image::app(new));
+        let outcome =
+            host.run(&format!("{program} auto-update --format '{{{{.Unit}}}} {{{{.Updated}}}}'"));
+        assert_eq!(version(host, "app"), new, "{}", outcome.describe());
+        assert!(
+            outcome.stderr.contains("Trying to pull localhost:5000/app"),
+            "{}",
+            outcome.describe()
+        );
+        (outcome.status, outcome.stdout)
+    };
+    let (theirs, ours) = (run("podman", "v2"), run("updaterctl", "v3"));
+    assert_eq!(theirs, ours);
+    assert_eq!(ours, (0, "app.service true\n".into()));
+    // Each goes on where the other was.
+    assert_eq!(run("podman", "v4"), run("updaterctl", "v5"));
+
+    // What cannot be started is rolled back, which is no failure.
+    let run = |program: &str, new: &str| {
+        registry.push("app:latest", &Image::app(new).with("Cmd", ["/no/such/program"]));
+        let outcome =
+            host.run(&format!("{program} auto-update --format '{{{{.Unit}}}} {{{{.Updated}}}}'"));
+        assert_eq!(version(host, "app"), "v5", "{}", outcome.describe());
+        (outcome.status, outcome.stdout)
+    };
+    let (theirs, ours) = (run("podman", "bad1"), run("updaterctl", "bad2"));
+    assert_eq!(theirs, ours);
+    assert_eq!(ours, (0, "app.service rolled back\n".into()));
+    // Without a rollback, the unit is left as it failed.
+    registry.push("app:latest", &Image::app("bad3").with("Cmd", ["/no/such/program"]));
+    let outcome =
+        host.fails(125, "updaterctl auto-update --rollback=false --format '{{.Updated}}'");
+    assert_eq!(outcome.stdout, "failed\n");
+    assert!(outcome.stderr.contains("restarting unit app.service"), "{}", outcome.describe());
+    assert_eq!(version(host, "app"), "");
+}
+
+/// The same outage for both: Podman believes what conmon says, and forgets what it saw.
+fn what_podman_gets_wrong(host: &Host) {
+    let registry = prepare(host);
+    registry.push("app:latest", &Image::app("v1"));
+    PodmanUnit::new("app", &registry.reference("app:latest")).start(host);
+    // A crash after readiness.
+    registry.push("app:latest", &Image::crashing_later("bad1"));
+    let ours = host.sh("updaterctl auto-update --format '{{.Updated}}'");
+    assert_eq!((ours.as_str(), version(host, "app").as_str()), ("rolled back", "v1"));
+    // No second outage.
+    let before = invocation(host, "app");
+    assert_eq!(host.sh("updaterctl auto-update --format '{{.Updated}}'"), "false");
+    assert_eq!(invocation(host, "app"), before);
+    // Podman calls the same image updated.
+    assert_eq!(host.sh("podman auto-update --format '{{.Updated}}'"), "true");
+    host.wait_for("systemctl is-failed app.service", crate::host::seconds(20));
+}
+
+/// The second waits for the first, and neither undoes the other's work; nor does Podman's own.
+fn two_runs_take_turns(host: &Host) {
+    let registry = prepare(host);
+    registry.push("app:latest", &Image::app("v1"));
+    PodmanUnit::new("app", &registry.reference("app:latest")).start(host);
+    registry.push("app:latest", &Image::app("v2"));
+    let run = "updaterctl auto-update --format '{{.Updated}}'";
+    let both = host.sh(&format!("{run} & first=$!; {run}; wait $first"));
+    let mut both: Vec<&str> = both.lines().collect();
+    both.sort_unstable();
+    assert_eq!(both, ["false", "true"]);
+
+    registry.push("app:latest", &Image::app("v3"));
+    host.write(
+        "/etc/systemd/system/podman-auto-update.service",
+        "[Service]\nType=oneshot\nExecStart=/bin/sleep 1000\n",
+    );
+    host.sh("systemctl daemon-reload; systemctl start --no-block podman-auto-update.service");
+    let yielded = host.fails(125, run);
+    assert!(
+        yielded.stderr.contains("podman-auto-update.service is under way"),
+        "{}",
+        yielded.describe()
+    );
+    assert_eq!(version(host, "app"), "v2");
+    host.sh("systemctl stop podman-auto-update.service");
+    assert_eq!(host.sh(run), "true");
+}

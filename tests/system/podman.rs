@@ -1,0 +1,102 @@
+//! Podman on the host: units as `podman generate systemd --new` writes them, and what runs in them.
+
+use crate::host::{Host, seconds};
+
+/// A unit that runs one container with Podman.
+pub(crate) struct PodmanUnit {
+    name: String,
+    image: String,
+    flags: Vec<String>,
+    environment: bool,
+}
+
+/// Podman as it runs anywhere: without a pids controller, and where crun may not raise its limits.
+pub(crate) fn configure(host: &Host) {
+    host.write(
+        "/etc/containers/containers.conf",
+        "[containers]\npids_limit = 0\n[engine]\nruntime = \"runc\"\n",
+    );
+}
+
+impl PodmanUnit {
+    /// `name.service`, with a container of the same name, updated from `image`'s registry.
+    pub(crate) fn new(name: &str, image: &str) -> Self {
+        Self {
+            name: name.into(),
+            image: image.into(),
+            flags: vec!["--label io.containers.autoupdate=registry".into()],
+            environment: true,
+        }
+    }
+
+    /// Another flag of `podman run`.
+    pub(crate) fn flag(mut self, flag: &str) -> Self {
+        self.flags.push(flag.into());
+        self
+    }
+
+    /// Another label instead of the one that asks for updates from the registry.
+    pub(crate) fn policy(mut self, policy: &str) -> Self {
+        self.flags.remove(0);
+        self.flags.insert(0, format!("--label io.containers.autoupdate={policy}"));
+        self
+    }
+
+    /// Without any label.
+    pub(crate) fn unlabelled(mut self) -> Self {
+        self.flags.remove(0);
+        self
+    }
+
+    /// Without `PODMAN_SYSTEMD_UNIT` in the unit's environment.
+    pub(crate) fn unclaimed(mut self) -> Self {
+        self.environment = false;
+        self
+    }
+
+    /// Writes the unit; systemd is not told.
+    pub(crate) fn write(self, host: &Host) -> Self {
+        let text = self.text();
+        host.write(&format!("/etc/systemd/system/{}.service", self.name), &text);
+        self
+    }
+
+    /// The unit's text.
+    pub(crate) fn text(&self) -> String {
+        let environment =
+            if self.environment { "Environment=PODMAN_SYSTEMD_UNIT=%n\n" } else { "" };
+        let flags = self.flags.join(" ");
+        let sdnotify = if flags.contains("--sdnotify") { "" } else { "--sdnotify=conmon " };
+        format!(
+            "[Service]\nType=notify\nNotifyAccess=all\n{environment}\
+             TimeoutStartSec=30\nTimeoutStopSec=20\n\
+             ExecStartPre=/bin/rm -f %t/%n.ctr-id\n\
+             ExecStart=/usr/bin/podman run --cidfile=%t/%n.ctr-id --cgroups=no-conmon --rm \
+             {sdnotify}-d --replace --name %N --network host --stop-timeout 1 {flags} {}\n\
+             ExecStop=/usr/bin/podman stop --ignore -t 1 --cidfile=%t/%n.ctr-id\n\
+             ExecStopPost=/usr/bin/podman rm -f --ignore -t 1 --cidfile=%t/%n.ctr-id\n",
+            self.image,
+        )
+    }
+
+    /// Writes the unit and starts it.
+    pub(crate) fn start(self, host: &Host) -> Self {
+        let unit = self.write(host);
+        host.sh(&format!("systemctl daemon-reload; systemctl start {}.service", unit.name));
+        unit
+    }
+}
+
+/// What `/app/version` says in Podman's running container `name`; empty where none runs.
+pub(crate) fn version(host: &Host, name: &str) -> String {
+    host.run(&format!("podman exec {name} cat /app/version")).stdout.trim().to_owned()
+}
+
+/// Waits until the container `name` runs `expected` and its unit is active.
+#[track_caller]
+pub(crate) fn wait_for_version(host: &Host, name: &str, expected: &str) {
+    host.wait_until(&format!("{name} runs {expected}"), seconds(40), || {
+        version(host, name) == expected
+            && host.property(&format!("{name}.service"), "ActiveState") == "active"
+    });
+}
