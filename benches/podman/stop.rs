@@ -18,7 +18,7 @@ pub(crate) fn compare(host: &Host) -> Vec<Goal> {
     registry.down();
     let [ours, theirs] = Engine::BOTH.map(|engine| {
         let by_hand = median((0..RUNS).map(|_| stop(host, engine, &image)).collect());
-        let units = Units::write(host, engine, "stop", &[image.clone()], "");
+        let units = Units::write(host, engine, "stop", std::slice::from_ref(&image), "");
         let by_systemd = median((0..RUNS).map(|_| stop_unit(&units)).collect());
         println!(
             "{:<15} stop {:7.1} ms, systemctl stop {:7.1} ms",
