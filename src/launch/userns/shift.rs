@@ -54,7 +54,8 @@ pub(crate) fn shift(
     rootfs.unmount();
     let stage = Path::new(STAGE);
     let io = Error::Stage;
-    std::fs::create_dir_all(stage).map_err(io)?;
+    // Also below what is mounted next: for `exec`, runc looks for a root where it was.
+    std::fs::create_dir_all(stage.join("rootfs")).map_err(io)?;
     file_system::tmpfs(stage, &["mode=0711".to_owned()], &[]).map_err(io)?;
     let shifted = Shifted;
     let root = stage.join("rootfs");
