@@ -23,7 +23,7 @@ use crate::launch::userns::own::Own;
 /// The group that owns terminals, on every Linux.
 const TTY: u32 = 5;
 /// In our own mount namespace, where no directory on the way keeps anybody out.
-const STAGE: &str = "/run/updaterd-mounts";
+pub(crate) const STAGE: &str = "/run/updaterd-mounts";
 
 /// The container's mounts are ready, until this is dropped.
 #[derive(Debug)]
