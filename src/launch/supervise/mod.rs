@@ -4,6 +4,7 @@ mod attend;
 mod health;
 mod init;
 pub(crate) mod input;
+pub(crate) mod interruption;
 pub(crate) mod journal;
 pub(crate) mod notify;
 pub(crate) mod output;
