@@ -54,19 +54,27 @@ pub(crate) fn compare(host: &Host) -> Vec<Goal> {
     let labelled = "--label io.containers.autoupdate=registry";
     let units = Units::write(host, Engine::Podman, "app", &images, labelled);
     units.start();
-    let dry_run = || cost("podman", &["auto-update", "--dry-run"]);
-    let theirs = (0..3).map(|_| dry_run()).min_by_key(|cost| cost.wall).unwrap();
+    let dry_run = |program| cost(program, &["auto-update", "--dry-run"]);
+    let theirs = (0..3).map(|_| dry_run("podman")).min_by_key(|cost| cost.wall).unwrap();
+    // Podman itself, whom we ask what runs, is in it.
+    let in_its_place = median((0..5).map(|_| dry_run("updaterctl").wall).collect());
     units.stop();
 
     row("updaterctl check, first", cold);
     row("updaterctl check, later", median_of(&runs, warm));
     row("podman auto-update --dry-run", theirs);
+    println!("updaterctl auto-update --dry-run, of Podman's units: {in_its_place:.2?}");
     println!("updaterd at its largest: {memory:.1} MiB; {requests} requests for {UNITS} images");
     vec![
         Goal {
             what: "check, times faster than Podman",
             measured: theirs.wall.as_secs_f64() / cold.wall.as_secs_f64(),
             wanted: Bound::AtLeast(40.0),
+        },
+        Goal {
+            what: "auto-update --dry-run of Podman's units, times faster than Podman",
+            measured: theirs.wall.as_secs_f64() / in_its_place.as_secs_f64(),
+            wanted: Bound::AtLeast(15.0),
         },
         Goal {
             what: "memory of the daemon, MiB resident",

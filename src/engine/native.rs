@@ -54,7 +54,7 @@ impl<R: Remote> Engine for Native<R> {
                 Err(problem) => problems.push(problem),
             }
         }
-        Ok(Inventory { containers, problems })
+        Ok(Inventory { containers, problems, ..Inventory::default() })
     }
 
     async fn local(&self, reference: &Reference) -> Result<Option<ImageIdentity>, Failure> {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::policy::InvalidPolicy;
-use super::{Digest, ImageIdentity, ImageSource, Policy, UnitName};
+use super::{Digest, ImageIdentity, ImageSource, Policy, Reference, UnitName};
 
 /// 64 hexadecimal digits that name a container.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -117,6 +117,14 @@ pub struct Container {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub digests: Vec<Digest>,
     pub created: Timestamp,
+}
+
+/// A running container without the update label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bystander {
+    pub name: String,
+    pub engine: EngineKind,
+    pub reference: Reference,
 }
 
 impl Container {

@@ -19,7 +19,7 @@ pub mod reference;
 pub mod scope;
 pub mod unit;
 
-pub use container::{Container, ContainerId, EngineKind};
+pub use container::{Bystander, Container, ContainerId, EngineKind};
 pub use digest::Digest;
 pub use failure::{Failure, FailureKind};
 pub use health::HealthState;

@@ -26,6 +26,7 @@ fn container(number: u8, unit: &str, reference: &str) -> Container {
 
 struct Case {
     containers: Vec<Container>,
+    bystanders: Vec<Bystander>,
     available: BTreeMap<ContainerId, Available>,
     quarantine: Quarantine,
     selection: Vec<UnitName>,
@@ -35,12 +36,19 @@ impl Case {
     fn of(containers: Vec<Container>) -> Self {
         let newer = |c: &Container| (c.id.clone(), Available::Image(image("new")));
         let available = containers.iter().map(newer).collect();
-        Self { containers, available, quarantine: Quarantine::default(), selection: vec![] }
+        Self {
+            containers,
+            bystanders: vec![],
+            available,
+            quarantine: Quarantine::default(),
+            selection: vec![],
+        }
     }
 
     fn plan(&self) -> Plan {
         decide(&Input {
             containers: &self.containers,
+            bystanders: &self.bystanders,
             available: &self.available,
             quarantine: &self.quarantine,
             selection: &self.selection,
@@ -164,4 +172,43 @@ fn each_container_has_its_own_reason() {
     assert!(
         plan.skipped.iter().any(|s| s.reason == Reason::CheckFailed { failure: failure.clone() })
     );
+}
+
+#[test]
+fn who_shares_a_tag_unasked_is_warned_of_where_the_tag_is_all_there_is() {
+    let mut case = Case::of(vec![
+        container(1, "a.service", "quay.io/app:1"),
+        container(2, "held.service", "quay.io/app:1"),
+        container(3, "held.service", "quay.io/other:1"),
+    ]);
+    case.containers[1].policy = Ok(Policy::Disabled);
+    case.containers[2].policy = Ok(Policy::Disabled);
+    for name in ["app:1", "other:1"] {
+        case.bystanders.push(Bystander {
+            name: format!("beside-{name}"),
+            engine: EngineKind::Podman,
+            reference: format!("quay.io/{name}").parse().unwrap(),
+        });
+    }
+    assert_eq!(case.plan().warnings, Vec::<String>::new(), "units have bindings");
+    case.containers.iter_mut().for_each(|container| container.engine = EngineKind::Podman);
+    let warnings = case.plan().warnings;
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains("container c2 is disabled"), "{warnings:?}");
+    assert!(warnings[1].contains("container beside-app:1 has no update label"), "{warnings:?}");
+}
+
+#[test]
+fn a_unit_with_new_images_of_several_references_is_restarted_once() {
+    let case = Case::of(vec![
+        container(1, "pod.service", "quay.io/a:1"),
+        container(2, "pod.service", "quay.io/b:1"),
+        container(3, "other.service", "quay.io/b:1"),
+    ]);
+    let plan = case.plan();
+    let [first, second] = &plan.rollouts[..] else { panic!("{plan:?}") };
+    assert_eq!(first.steps[0].along[0].source, second.source);
+    assert!(!first.steps[0].led);
+    let led: Vec<_> = second.steps.iter().map(|step| (step.unit.as_str(), step.led)).collect();
+    assert_eq!(led, [("other.service", false), ("pod.service", true)]);
 }

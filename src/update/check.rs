@@ -58,8 +58,14 @@ impl<W: World> Updater<W> {
         memory.retain_sources(inventory.containers.iter().map(|container| &container.source));
         let now = self.world.clock().now();
         let containers = &inventory.containers;
-        let input =
-            Input { containers, available: &available, quarantine: &quarantine, selection, now };
+        let input = Input {
+            containers,
+            bystanders: &inventory.bystanders,
+            available: &available,
+            quarantine: &quarantine,
+            selection,
+            now,
+        };
         let plan = Plan { problems: inventory.problems, ..decide(&input) };
         Ok(Surveyed { plan, containers: inventory.containers })
     }

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use super::report::Entry;
 use crate::model::{
-    Container, ContainerId, Digest, EngineKind, Failure, FailureKind, HealthState, ImageIdentity,
-    ImageSource, Platform, Reference, UnitName,
+    Bystander, Container, ContainerId, Digest, EngineKind, Failure, FailureKind, HealthState,
+    ImageIdentity, ImageSource, Platform, Reference, UnitName,
 };
 pub use crate::plan::JobResult;
 use crate::plan::rollout::Progress;
@@ -20,6 +20,8 @@ use crate::plan::{Memory, Quarantine, Quarantined, Rollout};
 #[derive(Debug, Default)]
 pub struct Inventory {
     pub containers: Vec<Container>,
+    /// Where an engine has no bindings: who follows the tags, unasked.
+    pub bystanders: Vec<Bystander>,
     pub problems: Vec<Failure>,
 }
 
@@ -246,6 +248,7 @@ pub trait World {
             match engine.inventory().await {
                 Ok(found) => {
                     all.containers.extend(found.containers);
+                    all.bystanders.extend(found.bystanders);
                     all.problems.extend(found.problems);
                 }
                 Err(failure) => failures.push(failure),

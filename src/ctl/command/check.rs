@@ -70,6 +70,9 @@ pub(super) fn table(checked: &Checked, style: Style) -> String {
         text.push_str("\"updaterctl update\" does it now.\n");
     }
     problems(&mut text, &plan.problems);
+    for warning in &plan.warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
     text
 }
 

@@ -74,6 +74,7 @@ fn checked() -> Checked {
             skipped(None, Reason::NoUnit { claimed: None }),
         ],
         problems: vec![],
+        warnings: vec![],
     };
     Checked { plan, not_running: vec![gone()] }
 }

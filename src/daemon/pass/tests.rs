@@ -102,7 +102,7 @@ impl Engine for Host {
             image: image(),
             created: Timestamp::UNIX_EPOCH,
         };
-        Ok(Inventory { containers: vec![container], problems: vec![] })
+        Ok(Inventory { containers: vec![container], ..Inventory::default() })
     }
 
     async fn local(&self, _: &Reference) -> Result<Option<ImageIdentity>, Failure> {

@@ -82,6 +82,7 @@ fn checked() -> Checked {
         rollouts: vec![],
         skipped: vec![],
         problems: vec![],
+        warnings: vec![],
     };
     Checked { plan, not_running: vec![] }
 }

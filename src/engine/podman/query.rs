@@ -9,7 +9,9 @@ use super::discover::{self, Owner};
 use super::document::{Container, Image, Listed, Row};
 use super::image::Facts;
 use super::{Podman, words};
-use crate::model::{Failure, FailureKind, ImageIdentity, Reference, UnitName, label};
+use crate::model::{
+    Bystander, EngineKind, Failure, FailureKind, ImageIdentity, Reference, UnitName, label,
+};
 use crate::update::port::{Inventory, Running};
 
 /// How old a look may be for those who watch a unit, as long as what they watch is still there: all
@@ -27,6 +29,8 @@ const OLDEST: u32 = 4;
 pub(super) struct Look {
     begun: Instant,
     containers: Vec<Container>,
+    /// Containers without the label.
+    others: Vec<Row>,
 }
 
 impl Podman {
@@ -76,7 +80,8 @@ impl Podman {
             .map(|row| row.id.clone())
             .collect();
         let containers = self.inspect(["container", "inspect"], &ids).await?;
-        Ok(Look { begun, containers })
+        let others = rows.into_iter().filter(|row| !labelled(&row) && !row.is_infra).collect();
+        Ok(Look { begun, containers, others })
     }
 
     /// The containers of a look for the pipeline.
@@ -98,6 +103,12 @@ impl Podman {
                 Err(problem) => inventory.problems.push(problem),
             }
         }
+        let bystander = |row: &Row| {
+            let name = row.names.first()?.clone();
+            let reference = row.image.parse().ok()?;
+            Some(Bystander { name, engine: EngineKind::Podman, reference })
+        };
+        inventory.bystanders = look.others.iter().filter_map(bystander).collect();
         Ok(inventory)
     }
 

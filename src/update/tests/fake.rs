@@ -298,7 +298,7 @@ impl Engine for Host {
                 created: Timestamp::UNIX_EPOCH,
             });
         }
-        Ok(Inventory { containers, problems: vec![] })
+        Ok(Inventory { containers, ..Inventory::default() })
     }
 
     async fn local(&self, reference: &Reference) -> Result<Option<ImageIdentity>, Failure> {

@@ -3,7 +3,8 @@
 use crate::host::{Host, seconds};
 use crate::image::Image;
 use crate::podman::{PodmanUnit, configure, version, wait_for_version};
-use crate::registry::Registry;
+use crate::registry::{Access, PASSWORD, Registry, USER};
+use crate::someone::Someone;
 use crate::units::{self, ContainerUnit, configure_every_second, configure_quiet, invocation};
 
 cases![
@@ -20,6 +21,8 @@ cases![
     kube_units_are_updated,
     the_image_before_stays_and_no_other,
     policies_mean_what_podman_means,
+    credentials_are_found_where_podman_finds_them,
+    a_users_own_containers,
 ];
 
 /// Exit codes of `updaterctl`, as its manual has them.
@@ -336,6 +339,8 @@ fn kube_units_are_updated(host: &Host) {
     assert_eq!(version(host, "kube-one"), "v1");
     let check = host.sh("updaterctl check");
     assert!(check.contains("1 up to date") && check.contains("disabled"), "{check}");
+    // Podman has only the tag, and who follows it unasked is told of.
+    assert!(check.contains("warning: container kube-two is disabled"), "{check}");
     registry.push("app:stable", &Image::app("v2"));
     host.sh("updaterctl update");
     assert_eq!(version(host, "kube-one"), "v2");
@@ -402,4 +407,64 @@ fn policies_mean_what_podman_means(host: &Host) {
     host.sh("updaterctl update local");
     assert_eq!(version(host, "local"), "v2");
     assert_eq!(version(host, "image"), "v1");
+}
+
+fn credentials_are_found_where_podman_finds_them(host: &Host) {
+    configure(host);
+    configure_quiet(host);
+    let registry = Registry::start_with(host, Access::Password, 5000);
+    let login = host.sh(&format!("printf %s {USER}:{PASSWORD} | base64"));
+    host.write(
+        "/etc/app.json",
+        &format!("{{\"auths\": {{\"localhost:5000\": {{\"auth\": \"{login}\"}}}}}}"),
+    );
+    for name in ["labelled", "other"] {
+        registry.push(&format!("{name}:latest"), &Image::app("v1"));
+        let label = "--label io.containers.autoupdate.authfile=/etc/app.json";
+        let unit = PodmanUnit::new(name, &registry.reference(&format!("{name}:latest")));
+        let unit = unit.flag("--authfile /etc/app.json");
+        if name == "labelled" {
+            unit.flag(label).start(host)
+        } else {
+            unit.start(host)
+        };
+        registry.push(&format!("{name}:latest"), &Image::app("v2"));
+    }
+    let format = "--format '{{.ContainerName}} {{.Updated}}'";
+    let outcome = host.fails(125, &format!("updaterctl auto-update {format}"));
+    assert_eq!(outcome.stdout, "labelled true\nother failed\n", "{}", outcome.describe());
+    assert!(outcome.stderr.contains("authentication required"), "{}", outcome.describe());
+    assert_eq!(version(host, "labelled"), "v2");
+    host.sh(&format!("updaterctl auto-update --authfile /etc/app.json {format}"));
+    assert_eq!(version(host, "other"), "v2");
+    registry.push("other:latest", &Image::app("v3"));
+    host.sh(&format!("REGISTRY_AUTH_FILE=/etc/app.json updaterctl auto-update {format}"));
+    assert_eq!(version(host, "other"), "v3");
+}
+
+/// An ordinary user's Podman, looked after by that user's own instance.
+fn a_users_own_containers(host: &Host) {
+    let registry = prepare(host);
+    let someone = Someone::new(host);
+    registry.push("app:latest", &Image::app("v1"));
+    let unit = PodmanUnit::new("app", &registry.reference("app:latest"));
+    let home = "/home/someone/.config";
+    host.write(&format!("{home}/systemd/user/app.service"), &unit.text());
+    host.write(
+        &format!("{home}/updaterd/updaterd.toml"),
+        "schedule = \"timer\"\nsettle = \"2s\"\n",
+    );
+    host.sh(&format!("chown -R someone: {home}"));
+    someone.sh("systemctl --user daemon-reload; systemctl --user start app.service");
+    let version = || someone.sh("podman exec app cat /app/version");
+    assert_eq!(version(), "v1");
+    registry.push("app:latest", &Image::app("v2"));
+    someone.sh("updaterctl update");
+    assert_eq!(version(), "v2");
+    registry.push("app:latest", &Image::crashing_later("v3"));
+    someone.fails(ROLLED_BACK, "updaterctl update");
+    assert_eq!(version(), "v2");
+    // The host's instance never touches a user's.
+    let status = host.sh("updaterctl status");
+    assert!(!status.contains("app.service"), "{status}");
 }

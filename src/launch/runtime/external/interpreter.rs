@@ -78,9 +78,12 @@ fn loader(file: &impl FileExt, start: &[u8]) -> io::Result<Needs> {
 fn fill(file: &impl FileExt, buffer: &mut [u8], at: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], at.saturating_add(filled as u64))? {
-            0 => break,
-            read => filled += read,
+        match file.read_at(&mut buffer[filled..], at.saturating_add(filled as u64)) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            // Further than any file goes: nothing is there.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => break,
+            Err(error) => return Err(error),
         }
     }
     Ok(filled)
