@@ -259,7 +259,8 @@ mod tests {
         let refused = (Action::ScmpActErrno, Some(libc::EPERM.unsigned_abs()));
         assert_eq!((mount.action(), mount.errno_ret()), refused);
         assert!(of("clone").len() > 2 && of("clone").iter().all(|call| call.args().is_some()));
-        assert!(of("socket").len() > 32, "{:?}", of("socket"));
+        let sockets = of("socket");
+        assert!(sockets.len() > 1 && sockets.iter().all(|call| call.args().is_some()));
         assert!(of("keyctl_nothing").is_empty());
     }
 
