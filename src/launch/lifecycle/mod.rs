@@ -13,6 +13,7 @@ pub(crate) mod enter;
 pub(crate) mod name;
 pub(crate) mod restart;
 pub(crate) mod selection;
+pub(crate) mod people;
 pub(crate) mod readiness;
 pub(crate) mod session;
 pub(crate) mod start;

@@ -94,8 +94,10 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     let writable = place.writable(&definition.record.id);
     // Before the host's mount namespace is left.
     held = Held::take(place, &definition.volumes)?;
-    let rootfs = Rootfs::mount(&image, &writable, definition.record.rootfs.clone())?;
-    let (around, network) = surroundings::enter(place, &create, &asked, &definition.record)?;
+    let mut rootfs = Rootfs::mount(&image, &writable, definition.record.rootfs.clone())?;
+    let record = &mut definition.record;
+    let (around, network) =
+        surroundings::enter(place, &create, &asked, record, (&image, &mut rootfs))?;
     traces.network = Some(network);
     signals.check()?;
     let prepared = Prepared {
@@ -167,7 +169,7 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
 impl Prepared<'_> {
     /// Whether the container's root is somebody else on the host.
     pub(crate) fn is_mapped(&self, place: &Place) -> bool {
-        place.scope == Scope::User || self.asked.users != userns::asked::Asked::Host
+        place.scope == Scope::User || self.around.own.is_some()
     }
 
     /// The devices that the container may open, where it could make nodes of any; `given` by name.
@@ -233,18 +235,9 @@ impl Run<'_> {
         } else {
             None
         };
-        let etc = |file| self.rootfs.read(file);
-        let image = (&*etc("/etc/passwd"), &*etc("/etc/group"));
-        let own = userns::own::have(
-            place,
-            &prepared.asked.users,
-            record,
-            &prepared.around.network,
-            image,
-        )?;
-        let described = describe(place, prepared, record, self.rootfs, own.as_ref(), inside)?;
+        let described = describe(place, prepared, record, self.rootfs, inside)?;
         let shift = |own| userns::shift::shift(place, own, self.rootfs, &bundle);
-        let shifted = own.as_ref().map(shift).transpose()?;
+        let shifted = prepared.around.own.as_ref().map(shift).transpose()?;
         confine_devices(place, prepared, &described)?;
         self.signals.check()?;
         let mut health = self.health.map(|plan| health_duty(place, create, record, plan));
@@ -255,10 +248,16 @@ impl Run<'_> {
         let (mut output, mut streams) = Output::open(driver, record, &create.process, attached)?;
         let mut input = input::open(&create.process, &mut streams)?;
         let process = &described.process;
-        let started = runtime::start(&record.id, &place.runtime(), &bundle, process, streams)?;
+        // A network of others that root of its users could not enter is entered before.
+        let network = traces.network.as_ref().filter(|_| shifted.is_some());
+        let lent = network.map(|network| network.lend(place)).transpose()?;
+        let started = runtime::start(&record.id, &place.runtime(), &bundle, process, streams);
+        drop(lent);
+        let started = started?;
         if shifted.is_some() {
             userns::shift::forget_stage(&bundle, self.rootfs.path())?;
         }
+        drop(shifted);
         // The container has its own mounts by now.
         drop(described.staged);
         let init = Init::new(started.pid);

@@ -1,5 +1,5 @@
-//! What a container has around it before it is described: its pod, its name among others, its
-//! network.
+//! What a container has around it before it is described: its pod, its users on the host, its name
+//! among others, its network.
 
 use crate::launch::args::Create;
 use crate::launch::isolation::namespaces::Namespace;
@@ -8,7 +8,11 @@ use crate::launch::network::join::{self, Files, Joined};
 use crate::launch::place::Place;
 use crate::launch::pod::join::Joined as JoinedPod;
 use crate::launch::pod::store::Pods;
-use crate::launch::{Error, pod};
+use crate::launch::storage::rootfs::Rootfs;
+use crate::launch::userns::allocate::needed;
+use crate::launch::userns::own::{self, Own, Setting};
+use crate::launch::{Error, pod, userns};
+use crate::store::Image;
 use crate::store::containers::Record;
 
 /// A container's surroundings, as long as its network is there.
@@ -16,6 +20,10 @@ use crate::store::containers::Record;
 pub(crate) struct Surroundings {
     pub(crate) pod: Option<JoinedPod>,
     pub(crate) hostname: String,
+    /// Its user namespace, where that is not the launcher's.
+    pub(crate) own: Option<Own>,
+    /// Who the calling user is in it, where that was asked for.
+    pub(crate) kept: Option<userns::asked::Kept>,
     /// How the runtime comes by the network.
     pub(crate) network: Namespace,
     /// Whether that is the container's own, or its pod's.
@@ -24,33 +32,60 @@ pub(crate) struct Surroundings {
     pub(crate) names: Files,
 }
 
-/// Finds the container's pod, which must run, and has a network set up, or joins one. The network is
-/// to be ended with the container.
+/// Finds the container's pod, which must run, and has a user namespace and a network set up, or
+/// joins them. The network is to be ended with the container.
 pub(crate) fn enter(
     place: &Place,
     create: &Create,
     asked: &Asked,
-    record: &Record,
+    record: &mut Record,
+    (image, rootfs): (&Image, &mut Rootfs),
 ) -> Result<(Surroundings, Joined), Error> {
     let pod = joined(place, record)?;
+    let own = match &pod {
+        Some(pod) => pod.users(place)?,
+        None => users(place, asked, record, rootfs)?,
+    };
+    if let Some(own) = own.as_ref().filter(|own| !own.is_shown() && !image.layers.is_empty()) {
+        rootfs.change(own.layers(place, image.layers.clone())?)?;
+    }
     let of_pod = pod.as_ref().filter(|_| create.isolation.uts.is_none());
     let of_pod = of_pod.and_then(JoinedPod::hostname).map(str::to_owned);
-    let own = || create.network.hostname.clone();
     let alone = || join::hostname(&asked.network.mode, &record.id);
-    let hostname = of_pod.or_else(own).unwrap_or_else(alone);
+    let hostname = of_pod.or_else(|| create.network.hostname.clone()).unwrap_or_else(alone);
     let shared = pod.as_ref().map(|pod| pod.network(place)).transpose()?.flatten();
+    let descriptor = own.as_ref().map(Own::descriptor);
     let network = match shared {
         Some(network) => network,
-        None => join::join(place, &asked.network, &record.id, &record.name, &hostname)?,
+        None => join::join(place, &asked.network, &record.id, &record.name, &hostname, descriptor)?,
     };
+    let of_whom = pod.as_ref().map_or(Ok(asked.users.clone()), JoinedPod::asked_users)?;
     let surroundings = Surroundings {
         pod,
         hostname,
-        network: network.namespace(),
+        kept: of_whom.kept_now()?,
+        network: network.namespace(own.is_some()),
         is_own_network: network.is_own(),
         names: network.files.clone(),
+        own,
     };
     Ok((surroundings, network))
+}
+
+/// The user namespace that the container's own flags ask for.
+fn users(
+    place: &Place,
+    asked: &Asked,
+    record: &mut Record,
+    rootfs: &Rootfs,
+) -> Result<Option<Own>, Error> {
+    let needed = || needed(&rootfs.read("/etc/passwd"), &rootfs.read("/etc/group"));
+    let (id, allotted) = (record.id.clone(), record.allotted);
+    let mut note = |allotted| {
+        record.allotted = Some(allotted);
+        Ok(place.records().write(record)?)
+    };
+    own::have(&asked.users, Setting { place, id: &id, allotted, needed: &needed, note: &mut note })
 }
 
 fn joined(place: &Place, record: &Record) -> Result<Option<JoinedPod>, Error> {

@@ -53,14 +53,20 @@ impl Pasta {
 }
 
 /// Makes a network namespace and has it served, with `ports` published; `options` are pasta's own.
-pub(crate) fn start(ports: &[Publish], options: &[String]) -> Result<Pasta, Error> {
+///
+/// The namespace belongs to the user namespace `users`, where there is one.
+pub(crate) fn start(
+    ports: &[Publish],
+    options: &[String],
+    users: Option<BorrowedFd<'_>>,
+) -> Result<Pasta, Error> {
     let program = program::find(NAME).ok_or(Error::Missing {
         program: NAME,
         package: "passt",
         what: "carries the network of ordinary users' containers",
     })?;
     let arguments = arguments(ports, options)?;
-    let namespace = Namespace::make()?;
+    let namespace = Namespace::make(users)?;
     let failed = |source| Error::file("run", &program, source);
     let (ready, mut errors) =
         (program::memory("ready").map_err(failed)?, program::memory("errors").map_err(failed)?);

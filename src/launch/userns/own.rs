@@ -8,16 +8,18 @@ use std::path::{Path, PathBuf};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::launch::Error as LaunchError;
-use crate::launch::isolation::namespaces::Namespace;
 use crate::launch::lifecycle::containers;
 use crate::launch::place::Place;
+use crate::launch::pod::store::Pods;
 use crate::launch::storage::idmap::{self, Mapping, Range};
-use crate::launch::userns::allocate::{first_free, needed};
+use crate::launch::userns::allocate::first_free;
 use crate::launch::userns::asked::Asked;
+use crate::launch::userns::caller::{Within, stranger};
 use crate::launch::userns::ranges::{self, Owner};
 use crate::launch::userns::{Error, SUBGID, SUBUID, map, read};
-use crate::model::Scope;
-use crate::store::containers::{Allotted, Record};
+use crate::model::{ContainerId, Digest, Scope};
+use crate::store::Store;
+use crate::store::containers::{Allotted, Process};
 
 /// Whose subordinate IDs `--userns=auto` gives to containers, as Podman has it.
 const POOL: &str = "containers";
@@ -27,6 +29,8 @@ const POOL: &str = "containers";
 pub(crate) struct Own {
     namespace: OwnedFd,
     mapping: Mapping,
+    /// Who made it: only the host's root may have mounts show files by it.
+    scope: Scope,
 }
 
 impl Own {
@@ -47,6 +51,53 @@ impl Own {
     /// Who a group of the container is on the host.
     pub(crate) fn group(&self, gid: u32) -> Option<u32> {
         host(&self.mapping.gids, gid)
+    }
+
+    pub(crate) fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    /// Whether mounts show the container its files by this namespace. Where they do not, files
+    /// belong on disk to whom the container's users are outside of it.
+    pub(crate) fn is_shown(&self) -> bool {
+        self.scope == Scope::System
+    }
+
+    /// Who the files of a container's user and group belong to on disk.
+    pub(crate) fn on_disk(&self, uid: u32, gid: u32) -> Result<(u32, u32), Error> {
+        if self.is_shown() {
+            return Ok((uid, gid));
+        }
+        let user = self.user(uid).ok_or(Error::Unmapped(uid))?;
+        Ok((user, self.group(gid).ok_or(Error::UnmappedGroup(gid))?))
+    }
+
+    /// Layers as they are to be mounted for it.
+    pub(crate) fn layers(
+        &self,
+        place: &Place,
+        layers: Vec<PathBuf>,
+    ) -> Result<Vec<PathBuf>, Error> {
+        if self.is_shown() {
+            return Ok(layers);
+        }
+        let within = Within::current().map_err(Error::Prepare)?;
+        let user = stranger(&self.mapping.uids, within.users);
+        let group = stranger(&self.mapping.gids, within.groups);
+        // Of a map with all IDs of ours, each has one of its own.
+        let owners = |uid, gid| {
+            let nobody = (user.unwrap_or_default(), group.unwrap_or_default());
+            (self.user(uid).unwrap_or(nobody.0), self.group(gid).unwrap_or(nobody.1))
+        };
+        let covers =
+            |ranges: &[Range], others: u32| (0..=others).all(|id| host(ranges, id).is_some());
+        let whole = user.is_some() || covers(&self.mapping.uids, within.users);
+        let whole = whole && (group.is_some() || covers(&self.mapping.gids, within.groups));
+        if !whole {
+            return Err(Error::NoStranger);
+        }
+        let key = Digest::of(self.mapping.to_string().as_bytes()).hex();
+        Ok(Store::open(&place.state)?.mapped(&layers, &key, &owners)?)
     }
 
     /// Works as the container's root to file systems, and as ourselves otherwise: with all
@@ -71,7 +122,8 @@ impl Own {
         Ok(done)
     }
 
-    fn root(&self) -> Result<(u32, u32), Error> {
+    /// Who the container's root is outside.
+    pub(crate) fn root(&self) -> Result<(u32, u32), Error> {
         self.user(0).zip(self.group(0)).ok_or(Error::Unmapped(0))
     }
 }
@@ -87,71 +139,83 @@ fn host(ranges: &[Range], inside: u32) -> Option<u32> {
     })
 }
 
-/// The namespace that `asked` says, `None` for the launcher's. IDs that only this container is to
-/// have are noted in its record first. `passwd` and `group` are the image's.
-pub(crate) fn have(
-    place: &Place,
-    asked: &Asked,
-    record: &mut Record,
-    network: &Namespace,
-    (passwd, group): (&str, &str),
-) -> Result<Option<Own>, LaunchError> {
-    if *asked == Asked::Host {
-        return Ok(None);
-    }
-    if place.scope == Scope::User {
-        return Err(Error::OrdinaryUser.into());
-    }
-    if record.pod.is_some() {
-        return Err(Error::InPod.into());
-    }
-    // A network that was made for the container belongs to the host's root: only there can it be
-    // entered.
-    if matches!(network, Namespace::At(_)) {
-        return Err(Error::Network.into());
-    }
+/// What a user namespace is had from, besides what was asked for.
+pub(crate) struct Setting<'a> {
+    pub(crate) place: &'a Place,
+    /// Whose it is: a container, or a pod.
+    pub(crate) id: &'a ContainerId,
+    /// The IDs that it has been given before.
+    pub(crate) allotted: Option<Allotted>,
+    /// How many IDs make sense for it.
+    pub(crate) needed: &'a dyn Fn() -> u32,
+    /// Notes the IDs that only it is to have. The lock of the records is held.
+    pub(crate) note: &'a mut dyn FnMut(Allotted) -> Result<(), LaunchError>,
+}
+
+/// The namespace that `asked` says, `None` for the launcher's. IDs that nobody else is to have are
+/// noted first.
+pub(crate) fn have(asked: &Asked, setting: Setting<'_>) -> Result<Option<Own>, LaunchError> {
+    let place = setting.place;
+    asked.check(place.scope).map_err(Error::from)?;
     let mapping = match asked {
         Asked::Host => return Ok(None),
-        Asked::Container(word) => return of_container(place, word).map(Some),
-        Asked::At(path) => return Ok(Some(open(path)?)),
+        Asked::Container(word) => return of_container(place, word),
+        Asked::At(path) => return Ok(Some(open(place, path)?)),
         Asked::Mapped(mapping) => mapping.clone(),
+        Asked::Named { .. } if place.scope == Scope::User => return Err(Error::Names.into()),
         Asked::Named { users, groups } => {
             let (uids, gids) = (named(SUBUID, users)?, named(SUBGID, groups)?);
             Mapping { uids: consecutive(&uids), gids: consecutive(&gids) }
         }
+        Asked::KeepId { .. } | Asked::NoMap => around_caller(asked)?,
         Asked::Auto { size } => {
-            let size = size.unwrap_or_else(|| needed(passwd, group));
-            let allotted = allot(place, record, size)?;
+            let size = size.unwrap_or_else(setting.needed);
+            let allotted = allot(setting, size)?;
             let range = |host| vec![Range { file: 0, host, count: allotted.count }];
             Mapping { uids: range(allotted.first_uid), gids: range(allotted.first_gid) }
         }
     };
     let namespace = idmap::namespace(&mapping).map_err(Error::Make)?;
-    let own = Own { namespace, mapping };
+    let own = Own { namespace, mapping, scope: place.scope };
     own.root()?;
     Ok(Some(own))
 }
 
-/// A range that no other container has, by the records of all; its own once it has one. Whoever is
-/// killed in between has noted nothing, or it all.
-fn allot(place: &Place, record: &mut Record, count: u32) -> Result<Allotted, LaunchError> {
-    if let Some(allotted) = record.allotted.filter(|allotted| allotted.count >= count) {
+fn around_caller(asked: &Asked) -> Result<Mapping, Error> {
+    let within = Within::current().map_err(Error::Prepare)?;
+    for (file, others) in [(SUBUID, within.users), (SUBGID, within.groups)] {
+        if others == 0 {
+            let user = nix::unistd::User::from_uid(within.uid.into()).ok().flatten();
+            let name = user.map_or_else(|| within.uid.to_string(), |user| user.name);
+            return Err(Error::NoRange { file, name });
+        }
+    }
+    Ok(match asked.kept(within) {
+        Some((uid, gid)) => within.keeping(uid, gid),
+        None => within.without(),
+    })
+}
+
+/// A range that nobody else has, by the records of all containers and pods; its own once it has
+/// one. Whoever is killed in between has noted nothing, or it all.
+fn allot(setting: Setting<'_>, count: u32) -> Result<Allotted, LaunchError> {
+    if let Some(allotted) = setting.allotted.filter(|allotted| allotted.count >= count) {
         return Ok(allotted);
     }
-    let (uids, gids) = (named(SUBUID, POOL)?, named(SUBGID, POOL)?);
-    let records = place.records();
+    let (uids, gids) = pools(setting.place.scope)?;
+    let records = setting.place.records();
     let _lock = records.lock()?;
-    let others: Vec<Allotted> = records
-        .all()?
-        .records
-        .iter()
-        .filter(|other| other.id != record.id)
-        .filter_map(|other| other.allotted)
+    let containers = records.all()?.records.into_iter().map(|other| (other.id, other.allotted));
+    let pods = Pods::open(setting.place).all()?.into_iter().map(|pod| (pod.id, pod.allotted));
+    let others: Vec<Allotted> = containers
+        .chain(pods)
+        .filter(|(id, _)| id != setting.id)
+        .filter_map(|(_, allotted)| allotted)
         .collect();
     let taken = |first: fn(&Allotted) -> u32| -> Vec<_> {
         others.iter().map(|other| first(other)..first(other) + other.count).collect()
     };
-    let full = |file| Error::Full { file, count, containers: others.len() };
+    let full = |file| Error::Full { file, count, holders: others.len() };
     let allotted = Allotted {
         first_uid: first_free(&uids, &taken(|other| other.first_uid), count)
             .ok_or_else(|| full(SUBUID))?,
@@ -159,9 +223,21 @@ fn allot(place: &Place, record: &mut Record, count: u32) -> Result<Allotted, Lau
             .ok_or_else(|| full(SUBGID))?,
         count,
     };
-    record.allotted = Some(allotted);
-    records.write(record)?;
+    (setting.note)(allotted)?;
     Ok(allotted)
+}
+
+type Pool = Vec<std::ops::Range<u32>>;
+
+/// The IDs that `--userns=auto` gives away: root's those of "containers", as Podman has it; an
+/// ordinary user's all that they have, but for their own.
+fn pools(scope: Scope) -> Result<(Pool, Pool), Error> {
+    if scope == Scope::System {
+        return Ok((named(SUBUID, POOL)?, named(SUBGID, POOL)?));
+    }
+    let within = Within::current().map_err(Error::Prepare)?;
+    let all = |count: u32| -> Pool { std::iter::once(1..count.saturating_add(1)).collect() };
+    Ok((all(within.users), all(within.groups)))
 }
 
 fn named(file: &'static str, name: &str) -> Result<Vec<std::ops::Range<u32>>, Error> {
@@ -185,15 +261,24 @@ fn consecutive(ranges: &[std::ops::Range<u32>]) -> Vec<Range> {
     lines
 }
 
-fn of_container(place: &Place, word: &str) -> Result<Own, LaunchError> {
+fn of_container(place: &Place, word: &str) -> Result<Option<Own>, LaunchError> {
     let other = containers::find(place, word)?;
     let init = other.pid.filter(|init| init.is_alive());
     let init = init.ok_or_else(|| LaunchError::NotRunning(word.to_owned()))?;
-    Ok(open(Path::new(&format!("/proc/{}/ns/user", init.pid)))?)
+    Ok(of_process(place, init)?)
+}
+
+/// The namespace of a process, where it is another than ours.
+pub(crate) fn of_process(place: &Place, process: Process) -> Result<Option<Own>, Error> {
+    let path = PathBuf::from(format!("/proc/{}/ns/user", process.pid));
+    match other(process.pid).map_err(|source| Error::Open(path.clone(), source))? {
+        Some(_) => open(place, &path).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// The namespace at a path, with what is mapped in it.
-fn open(path: &Path) -> Result<Own, Error> {
+fn open(place: &Place, path: &Path) -> Result<Own, Error> {
     let failed = |source| Error::Open(path.to_owned(), source);
     let namespace = File::open(path).map_err(failed)?;
     let own = File::open("/proc/self/ns/user").map_err(failed)?;
@@ -206,7 +291,7 @@ fn open(path: &Path) -> Result<Own, Error> {
         lines.map(|(file, host, count)| Range { file, host, count }).collect()
     };
     let mapping = Mapping { uids: lines(&uids), gids: lines(&gids) };
-    Ok(Own { namespace: namespace.into(), mapping })
+    Ok(Own { namespace: namespace.into(), mapping, scope: place.scope })
 }
 
 /// What is mapped in a namespace, in the words of `/proc/PID/uid_map` and `gid_map`, as seen from
