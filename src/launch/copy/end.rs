@@ -8,10 +8,12 @@ use rustix::fs::{FileType, Mode, OFlags};
 use super::{Fault, resolve};
 use crate::launch::Error;
 use crate::launch::lifecycle::definition::Definition;
+use crate::launch::lifecycle::surroundings;
 use crate::launch::place::Place;
 use crate::launch::process::user;
 use crate::launch::storage::rootfs::{Rootfs, read_in};
 use crate::launch::storage::writable::{self, InUse};
+use crate::launch::userns::own::{self, Own};
 use crate::store::containers::{Process, Record};
 
 /// What a word of the command line names.
@@ -39,6 +41,8 @@ impl End {
 pub(crate) struct Tree {
     pub(crate) root: OwnedFd,
     path: PathBuf,
+    /// Whose files these are, where the container has a user namespace of its own.
+    pub(crate) own: Option<Own>,
     /// Only of a container that does not run; in this order they go.
     _mounted: Option<Rootfs>,
     _in_use: Option<InUse>,
@@ -46,28 +50,42 @@ pub(crate) struct Tree {
 
 impl Tree {
     pub(crate) fn host() -> Result<Self, Error> {
-        Self::at("/".into(), None, None)
+        Self::at("/".into())
     }
 
-    /// What the container sees while it runs, its mounts included; else its root file system, which
-    /// nobody starts meanwhile.
-    pub(crate) fn of(place: &Place, record: &Record) -> Result<Self, Error> {
+    /// What the container sees while it runs, its mounts included.
+    pub(crate) fn of_running(record: &Record) -> Result<Option<Self>, Error> {
+        let Some(init) = record.pid.filter(Process::is_alive) else { return Ok(None) };
+        Self::at(format!("/proc/{}/root", init.pid).into()).map(Some)
+    }
+
+    /// Finds whose files a running container's are, from the user namespace of its supervisor.
+    pub(crate) fn know_users(&mut self, place: &Place, record: &Record) -> Result<(), Error> {
         if let Some(init) = record.pid.filter(Process::is_alive) {
-            return Self::at(format!("/proc/{}/root", init.pid).into(), None, None);
+            self.own = own::of_process(place, init)?;
         }
+        Ok(())
+    }
+
+    /// The root file system of a container that does not run, which nobody starts meanwhile.
+    pub(crate) fn of_stopped(place: &Place, record: &Record) -> Result<Self, Error> {
         let in_use = writable::claim(place, &record.id)?;
         let manifest = &record.image.manifest;
         let image = place.store()?.image(manifest)?;
         let image = image.ok_or_else(|| Error::NoImage(manifest.to_string()))?;
-        let rootfs = Rootfs::mount(&image, &place.writable(&record.id), record.rootfs.clone())?;
-        Self::at(rootfs.path().to_owned(), Some(rootfs), Some(in_use))
+        let mut rootfs = Rootfs::mount(&image, &place.writable(&record.id), record.rootfs.clone())?;
+        // Where mounts show files by it, they are the container's own without.
+        let own = surroundings::own_later(place, record, (&image, &mut rootfs))?;
+        let own = own.filter(|own| !own.is_shown());
+        let tree = Self::at(rootfs.path().to_owned())?;
+        Ok(Self { own, _mounted: Some(rootfs), _in_use: Some(in_use), ..tree })
     }
 
-    fn at(path: PathBuf, mounted: Option<Rootfs>, in_use: Option<InUse>) -> Result<Self, Error> {
+    fn at(path: PathBuf) -> Result<Self, Error> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(&path, flags, Mode::empty());
         let root = root.map_err(|error| Error::file("open", &path, error.into()))?;
-        Ok(Self { root, path, _mounted: mounted, _in_use: in_use })
+        Ok(Self { root, path, own: None, _mounted: None, _in_use: None })
     }
 
     /// Whether there is something at `path`, and whether that is a directory.

@@ -250,14 +250,18 @@ impl Run<'_> {
         let process = &described.process;
         // A network of others that root of its users could not enter is entered before.
         let network = traces.network.as_ref().filter(|_| shifted.is_some());
-        let lent = network.map(|network| network.lend(place)).transpose()?;
+        let lent = network.map(|network| network.lend(place)).transpose()?.flatten();
+        let in_network = lent.is_some();
         let started = runtime::start(&record.id, &place.runtime(), &bundle, process, streams);
         drop(lent);
         let started = started?;
         if shifted.is_some() {
-            userns::shift::forget_stage(&bundle, self.rootfs.path())?;
+            userns::shift::settle(&bundle, self.rootfs.path(), in_network)?;
         }
         drop(shifted);
+        if !create.isolation.sysctl.is_empty() {
+            forget_parameters(&bundle.join("config.json"))?;
+        }
         // The container has its own mounts by now.
         drop(described.staged);
         let init = Init::new(started.pid);
@@ -320,6 +324,17 @@ fn health_duty(place: &Place, create: &Create, record: &Record, plan: &Plan) -> 
         restarted: record.unit.is_some() || create.process.restart != Policy::No,
     };
     HealthDuty { monitor: Monitor::new(place, &record.id, plan.clone()), duties }
+}
+
+/// The kernel's parameters are set; who enters later would look for the namespaces that they were
+/// for, by descriptors of this process.
+fn forget_parameters(config: &Path) -> Result<(), Error> {
+    let failed = |error: oci_spec::OciSpecError| Error::Spec(error.to_string());
+    let mut spec = Spec::load(config).map_err(failed)?;
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_sysctl(None);
+    }
+    spec.save(config).map_err(failed)
 }
 
 /// What `exec` starts later belongs beside the container. In a cgroup that is gone, the runtime

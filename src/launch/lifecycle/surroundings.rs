@@ -4,6 +4,7 @@
 use crate::launch::args::Create;
 use crate::launch::isolation::namespaces::Namespace;
 use crate::launch::lifecycle::asked::Asked;
+use crate::launch::lifecycle::definition::Definition;
 use crate::launch::network::join::{self, Files, Joined};
 use crate::launch::place::Place;
 use crate::launch::pod::join::Joined as JoinedPod;
@@ -44,11 +45,9 @@ pub(crate) fn enter(
     let pod = joined(place, record)?;
     let own = match &pod {
         Some(pod) => pod.users(place)?,
-        None => users(place, asked, record, rootfs)?,
+        None => users(place, &asked.users, record, rootfs)?,
     };
-    if let Some(own) = own.as_ref().filter(|own| !own.is_shown() && !image.layers.is_empty()) {
-        rootfs.change(own.layers(place, image.layers.clone())?)?;
-    }
+    show_by(place, own.as_ref(), (image, rootfs))?;
     let of_pod = pod.as_ref().filter(|_| create.isolation.uts.is_none());
     let of_pod = of_pod.and_then(JoinedPod::hostname).map(str::to_owned);
     let alone = || join::hostname(&asked.network.mode, &record.id);
@@ -72,10 +71,42 @@ pub(crate) fn enter(
     Ok((surroundings, network))
 }
 
+/// The user namespace that a container that does not run will have, where its files belong to it;
+/// its root file system is mounted so.
+pub(crate) fn own_later(
+    place: &Place,
+    record: &Record,
+    (image, rootfs): (&Image, &mut Rootfs),
+) -> Result<Option<Own>, Error> {
+    let pod = record.pod.as_ref().map(|id| Pods::open(place).get(id)).transpose()?.flatten();
+    let own = match &pod {
+        Some(pod) => pod.have_users(place)?,
+        None => {
+            let flags = Definition::read(place, &record.id)?.create.users;
+            let asked = userns::asked::Asked::read(&flags).map_err(userns::Error::from)?;
+            users(place, &asked, &mut record.clone(), rootfs)?
+        }
+    };
+    show_by(place, own.as_ref(), (image, rootfs))?;
+    Ok(own)
+}
+
+/// Mounts the root file system of layers that belong to the container's users.
+fn show_by(
+    place: &Place,
+    own: Option<&Own>,
+    (image, rootfs): (&Image, &mut Rootfs),
+) -> Result<(), Error> {
+    match own.filter(|own| !own.is_shown() && !image.layers.is_empty()) {
+        Some(own) => rootfs.change(own.layers(place, image.layers.clone())?),
+        None => Ok(()),
+    }
+}
+
 /// The user namespace that the container's own flags ask for.
 fn users(
     place: &Place,
-    asked: &Asked,
+    asked: &userns::asked::Asked,
     record: &mut Record,
     rootfs: &Rootfs,
 ) -> Result<Option<Own>, Error> {
@@ -85,7 +116,7 @@ fn users(
         record.allotted = Some(allotted);
         Ok(place.records().write(record)?)
     };
-    own::have(&asked.users, Setting { place, id: &id, allotted, needed: &needed, note: &mut note })
+    own::have(asked, Setting { place, id: &id, allotted, needed: &needed, note: &mut note })
 }
 
 fn joined(place: &Place, record: &Record) -> Result<Option<JoinedPod>, Error> {

@@ -71,7 +71,7 @@ impl Joined {
 
     /// What was asked for of it.
     pub(crate) fn asked_users(&self) -> Result<Asked, Error> {
-        Ok(Asked::read(&self.pod.users).map_err(userns::Error::from)?)
+        self.pod.asked_users()
     }
 
     /// The network of its containers, where they share one.

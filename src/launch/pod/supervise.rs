@@ -12,9 +12,8 @@ use crate::launch::pod::infra::Entering;
 use crate::launch::pod::store::{Pods, State};
 use crate::launch::pod::{self, infra};
 use crate::launch::supervise::{Signals, attend};
-use crate::launch::userns::asked::Asked;
-use crate::launch::userns::own::{self, Own, Setting};
-use crate::launch::{Error, network, userns};
+use crate::launch::userns::own::Own;
+use crate::launch::{Error, network};
 use crate::store::containers::Process;
 
 /// Starts the pod, where it does not run. A status is this process's last word: it is the
@@ -37,7 +36,7 @@ fn supervise(place: &Place, pod: &Pod, handover: &Handover) -> Result<u8, Error>
     let mut state = begin(place, &pods, pod)?;
     let mut run = Run { place, pods: &pods, pod, network: None };
     let signals = Signals::take()?;
-    let users = users(place, &pods, pod)?;
+    let users = pod.have_users(place)?;
     run.join_network(users.as_ref())?;
     let network = run.network.as_ref();
     let is_made = |namespace: &Namespace| {
@@ -79,17 +78,6 @@ fn begin(place: &Place, pods: &Pods, pod: &Pod) -> Result<State, Error> {
     let state = State { supervisor, infra: None, started: Timestamp::now() };
     pods.write_state(&pod.id, &state)?;
     Ok(state)
-}
-
-/// The user namespace of the pod's containers. IDs that only they are to have are the pod's until it
-/// is removed: what its containers wrote may belong to them.
-fn users(place: &Place, pods: &Pods, pod: &Pod) -> Result<Option<Own>, Error> {
-    let asked = Asked::read(&pod.users).map_err(userns::Error::from)?;
-    let mut note = |allotted| pods.write(&Pod { allotted: Some(allotted), ..pod.clone() });
-    // Of which images its containers will be is not known.
-    let needed = || userns::USUAL;
-    let (id, allotted) = (&pod.id, pod.allotted);
-    own::have(&asked, Setting { place, id, allotted, needed: &needed, note: &mut note })
 }
 
 /// What is there as long as the pod runs.

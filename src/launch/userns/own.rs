@@ -24,6 +24,9 @@ use crate::store::containers::{Allotted, Process};
 /// Whose subordinate IDs `--userns=auto` gives to containers, as Podman has it.
 const POOL: &str = "containers";
 
+/// Whom the kernel shows where there is nobody (user_namespaces(7), "overflowuid").
+const NOBODY: u32 = 65_534;
+
 /// A user namespace, there as long as this is.
 #[derive(Debug)]
 pub(crate) struct Own {
@@ -55,6 +58,18 @@ impl Own {
 
     pub(crate) fn mapping(&self) -> &Mapping {
         &self.mapping
+    }
+
+    /// Who somebody outside is in the container: nobody, where they are not in it.
+    pub(crate) fn inside(&self, uid: u32, gid: u32) -> (u32, u32) {
+        let of = |ranges: &[Range], id: u32| {
+            ranges.iter().find_map(|range| {
+                let past = id.checked_sub(range.host).filter(|past| *past < range.count)?;
+                Some(range.file + past)
+            })
+        };
+        let nobody = |found: Option<u32>| found.unwrap_or(NOBODY);
+        (nobody(of(&self.mapping.uids, uid)), nobody(of(&self.mapping.gids, gid)))
     }
 
     /// Whether mounts show the container its files by this namespace. Where they do not, files

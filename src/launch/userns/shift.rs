@@ -113,13 +113,20 @@ pub(crate) fn shift(
     Ok(shifted)
 }
 
-/// Names the root file system as everybody knows it: `exec` has no stage.
-pub(crate) fn forget_stage(bundle: &Path, rootfs: &Path) -> Result<(), LaunchError> {
+/// Tells `exec` of the root file system by the name that everybody knows, for it has no stage; and of
+/// a network that the container was started in.
+pub(crate) fn settle(bundle: &Path, rootfs: &Path, in_network: bool) -> Result<(), LaunchError> {
     let config = bundle.join("config.json");
     let failed = |error: oci_spec::OciSpecError| LaunchError::Spec(error.to_string());
     let mut spec = Spec::load(&config).map_err(failed)?;
     if let Some(root) = spec.root_mut() {
         root.set_path(rootfs.to_owned());
+    }
+    if in_network && let Some(linux) = spec.linux_mut() {
+        let network = LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::Network);
+        let mut namespaces = linux.namespaces().clone().unwrap_or_default();
+        namespaces.push(network.build().map_err(failed)?);
+        linux.set_namespaces(Some(namespaces));
     }
     spec.save(config).map_err(failed)
 }
@@ -151,7 +158,7 @@ impl Bind {
         let recursive = options.iter().any(|option| option == "rbind");
         let metadata = std::fs::metadata(&source).map_err(failed)?;
         let is_ours = source.starts_with(&place.state) || source.starts_with(&place.run);
-        if is_ours && !own.is_shown() && metadata.is_file() && is_launchers(&metadata) {
+        if !own.is_shown() && source.starts_with(&place.run) && metadata.is_file() {
             // The files of names, and the like.
             let (uid, gid) = own.root()?;
             std::os::unix::fs::chown(&source, Some(uid), Some(gid)).map_err(failed)?;
@@ -177,12 +184,6 @@ impl Bind {
         }
         self.tree.attach(at)
     }
-}
-
-/// Whether nobody was given the file yet.
-fn is_launchers(metadata: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    metadata.uid() == rustix::process::geteuid().as_raw()
 }
 
 /// Shows a directory by the user namespace at `at`, which is made.

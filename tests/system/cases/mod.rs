@@ -32,6 +32,7 @@ mod observing;
 mod registry;
 mod rollback;
 mod rootless;
+mod rootless_users;
 mod service;
 mod storage;
 mod systemd_inside;
@@ -68,6 +69,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
         ("rootless", rootless::CASES),
+        ("rootless_users", rootless_users::CASES),
         ("service", service::CASES),
         ("storage", storage::CASES),
         ("systemd_inside", systemd_inside::CASES),
