@@ -2,7 +2,7 @@
 //! with one registry. What counts are the ratios; the times drift from machine to machine.
 //!
 //! `make bench`, or `cargo bench --bench podman -- check start pull` for some of it. It needs root
-//! and what `tests/install-dependencies.sh bench` installs.
+//! and what `tests/install-dependencies.sh` installs.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a benchmark that cannot go on panics")]
 

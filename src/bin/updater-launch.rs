@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use updaterd::launch::{self, command::Arguments};
 
 fn main() -> ExitCode {
-    launch::main(Arguments::try_parse().unwrap_or_else(|error| launch::refuse(&error)))
+    launch::main(
+        Arguments::read(std::env::args_os()).unwrap_or_else(|error| launch::refuse(&error)),
+    )
 }

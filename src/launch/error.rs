@@ -72,6 +72,8 @@ pub(crate) enum Error {
     EnvFile { path: PathBuf, line: usize, source: environment::InvalidVariable },
     #[error("{0:?} is not a label: the key is missing")]
     Label(String),
+    #[error("--annotation {0:?}: expected KEY=VALUE")]
+    Annotation(String),
     #[error("{0:?} is not a signal, such as SIGTERM or 15")]
     Signal(String),
     #[error("the name \"{name}\" is in use by {what} {id}: remove that, or use --replace")]

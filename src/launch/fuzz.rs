@@ -106,6 +106,7 @@ pub fn spec_of_lines(data: &[u8]) {
         volumes: &volumes,
         files: &[],
         devices: &[],
+        annotations: std::collections::HashMap::new(),
         process: Program {
             user: &user,
             arguments: vec!["true".to_owned()],

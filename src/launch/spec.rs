@@ -1,7 +1,7 @@
 //! The runtime's specification of a container (OCI runtime-spec). Pure: from what was asked for and
 //! what the image says to what the runtime is told.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::str::FromStr;
 
@@ -37,6 +37,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) files: &'a [Bound],
     pub(crate) devices: &'a [Node],
     pub(crate) process: Program<'a>,
+    pub(crate) annotations: HashMap<String, String>,
 }
 
 /// One program in a container: its first, or one of `exec`.
@@ -76,6 +77,7 @@ pub(crate) fn spec(wanted: Wanted<'_>) -> Result<Spec, OciSpecError> {
         .build()?;
     // The name of a namespace that others have, too, is theirs.
     spec.set_hostname(wanted.namespaces.uts.is_own().then(|| wanted.hostname.to_owned()));
+    spec.set_annotations(Some(wanted.annotations));
     spec.set_hooks(None);
     Ok(spec)
 }
@@ -137,6 +139,7 @@ mod tests {
             volumes: &[],
             files: &[],
             devices: &[],
+            annotations: HashMap::new(),
             process: Program {
                 user: &user(uid),
                 arguments: vec!["sh".into()],

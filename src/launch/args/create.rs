@@ -4,8 +4,8 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::launch::args::{
-    HealthFlags, Identity, ImageFlags, IsolationFlags, NetworkFlags, ProcessFlags, ProgramFlags,
-    ResourceFlags, ServiceFlags, StorageFlags, UserNamespaceFlags,
+    EnvironmentFlags, ExposeFlags, HealthFlags, Identity, ImageFlags, IsolationFlags, NetworkFlags,
+    ProcessFlags, ProgramFlags, ResourceFlags, ServiceFlags, StorageFlags, UserNamespaceFlags,
 };
 
 /// The flags of podman-create(1) that are there; kept as long as the container, for its next start.
@@ -15,6 +15,9 @@ pub(crate) struct Create {
     pub(crate) identity: Identity,
     #[command(flatten)]
     pub(crate) program: ProgramFlags,
+    #[command(flatten)]
+    #[serde(default)]
+    pub(crate) environment: EnvironmentFlags,
     #[command(flatten)]
     pub(crate) storage: StorageFlags,
     #[command(flatten)]
@@ -27,6 +30,9 @@ pub(crate) struct Create {
     pub(crate) users: UserNamespaceFlags,
     #[command(flatten)]
     pub(crate) network: NetworkFlags,
+    #[command(flatten)]
+    #[serde(default)]
+    pub(crate) expose: ExposeFlags,
     #[command(flatten)]
     pub(crate) service: ServiceFlags,
     #[command(flatten)]

@@ -22,6 +22,14 @@ pub(crate) struct Identity {
     /// Set a label
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     pub(crate) label: Vec<String>,
+    /// Read labels from a file, one a line
+    #[arg(long, value_name = "FILE")]
+    #[serde(default)]
+    pub(crate) label_file: Vec<PathBuf>,
+    /// Tell the runtime, and its hooks, something
+    #[arg(long, value_name = "KEY=VALUE")]
+    #[serde(default)]
+    pub(crate) annotation: Vec<String>,
     /// Write the container's ID to a file
     #[arg(long, value_name = "FILE")]
     pub(crate) cidfile: Option<PathBuf>,

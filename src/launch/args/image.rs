@@ -5,12 +5,21 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::launch::args::PlatformFlags;
+
 /// When the image is brought here, and how.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub(crate) struct ImageFlags {
     /// When to pull the image
     #[arg(long, value_name = "WHEN", default_value = "missing")]
     pub(crate) pull: PullPolicy,
+    /// Do not say that an image is pulled
+    #[arg(short, long)]
+    #[serde(default)]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    #[serde(default)]
+    pub(crate) platform: PlatformFlags,
     #[command(flatten)]
     pub(crate) registry: RegistryFlags,
 }

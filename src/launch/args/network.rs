@@ -49,3 +49,15 @@ pub(crate) struct NetworkFlags {
     #[arg(long)]
     pub(crate) no_hosts: bool,
 }
+
+/// Which ports a container serves, and whether the host leads to all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExposeFlags {
+    /// Lead a free port of the host to each port that the image or --expose names
+    #[arg(short = 'P', long)]
+    pub(crate) publish_all: bool,
+    /// Name a port, or a range, that the container serves
+    #[arg(long, value_name = "PORT[/PROTOCOL]")]
+    pub(crate) expose: Vec<String>,
+}

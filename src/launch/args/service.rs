@@ -22,6 +22,10 @@ pub(crate) struct ServiceFlags {
     /// Seconds between the stop signal and SIGKILL
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) stop_timeout: u32,
+    /// Seconds after which the container is killed, if it still runs; 0 is never
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    #[serde(default)]
+    pub(crate) timeout: u32,
     /// Signal that stops the container, instead of the image's
     #[arg(long, value_name = "SIGNAL")]
     pub(crate) stop_signal: Option<String>,

@@ -81,7 +81,7 @@ pub(crate) fn exec(place: &Place, flags: &Exec) -> Result<u8, Error> {
 fn enter(place: &Place, record: &Record, flags: &Exec, handover: &Handover) -> Result<u8, Error> {
     let (env, env_file) = (flags.env.clone(), flags.env_file.clone());
     let program = ProgramFlags { env, env_file, ..ProgramFlags::default() };
-    let environment = asked::environment(&program, &host_environment())?;
+    let environment = asked::environment(&program, false, &host_environment())?;
     let entry = Entry {
         command: &flags.command,
         environment: &environment,

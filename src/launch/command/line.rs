@@ -1,8 +1,9 @@
 //! The command line of `updater-launch`. A flag that is not here is refused.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use super::{
     attach, completion, container, cp, create, events, exec, healthcheck, history, image, images,
@@ -43,6 +44,34 @@ pub struct Arguments {
     pub(crate) runroot: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Arguments {
+    /// Reads a command line, the program's name first.
+    ///
+    /// # Errors
+    /// What is wrong with it, or the help that was asked for.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let Self { root, runroot, command } = Self::try_parse_from(words)?;
+        let verb = match command {
+            Command::Container { command: container::Command::Verb(verb) } => verb,
+            command => return Ok(Self { root, runroot, command }),
+        };
+        let known = |word: &OsString| container::VERBS.iter().any(|verb| word == verb);
+        if !verb.first().is_some_and(known) {
+            return Err(unknown_verb(&verb));
+        }
+        let words = std::iter::once("updater-launch".into()).chain(verb);
+        let inner = Self::try_parse_from(words)?;
+        let (root, runroot) = (inner.root.or(root), inner.runroot.or(runroot));
+        Ok(Self { root, runroot, command: inner.command })
+    }
+}
+
+fn unknown_verb(verb: &[OsString]) -> clap::Error {
+    let word = verb.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+    let said = format!("unrecognized subcommand '{word}' of 'updater-launch container'");
+    Arguments::command().error(clap::error::ErrorKind::InvalidSubcommand, said)
 }
 
 #[derive(Debug, Subcommand)]
@@ -126,7 +155,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: image::Command,
     },
-    /// Handle containers
+    /// Handle containers: with "ls", "prune" and the like, or any verb of a container
     Container {
         #[command(subcommand)]
         command: container::Command,
@@ -150,8 +179,6 @@ pub(crate) enum Command {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -165,6 +192,22 @@ mod tests {
         let Command::Run(run) = Arguments::try_parse_from(words).unwrap().command else { panic!() };
         assert_eq!(run.create.command, ["sh", "-c", "--name", "-d"]);
         assert!(run.create.identity.rm && !run.detach && run.create.identity.name.is_none());
+    }
+
+    #[test]
+    fn verbs_of_containers_may_say_so() {
+        let read = |words: &str| Arguments::read(words.split(' ').map(OsString::from));
+        let stop = read("x --root /a container stop --time 5 web").unwrap();
+        assert!(matches!(stop.command, Command::Stop(_)));
+        assert_eq!(stop.root, Some("/a".into()));
+        assert!(matches!(read("x container run -d a b").unwrap().command, Command::Run(_)));
+        assert!(matches!(read("x container ls").unwrap().command, Command::Container { .. }));
+        for wrong in ["x container pull a", "x container container ls", "x container"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        let known: Vec<_> =
+            Arguments::command().get_subcommands().map(|c| c.get_name().to_owned()).collect();
+        assert!(container::VERBS.iter().all(|verb| known.iter().any(|known| known == verb)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use clap::Args;
 
-use crate::launch::args::{PullPolicy, RegistryFlags};
+use crate::launch::args::{PlatformFlags, PullPolicy, RegistryFlags};
 use crate::launch::events;
 use crate::launch::place::Place;
 use crate::launch::{Error, say};
@@ -43,53 +43,6 @@ pub(crate) struct Pull {
     /// Image references, with their registries
     #[arg(required = true)]
     pub(crate) images: Vec<String>,
-}
-
-/// Which of a reference's images is wanted.
-#[derive(Debug, Args)]
-pub(crate) struct PlatformFlags {
-    /// For this platform instead of the host's, such as linux/arm64/v8
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with_all = ["os", "arch", "variant"])]
-    platform: Option<String>,
-    /// For this operating system
-    #[arg(long, value_name = "OS")]
-    os: Option<String>,
-    /// For this architecture, such as arm64
-    #[arg(long, value_name = "ARCH")]
-    arch: Option<String>,
-    /// For this variant of the architecture, such as v8
-    #[arg(long, value_name = "VARIANT")]
-    variant: Option<String>,
-}
-
-impl PlatformFlags {
-    fn wanted(&self) -> Result<Platform, Error> {
-        if let Some(text) = &self.platform {
-            let mut parts = text.split('/').map(str::to_owned);
-            return match (parts.next(), parts.next(), parts.next(), parts.next()) {
-                (Some(os), Some(architecture), variant, None)
-                    if ![&os, &architecture].into_iter().chain(&variant).any(String::is_empty) =>
-                {
-                    Ok(Platform { os, architecture, variant })
-                }
-                _ => Err(Error::Platform(text.clone())),
-            };
-        }
-        // Not everywhere is there a /proc, nor does it matter everywhere.
-        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let host = Platform::running(&cpuinfo);
-        // The host's variant says nothing of another architecture.
-        let variant = match (&self.variant, &self.arch) {
-            (Some(variant), _) => Some(variant.clone()),
-            (None, Some(arch)) if *arch != host.architecture => None,
-            (None, _) => host.variant,
-        };
-        Ok(Platform {
-            os: self.os.clone().unwrap_or(host.os),
-            architecture: self.arch.clone().unwrap_or(host.architecture),
-            variant,
-        })
-    }
 }
 
 pub(crate) fn pull(place: &Place, flags: &Pull) -> Result<u8, Error> {

@@ -1,11 +1,11 @@
 //! What a command line asks of a container, checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use oci_spec::image::Config as ImageConfig;
 
-use crate::launch::args::{Create, ProgramFlags, SdNotify};
+use crate::launch::args::{Create, EnvironmentFlags, ProgramFlags, SdNotify};
 use crate::launch::health::plan::{Plan, plan};
 use crate::launch::isolation::devices::Device;
 use crate::launch::isolation::limits::Limits;
@@ -15,7 +15,7 @@ use crate::launch::isolation::security::{Security, apparmor_is_enabled};
 use crate::launch::isolation::{self, cgroup, device_rule, sysctl};
 use crate::launch::logs;
 use crate::launch::network;
-use crate::launch::process::environment::Environment;
+use crate::launch::process::environment::{Environment, Inherited};
 use crate::launch::process::{systemd, time_zone, user};
 use crate::launch::storage::settle;
 use crate::launch::{Error, userns};
@@ -48,6 +48,9 @@ impl Asked {
     pub(crate) fn read(create: &Create) -> Result<Self, Error> {
         create.image.parse::<Reference>()?;
         labels(&create.identity.label)?;
+        annotations(&create.identity.annotation)?;
+        network::expose::parse(&create.expose.expose).map_err(network::Error::from)?;
+        create.environment.inherited(&[]).environment().map_err(Error::Variable)?;
         entrypoint(&create.program)?;
         logs::options::parse(&create.service.log_opt, create.service.log_driver)?;
         if let Some(zone) = &create.program.tz {
@@ -76,12 +79,17 @@ impl Asked {
     }
 }
 
-/// The files, then the variables, each with the values that `host` has for names without one.
+/// The proxies of `host` where they are wanted, the files, then the variables, each with the values
+/// that `host` has for names without one.
 pub(crate) fn environment(
     flags: &ProgramFlags,
+    with_proxies: bool,
     host: &BTreeMap<String, String>,
 ) -> Result<Vec<String>, Error> {
     let mut environment = Environment::default();
+    if with_proxies {
+        environment.apply_proxies(host);
+    }
     for path in &flags.env_file {
         let text =
             std::fs::read_to_string(path).map_err(|source| Error::file("read", path, source))?;
@@ -102,6 +110,27 @@ pub(crate) fn labels(words: &[String]) -> Result<BTreeMap<String, String>, Error
     let pair = |word: &String| match word.split_once('=').unwrap_or((word, "")) {
         ("", _) => Err(Error::Label(word.clone())),
         (key, value) => Ok((key.to_owned(), value.to_owned())),
+    };
+    words.iter().map(pair).collect()
+}
+
+/// Labels from files, one a line; `#` begins a comment, and blank lines are nothing.
+pub(crate) fn labels_of(files: &[PathBuf]) -> Result<Vec<String>, Error> {
+    let mut all = Vec::new();
+    for path in files {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Error::file("read", path, source))?;
+        let lines = text.lines().map(str::trim);
+        all.extend(lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(Into::into));
+    }
+    Ok(all)
+}
+
+/// What the runtime is told besides.
+pub(crate) fn annotations(words: &[String]) -> Result<HashMap<String, String>, Error> {
+    let pair = |word: &String| match word.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(Error::Annotation(word.clone())),
     };
     words.iter().map(pair).collect()
 }
@@ -146,6 +175,19 @@ fn entrypoint(flags: &ProgramFlags) -> Result<Option<Vec<String>>, Error> {
             serde_json::from_str(list).map(Some).map_err(|_| Error::Entrypoint(list.to_owned()))
         }
         Some(word) => Ok(Some(vec![word.to_owned()])),
+    }
+}
+
+impl EnvironmentFlags {
+    /// What a container has of an image's variables, and of the host's.
+    pub(crate) fn inherited<'a>(&'a self, image: &'a [String]) -> Inherited<'a> {
+        Inherited {
+            host: &self.host,
+            image,
+            merged: &self.env_merge,
+            unset: &self.unsetenv,
+            nothing: self.unsetenv_all,
+        }
     }
 }
 

@@ -35,7 +35,10 @@ pub(crate) fn image(
         }
         return Ok(image);
     }
-    let here = store.resolve(reference)?;
+    let wanted = flags.platform.wanted()?;
+    let fits =
+        |image: &Image| !flags.platform.are_set() || wanted.accepts(&image.identity.platform);
+    let here = store.resolve(reference)?.filter(fits);
     match (flags.pull, here) {
         (PullPolicy::Missing | PullPolicy::Never, Some(image)) => Ok(image),
         (PullPolicy::Never, None) => Err(Error::NoImage(reference.to_string())),
@@ -67,6 +70,18 @@ fn pull(
         command.arg(flag).arg(directory);
     }
     command.args(["pull", "--quiet", "--retry=0"]);
+    let platform = &flags.platform;
+    let named = [
+        ("--platform", &platform.platform),
+        ("--os", &platform.os),
+        ("--arch", &platform.arch),
+        ("--variant", &platform.variant),
+    ];
+    for (flag, value) in named {
+        if let Some(value) = value {
+            command.arg(flag).arg(value);
+        }
+    }
     if let Some(authfile) = &flags.registry.authfile {
         command.arg("--authfile").arg(authfile);
     }
@@ -75,7 +90,9 @@ fn pull(
     }
     command.arg(reference.to_string());
     command.stdin(Stdio::null()).stdout(Stdio::null()).env_remove("NOTIFY_SOCKET");
-    eprintln!("Trying to pull {reference}...");
+    if !flags.quiet {
+        eprintln!("Trying to pull {reference}...");
+    }
     let child = command.spawn().map_err(|error| Error::system("start a pull", error))?;
     if wait(child, notifier)? { Ok(()) } else { Err(Error::Pull { image: reference.to_string() }) }
 }

@@ -60,6 +60,11 @@ impl Definition {
         let id =
             name::new_id().ok_or_else(|| Error::system("make an ID", std::io::ErrorKind::Other))?;
         let name = create.identity.name.get_or_insert_with(|| format!("container-{}", id.short()));
+        network::expose::publish_all(
+            &mut create.network,
+            &create.expose,
+            config.exposed_ports().as_deref().unwrap_or_default(),
+        )?;
         let declared = config.volumes().as_deref().unwrap_or_default();
         let volumes = settle::settle(place, &create.storage, declared)?;
         let mut record = Record {
@@ -127,8 +132,17 @@ impl Create {
     /// The same, but for what depends on the caller: its environment, and its directory.
     pub(crate) fn settled(&self) -> Result<Self, Error> {
         let mut settled = self.clone();
-        settled.program.env = asked::environment(&self.program, &host_environment())?;
+        let host = host_environment();
+        settled.program.env =
+            asked::environment(&self.program, self.environment.http_proxy, &host)?;
         settled.program.env_file = Vec::new();
+        if self.environment.env_host {
+            settled.environment.host =
+                host.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        }
+        settled.identity.label = asked::labels_of(&self.identity.label_file)?;
+        settled.identity.label.extend_from_slice(&self.identity.label);
+        settled.identity.label_file = Vec::new();
         make_absolute(&mut settled.source.registry.authfile)?;
         if let Some(path) = &settled.source.registry.authfile {
             // Also where nothing is pulled now: updaterd asks the registry with it later.

@@ -67,7 +67,8 @@ pub(crate) fn describe(
     let mut confinement = Confinement::new(place, create, asked, namespaces, &bundle)?;
     let shared_name = confinement.hostname.take();
     let hostname = shared_name.unwrap_or_else(|| around.hostname.clone());
-    let mut environment = environment(asked, config, &hostname, inside);
+    let mut environment = environment(create, asked, config, inside)?;
+    environment.set_default("HOSTNAME", &hostname);
     let is_systemd = asked::is_systemd(create, &record.command)?;
     if is_systemd {
         environment.set("container_uuid", systemd::uuid(&record.id));
@@ -135,6 +136,7 @@ pub(crate) fn describe(
             terminal: create.process.tty,
             attributes: &attributes,
         },
+        annotations: asked::annotations(&create.identity.annotation)?,
     };
     let mut spec = spec(wanted).map_err(|error| Error::Spec(error.to_string()))?;
     if is_systemd {
@@ -273,14 +275,19 @@ fn directory(create: &Create, config: &ImageConfig) -> Result<String, Error> {
 }
 
 /// All but `HOME`, which is a matter of the user.
-fn environment(asked: &Asked, config: &ImageConfig, hostname: &str, inside: bool) -> Environment {
-    let mut environment = Environment::default();
-    for variable in config.env().iter().flatten().chain(&asked.environment) {
+fn environment(
+    create: &Create,
+    asked: &Asked,
+    config: &ImageConfig,
+    inside: bool,
+) -> Result<Environment, Error> {
+    let inherited = create.environment.inherited(config.env().as_deref().unwrap_or_default());
+    let mut environment = inherited.environment().map_err(Error::Variable)?;
+    for variable in &asked.environment {
         environment.inherit(variable);
     }
     environment.set_default("PATH", DEFAULT_PATH);
     environment.set_default("TERM", "xterm");
-    environment.set_default("HOSTNAME", hostname);
     environment.set_default("container", "updaterd");
     if inside {
         environment.set("NOTIFY_SOCKET", SOCKET_IN_CONTAINER);
@@ -289,5 +296,5 @@ fn environment(asked: &Asked, config: &ImageConfig, hostname: &str, inside: bool
             environment.set("WATCHDOG_USEC", interval.as_micros().to_string());
         }
     }
-    environment
+    Ok(environment)
 }

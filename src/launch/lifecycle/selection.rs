@@ -17,11 +17,14 @@ pub(crate) struct Selection {
     /// All that the command makes sense for
     #[arg(short, long, conflicts_with_all = ["cidfile", "containers"])]
     pub(crate) all: bool,
+    /// The container that was made last
+    #[arg(short, long, conflicts_with_all = ["all", "cidfile", "containers"])]
+    pub(crate) latest: bool,
     /// Files with IDs of containers
     #[arg(long, value_name = "FILE")]
     pub(crate) cidfile: Vec<PathBuf>,
     /// Names, or IDs, or the beginnings of such
-    #[arg(required_unless_present_any = ["all", "cidfile"])]
+    #[arg(required_unless_present_any = ["all", "cidfile", "latest"])]
     pub(crate) containers: Vec<String>,
 }
 
@@ -49,6 +52,11 @@ impl Selection {
     ) -> Result<Found, Error> {
         if self.all {
             return all(place, sensible);
+        }
+        if self.latest {
+            let latest = place.records().all()?.records.into_iter().max_by_key(|it| it.created);
+            let record = latest.ok_or_else(|| Error::NoSuchContainer("--latest".to_owned()))?;
+            return Ok(vec![Ok(Selected { word: record.id.to_string(), record })]);
         }
         let mut words = self.containers.clone();
         for path in &self.cidfile {

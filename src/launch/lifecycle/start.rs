@@ -1,7 +1,7 @@
 //! Starting a container that has a definition, and waiting for its end.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use oci_spec::image::Config as ImageConfig;
@@ -297,6 +297,7 @@ impl Run<'_> {
         if let Some(duty) = &mut health {
             duty.monitor.begin();
         }
+        let timeout = create.service.timeout;
         // From here on it has run, and is kept where it is to be.
         traces.keep = !create.identity.rm;
         let supervisor = Supervisor {
@@ -310,6 +311,7 @@ impl Run<'_> {
             record,
             health,
             cgroup,
+            until: (timeout > 0).then(|| Instant::now() + Duration::from_secs(timeout.into())),
         };
         supervisor.wait()
     }

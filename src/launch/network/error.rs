@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::launch::network::expose::InvalidExpose;
 use crate::launch::network::join::Incompatible;
 use crate::launch::network::mode::InvalidNetwork;
 use crate::launch::network::names::InvalidName;
@@ -18,6 +19,8 @@ pub(crate) enum Error {
     Mode(#[from] InvalidNetwork),
     #[error(transparent)]
     Publish(#[from] InvalidPublish),
+    #[error(transparent)]
+    Expose(#[from] InvalidExpose),
     #[error(transparent)]
     Subnet(#[from] InvalidSubnet),
     #[error(transparent)]

@@ -68,14 +68,18 @@ impl Asked {
         let is_default = flags.network.is_empty() && is_plain;
         Ok(Self { mode, ports, is_default, names })
     }
+
+    /// Whether ports of the host can lead there.
+    pub(crate) fn can_publish(&self) -> bool {
+        matches!(self.mode, Mode::Bridge(_) | Mode::Pasta(_))
+    }
 }
 
 /// Flags with the ports of the host that they leave open chosen. On networks where nothing can be
 /// published, that is said, as Podman does.
 pub(crate) fn settled(flags: &NetworkFlags) -> Result<NetworkFlags, Error> {
     let mut asked = Asked::read(flags)?;
-    let can_publish = matches!(asked.mode, Mode::Bridge(_) | Mode::Pasta(_));
-    if !asked.ports.is_empty() && !can_publish {
+    if !asked.ports.is_empty() && !asked.can_publish() {
         let mode = flags.network.first().map_or("", String::as_str);
         eprintln!("Port mappings have been discarded: --network={mode} has none");
         asked.ports.clear();

@@ -19,6 +19,7 @@ pub(crate) mod options;
 pub(crate) mod pasta;
 mod plan;
 mod program;
+pub(crate) mod expose;
 pub(crate) mod publish;
 mod reserve;
 pub(crate) mod show;

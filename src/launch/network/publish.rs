@@ -181,6 +181,12 @@ impl Publish {
             && u32::from(others) < end(mine, self.count)
     }
 
+    /// Whether the port of the container that `port` names is among those that this leads to.
+    pub(crate) fn leads_to(&self, port: &Self) -> bool {
+        let offset = port.container.checked_sub(self.container);
+        self.protocol == port.protocol && offset.is_some_and(|offset| offset < self.count)
+    }
+
     /// The pairs of ports: the host's and the container's. None before the host's are chosen.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = (u16, u16)> + use<> {
         let container = self.container;

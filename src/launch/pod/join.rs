@@ -163,7 +163,7 @@ pub(crate) fn supervisor(place: &Place, record: &Record) -> Result<Option<Proces
 fn refuse_own(pod: &Pod, create: &Create) -> Result<(), Error> {
     let own = [
         ("hostname", Namespace::Uts, create.network.hostname.is_some()),
-        ("network", Namespace::Net, has_network(&create.network)),
+        ("network", Namespace::Net, has_network(&create.network) || create.expose.publish_all),
     ];
     match own.into_iter().find(|(_, namespace, is_set)| *is_set && pod.share.has(*namespace)) {
         Some((flag, namespace, _)) => {

@@ -7,6 +7,7 @@
 pub(crate) mod definition;
 pub(crate) mod error;
 pub(crate) mod infra;
+pub(crate) mod filter;
 pub(crate) mod join;
 pub(crate) mod make;
 pub(crate) mod members;

@@ -54,6 +54,8 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) health: Option<HealthDuty>,
     /// The container's own cgroup: one that is frozen has to go on, to be stopped.
     pub(crate) cgroup: Option<PathBuf>,
+    /// When it is killed, if it still runs.
+    pub(crate) until: Option<Instant>,
 }
 
 /// How a container ended.
@@ -136,6 +138,10 @@ impl Supervisor<'_> {
                 self.init.send(libc::SIGKILL);
                 stop.killed = true;
             }
+            if self.until.is_some_and(|until| until <= Instant::now()) {
+                self.init.send(libc::SIGKILL);
+                self.until = None;
+            }
         }
     }
 
@@ -143,7 +149,8 @@ impl Supervisor<'_> {
     fn deadline(&self, stopping: Option<Stopping>) -> Option<Instant> {
         let kill_at = stopping.filter(|stop| !stop.killed).map(|stop| stop.kill_at);
         let check = self.health.as_ref().and_then(HealthDuty::deadline);
-        kill_at.into_iter().chain(self.traffic.deadline()).chain(check).min()
+        let all = kill_at.into_iter().chain(self.traffic.deadline());
+        all.chain(check).chain(self.until).min()
     }
 
     fn handle(&self, signal: i32, stopping: &mut Option<Stopping>) {

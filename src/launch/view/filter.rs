@@ -21,7 +21,7 @@ pub(crate) enum InvalidFilter {
     #[error("--filter {key:?}: there is no such key; there are {known}")]
     Key { key: String, known: &'static str },
     #[error("--filter {key}={value:?}: the value is {wanted}")]
-    Value { key: &'static str, value: String, wanted: &'static str },
+    Value { key: &'static str, value: String, wanted: String },
     #[error("--filter {key}={value:?} names nothing that is there")]
     Nothing { key: &'static str, value: String },
 }
@@ -50,8 +50,9 @@ impl Filters {
     }
 }
 
-const CONTAINER_KEYS: &str = "ancestor, before, exited, id, label, label!, name, network, pod, \
-                              since, status, until, volume";
+const CONTAINER_KEYS: &str = "ancestor, before, exited, health, id, label, label!, name, network, \
+                              pod, since, status, until, volume";
+const HEALTH: [&str; 3] = ["starting", "healthy", "unhealthy"];
 const STATES: [&str; 8] =
     ["created", "initialized", "running", "stopped", "paused", "exited", "removing", "stopping"];
 
@@ -64,6 +65,7 @@ enum Test {
     Label(Vec<String>),
     NotLabel(Vec<String>),
     Status(Vec<String>),
+    Health(Vec<String>),
     Ancestor(Vec<String>),
     Exited(Vec<i32>),
     Volume(Vec<String>),
@@ -105,7 +107,8 @@ impl ContainerFilter {
                 "id" => Test::Id(values.into()),
                 "label" => Test::Label(values.into()),
                 "label!" => Test::NotLabel(values.into()),
-                "status" | "state" => Test::Status(states(values)?),
+                "status" | "state" => Test::Status(one_of(&STATES, "status", values)?),
+                "health" => Test::Health(one_of(&HEALTH, "health", values)?),
                 "ancestor" => Test::Ancestor(values.into()),
                 "exited" => Test::Exited(exit_codes(values)?),
                 "volume" => Test::Volume(values.into()),
@@ -163,6 +166,9 @@ impl Test {
                 !values.iter().any(|value| has_label(value, |key| labels.get(key).copied()))
             }
             Self::Status(values) => values.iter().any(|value| value == container.state()),
+            Self::Health(values) => container.health.as_ref().is_some_and(|health| {
+                values.iter().any(|value| *value == health.status.to_string())
+            }),
             Self::Ancestor(values) => values.iter().any(|value| is_ancestor(value, container)),
             Self::Exited(codes) => {
                 container.state() == "exited" && codes.contains(&container.exit_code())
@@ -195,9 +201,12 @@ impl Test {
 
 /// Regular expressions that a part of the name must match.
 pub(crate) fn patterns(values: &[String]) -> Result<Vec<Regex>, InvalidFilter> {
-    let wanted = "a regular expression";
-    let refused =
-        |value: &String| InvalidFilter::Value { key: "name", value: value.clone(), wanted };
+    let wanted = || "a regular expression".to_owned();
+    let refused = |value: &String| InvalidFilter::Value {
+        key: "name",
+        value: value.clone(),
+        wanted: wanted(),
+    };
     values.iter().map(|value| Regex::new(value).map_err(|_| refused(value))).collect()
 }
 
@@ -226,22 +235,27 @@ fn value_has_tag(value: &str) -> bool {
     value.rsplit('/').next().is_some_and(|last| last.contains(':'))
 }
 
-fn states(values: &[String]) -> Result<Vec<String>, InvalidFilter> {
-    let check = |value: &String| {
-        if STATES.contains(&value.as_str()) {
-            return Ok(value.clone());
+/// Each of them one of the words that there are.
+pub(crate) fn one_of(
+    words: &[&str],
+    key: &'static str,
+    values: &[String],
+) -> Result<Vec<String>, InvalidFilter> {
+    let check = |value: &String| match words.contains(&value.as_str()) {
+        true => Ok(value.clone()),
+        false => {
+            let wanted = format!("one of {}", words.join(", "));
+            Err(InvalidFilter::Value { key, value: value.clone(), wanted })
         }
-        let wanted = "one of created, initialized, running, stopped, paused, exited, removing, \
-                      stopping";
-        Err(InvalidFilter::Value { key: "status", value: value.clone(), wanted })
     };
     values.iter().map(check).collect()
 }
 
 fn exit_codes(values: &[String]) -> Result<Vec<i32>, InvalidFilter> {
     let number = |value: &String| {
-        let wanted = "an exit status";
-        let refused = |_| InvalidFilter::Value { key: "exited", value: value.clone(), wanted };
+        let wanted = || "an exit status".to_owned();
+        let refused =
+            |_| InvalidFilter::Value { key: "exited", value: value.clone(), wanted: wanted() };
         value.parse().map_err(refused)
     };
     values.iter().map(number).collect()
@@ -253,7 +267,7 @@ pub(crate) fn until(value: &str, now: Timestamp) -> Result<Timestamp, InvalidFil
     moment(value, now).ok_or_else(|| InvalidFilter::Value {
         key: "until",
         value: value.to_owned(),
-        wanted,
+        wanted: wanted.to_owned(),
     })
 }
 
@@ -384,6 +398,7 @@ fn globbed(pattern: &str, text: &str) -> bool {
 
 fn truth(key: &'static str, value: &str) -> Result<bool, InvalidFilter> {
     let wanted = "true or false";
+    let (value, wanted) = (value, wanted.to_owned());
     value.parse().map_err(|_| InvalidFilter::Value { key, value: value.to_owned(), wanted })
 }
 

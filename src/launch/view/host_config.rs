@@ -44,7 +44,7 @@ pub(super) fn host_config(container: &Container) -> Value {
         "PidMode": owner(isolation.pid.as_ref()),
         "PortBindings": network::bindings(&ports),
         "Privileged": isolation.privileged,
-        "PublishAllPorts": false,
+        "PublishAllPorts": create.expose.publish_all,
         "ReadonlyRootfs": create.storage.read_only,
         "RestartPolicy": restart_policy(create),
         "Runtime": "oci",

@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::disk;
+use crate::launch::args::Create;
+use crate::launch::lifecycle::asked;
 use crate::launch::network::show as network;
 use crate::launch::place::Place;
 use crate::launch::process::defaults::ExecDefaults;
-use crate::launch::process::environment::Environment;
 use crate::launch::process::umask;
 use crate::launch::view::container::Container;
 use crate::launch::view::host_config::{host_config, mounts};
@@ -152,7 +153,7 @@ fn config(place: &Place, container: &Container) -> Value {
         "Tty": create.is_some_and(|create| create.process.tty),
         "OpenStdin": create.is_some_and(|create| create.process.interactive),
         "StdinOnce": false,
-        "Env": environment(place, container, &program.env),
+        "Env": environment(place, container, create),
         "Cmd": command,
         "Image": record.reference,
         "Volumes": null,
@@ -161,11 +162,13 @@ fn config(place: &Place, container: &Container) -> Value {
         "Entrypoint": entrypoint.or(image.entrypoint().clone()),
         "OnBuild": null,
         "Labels": container.labels(),
-        "Annotations": {},
+        "Annotations": create.and_then(|create| asked::annotations(&create.identity.annotation).ok())
+            .unwrap_or_default(),
         "StopSignal": record.stop_signal,
         "StopTimeout": record.stop_timeout,
         "Timezone": create.and_then(|create| create.program.tz.as_deref()).unwrap_or_default(),
         "Umask": format!("{:04o}", create.and_then(|create| create.program.umask).unwrap_or(umask::DEFAULT)),
+        "Timeout": create.map_or(0, |create| create.service.timeout),
         "CreateCommand": invocation,
         "SystemdMode": false,
         "sdNotifyMode": create.map(|create| create.service.sdnotify),
@@ -173,13 +176,15 @@ fn config(place: &Place, container: &Container) -> Value {
 }
 
 /// As its last start had it; before that, what image and operator set.
-fn environment(place: &Place, container: &Container, set: &[String]) -> Vec<String> {
+fn environment(place: &Place, container: &Container, create: Option<&Create>) -> Vec<String> {
     if let Ok(defaults) = ExecDefaults::read(place, &container.record.id) {
         return defaults.environment;
     }
     let image = container.image.as_ref().and_then(|image| image.config.config().clone());
-    let mut environment = Environment::default();
-    for variable in image.iter().flat_map(|image| image.env().iter().flatten()).chain(set) {
+    let of_image = image.as_ref().and_then(|image| image.env().clone()).unwrap_or_default();
+    let Some(create) = create else { return of_image };
+    let mut environment = create.environment.inherited(&of_image).environment().unwrap_or_default();
+    for variable in &create.program.env {
         environment.inherit(variable);
     }
     environment.to_strings()

@@ -105,6 +105,18 @@ fn lists_are_narrowed_and_sorted(host: &Host) {
     let pod =
         host.sh("updater-launch ps -a --pod --filter pod=shelf --format '{{.PodName}} {{.Pod}}'");
     assert_eq!(pod, format!("shelf {}", host.sh("updater-launch pod ps -q")));
+    let pods =
+        |filter: &str| host.sh(&format!("updater-launch pod ps --format '{{{{.Name}}}}' {filter}"));
+    assert_eq!(pods("--filter name=she --filter status=created"), "shelf");
+    for other in ["name=no", "status=exited", "ctr-number=1", "label=x"] {
+        assert_eq!(pods(&format!("--filter {other}")), "", "{other}");
+    }
+    host.fails(125, "updater-launch pod ps --filter nosuch=1");
+    // The word may stand before its verbs.
+    assert_eq!(host.sh("updater-launch container ls -a --filter pod=shelf -q | wc -l"), "1");
+    host.sh("updater-launch container rm --latest");
+    assert_eq!(names("--filter pod=shelf"), "");
+    host.sh(&format!("updater-launch container create --pod shelf --name five {app}"));
     assert!(host.sh("updater-launch ps -a --pod").lines().next().unwrap().contains("POD ID"));
     assert!(host.sh("updater-launch pod ps").lines().next().unwrap().ends_with("# OF CONTAINERS"));
     for wrong in ["nme=x", "status=up", "x", "name=(", "before=none"] {

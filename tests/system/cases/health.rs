@@ -46,6 +46,8 @@ fn the_state_follows_the_checks(host: &Host) {
     host.sh(&run(OK, &app));
     wait_for(host, "unhealthy");
     assert!(host.sh("updater-launch ps").contains("(unhealthy)"));
+    let listed = |state: &str| host.sh(&format!("updater-launch ps -q --filter health={state}"));
+    assert!(!listed("unhealthy").is_empty() && listed("healthy").is_empty());
     let failed = health(host);
     let last = failed["Log"].as_array().unwrap().last().unwrap().clone();
     assert!(failed["FailingStreak"].as_u64() >= Some(2), "{failed}");

@@ -35,6 +35,7 @@ mod rootless;
 mod rootless_users;
 mod service;
 mod storage;
+mod surroundings;
 mod systemd_inside;
 mod terminal;
 mod update;
@@ -72,6 +73,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("rootless_users", rootless_users::CASES),
         ("service", service::CASES),
         ("storage", storage::CASES),
+        ("surroundings", surroundings::CASES),
         ("systemd_inside", systemd_inside::CASES),
         ("terminal", terminal::CASES),
         ("update", update::CASES),

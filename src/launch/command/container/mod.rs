@@ -2,6 +2,8 @@
 
 mod prune;
 
+use std::ffi::OsString;
+
 use clap::{Args, Subcommand};
 
 use crate::launch::Error;
@@ -21,7 +23,16 @@ pub(crate) enum Command {
     Ls(ps::Ps),
     /// Remove all containers that do not run
     Prune(prune::Prune),
+    /// A verb that means the same without the word.
+    #[command(external_subcommand)]
+    Verb(Vec<OsString>),
 }
+
+/// The verbs of containers that `container` may stand before.
+pub(super) const VERBS: [&str; 18] = [
+    "attach", "cp", "create", "exec", "kill", "logs", "pause", "port", "rename", "restart", "rm",
+    "run", "start", "stats", "stop", "top", "unpause", "wait",
+];
 
 #[derive(Debug, Args)]
 pub(crate) struct Name {
@@ -42,5 +53,7 @@ pub(crate) fn run(place: &Place, command: &Command) -> Result<u8, Error> {
         Command::Inspect(flags) => inspect::show_kind(place, Kind::Container, flags),
         Command::Ls(flags) => ps::list(place, flags),
         Command::Prune(flags) => prune::prune(place, flags),
+        // `Arguments::read` has put it in the place of the word.
+        Command::Verb(_) => Ok(125),
     }
 }

@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 
 use crate::launch::place::Place;
 use crate::launch::pod::definition::Pod;
+use crate::launch::pod::filter::{PodFilter, Seen};
 use crate::launch::pod::members;
 use crate::launch::pod::store::Pods;
 use crate::launch::view::container::state;
+use crate::launch::view::filter::Filters;
 use crate::launch::view::words;
 use crate::launch::{Error, list as print_list, say, show};
 use crate::store::containers::Record;
@@ -32,6 +34,10 @@ pub(crate) struct Ps {
     /// Do not shorten IDs
     #[arg(long)]
     no_trunc: bool,
+    /// Only those for which KEY=VALUE holds: ctr-ids, ctr-names, ctr-number, ctr-status, id, label,
+    /// name, status
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
     /// Leave the headings out
     #[arg(short, long)]
     noheading: bool,
@@ -41,7 +47,15 @@ pub(crate) struct Ps {
 }
 
 pub(crate) fn list(place: &Place, flags: &Ps) -> Result<u8, Error> {
-    let pods = Pods::open(place).all()?;
+    let filter = PodFilter::new(&Filters::parse(&flags.filter)?)?;
+    let mut pods = Vec::new();
+    for pod in Pods::open(place).all()? {
+        let members = members::of(place, &pod)?;
+        let status = members::status(place, &pod, &members)?;
+        if filter.holds(&Seen { pod: &pod, status, members: &members }) {
+            pods.push(pod);
+        }
+    }
     let short = |id: &str| match flags.no_trunc {
         true => id.to_owned(),
         false => id.chars().take(12).collect(),
