@@ -13,7 +13,9 @@ use crate::launch::place::Place;
 use crate::launch::process::user;
 use crate::launch::storage::rootfs::{Rootfs, read_in};
 use crate::launch::storage::writable::{self, InUse};
+use crate::launch::userns;
 use crate::launch::userns::own::{self, Own};
+use crate::model::Scope;
 use crate::store::containers::{Process, Record};
 
 /// What a word of the command line names.
@@ -59,11 +61,14 @@ impl Tree {
         Self::at(format!("/proc/{}/root", init.pid).into()).map(Some)
     }
 
-    /// Finds whose files a running container's are, from the user namespace of its supervisor.
+    /// Finds whose files a running container's are.
     pub(crate) fn know_users(&mut self, place: &Place, record: &Record) -> Result<(), Error> {
-        if let Some(init) = record.pid.filter(Process::is_alive) {
-            self.own = own::of_process(place, init)?;
-        }
+        self.own = match (place.scope, record.pid.filter(Process::is_alive)) {
+            // Two containers are in namespaces of two launchers, whose numbers are the same.
+            (Scope::User, _) => surroundings::own_by_definition(place, record, &|| userns::USUAL)?,
+            (Scope::System, Some(init)) => own::of_process(place, init)?,
+            (Scope::System, None) => None,
+        };
         Ok(())
     }
 
@@ -110,7 +115,14 @@ impl Tree {
             let image = place.store().ok()?.image(&record.image.manifest).ok()??;
             image.config.config().as_ref()?.user().clone()
         };
-        let text = asked.or_else(of_image).unwrap_or_default();
+        let said = asked.or_else(of_image).filter(|user| !user.is_empty());
+        let text = match said {
+            Some(user) => user,
+            None => {
+                let kept = surroundings::kept(place, record)?;
+                kept.map(|kept| format!("{}:{}", kept.uid, kept.gid)).unwrap_or_default()
+            }
+        };
         let read = |file| read_in(&self.path, file).unwrap_or_default();
         let user = user::resolve(&text, &read("/etc/passwd"), &read("/etc/group"))?;
         Ok((user.uid, user.gid))

@@ -25,6 +25,7 @@ use crate::launch::lifecycle::readiness;
 use crate::launch::lifecycle::restart::{Policy, Restarts};
 use crate::launch::lifecycle::surroundings::{self, Surroundings};
 use crate::launch::lifecycle::traces::{Traces, remove_runtime};
+use crate::launch::network::join::Joined;
 use crate::launch::place::Place;
 use crate::launch::pod::members;
 use crate::launch::process::activation;
@@ -312,6 +313,7 @@ impl Run<'_> {
             health,
             cgroup,
             until: (timeout > 0).then(|| Instant::now() + Duration::from_secs(timeout.into())),
+            network: traces.network.as_mut().and_then(Joined::pasta),
         };
         supervisor.wait()
     }

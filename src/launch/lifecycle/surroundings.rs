@@ -4,6 +4,7 @@
 use crate::launch::args::Create;
 use crate::launch::isolation::namespaces::Namespace;
 use crate::launch::lifecycle::asked::Asked;
+use crate::launch::lifecycle::containers;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::network::join::{self, Files, Joined};
 use crate::launch::place::Place;
@@ -45,7 +46,7 @@ pub(crate) fn enter(
     let pod = joined(place, record)?;
     let own = match &pod {
         Some(pod) => pod.users(place)?,
-        None => users(place, &asked.users, record, rootfs)?,
+        None => users(place, &asked.users, record, &|| needed_by(rootfs))?,
     };
     show_by(place, own.as_ref(), (image, rootfs))?;
     let of_pod = pod.as_ref().filter(|_| create.isolation.uts.is_none());
@@ -71,24 +72,52 @@ pub(crate) fn enter(
     Ok((surroundings, network))
 }
 
-/// The user namespace that a container that does not run will have, where its files belong to it;
-/// its root file system is mounted so.
+/// A user namespace like that which the container has, or will have; `needed` is as many IDs as make
+/// sense for it. That of a container in another launcher's namespace cannot be had itself.
+pub(crate) fn own_by_definition(
+    place: &Place,
+    record: &Record,
+    needed: &dyn Fn() -> u32,
+) -> Result<Option<Own>, Error> {
+    let pod = record.pod.as_ref().map(|id| Pods::open(place).get(id)).transpose()?.flatten();
+    if let Some(pod) = &pod {
+        return pod.have_users(place);
+    }
+    let flags = Definition::read(place, &record.id)?.create.users;
+    match userns::asked::Asked::read(&flags).map_err(userns::Error::from)? {
+        userns::asked::Asked::Container(word) => {
+            own_by_definition(place, &containers::find(place, &word)?, needed)
+        }
+        asked => users(place, &asked, &mut record.clone(), needed),
+    }
+}
+
+/// Who the calling user is in a container, where that was asked for: whoever runs in it then, unless
+/// somebody else was named.
+pub(crate) fn kept(place: &Place, record: &Record) -> Result<Option<userns::asked::Kept>, Error> {
+    let pod = record.pod.as_ref().map(|id| Pods::open(place).get(id)).transpose()?.flatten();
+    let flags = match pod {
+        Some(pod) => pod.users,
+        None => Definition::read(place, &record.id)?.create.users,
+    };
+    let asked = userns::asked::Asked::read(&flags).map_err(userns::Error::from)?;
+    Ok(asked.kept_now()?)
+}
+
+/// The same for a container that does not run, whose root file system is mounted by it then.
 pub(crate) fn own_later(
     place: &Place,
     record: &Record,
     (image, rootfs): (&Image, &mut Rootfs),
 ) -> Result<Option<Own>, Error> {
-    let pod = record.pod.as_ref().map(|id| Pods::open(place).get(id)).transpose()?.flatten();
-    let own = match &pod {
-        Some(pod) => pod.have_users(place)?,
-        None => {
-            let flags = Definition::read(place, &record.id)?.create.users;
-            let asked = userns::asked::Asked::read(&flags).map_err(userns::Error::from)?;
-            users(place, &asked, &mut record.clone(), rootfs)?
-        }
-    };
+    let own = own_by_definition(place, record, &|| needed_by(rootfs))?;
     show_by(place, own.as_ref(), (image, rootfs))?;
     Ok(own)
+}
+
+/// As many IDs as the users and groups of its image make necessary.
+fn needed_by(rootfs: &Rootfs) -> u32 {
+    needed(&rootfs.read("/etc/passwd"), &rootfs.read("/etc/group"))
 }
 
 /// Mounts the root file system of layers that belong to the container's users.
@@ -108,15 +137,14 @@ fn users(
     place: &Place,
     asked: &userns::asked::Asked,
     record: &mut Record,
-    rootfs: &Rootfs,
+    needed: &dyn Fn() -> u32,
 ) -> Result<Option<Own>, Error> {
-    let needed = || needed(&rootfs.read("/etc/passwd"), &rootfs.read("/etc/group"));
     let (id, allotted) = (record.id.clone(), record.allotted);
     let mut note = |allotted| {
         record.allotted = Some(allotted);
         Ok(place.records().write(record)?)
     };
-    own::have(asked, Setting { place, id: &id, allotted, needed: &needed, note: &mut note })
+    own::have(asked, Setting { place, id: &id, allotted, needed, note: &mut note })
 }
 
 fn joined(place: &Place, record: &Record) -> Result<Option<JoinedPod>, Error> {

@@ -133,6 +133,14 @@ impl Joined {
         }
     }
 
+    /// The process that serves it, where it is one.
+    pub(crate) fn pasta(&mut self) -> Option<&mut Pasta> {
+        match &mut self.kind {
+            Kind::Pasta(pasta) => Some(pasta),
+            _ => None,
+        }
+    }
+
     /// Whether it is the container's own, or its pod's.
     pub(crate) fn is_own(&self) -> bool {
         matches!(self.kind, Kind::None | Kind::Own(_) | Kind::Pod(_) | Kind::Pasta(_))

@@ -11,7 +11,7 @@ use crate::launch::pod::definition::{Namespace, Pod};
 use crate::launch::pod::infra::Entering;
 use crate::launch::pod::store::{Pods, State};
 use crate::launch::pod::{self, infra};
-use crate::launch::supervise::{Signals, attend};
+use crate::launch::supervise::{Signals, attend_pod};
 use crate::launch::userns::own::Own;
 use crate::launch::{Error, network};
 use crate::store::containers::Process;
@@ -61,7 +61,7 @@ fn supervise(place: &Place, pod: &Pod, handover: &Handover) -> Result<u8, Error>
         write_pid(path)?;
     }
     handover.started("")?;
-    let status = attend(infra, signals, None);
+    let status = attend_pod(infra, signals, run.network.as_mut().and_then(Joined::pasta));
     drop(run);
     // It was told to end, and did.
     status.map(|status| if status == 128 + 15 { 0 } else { status })

@@ -33,6 +33,7 @@ mod registry;
 mod rollback;
 mod rootless;
 mod rootless_users;
+mod rootless_verbs;
 mod service;
 mod storage;
 mod surroundings;
@@ -71,6 +72,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("rollback", rollback::CASES),
         ("rootless", rootless::CASES),
         ("rootless_users", rootless_users::CASES),
+        ("rootless_verbs", rootless_verbs::CASES),
         ("service", service::CASES),
         ("storage", storage::CASES),
         ("surroundings", surroundings::CASES),
