@@ -20,6 +20,17 @@ impl Scope {
         if rustix::process::geteuid().is_root() { Self::System } else { Self::User }
     }
 
+    /// Where everybody's running state lies, systemd's too.
+    ///
+    /// # Errors
+    /// For a user whose environment names no such directory.
+    pub fn runtime_dir(self) -> Result<PathBuf, Error> {
+        match self {
+            Self::System => Ok("/run".into()),
+            Self::User => user_dir("XDG_RUNTIME_DIR", None),
+        }
+    }
+
     /// The directories that hold `updaterd.toml`, the one that counts most first.
     pub(super) fn configuration_dirs(self) -> Result<Vec<PathBuf>, Error> {
         match self {

@@ -41,6 +41,15 @@ pub struct Access<E> {
     embedded: E,
 }
 
+/// What is known of the running service.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Service {
+    Running(Properties),
+    NotRunning,
+    /// There is no bus to ask it over.
+    NoBus,
+}
+
 /// `None` where there is no service to answer.
 fn present<T>(answer: Result<T, RemoteError>) -> Result<Option<T>, Error> {
     match answer {
@@ -57,12 +66,11 @@ impl<E: Embedded> Access<E> {
         Self { remote, embedded }
     }
 
-    /// What the running service says of itself; `None` where none runs.
-    pub async fn service(&self) -> Result<Option<Properties>, Error> {
-        match &self.remote {
-            Some(remote) => present(remote.properties().await),
-            None => Ok(None),
-        }
+    /// What the running service says of itself.
+    pub async fn service(&self) -> Result<Service, Error> {
+        let Some(remote) = &self.remote else { return Ok(Service::NoBus) };
+        let properties = present(remote.properties().await)?;
+        Ok(properties.map_or(Service::NotRunning, Service::Running))
     }
 
     pub async fn check(&self) -> Result<Checked, Error> {

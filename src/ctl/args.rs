@@ -23,8 +23,8 @@ Where several apply, it is 5 before 4 before 3.";
 /// Keep containers that run in systemd units up to date
 ///
 /// Shows and steers the service updaterd(8). Commands that change something start the service
-/// where it is not running; commands that only read never do. Where there is no such service,
-/// the work is done in this process.
+/// where it is not running; commands that only read never do. Where there is no such service, or
+/// no bus to call it over, the work is done in this process.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
 #[command(
     name = "updaterctl",

@@ -35,8 +35,8 @@ pub trait Api {
     /// Brings `units` (empty: all) up to date.
     async fn update(&self, units: &[UnitName], trigger: Trigger) -> Result<Report, Error>;
 
-    /// The containers with the update label, as they are now, and the units whose last update left
-    /// none. Asks no registry.
+    /// The containers with the update label, as they are now, those that may have it but cannot be
+    /// read, and the units whose last update left none. Asks no registry.
     async fn units(&self) -> Result<Vec<UnitStatus>, Error>;
 
     /// At most `limit` ends of updates, newest first; of one unit where one is named.
@@ -72,6 +72,8 @@ pub enum Standing {
     InvalidPolicy,
     /// No systemd unit owns it.
     NoUnit,
+    /// Its record cannot be read: nothing is known of it.
+    Unknown,
 }
 
 /// What a check found.
@@ -95,12 +97,15 @@ pub struct Running {
     pub image: Digest,
 }
 
-/// How one container stands, or one unit whose container did not come back.
+/// How one container stands, or one unit whose container did not come back; or that something is
+/// there of which nothing is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitStatus {
     pub unit: Option<UnitName>,
-    pub reference: Reference,
-    /// `None` where the unit's last update left nothing running.
+    /// `None` where that is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Reference>,
+    /// `None` where the unit's last update left nothing running, or nothing is known.
     #[serde(flatten)]
     pub running: Option<Running>,
     pub standing: Standing,

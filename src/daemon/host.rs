@@ -14,7 +14,7 @@ use super::schedule::Interval;
 use crate::config::{Schedule, Scope, Settings};
 use crate::engine::native::Native;
 use crate::ledger::Ledger;
-use crate::model::Failure;
+use crate::model::{Failure, FailureKind};
 use crate::registry;
 use crate::store::{Store, containers::Records};
 use crate::systemd;
@@ -77,18 +77,40 @@ impl Connect for ToManager {
     type Manager = systemd::Manager;
 
     async fn connect(&self) -> Result<systemd::Manager, Failure> {
-        let connection = match &self.connection {
-            Some(connection) => connection.clone(),
-            None => connect(self.scope).await?,
+        let connected = match &self.connection {
+            Some(connection) => Ok(connection.clone()),
+            None => connect(self.scope).await,
         };
-        let system = match self.scope {
-            Scope::System => Some(connection.clone()),
-            // A user's rollout delays a shutdown as well; without a system bus nothing does.
-            Scope::User => connect(Scope::System).await.ok(),
+        let connection = match connected {
+            Ok(connection) => connection,
+            Err(error) if error.is_no_bus() => return self.connect_without_bus().await,
+            Err(error) => return Err(error.into()),
         };
         let manager = systemd::Manager::new(&connection, self.restart_timeout).await?;
-        Ok(manager.with_logind(system))
+        Ok(match self.scope {
+            Scope::System => manager.with_logind(Some(connection)),
+            Scope::User => manager.with_logind(system_bus().await),
+        })
     }
+}
+
+impl ToManager {
+    /// systemd can be spoken to all the same.
+    async fn connect_without_bus(&self) -> Result<systemd::Manager, Failure> {
+        let run = self.scope.runtime_dir();
+        let run = run.map_err(|error| Failure::from_error(FailureKind::Configuration, &error))?;
+        let socket = systemd::private::socket(&run);
+        let manager = systemd::Manager::without_bus(socket, self.restart_timeout).await?;
+        Ok(match self.scope {
+            Scope::System => manager,
+            Scope::User => manager.with_logind(system_bus().await),
+        })
+    }
+}
+
+/// A user's rollout delays a shutdown as well; without a system bus nothing does.
+async fn system_bus() -> Option<Connection> {
+    connect(Scope::System).await.ok()
 }
 
 /// Connects to the bus of the scope, which its manager and the service are on.

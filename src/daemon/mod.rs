@@ -17,6 +17,7 @@ pub mod journal;
 pub mod manual;
 pub mod observe;
 pub mod pass;
+mod presence;
 pub mod registries;
 pub mod request;
 pub mod run;

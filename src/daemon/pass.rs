@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use super::api::{Api, Checked, Error, UnitStatus};
 use super::run::Work;
-use super::units::{Known, not_running, statuses};
-use crate::ledger::{Ledger, PassLock, lock::LockError};
+use super::units::{Known, not_running, statuses, unknown};
+use crate::ledger::{History, Ledger, PassLock, lock::LockError};
+use crate::model::failure::chain;
 use crate::model::{Container, UnitName};
 use crate::plan::Quarantined;
-use crate::update::port::{Engine, Ledger as _, World};
+use crate::update::port::{Engine, Inventory, Ledger as _, World};
 use crate::update::{Entry, Options, Report, Trigger, Updater};
 
 /// How far back a status looks for a unit's last update.
@@ -35,7 +36,7 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
     fn lock(&self) -> Result<PassLock, Error> {
         PassLock::try_acquire(&self.run, self.program).map_err(|error| match error {
             LockError::Held(_) | LockError::HeldByUnknown => Error::Busy(error.to_string()),
-            LockError::Io { .. } => Error::Failed(crate::model::failure::chain(&error)),
+            LockError::Io { .. } => Error::Failed(chain(&error)),
         })
     }
 
@@ -43,19 +44,23 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
         self.updater.world().ledger()
     }
 
+    async fn inventory(&self) -> Result<Inventory, Error> {
+        Ok(self.updater.world().engine().inventory().await?)
+    }
+
     /// Newest first.
     fn entries(&self, limit: usize) -> Result<Vec<Entry>, Error> {
-        let mut entries = self.ledger().history(limit).map_err(failed)?;
+        let mut entries = self.ledger().history(limit).map_err(failed)?.entries;
         entries.reverse();
         Ok(entries)
     }
 
     /// Joins the containers as they are now with what the ledger knows.
-    async fn join(
+    fn join(
         &self,
+        inventory: &Inventory,
         join: impl FnOnce(&[Container], &Known<'_>) -> Vec<UnitStatus>,
     ) -> Result<Vec<UnitStatus>, Error> {
-        let inventory = self.updater.world().engine().inventory().await?;
         let known = Known {
             memory: &self.ledger().memory()?,
             in_flight: &self.ledger().in_flight().map_err(failed)?,
@@ -72,7 +77,8 @@ fn failed(error: crate::ledger::Error) -> Error {
 impl<W: World<Ledger = Ledger>> Api for Pass<W> {
     async fn check(&self) -> Result<Checked, Error> {
         let plan = self.updater.check(&[]).await?;
-        Ok(Checked { plan, not_running: self.join(not_running).await? })
+        let inventory = self.inventory().await?;
+        Ok(Checked { plan, not_running: self.join(&inventory, not_running)? })
     }
 
     async fn update(&self, units: &[UnitName], trigger: Trigger) -> Result<Report, Error> {
@@ -81,13 +87,20 @@ impl<W: World<Ledger = Ledger>> Api for Pass<W> {
     }
 
     async fn units(&self) -> Result<Vec<UnitStatus>, Error> {
-        self.join(statuses).await
+        let inventory = self.inventory().await?;
+        let mut units = self.join(&inventory, statuses)?;
+        units.extend(inventory.problems.iter().map(unknown));
+        Ok(units)
     }
 
     async fn history(&self, unit: Option<&UnitName>, limit: usize) -> Result<Vec<Entry>, Error> {
-        let Some(unit) = unit else { return self.entries(limit) };
-        let mut entries = self.entries(usize::MAX)?;
-        entries.retain(|entry| &entry.outcome.unit == unit);
+        let read = if unit.is_some() { usize::MAX } else { limit };
+        let History { mut entries, damaged } = self.ledger().history(read).map_err(failed)?;
+        for line in damaged {
+            tracing::warn!(target: "updaterd", "left out of the history: {}", chain(&line));
+        }
+        entries.reverse();
+        entries.retain(|entry| unit.is_none_or(|unit| &entry.outcome.unit == unit));
         entries.truncate(limit);
         Ok(entries)
     }

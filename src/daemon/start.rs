@@ -1,18 +1,20 @@
 //! The program `updaterd`: signals of the operating system, configuration, bus; then the loop.
 
+use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
+use zbus::Connection;
 
 use super::args::Arguments;
-use super::bus::{NAME, Service, Signal};
+use super::bus::{NAME, Signal};
 use super::flight::Flight;
 use super::host::{self, Host, Opener, SystemClock};
 use super::observe::{Journal, Observers, Signals, StatusLine};
 use super::pass::Pass;
+use super::presence::Presence;
 use super::run::{Daemon, Ended, Loaded, Orders, Work as _};
 use super::writable::{self, ReadOnly};
 use crate::config::{self, Scope, Settings};
@@ -96,14 +98,14 @@ async fn recover(scope: Scope, settings: &Settings) -> Result<(), Error> {
 
 async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
     let (stop, reload) = (listen_for_stop()?, listen_for_reload()?);
-    let connection = host::connect(scope).await.map_err(Error::Bus)?;
+    let connection = find_bus(scope).await?;
     let (request_sender, requests) = mpsc::channel(QUEUE);
     let (signal_sender, signals) = mpsc::unbounded_channel();
     let flight = Flight::default();
     let opened = |settings: &Settings| -> Result<Loaded<Pass<Host>>, Failure> {
         let opener = Opener {
             program: "updaterd",
-            connection: Some(connection.clone()),
+            connection: connection.clone(),
             observers: observers(scope, &signal_sender),
             flight: flight.clone(),
         };
@@ -116,14 +118,15 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
         opened(&settings).map_err(|failure| failure.message)
     };
     let first = opened(settings).map_err(Error::Setup)?;
-    let service = Service::serve(connection.clone(), request_sender).await.map_err(Error::Serve)?;
-    let service = Arc::new(service);
-    service.take_name().await.map_err(Error::Name)?;
-    let emitter = tokio::spawn(emit(Arc::clone(&service), signals));
+    let presence = Presence::new(request_sender);
+    if let Some(connection) = &connection {
+        presence.take_place(connection.clone(), None).await?;
+    }
+    let mut telling = pin!(presence.tell(scope, signals));
     let daemon = Daemon {
         reload: &reloaded,
         clock: &SystemClock::default(),
-        name: &*service,
+        name: &presence,
         flight: flight.clone(),
         watchdog: notify::watchdog_interval(),
         signals: signal_sender.clone(),
@@ -131,34 +134,41 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
     };
     let orders = Orders { requests, reload, stop };
     let ended = tokio::select! {
-        ended = daemon.run(first, orders) => Ok(ended),
-        () = connection.closed() => Err(Error::BusLost),
+        ended = daemon.run(first, orders) => ended,
+        // It has no end of its own while there is somebody who could say more.
+        lost = &mut telling => return lost,
     };
-    if matches!(ended, Ok(Ended::StoppedInFlight)) {
+    if ended == Ended::StoppedInFlight {
         let observers = observers(scope, &signal_sender);
         flight.suspended().iter().for_each(|event| observers.event(event));
     }
-    // What was told last is still to be sent: with the last sender, the emitter ends.
+    // What was told last is still to be sent: without a sender, the telling ends.
     drop(daemon);
     drop(signal_sender);
-    if tokio::time::timeout(LAST_SIGNALS, emitter).await.is_err() {
+    if tokio::time::timeout(LAST_SIGNALS, telling).await.is_err() {
         tracing::warn!(target: "updaterd", "the bus does not take the last signals, ignoring");
     }
-    ended.map(drop)
+    Ok(())
+}
+
+/// The bus of the scope; `None` on a host that has none, which is served all the same.
+async fn find_bus(scope: Scope) -> Result<Option<Connection>, Error> {
+    match host::connect(scope).await {
+        Ok(connection) => Ok(Some(connection)),
+        Err(error) if error.is_no_bus() => {
+            tracing::info!(
+                target: "updaterd",
+                "there is no bus: systemd is spoken to directly, and updaterctl works by itself"
+            );
+            Ok(None)
+        }
+        Err(error) => Err(Error::Bus(error)),
+    }
 }
 
 /// Who hears of what the service does.
 fn observers(scope: Scope, signals: &mpsc::UnboundedSender<Signal>) -> Observers {
     Observers::default().with(Journal(scope)).with(StatusLine).with(Signals(signals.clone()))
-}
-
-/// Sends what the loop and the pass tell, in order.
-async fn emit(service: Arc<Service>, mut signals: mpsc::UnboundedReceiver<Signal>) {
-    while let Some(signal) = signals.recv().await {
-        if let Err(error) = service.emit(&signal).await {
-            tracing::warn!(target: "updaterd", "cannot send a signal on the bus, ignoring: {error}");
-        }
-    }
 }
 
 /// SIGTERM and SIGINT.
@@ -192,7 +202,7 @@ fn listen_for_reload() -> Result<mpsc::Receiver<()>, Error> {
 mod tests {
     use std::collections::BTreeSet;
 
-    /// How each of the two is run, which is its own; all else is what it may do.
+    /// How each of them is run, which is its own; all else is what it may do.
     const OWN: &[&str] = &[
         "Type",
         "NotifyAccess",
@@ -202,6 +212,7 @@ mod tests {
         "Restart",
         "RestartSec",
         "RestartPreventExitStatus",
+        "SuccessExitStatus",
         "WatchdogSec",
         "TimeoutStartSec",
         "TimeoutStopSec",
@@ -217,10 +228,14 @@ mod tests {
     }
 
     #[test]
-    fn recovery_is_as_confined_as_the_service() {
+    fn every_unit_is_as_confined_as_the_service() {
         let service = limits(include_str!("../../systemd/system/updaterd.service"));
-        let recovery = limits(include_str!("../../systemd/system/updaterd-recover.service"));
         assert!(service.contains("ProtectSystem=strict"));
-        assert_eq!(service, recovery);
+        for unit in [
+            include_str!("../../systemd/system/updaterd-recover.service"),
+            include_str!("../../systemd/system/updaterd-check.service"),
+        ] {
+            assert_eq!(service, limits(unit));
+        }
     }
 }

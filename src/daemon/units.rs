@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::api::{Running, Standing, UnitStatus};
-use crate::model::{Container, Policy, Reference, UnitName};
-use crate::plan::Memory;
+use crate::model::{Container, Failure, Policy, Reference, UnitName};
+use crate::plan::{Memory, Reason};
 use crate::update::port::InFlight;
 use crate::update::{Entry, OutcomeKind};
 
@@ -26,6 +26,18 @@ pub(crate) fn statuses(containers: &[Container], known: &Known<'_>) -> Vec<UnitS
     let name = |status: &UnitStatus| status.running.as_ref().map(|on| on.container.clone());
     found.sort_by_cached_key(|status| (status.unit.is_none(), status.unit.clone(), name(status)));
     found
+}
+
+/// What an engine could not read.
+pub(crate) fn unknown(problem: &Failure) -> UnitStatus {
+    UnitStatus {
+        unit: None,
+        reference: None,
+        running: None,
+        standing: Standing::Unknown,
+        detail: problem.to_string(),
+        last: None,
+    }
 }
 
 /// The units whose last update left nothing running, and that nobody has mended since: no
@@ -51,7 +63,7 @@ pub(crate) fn not_running(containers: &[Container], known: &Known<'_>) -> Vec<Un
     let gone = newest.filter(left_nothing);
     gone.map(|entry| UnitStatus {
         unit: Some(entry.outcome.unit.clone()),
-        reference: entry.outcome.reference.clone(),
+        reference: Some(entry.outcome.reference.clone()),
         running: None,
         standing: Standing::NeedsOperator,
         detail: entry.outcome.detail.clone(),
@@ -78,7 +90,7 @@ fn status(container: &Container, known: &Known<'_>) -> UnitStatus {
     let (standing, detail) = standing(container, known, last);
     UnitStatus {
         unit: container.unit.clone(),
-        reference: container.source.reference.clone(),
+        reference: Some(container.source.reference.clone()),
         running: Some(Running {
             container: container.name.clone(),
             engine: container.engine,
@@ -103,7 +115,9 @@ fn standing(container: &Container, known: &Known<'_>, last: Option<&Entry>) -> (
         return (Standing::Disabled, String::new());
     }
     let Some(unit) = &container.unit else {
-        return (Standing::NoUnit, "no systemd unit owns this container".into());
+        let guest = |unit: &UnitName| Reason::Guest { host: unit.clone() };
+        let reason = container.guest_of.as_ref().map_or(Reason::NoUnit, guest);
+        return (Standing::NoUnit, reason.to_string());
     };
     if policy == Policy::Registry && container.source.reference.digest().is_some() {
         return (Standing::Pinned, String::new());

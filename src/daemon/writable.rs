@@ -13,7 +13,8 @@ use crate::config::Paths;
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{path} is read-only to this service: make the directory, and add \"ReadWritePaths={path}\" \
-     below [Service] by \"systemctl edit updaterd.service updaterd-recover.service\"",
+     below [Service] by \"systemctl edit updaterd.service updaterd-recover.service \
+     updaterd-check.service\"",
     path = path.display()
 )]
 pub struct ReadOnly {

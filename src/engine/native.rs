@@ -96,7 +96,7 @@ impl<R: Remote> Engine for Native<R> {
     ) -> Result<Option<Running>, Failure> {
         let (records, _) = self.running_records()?;
         for record in records.into_iter().filter(|record| record.reference == *reference) {
-            if unit_of(&record, self.scope)?.as_ref() == Some(unit) {
+            if !record.is_guest() && unit_of(&record, self.scope)?.as_ref() == Some(unit) {
                 let health = self.records.health(&record.id)?.map(|health| Health {
                     state: health.status,
                     failing_streak: health.failing_streak,
@@ -149,11 +149,16 @@ fn container(
         return Ok(None);
     };
     let source = ImageSource { reference: record.reference.clone(), authfile: authfile(record) };
+    let (unit, guest_of) = match unit_of(record)? {
+        unit if record.is_guest() => (None, unit),
+        unit => (unit, None),
+    };
     Ok(Some(Container {
         id: record.id.clone(),
         name: record.name.clone(),
         engine: EngineKind::Native,
-        unit: unit_of(record)?,
+        unit,
+        guest_of,
         policy: Policy::from_label(policy),
         source,
         image: record.image.clone(),

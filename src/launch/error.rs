@@ -202,7 +202,11 @@ pub(crate) enum Error {
     NoDefinition(String),
     #[error("--attach takes one container")]
     AttachToOne,
-    #[error("{path} cannot be understood", path = path.display())]
+    #[error(
+        "{path} is damaged, or was written by another version: remove what it describes, and make it \
+         anew",
+        path = path.display()
+    )]
     Document { path: PathBuf, source: serde_json::Error },
     #[error("a file of the container is damaged")]
     Json(#[source] serde_json::Error),

@@ -17,13 +17,18 @@ pub enum Error {
         path = path.display()
     )]
     Json { path: PathBuf, source: serde_json::Error },
+    #[error(
+        "{path}:{line} is damaged: delete the line to go on without it",
+        path = path.display()
+    )]
+    Line { path: PathBuf, line: usize, source: serde_json::Error },
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Read { source, .. } | Error::Write { source, .. } => FailureKind::of_io(source),
-            Error::Json { .. } => FailureKind::Local,
+            Error::Json { .. } | Error::Line { .. } => FailureKind::Local,
         };
         Self::from_error(kind, &error)
     }

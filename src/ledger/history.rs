@@ -6,8 +6,8 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::Error;
 use super::file::make_parent;
+use super::{Error, History};
 use crate::disk;
 use crate::update::report::Entry;
 
@@ -22,24 +22,28 @@ pub(super) fn append(dir: &Path, entry: &Entry) -> Result<(), Error> {
     write(&path, &previous(dir), &line).map_err(|source| Error::Write { path, source })
 }
 
-pub(super) fn read(dir: &Path, limit: usize) -> Result<Vec<Entry>, Error> {
+pub(super) fn read(dir: &Path, limit: usize) -> Result<History, Error> {
     let mut newest = VecDeque::new();
+    let mut damaged = Vec::new();
     for path in [previous(dir), current(dir)] {
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(source) => return Err(Error::Read { path, source }),
         };
-        for line in BufReader::new(file).split(b'\n') {
-            let line = line.map_err(|source| Error::Read { path: path.clone(), source })?;
-            let Ok(entry) = serde_json::from_slice(&line) else { continue };
-            newest.push_back(entry);
+        for (line, text) in (1..).zip(BufReader::new(file).split(b'\n')) {
+            let text = text.map_err(|source| Error::Read { path: path.clone(), source })?;
+            match serde_json::from_slice(&text) {
+                Ok(entry) => newest.push_back(entry),
+                Err(_) if text.is_empty() => {}
+                Err(source) => damaged.push(Error::Line { path: path.clone(), line, source }),
+            }
             if newest.len() > limit {
                 newest.pop_front();
             }
         }
     }
-    Ok(newest.into())
+    Ok(History { entries: newest.into(), damaged })
 }
 
 fn current(dir: &Path) -> PathBuf {

@@ -21,6 +21,15 @@ use crate::plan::{Memory, Quarantine, Quarantined};
 use crate::update::port::{self, InFlight};
 use crate::update::report::Entry;
 
+/// What was read of the history.
+#[derive(Debug)]
+pub struct History {
+    /// Oldest first.
+    pub entries: Vec<Entry>,
+    /// Lines that are no entries: a power cut may have torn the last one.
+    pub damaged: Vec<Error>,
+}
+
 /// The ledger of one host or one user, below `STATE/ledger`.
 #[derive(Debug, Clone)]
 pub struct Ledger {
@@ -34,12 +43,11 @@ impl Ledger {
         Self { dir: dir.to_owned() }
     }
 
-    /// The newest `limit` entries, oldest first.
+    /// The newest `limit` entries.
     ///
     /// # Errors
-    /// Where the file cannot be read. A line that is no entry is skipped: a power cut may have
-    /// torn the last one.
-    pub fn history(&self, limit: usize) -> Result<Vec<Entry>, Error> {
+    /// Where the file cannot be read at all.
+    pub fn history(&self, limit: usize) -> Result<History, Error> {
         history::read(&self.dir, limit)
     }
 

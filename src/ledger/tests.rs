@@ -57,7 +57,7 @@ fn entry(detail: &str) -> Entry {
 fn an_empty_host_reads_as_empty() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::new(&dir.path().join("ledger"));
-    assert!(ledger.history(10).unwrap().is_empty());
+    assert!(ledger.history(10).unwrap().entries.is_empty());
     assert!(ledger.in_flight().unwrap().is_empty());
     assert_eq!(ledger.quarantine().unwrap(), Quarantine::default());
     assert!(!dir.path().join("ledger").exists(), "reading makes nothing");
@@ -87,8 +87,12 @@ fn the_history_survives_a_torn_line() {
     text.extend_from_slice(b"{\"ended\":\"20");
     fs::write(&path, text).unwrap();
     ledger.append(&entry("two")).unwrap();
-    assert_eq!(ledger.history(10).unwrap(), [entry("one"), entry("two")]);
-    assert_eq!(ledger.history(1).unwrap(), [entry("two")]);
+    let history = ledger.history(10).unwrap();
+    assert_eq!(history.entries, [entry("one"), entry("two")]);
+    assert_eq!(ledger.history(1).unwrap().entries, [entry("two")]);
+    let [damaged] = &history.damaged[..] else { panic!("{history:?}") };
+    let said = crate::model::failure::chain(damaged);
+    assert!(said.contains("history.jsonl:2 is damaged: delete the line"), "{said}");
 }
 
 #[test]

@@ -78,8 +78,13 @@ pub struct Container {
     pub id: ContainerId,
     pub name: String,
     pub engine: EngineKind,
-    /// The unit whose cgroup really holds the container; `None` where no unit does.
+    /// The unit whose cgroup really holds the container; `None` where no unit does, or one that is
+    /// not there for it.
     pub unit: Option<UnitName>,
+    /// The unit that the container is only a guest in: a process of it left the container behind,
+    /// and goes on.
+    #[serde(default)]
+    pub guest_of: Option<UnitName>,
     /// The policy, or the label's value that names none.
     #[serde(with = "policy_or_text")]
     pub policy: Result<Policy, InvalidPolicy>,

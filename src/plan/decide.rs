@@ -107,8 +107,10 @@ fn judge<'a>(container: &Container, input: &Input<'a>) -> Result<&'a ImageIdenti
         Ok(Policy::Disabled) => return Err(Reason::Disabled),
         Ok(Policy::Registry | Policy::Local) => {}
     }
-    if container.unit.is_none() {
-        return Err(Reason::NoUnit);
+    match (&container.unit, &container.guest_of) {
+        (Some(_), _) => {}
+        (None, Some(unit)) => return Err(Reason::Guest { host: unit.clone() }),
+        (None, None) => return Err(Reason::NoUnit),
     }
     if wants_check(container).is_none() {
         return Err(Reason::Pinned);

@@ -14,6 +14,7 @@ fn container(number: u8, unit: &str, reference: &str) -> Container {
         name: format!("c{number}"),
         engine: EngineKind::Native,
         unit: unit.parse().ok(),
+        guest_of: None,
         policy: Ok(Policy::Registry),
         source: ImageSource { reference: reference.parse().unwrap(), authfile: None },
         image: image("old"),
@@ -136,6 +137,16 @@ fn each_container_has_its_own_reason() {
     assert_eq!(Case::of(vec![disabled]).only_reason(), Reason::Disabled);
 
     assert_eq!(Case::of(vec![container(3, "", "quay.io/app:1")]).only_reason(), Reason::NoUnit);
+
+    let mut guest = container(3, "", "quay.io/app:1");
+    guest.guest_of = "ci.service".parse().ok();
+    let mut case = Case::of(vec![guest]);
+    assert!(matches!(case.only_reason(), Reason::Guest { .. }));
+    let skipped = serde_json::to_string(&case.plan().skipped).unwrap();
+    let read: Vec<Skipped> = serde_json::from_str(&skipped).unwrap();
+    assert_eq!(read, case.plan().skipped);
+    case.selection = vec!["ci.service".parse().unwrap()];
+    assert!(case.plan().skipped.is_empty(), "it is not the unit's");
 
     let pinned = format!("quay.io/app:1@{}", Digest::of(b"x"));
     assert_eq!(Case::of(vec![container(4, "a.service", &pinned)]).only_reason(), Reason::Pinned);

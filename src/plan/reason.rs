@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Digest, Failure};
+use crate::model::{Digest, Failure, UnitName};
 
 /// Why a container is left as it is: each is shown by `updaterctl check`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,10 @@ pub enum Reason {
     },
     /// No unit's cgroup holds the container.
     NoUnit,
+    /// A unit's does, but the unit is there for something else, which a restart would end.
+    Guest {
+        host: UnitName,
+    },
     /// The policy is `local` and local storage has no image of that name.
     NotInStorage,
     CheckFailed {
@@ -48,6 +52,7 @@ impl Reason {
             Self::CoolingDown { .. }
             | Self::InvalidPolicy { .. }
             | Self::NoUnit
+            | Self::Guest { .. }
             | Self::NotInStorage
             | Self::CheckFailed { .. } => true,
         }
@@ -68,6 +73,13 @@ impl fmt::Display for Reason {
             }
             Self::InvalidPolicy { message } => f.write_str(message),
             Self::NoUnit => f.write_str("no systemd unit owns this container"),
+            Self::Guest { host } => {
+                write!(
+                    f,
+                    "only a guest in {host}, which would be restarted for it: run it as a unit of \
+                     its own"
+                )
+            }
             Self::NotInStorage => f.write_str("no image of this name in local storage"),
             Self::CheckFailed { failure } => write!(f, "check failed: {failure}"),
         }

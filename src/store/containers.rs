@@ -101,6 +101,9 @@ pub struct Record {
     /// The unit that the launcher found itself in.
     #[serde(default)]
     pub unit: Option<UnitName>,
+    /// The process in whose unit the container was left behind ([`Record::is_guest`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Process>,
     /// The launcher that waits for the container, or was the last to; `None` before its first start.
     #[serde(default)]
     pub supervisor: Option<Process>,
@@ -173,6 +176,16 @@ impl Process {
         Ok(Self { pid, start_time })
     }
 
+    /// The parent of the process that has this number now; 0 where that is outside.
+    ///
+    /// # Errors
+    /// `NotFound` where there is none.
+    pub fn parent_of(pid: i32) -> io::Result<i32> {
+        let stat = std::fs::read(format!("/proc/{pid}/stat"))?;
+        let parent = fields(&stat).and_then(|mut fields| fields.nth(1)?.parse().ok());
+        parent.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
     /// The calling process.
     pub fn current() -> io::Result<Self> {
         Self::of(rustix::process::getpid().as_raw_pid())
@@ -186,11 +199,16 @@ impl Process {
     }
 }
 
-/// Fields 3 and 22 of proc_pid_stat(5). The second field is a name in parentheses that may hold
-/// anything, parentheses and blanks too; none comes after its end.
-fn state_and_start(stat: &[u8]) -> Option<(char, u64)> {
+/// The fields of proc_pid_stat(5) from the third on. The second is a name in parentheses that may
+/// hold anything, parentheses and blanks too; none comes after its end.
+fn fields(stat: &[u8]) -> Option<std::str::SplitAsciiWhitespace<'_>> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
-    let mut fields = std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace();
+    Some(std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace())
+}
+
+/// Fields 3 and 22 of proc_pid_stat(5).
+fn state_and_start(stat: &[u8]) -> Option<(char, u64)> {
+    let mut fields = fields(stat)?;
     let state = fields.next()?.chars().next()?;
     Some((state, fields.nth(22 - 4)?.parse().ok()?))
 }
@@ -199,6 +217,11 @@ impl Record {
     /// Whether this container runs or is being started. It may outlive its supervisor.
     pub fn is_running(&self) -> bool {
         self.is_supervised() || self.pid.is_some_and(|init| init.is_alive())
+    }
+
+    /// Whether it is a guest in its unit: whose own process, which had it left behind there, goes on.
+    pub fn is_guest(&self) -> bool {
+        self.host.is_some_and(|host| host.is_alive())
     }
 
     /// Whether its supervisor, by which it belongs to a unit, still waits for it.
@@ -305,6 +328,7 @@ mod tests {
             labels: BTreeMap::new(),
             image_labels: BTreeMap::new(),
             unit: None,
+            host: None,
             supervisor: Process::current().ok(),
             pid: None,
             cgroup: None,

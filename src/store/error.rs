@@ -1,5 +1,6 @@
 //! What can go wrong in the store, and what kind of failure each is.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use crate::model::{Digest, Failure, FailureKind, Reference};
 pub enum Error {
     #[error("cannot {action} {}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
-    #[error("{} is not valid", path.display())]
+    #[error("{} is damaged: {}", path.display(), remedy(path))]
     Syntax { path: PathBuf, source: serde_json::Error },
     #[error("no image {0} in local storage")]
     NoSuchImage(Digest),
@@ -32,6 +33,16 @@ pub enum Error {
     Died(Box<Reference>),
     #[error("{0} has no tag that could be moved")]
     NoTag(Box<Reference>),
+}
+
+/// What to do about a damaged file, which its name tells.
+fn remedy(path: &Path) -> &'static str {
+    match path.file_name().and_then(OsStr::to_str) {
+        Some("record.json") => "restart the container's unit, which writes it anew",
+        Some("health.json") => "the container's next check writes it anew",
+        Some("index.json") => "move it away, and pull the images again",
+        _ => "move it away to go on without what it says",
+    }
 }
 
 impl Error {

@@ -1,13 +1,17 @@
-//! Edge: systemd. The manager over D-Bus, what the service tells its manager.
+//! Edge: systemd. The manager over D-Bus, with a bus or without; what the service tells its manager.
 //!
 //! What must not live here: which unit is restarted, and what its state means.
 
 mod error;
 pub mod inhibit;
 mod jobs;
+mod link;
 mod manager;
 pub mod notify;
+pub mod private;
 mod proxy;
+mod unit;
+mod words;
 
 pub use error::Error;
 pub use manager::Manager;

@@ -68,7 +68,7 @@ impl Api for Empty {
 async fn without_a_bus_this_process_does_it() {
     let here = Here::default();
     let access = Access::new(None, &here);
-    assert_eq!(access.service().await.unwrap(), None);
+    assert_eq!(access.service().await.unwrap(), Service::NoBus);
     access.update(&[], Trigger::Timer).await.unwrap();
     let error = access.check().await.unwrap_err();
     assert_eq!(error.to_string(), "here");
@@ -78,9 +78,10 @@ async fn without_a_bus_this_process_does_it() {
 #[tokio::test]
 async fn with_a_service_this_process_does_nothing() {
     let here = Here::default();
-    let (remote, _service) = connected(|_| Err(ApiError::Busy("there".into()))).await;
+    let (remote, _served) = connected(|_| Err(ApiError::Busy("there".into()))).await;
     let access = Access::new(Some(remote), &here);
-    assert_eq!(access.service().await.unwrap().unwrap().state, "idle");
+    let Service::Running(service) = access.service().await.unwrap() else { panic!("not there") };
+    assert_eq!(service.state, "idle");
     let error = access.update(&[], Trigger::Manual).await.unwrap_err();
     assert_eq!((error.to_string().as_str(), error.exit_code()), ("there", crate::ctl::exit::BUSY));
     assert!(error.hint().is_some());

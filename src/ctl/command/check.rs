@@ -47,9 +47,11 @@ pub(super) fn table(checked: &Checked, style: Style) -> String {
     rows.extend(plan.skipped.iter().map(skipped));
     rows.extend(not_running.iter().map(gone));
     if rows.is_empty() {
-        let mut text = String::from(
-            "No running container has the label io.containers.autoupdate: nothing to keep up to date.\n",
-        );
+        let mut text = String::from("No running container ");
+        text.push_str(match plan.problems.is_empty() {
+            true => "has the label io.containers.autoupdate: nothing to keep up to date.\n",
+            false => "that can be read has the label io.containers.autoupdate.\n",
+        });
         problems(&mut text, &plan.problems);
         return text;
     }
@@ -76,7 +78,7 @@ fn gone(status: &UnitStatus) -> Vec<Cell> {
     let (state, tone) = super::status::state(status);
     vec![
         Cell::new(super::status::unit(status)),
-        Cell::new(status.reference.to_string()),
+        Cell::new(super::status::reference(status)),
         Cell::new(""),
         Cell::new(""),
         Cell::new(state).tone(tone),

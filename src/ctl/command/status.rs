@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Output, Style, age, json};
 use crate::ctl::Error;
-use crate::ctl::access::{Access, Embedded};
+use crate::ctl::access::{Access, Embedded, Service};
 use crate::ctl::exit;
 use crate::ctl::remote::Properties;
 use crate::daemon::api::{Standing, UnitStatus};
@@ -24,7 +24,7 @@ const COLUMNS: [Column; 5] = [
 /// The document of `status --json`.
 #[derive(Debug, Serialize)]
 struct Document<'a> {
-    /// `null` where the service is not running.
+    /// `null` where the service is not running, or there is no bus to ask it over.
     service: Option<&'a Properties>,
     units: &'a [UnitStatus],
 }
@@ -33,15 +33,19 @@ pub(super) async fn run<E: Embedded>(access: &Access<E>, style: Style) -> Result
     let service = access.service().await?;
     let units = access.units().await?;
     if style.json {
-        return json(&Document { service: service.as_ref(), units: &units }, exit::DONE);
+        let service = match &service {
+            Service::Running(properties) => Some(properties),
+            Service::NotRunning | Service::NoBus => None,
+        };
+        return json(&Document { service, units: &units }, exit::DONE);
     }
-    Ok(Output { text: text(service.as_ref(), &units, style), code: exit::DONE })
+    Ok(Output { text: text(&service, &units, style), code: exit::DONE })
 }
 
-pub(super) fn text(service: Option<&Properties>, units: &[UnitStatus], style: Style) -> String {
+pub(super) fn text(service: &Service, units: &[UnitStatus], style: Style) -> String {
     let mut text = String::new();
     match service {
-        Some(service) => {
+        Service::Running(service) => {
             let _ = write!(text, "updaterd {}: {}", service.version, service.state);
             if !service.last_check.is_empty() {
                 let _ = write!(text, "; last check {}", service.last_check);
@@ -50,7 +54,11 @@ pub(super) fn text(service: Option<&Properties>, units: &[UnitStatus], style: St
                 let _ = write!(text, "; next check {}", service.next_check);
             }
         }
-        None => text.push_str("updaterd is not running"),
+        Service::NotRunning => text.push_str("updaterd is not running"),
+        Service::NoBus => text.push_str(
+            "There is no bus to ask updaterd over: \"systemctl status updaterd.service\" shows \
+             whether it runs.",
+        ),
     }
     text.push_str("\n\n");
     if units.is_empty() {
@@ -59,6 +67,12 @@ pub(super) fn text(service: Option<&Properties>, units: &[UnitStatus], style: St
     }
     let rows: Vec<_> = units.iter().map(|unit| row(unit, style)).collect();
     text.push_str(&render(&COLUMNS, &rows, style.terminal));
+    for unknown in units.iter().filter(|unit| unit.standing == Standing::Unknown) {
+        let _ = write!(text, "\nproblem: {}", unknown.detail);
+    }
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
     text
 }
 
@@ -74,12 +88,14 @@ pub(super) fn state(status: &UnitStatus) -> (String, Tone) {
         Standing::Pinned => ("pinned", Tone::Faint),
         Standing::InvalidPolicy => ("invalid policy", Tone::Bad),
         Standing::NoUnit => ("no unit", Tone::Bad),
+        Standing::Unknown => ("unknown", Tone::Bad),
     };
-    let mut state = match status.running {
-        Some(_) => word.to_owned(),
-        None => format!("not running: {word}"),
+    let mut state = match (&status.running, status.standing) {
+        (Some(_), _) | (None, Standing::Unknown) => word.to_owned(),
+        (None, _) => format!("not running: {word}"),
     };
-    if !status.detail.is_empty() {
+    // What cannot be read is told as a whole, below.
+    if !status.detail.is_empty() && status.standing != Standing::Unknown {
         let _ = write!(state, ": {}", status.detail);
     }
     (state, tone)
@@ -90,8 +106,13 @@ pub(super) fn unit(status: &UnitStatus) -> String {
     match (&status.unit, &status.running) {
         (Some(unit), _) => unit.to_string(),
         (None, Some(running)) => format!("({})", running.container),
-        (None, None) => String::new(),
+        (None, None) => "(unreadable)".to_owned(),
     }
+}
+
+/// What it is, as far as that is known.
+pub(super) fn reference(status: &UnitStatus) -> String {
+    status.reference.as_ref().map(ToString::to_string).unwrap_or_default()
 }
 
 fn row(status: &UnitStatus, style: Style) -> Vec<Cell> {
@@ -103,7 +124,7 @@ fn row(status: &UnitStatus, style: Style) -> Vec<Cell> {
         .map(|entry| format!("{} {}", entry.outcome.result, age(entry.ended, style.now)));
     vec![
         Cell::new(unit(status)),
-        Cell::new(status.reference.to_string()),
+        Cell::new(reference(status)),
         Cell::new(image.unwrap_or_default()),
         Cell::new(state).tone(tone),
         Cell::new(last.unwrap_or_default()),

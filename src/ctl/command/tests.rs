@@ -1,4 +1,5 @@
 use super::*;
+use crate::ctl::access::Service;
 use crate::ctl::exit;
 use crate::ctl::remote::Properties;
 use crate::daemon::api::{Checked, Running, Standing, UnitStatus};
@@ -91,7 +92,7 @@ fn outcome(result: OutcomeKind, detail: &str) -> Outcome {
 fn gone() -> UnitStatus {
     UnitStatus {
         unit: Some("web.service".parse().unwrap()),
-        reference: source().reference,
+        reference: Some(source().reference),
         running: None,
         standing: Standing::NeedsOperator,
         detail: "it crashed".into(),
@@ -134,7 +135,7 @@ fn a_report_says_what_happened_and_why() {
 fn a_status_has_the_service_and_the_units() {
     let status = |unit: &str, standing, detail: &str, last| UnitStatus {
         unit: Some(unit.parse().unwrap()),
-        reference: source().reference,
+        reference: Some(source().reference),
         running: Some(Running {
             container: "app".into(),
             engine: EngineKind::Native,
@@ -154,6 +155,14 @@ fn a_status_has_the_service_and_the_units() {
         ),
         status("db.service", Standing::CheckFailing, "registry.example:5000: timed out", None),
         gone(),
+        UnitStatus {
+            unit: None,
+            reference: None,
+            running: None,
+            standing: Standing::Unknown,
+            detail: "/run/updaterd/containers/0/record.json is damaged".into(),
+            last: None,
+        },
     ];
     let properties = Properties {
         version: "0.1.0".into(),
@@ -161,8 +170,11 @@ fn a_status_has_the_service_and_the_units() {
         last_check: "2027-01-15T08:00:00Z".into(),
         next_check: "2027-01-15T09:00:00Z".into(),
     };
-    insta::assert_snapshot!("status", status::text(Some(&properties), &units, style(100)));
-    insta::assert_snapshot!("status-stopped", status::text(None, &[], style(100)));
+    let running = Service::Running(properties);
+    insta::assert_snapshot!("status", status::text(&running, &units, style(100)));
+    insta::assert_snapshot!("status-stopped", status::text(&Service::NotRunning, &[], style(100)));
+    let unknown = status::text(&Service::NoBus, &[], style(100));
+    assert!(unknown.starts_with("There is no bus"), "{unknown}");
 }
 
 #[test]

@@ -87,6 +87,7 @@ impl Engine for Host {
             name: "app".into(),
             engine: EngineKind::Native,
             unit: "app.service".parse().ok(),
+            guest_of: None,
             policy: Ok(Policy::Registry),
             source: ImageSource {
                 reference: "registry.example/app:1".parse().unwrap(),

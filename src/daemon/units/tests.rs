@@ -21,6 +21,7 @@ fn container(unit: Option<&str>, label: &str, reference: &str) -> Container {
         name: unit.unwrap_or("stray").trim_end_matches(".service").into(),
         engine: EngineKind::Native,
         unit: unit.map(|unit| unit.parse().unwrap()),
+        guest_of: None,
         policy: Policy::from_label(label),
         source: ImageSource { reference: reference.parse().unwrap(), authfile: None },
         image: image(b"v1"),

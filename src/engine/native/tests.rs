@@ -106,6 +106,7 @@ fn record(id: char, labels: &[(&str, &str)], image_labels: &[(&str, &str)]) -> R
         labels: map(labels),
         image_labels: map(image_labels),
         unit: Some("lie.service".parse().unwrap()),
+        host: None,
         supervisor: Process::current().ok(),
         pid: None,
         cgroup: None,
@@ -139,6 +140,18 @@ fn the_label_decides_and_the_operators_wins() {
     assert_eq!(container.policy, Ok(Policy::Local));
     assert_eq!(container.unit.unwrap().as_str(), "true.service");
     assert!(read(&record('a', &[(label::AUTOUPDATE, "x")], &[])).unwrap().policy.is_err());
+}
+
+/// A restart of a service for a container that somebody left behind in it would end the service.
+#[test]
+fn a_guest_belongs_to_no_unit_while_its_host_goes_on() {
+    let mut left = record('a', &[(label::AUTOUPDATE, "registry")], &[]);
+    left.host = Process::current().ok();
+    let container = read(&left).unwrap();
+    assert_eq!((container.unit, container.guest_of), (None, "true.service".parse().ok()));
+    left.host.as_mut().unwrap().start_time += 1;
+    let container = read(&left).unwrap();
+    assert_eq!((container.unit, container.guest_of), ("true.service".parse().ok(), None));
 }
 
 #[test]

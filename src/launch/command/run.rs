@@ -8,7 +8,7 @@ use crate::launch::isolation::cgroup::Location;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::detach::{self, Handover};
 use crate::launch::lifecycle::start::{self, Start};
-use crate::launch::lifecycle::{beside, choose, containers, traces};
+use crate::launch::lifecycle::{beside, choose, containers, guest, traces};
 use crate::launch::place::Place;
 use crate::launch::pod;
 use crate::launch::supervise::Signals;
@@ -61,6 +61,9 @@ pub(crate) fn run(place: &Place, flags: &Run) -> Result<u8, Error> {
         return Ok(status);
     }
     let process = create.process.clone();
+    let in_background = flags.detach || process.tty || process.interactive;
+    // Of this process's parents: the supervisor has none.
+    let host = in_background.then(|| guest::host(&location, place.scope)).flatten();
     // The image is there: whoever interrupts a pull has interrupted all.
     let (handover, caller) = match (flags.detach, process.tty || process.interactive) {
         (true, _) => (detach::detach()?, None),
@@ -77,7 +80,10 @@ pub(crate) fn run(place: &Place, flags: &Run) -> Result<u8, Error> {
         };
     }
     drop(caller);
-    let definition = Definition::new(place, create, &image, pod.as_ref());
+    let definition = Definition::new(place, create, &image, pod.as_ref()).map(|mut definition| {
+        definition.record.host = host;
+        definition
+    });
     let launch = |definition| launch(place, definition, image, location, &notifier, &handover);
     handover.outcome(definition.and_then(launch))
 }

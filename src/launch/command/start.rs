@@ -8,7 +8,7 @@ use crate::launch::isolation::cgroup::Location;
 use crate::launch::lifecycle::definition::Definition;
 use crate::launch::lifecycle::detach::{self, Handover};
 use crate::launch::lifecycle::selection::each;
-use crate::launch::lifecycle::{beside, selection, start, traces};
+use crate::launch::lifecycle::{beside, guest, selection, start, traces};
 use crate::launch::place::Place;
 use crate::launch::pod;
 use crate::launch::supervise::Signals;
@@ -63,15 +63,16 @@ pub(crate) fn start(place: &Place, flags: &Start) -> Result<u8, Error> {
 fn attached(place: &Place, record: &Record, flags: &Start) -> Result<u8, Error> {
     let process = Definition::read(place, &record.id)?.create.process;
     if !process.tty && !process.interactive {
-        return launch(place, record, &Handover::none());
+        return launch(place, record, &Handover::none(), None);
     }
+    let host = guest::host(&Location::find()?, place.scope);
     let (handover, caller) = detach::detach_attached()?;
     if handover.started_id().is_some() {
         let input = flags.interactive && process.interactive;
         return attach::with(&caller, &flags.flags, input, process.tty);
     }
     drop(caller);
-    handover.outcome(launch(place, record, &handover))
+    handover.outcome(launch(place, record, &handover, host))
 }
 
 /// Starts a container, and its pod, below a supervisor that is forked for it: that does not come back
@@ -88,19 +89,26 @@ pub(crate) fn in_background(place: &Place, record: &Record) -> Result<(), Error>
 /// Starts a container below a supervisor that is forked for it. A status is that supervisor's last
 /// word, whose process this is then.
 pub(crate) fn launch_detached(place: &Place, record: &Record) -> Result<Option<u8>, Error> {
+    // Of this process's parents: the supervisor has none.
+    let host = guest::host(&Location::find()?, place.scope);
     let handover = detach::detach()?;
     match handover.started_id() {
         Some(_) => Ok(None),
-        None => handover.outcome(launch(place, record, &handover)).map(Some),
+        None => handover.outcome(launch(place, record, &handover, host)).map(Some),
     }
 }
 
-fn launch(place: &Place, record: &Record, handover: &Handover) -> Result<u8, Error> {
+fn launch(
+    place: &Place,
+    record: &Record,
+    handover: &Handover,
+    host: Option<Process>,
+) -> Result<u8, Error> {
     let create = Definition::read(place, &record.id)?.create;
     place.join(beside::whom(place, &create, record)?)?;
     let signals = Signals::take()?;
     let location = Location::find()?;
-    let definition = take(place, record, &location)?;
+    let definition = take(place, record, &location, host)?;
     let manifest = &definition.record.image.manifest;
     let image = place.store()?.image(manifest)?;
     let image = image.ok_or_else(|| Error::NoImage(manifest.to_string()))?;
@@ -120,7 +128,12 @@ fn launch(place: &Place, record: &Record, handover: &Handover) -> Result<u8, Err
 }
 
 /// Makes this process the container's supervisor, where it has none.
-fn take(place: &Place, record: &Record, location: &Location) -> Result<Definition, Error> {
+fn take(
+    place: &Place,
+    record: &Record,
+    location: &Location,
+    host: Option<Process>,
+) -> Result<Definition, Error> {
     let records = place.records();
     let _lock = records.lock()?;
     let now = records.get(&record.id)?;
@@ -134,6 +147,7 @@ fn take(place: &Place, record: &Record, location: &Location) -> Result<Definitio
     definition.record = Record {
         supervisor: Some(supervisor),
         unit: location.unit(place.scope),
+        host,
         pid: None,
         started: None,
         ended: None,

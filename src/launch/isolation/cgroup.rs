@@ -87,6 +87,13 @@ impl Location {
         service(&self.path, scope)
     }
 
+    /// Whether the process that has this number now is in the same unit.
+    pub(crate) fn shares_unit_with(&self, pid: i32) -> bool {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let unit = path_in(&text).map(unit_directory);
+        unit == Some(unit_directory(&self.path))
+    }
+
     /// Whether this process may make cgroups here, and move processes between them.
     pub(crate) fn is_ours(&self) -> bool {
         let processes = directory(unit_directory(&self.path)).join("cgroup.procs");

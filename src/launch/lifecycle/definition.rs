@@ -77,6 +77,7 @@ impl Definition {
             labels: asked::labels(&create.identity.label)?,
             image_labels: config.labels().clone().unwrap_or_default().into_iter().collect(),
             unit: None,
+            host: None,
             supervisor: None,
             pid: None,
             cgroup: None,

@@ -10,6 +10,7 @@ pub(crate) mod definition;
 pub(crate) mod describe;
 pub(crate) mod detach;
 pub(crate) mod enter;
+pub(crate) mod guest;
 pub(crate) mod name;
 pub(crate) mod restart;
 pub(crate) mod selection;

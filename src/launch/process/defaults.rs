@@ -46,7 +46,7 @@ impl ExecDefaults {
     pub(crate) fn read(place: &Place, id: &ContainerId) -> Result<Self, Error> {
         let path = Self::file(place, id);
         let text = std::fs::read(&path).map_err(|source| Error::file("read", &path, source))?;
-        serde_json::from_slice(&text).map_err(Error::Json)
+        serde_json::from_slice(&text).map_err(|source| Error::Document { path, source })
     }
 
     fn file(place: &Place, id: &ContainerId) -> PathBuf {

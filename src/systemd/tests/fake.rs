@@ -1,11 +1,12 @@
 //! A systemd of the tests: serves its manager and one unit over a socket pair, without a bus.
 
+use std::collections::HashMap;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
 use zbus::connection::Builder;
 use zbus::object_server::{ResponseDispatchNotifier, SignalEmitter};
-use zbus::{Connection, DBusError, Guid, OwnedObjectPath, fdo, interface};
+use zbus::{Connection, DBusError, Guid, OwnedObjectPath, Variant, fdo, interface};
 
 const MANAGER: &str = "/org/freedesktop/systemd1";
 const UNIT: &str = "/org/freedesktop/systemd1/unit/app_2eservice";
@@ -54,6 +55,8 @@ pub(super) struct Unit {
     pub(super) active: &'static str,
     pub(super) restarts: u32,
     pub(super) invocation: Vec<u8>,
+    /// When it left the state "inactive"; 0 where it was not started since it was loaded.
+    pub(super) begun: u64,
     pub(super) started: u64,
     pub(super) left: u64,
     pub(super) ended: u64,
@@ -68,6 +71,7 @@ impl Default for Unit {
             active: "active",
             restarts: 0,
             invocation,
+            begun: 4,
             started: 5,
             left: 0,
             ended: 0,
@@ -87,19 +91,57 @@ pub(super) struct Systemd {
 /// A connection to a systemd that acts by `script`.
 pub(super) async fn systemd(script: Script) -> (Connection, Systemd) {
     let (ours, theirs) = UnixStream::pair().unwrap();
+    let client = Builder::unix_stream(ours).p2p();
+    let (server, client) = tokio::join!(serve(theirs, script), client.build());
+    (client.unwrap(), server)
+}
+
+/// A systemd that acts by `script` for who is at the other end of `stream`.
+pub(super) async fn serve(stream: UnixStream, script: Script) -> Systemd {
     let unit = Arc::new(Mutex::new(Unit::default()));
     let calls = Arc::new(Mutex::new(Vec::new()));
     let manager = Manager { script, calls: Arc::clone(&calls) };
-    let server = Builder::unix_stream(theirs)
+    let server = Builder::unix_stream(stream)
         .server(Guid::generate())
         .p2p()
         .serve_at(MANAGER, manager)
         .serve_at(UNIT, General(Arc::clone(&unit)))
         .serve_at(UNIT, Service(Arc::clone(&unit)))
         .serve_at("/org/freedesktop/systemd1/job/7", Job);
-    let client = Builder::unix_stream(ours).p2p();
-    let (server, client) = tokio::join!(server.build(), client.build());
-    (client.unwrap(), Systemd { unit, calls, connection: server.unwrap() })
+    Systemd { unit, calls, connection: server.build().await.unwrap() }
+}
+
+impl Systemd {
+    /// Tells of the unit as it is, as systemd does at each change.
+    pub(super) async fn tell(&self) {
+        let unit = self.unit.lock().unwrap().clone();
+        let Unit { active, restarts, invocation, started, left, ended, result, .. } = unit;
+        let service: HashMap<&str, Variant<'_>> = HashMap::from([
+            ("Result", result.into()),
+            ("NRestarts", restarts.into()),
+            ("ExecMainStartTimestampMonotonic", started.into()),
+            ("ExecMainExitTimestampMonotonic", ended.into()),
+        ]);
+        let general: HashMap<&str, Variant<'_>> = HashMap::from([
+            ("ActiveState", active.into()),
+            ("InvocationID", invocation.into()),
+            ("InactiveExitTimestampMonotonic", unit.begun.into()),
+            ("ActiveExitTimestampMonotonic", left.into()),
+        ]);
+        for (interface, changed) in [("Service", service), ("Unit", general)] {
+            let interface = format!("org.freedesktop.systemd1.{interface}");
+            let body = (interface, changed, Vec::<String>::new());
+            let properties = "org.freedesktop.DBus.Properties";
+            let sent = self.connection.emit_signal(
+                None::<&str>,
+                UNIT,
+                properties,
+                "PropertiesChanged",
+                &body,
+            );
+            sent.await.unwrap();
+        }
+    }
 }
 
 struct Manager {
@@ -241,7 +283,7 @@ impl General {
 
     #[zbus(property)]
     fn inactive_exit_timestamp_monotonic(&self) -> u64 {
-        4
+        self.0.lock().unwrap().begun
     }
 
     #[zbus(property)]

@@ -1,6 +1,7 @@
 //! The manager, tried against a systemd that plays its part over a socket pair.
 
 mod fake;
+mod without_bus;
 
 use std::time::Duration;
 
@@ -263,7 +264,7 @@ async fn a_unit_that_cannot_be_read_is_named() {
     let unreadable = vec![fdo::Error::AccessDenied("not for you".into())];
     let (manager, _systemd) = manager(Script { unreadable, ..Script::default() }, LONG).await;
     let failure = manager.state(&app()).await.unwrap_err();
-    for part in ["GetAll", "app.service", "not for you"] {
+    for part in ["LoadUnit", "app.service", "not for you"] {
         assert!(failure.message.contains(part), "{failure}");
     }
 }

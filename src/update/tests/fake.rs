@@ -276,6 +276,7 @@ impl Engine for Host {
                 name: unit.to_string(),
                 engine: EngineKind::Native,
                 unit: Some(unit.clone()),
+                guest_of: None,
                 policy: Ok(Policy::Registry),
                 source: ImageSource {
                     reference: self.references.borrow()[unit].clone(),

@@ -14,6 +14,7 @@ cases![
     a_disk_that_fills_up,
     a_ledger_without_room,
     the_daemon_survives_a_registry_that_comes_and_goes,
+    damaged_files_are_named_with_what_to_do,
 ];
 
 /// `app` on v1 beside `other`, which keeps being checked.
@@ -168,4 +169,50 @@ fn the_daemon_survives_a_registry_that_comes_and_goes(host: &Host) {
 fn random(size: usize) -> Vec<u8> {
     let mut source = fastrand::Rng::with_seed(7);
     (0..size).map(|_| source.u8(..)).collect()
+}
+
+/// Each hint is followed, and helps.
+fn damaged_files_are_named_with_what_to_do(host: &Host) {
+    let registry = Registry::start(host);
+    configure_quiet(host);
+    registry.push("app:latest", &Image::app("v1"));
+    let image = registry.reference("app:latest");
+    ContainerUnit::new("app", &image).start(host);
+    registry.push("app:latest", &Image::app("v2"));
+    host.sh("updaterctl update");
+
+    host.sh("echo '{' > /run/updaterd/containers/*/record.json");
+    let status = host.sh("updaterctl status");
+    for told in ["unknown", "problem: /run/updaterd/containers/", "restart the container's unit"] {
+        assert!(status.contains(told), "{status}");
+    }
+    let json = host.json("updaterctl status --json");
+    assert_eq!(json["units"][0]["standing"], "unknown", "{json}");
+    let check = host.fails(3, "updaterctl check");
+    assert!(check.stdout.contains("record.json is damaged"), "{}", check.describe());
+    host.sh("systemctl restart app.service");
+    assert!(host.sh("updaterctl status").contains("followed"));
+
+    let index = "/var/lib/updaterd/images/index.json";
+    host.sh(&format!("echo '{{' > {index}"));
+    for verb in ["updater-launch images", "systemctl restart app.service"] {
+        assert_ne!(host.run(verb).status, 0, "{verb}");
+    }
+    let said = host.journal("--unit=app.service");
+    assert!(said.contains("images/index.json is damaged: move it away, and pull"), "{said}");
+    host.sh(&format!("rm {index}; updater-launch pull {image}; systemctl restart app.service"));
+    assert_eq!(version(host, "app"), "v2");
+
+    let ledger = "/var/lib/updaterd/ledger";
+    host.sh(&format!("echo '[{{' > {ledger}/quarantine.json; echo torn >> {ledger}/history.jsonl"));
+    assert!(host.sh("updaterctl history").contains("updated"));
+    let log = host.journal("--identifier=updaterd");
+    assert!(log.contains("history.jsonl:2 is damaged: delete the line"), "{log}");
+    for verb in ["check", "update", "quarantine list"] {
+        let failed = host.fails(1, &format!("updaterctl {verb}"));
+        let told = "quarantine.json is damaged: move it away";
+        assert!(failed.stderr.contains(told), "{}", failed.describe());
+    }
+    host.sh(&format!("rm {ledger}/quarantine.json; sed -i 2d {ledger}/history.jsonl"));
+    host.sh("updaterctl update; updaterctl history");
 }

@@ -13,6 +13,8 @@ cases![
     a_job_that_is_at_work,
     a_unit_whose_file_is_gone,
     a_bad_image_that_a_person_replaces,
+    a_service_in_which_somebody_left_a_container,
+    a_script_that_leaves_its_containers_to_its_unit,
 ];
 
 /// `app` on v1 with v2 in the registry; an update of it is under way, and v2 settles.
@@ -129,4 +131,51 @@ fn a_bad_image_that_a_person_replaces(host: &Host) {
     host.sh(&format!("updater-launch pull {}", registry.reference("app:latest")));
     host.sh("systemctl restart app.service");
     assert_eq!(version(host, "app"), "v3");
+}
+
+/// A unit whose script runs `app` in the background, and goes on by `then`.
+fn script(host: &Host, registry: &Registry, kind: &str, then: &str) {
+    let image = registry.reference("app:latest");
+    let text = format!(
+        "updater-launch run -d --rm --replace --name app --network host \\\n\
+         --label io.containers.autoupdate=registry {image}\n{then}\n"
+    );
+    host.write("/usr/local/bin/jobs", &text);
+    let unit =
+        format!("[Service]\n{kind}\nDelegate=yes\nExecStart=/bin/bash /usr/local/bin/jobs\n");
+    host.write("/etc/systemd/system/jobs.service", &unit);
+    host.sh("systemctl daemon-reload; systemctl start jobs.service");
+    host.wait_until("app runs v1", seconds(20), || version(host, "app") == "v1");
+}
+
+fn a_service_in_which_somebody_left_a_container(host: &Host) {
+    let registry = Registry::start(host);
+    configure_quiet(host);
+    registry.push("app:latest", &Image::app("v1"));
+    // As a service that carries out jobs does: also where the job has let go of it.
+    script(host, &registry, "Type=exec", "exec sleep infinity");
+    let running = invocation(host, "jobs");
+    registry.push("app:latest", &Image::app("v2"));
+    let refused = host.fails(3, "updaterctl update");
+    assert!(refused.stdout.contains("only a guest in jobs.service"), "{}", refused.describe());
+    let status = host.sh("updaterctl status");
+    assert!(status.contains("no unit: only a guest in jobs.service"), "{status}");
+    assert_eq!((version(host, "app"), invocation(host, "jobs")), ("v1".to_owned(), running));
+
+    // Its author says that the service is there for it.
+    script(host, &registry, "Type=exec\nEnvironment=PODMAN_SYSTEMD_UNIT=%n", "exec sleep infinity");
+    host.sh("systemctl restart jobs.service");
+    host.wait_until("app runs v1 again", seconds(20), || version(host, "app") == "v1");
+    host.sh("updaterctl update");
+    assert_eq!(version(host, "app"), "v2");
+}
+
+fn a_script_that_leaves_its_containers_to_its_unit(host: &Host) {
+    let registry = Registry::start(host);
+    configure_quiet(host);
+    registry.push("app:latest", &Image::app("v1"));
+    script(host, &registry, "Type=oneshot\nRemainAfterExit=yes", "");
+    registry.push("app:latest", &Image::app("v2"));
+    host.sh("updaterctl update");
+    assert_eq!(version(host, "app"), "v2");
 }

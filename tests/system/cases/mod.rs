@@ -9,6 +9,7 @@ macro_rules! cases {
 }
 
 mod answers;
+mod busless;
 mod commands;
 mod copying;
 mod cost;
@@ -48,6 +49,7 @@ use crate::Case;
 pub(crate) fn all() -> Vec<(String, Case)> {
     let modules = [
         ("answers", answers::CASES),
+        ("busless", busless::CASES),
         ("commands", commands::CASES),
         ("copying", copying::CASES),
         ("cost", cost::CASES),

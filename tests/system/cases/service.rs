@@ -3,9 +3,7 @@
 use crate::host::{Host, seconds};
 use crate::image::Image;
 use crate::registry::Registry;
-use crate::units::{
-    ContainerUnit, configure, configure_every_second, configure_quiet, invocation, version,
-};
+use crate::units::{ContainerUnit, configure, configure_every_second, configure_quiet, version};
 
 cases![
     a_configuration_typo_is_refused_with_its_place,
@@ -23,7 +21,6 @@ cases![
     the_journal_tells_each_outcome,
     json_everywhere,
     without_a_bus_name_the_work_is_done_in_process,
-    without_a_bus_reading_works_and_nothing_is_touched,
     a_user_has_a_daemon_too,
 ];
 
@@ -63,12 +60,12 @@ fn another_directory_has_to_be_writable(host: &Host) {
     assert!(log.contains("ReadWritePaths=/srv/updaterd"), "{log}");
     assert_eq!(host.property("updaterd.service", "ActiveState"), "failed");
     assert_eq!(host.property("updaterd.service", "ExecMainStatus"), "78");
-    for unit in ["updaterd", "updaterd-recover"] {
+    for unit in ["updaterd", "updaterd-recover", "updaterd-check"] {
         let drop_in = format!("/etc/systemd/system/{unit}.service.d/paths.conf");
         host.write(&drop_in, "[Service]\nReadWritePaths=/srv/updaterd\n");
     }
     host.sh("mkdir /srv/updaterd; systemctl daemon-reload");
-    host.sh("systemctl start updaterd-recover.service updaterd.service");
+    host.sh("systemctl start updaterd-recover.service updaterd-check.service updaterd.service");
 }
 
 fn a_reload_with_a_typo_keeps_the_old_configuration(host: &Host) {
@@ -240,25 +237,6 @@ fn without_a_bus_name_the_work_is_done_in_process(host: &Host) {
     host.sh("updaterctl update");
     assert_eq!(version(host, "app"), "v2");
     assert_eq!(host.property("updaterd.service", "InvocationID"), "");
-}
-
-fn without_a_bus_reading_works_and_nothing_is_touched(host: &Host) {
-    let registry = Registry::start(host);
-    configure_quiet(host);
-    registry.push("app:latest", &Image::app("v1"));
-    ContainerUnit::new("app", &registry.reference("app:latest")).start(host);
-    let before = invocation(host, "app");
-    registry.push("app:latest", &Image::app("v2"));
-    host.sh("systemctl stop dbus.socket dbus.service; ! busctl list");
-    assert!(host.sh("updaterctl check").contains("update available"));
-    assert!(host.sh("updaterctl status").contains("app.service"));
-    let update = host.fails(3, "updaterctl update");
-    assert!(update.stdout.contains("is dbus running"), "{}", update.describe());
-    assert!(host.sh("updaterctl history").contains("is dbus running"));
-    assert_eq!((version(host, "app"), invocation(host, "app")), ("v1".to_owned(), before));
-
-    host.sh("systemctl start dbus.socket; updaterctl update");
-    assert_eq!(version(host, "app"), "v2", "it was not held against the image");
 }
 
 fn a_user_has_a_daemon_too(host: &Host) {

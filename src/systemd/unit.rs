@@ -1,0 +1,135 @@
+//! What systemd's properties say of one unit.
+
+use std::collections::HashMap;
+
+use zbus::fdo::PropertiesProxy;
+use zbus::names::InterfaceName;
+use zbus::proxy::CacheProperties;
+use zbus::{Connection, OwnedObjectPath, OwnedVariant};
+
+use super::Error;
+use super::proxy::JobProxy;
+use crate::model::UnitName;
+use crate::update::port::UnitState;
+
+pub(super) const UNIT: &str = "org.freedesktop.systemd1.Unit";
+pub(super) const SERVICE: &str = "org.freedesktop.systemd1.Service";
+
+/// A unit's properties, as they were read in one go.
+#[derive(Debug, Default)]
+pub(super) struct Properties {
+    /// Those of every unit.
+    pub(super) general: HashMap<String, OwnedVariant>,
+    /// Those of a service.
+    pub(super) service: HashMap<String, OwnedVariant>,
+}
+
+/// The properties at `path`, each time anew; nothing is remembered.
+pub(super) async fn proxy(
+    connection: &Connection,
+    path: OwnedObjectPath,
+) -> zbus::Result<PropertiesProxy<'static>> {
+    PropertiesProxy::builder(connection)
+        .destination("org.freedesktop.systemd1")
+        .path(path)
+        .cache_properties(CacheProperties::No)
+        .build()
+        .await
+}
+
+impl Properties {
+    pub(super) async fn read(
+        connection: &Connection,
+        path: OwnedObjectPath,
+        unit: &UnitName,
+    ) -> Result<Self, Error> {
+        let failed = |source| Error::Call { call: "GetAll", unit: unit.to_string(), source };
+        let proxy = proxy(connection, path).await.map_err(failed)?;
+        let all = async |interface| {
+            let interface = InterfaceName::from_static_str(interface).map_err(failed)?;
+            proxy.get_all(interface).await.map_err(|error| failed(error.into()))
+        };
+        Ok(Self { general: all(UNIT).await?, service: all(SERVICE).await? })
+    }
+
+    /// Whether the unit was started since it was loaded.
+    pub(super) fn was_started(&self) -> bool {
+        let since = self.general.get("InactiveExitTimestampMonotonic");
+        since.and_then(|since| u64::try_from(&**since).ok()).is_some_and(|since| since > 0)
+    }
+
+    /// What all that means, as far as this room is to say.
+    pub(super) async fn state(
+        &self,
+        connection: &Connection,
+        unit: &UnitName,
+    ) -> Result<UnitState, Error> {
+        let Self { general, service } = self;
+        let job = job(connection, property(general, unit, "Job")?).await;
+        let result: String = property(service, unit, "Result")?;
+        let times = Times {
+            started: property(service, unit, "ExecMainStartTimestampMonotonic")?,
+            left: property(general, unit, "ActiveExitTimestampMonotonic")?,
+            ended: property(service, unit, "ExecMainExitTimestampMonotonic")?,
+        };
+        let since_boot: u64 = property(general, unit, "InactiveExitTimestampMonotonic")?;
+        let kind: String = property(service, unit, "Type")?;
+        let triggers: Vec<String> = property(general, unit, "TriggeredBy")?;
+        let invocation: Vec<u8> = property(general, unit, "InvocationID")?;
+        Ok(UnitState {
+            active: property(general, unit, "ActiveState")?,
+            sub: property(general, unit, "SubState")?,
+            main_status: property(service, unit, "ExecMainStatus")?,
+            stopped_on_request: job.as_deref() == Some("stop") || times.show_a_stop(&result),
+            job,
+            result,
+            was_started: since_boot > 0,
+            transient: kind == "oneshot" || triggers.iter().any(|unit| unit.ends_with(".timer")),
+            restarts: property(service, unit, "NRestarts")?,
+            invocation: invocation.iter().map(|byte| format!("{byte:02x}")).collect(),
+        })
+    }
+}
+
+/// The type of a unit's job; `None` where it has none, or where that has just ended.
+async fn job(connection: &Connection, (id, path): (u32, OwnedObjectPath)) -> Option<String> {
+    if id == 0 {
+        return None;
+    }
+    let job = JobProxy::builder(connection).path(path).cache_properties(CacheProperties::No);
+    job.build().await.ok()?.job_type().await.ok()
+}
+
+/// When a service came and went; microseconds of CLOCK_MONOTONIC, 0 for what has not happened.
+struct Times {
+    /// Its main process.
+    started: u64,
+    /// The unit, from its active state.
+    left: u64,
+    /// Its main process; 0 while it runs.
+    ended: u64,
+}
+
+impl Times {
+    /// Whether the unit left its active state while its main process still ran, and not because
+    /// systemd itself took against it.
+    fn show_a_stop(&self, result: &str) -> bool {
+        let taken_down = matches!(
+            result,
+            "watchdog" | "oom-kill" | "protocol" | "resources" | "start-limit-hit"
+        );
+        let was_running = self.started > 0 && self.left >= self.started;
+        was_running && (self.ended == 0 || self.left <= self.ended) && !taken_down
+    }
+}
+
+fn property<T: TryFrom<OwnedVariant>>(
+    properties: &HashMap<String, OwnedVariant>,
+    unit: &UnitName,
+    property: &'static str,
+) -> Result<T, Error> {
+    let value = properties.get(property).and_then(|value| value.try_clone().ok());
+    value
+        .and_then(|value| T::try_from(value).ok())
+        .ok_or_else(|| Error::Property { property, unit: unit.to_string() })
+}
