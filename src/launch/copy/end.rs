@@ -14,7 +14,8 @@ use crate::launch::process::user;
 use crate::launch::storage::rootfs::{Rootfs, read_in};
 use crate::launch::storage::writable::{self, InUse};
 use crate::launch::userns;
-use crate::launch::userns::own::{self, Own};
+use crate::launch::userns::have;
+use crate::launch::userns::own::Own;
 use crate::model::Scope;
 use crate::store::containers::{Process, Record};
 
@@ -66,7 +67,7 @@ impl Tree {
         self.own = match (place.scope, record.pid.filter(Process::is_alive)) {
             // Two containers are in namespaces of two launchers, whose numbers are the same.
             (Scope::User, _) => surroundings::own_by_definition(place, record, &|| userns::USUAL)?,
-            (Scope::System, Some(init)) => own::of_process(place, init)?,
+            (Scope::System, Some(init)) => have::of_process(place, init)?,
             (Scope::System, None) => None,
         };
         Ok(())

@@ -41,10 +41,14 @@ use crate::launch::supervise::traffic::Traffic;
 use crate::launch::supervise::{
     Duties, End, HealthDuty, Init, Signals, Stop, Supervisor, Wish, signal,
 };
+use crate::launch::userns::asked::Asked as Users;
 use crate::launch::{Error, isolation, network, runtime, supervise, userns};
 use crate::model::{ContainerId, Scope};
 use crate::store::Image;
 use crate::store::containers::{Ended, Process, Record};
+
+/// How long the layers of a container of an ordinary user may take to be copied for its users.
+const COPYING: Duration = Duration::from_secs(300);
 
 /// A container that this process is the supervisor of; its record says so already.
 pub(crate) struct Start<'a> {
@@ -97,6 +101,9 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     held = Held::take(place, &definition.volumes)?;
     let mut rootfs = Rootfs::mount(&image, &writable, definition.record.rootfs.clone())?;
     let record = &mut definition.record;
+    if place.scope == Scope::User && (asked.users != Users::Host || record.pod.is_some()) {
+        notifier.extend(COPYING);
+    }
     let (around, network) =
         surroundings::enter(place, &create, &asked, record, (&image, &mut rootfs))?;
     traces.network = Some(network);

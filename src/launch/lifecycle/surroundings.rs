@@ -12,7 +12,8 @@ use crate::launch::pod::join::Joined as JoinedPod;
 use crate::launch::pod::store::Pods;
 use crate::launch::storage::rootfs::Rootfs;
 use crate::launch::userns::allocate::needed;
-use crate::launch::userns::own::{self, Own, Setting};
+use crate::launch::userns::have::{self, Setting};
+use crate::launch::userns::own::Own;
 use crate::launch::{Error, pod, userns};
 use crate::store::Image;
 use crate::store::containers::Record;
@@ -144,7 +145,7 @@ fn users(
         record.allotted = Some(allotted);
         Ok(place.records().write(record)?)
     };
-    own::have(asked, Setting { place, id: &id, allotted, needed, note: &mut note })
+    have::have(asked, Setting { place, id: &id, allotted, needed, note: &mut note })
 }
 
 fn joined(place: &Place, record: &Record) -> Result<Option<JoinedPod>, Error> {

@@ -18,7 +18,8 @@ use crate::launch::pod::supervise;
 use crate::launch::storage::volume::Volume;
 use crate::launch::userns;
 use crate::launch::userns::asked::Asked;
-use crate::launch::userns::own::{self, Own};
+use crate::launch::userns::have;
+use crate::launch::userns::own::Own;
 use crate::store::containers::{Process, Record};
 
 /// A pod that runs, as one of its containers sees it.
@@ -61,7 +62,7 @@ impl Joined {
     /// # Errors
     /// Where the pod has ended meanwhile.
     pub(crate) fn users(&self, place: &Place) -> Result<Option<Own>, Error> {
-        let own = own::of_process(place, self.infra)?;
+        let own = have::of_process(place, self.infra)?;
         // Its number may be another process's by now.
         match self.infra.is_alive() {
             true => Ok(own),

@@ -4,7 +4,8 @@ use crate::launch::place::Place;
 use crate::launch::pod::definition::Pod;
 use crate::launch::pod::store::Pods;
 use crate::launch::userns::asked::Asked;
-use crate::launch::userns::own::{self, Own, Setting};
+use crate::launch::userns::have::{self, Setting};
+use crate::launch::userns::own::Own;
 use crate::launch::{Error, userns};
 
 impl Pod {
@@ -21,7 +22,7 @@ impl Pod {
         // Of which images its containers will be is not known.
         let needed = || userns::USUAL;
         let (id, allotted) = (&self.id, self.allotted);
-        own::have(
+        have::have(
             &self.asked_users()?,
             Setting { place, id, allotted, needed: &needed, note: &mut note },
         )

@@ -9,6 +9,7 @@
 pub(crate) mod allocate;
 pub(crate) mod asked;
 pub(crate) mod caller;
+pub(crate) mod have;
 pub(crate) mod map;
 pub(crate) mod mode;
 pub(crate) mod own;

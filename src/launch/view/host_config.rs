@@ -73,7 +73,7 @@ fn mapping(container: &Container) -> Option<Value> {
         return None;
     }
     let init = container.record.pid.filter(Process::is_alive)?;
-    userns::own::other(init.pid).ok()??;
+    userns::have::other(init.pid).ok()??;
     let read = |name: &str| {
         let text = std::fs::read_to_string(format!("/proc/{}/{name}", init.pid)).ok()?;
         let lines = map::lines(&text).into_iter();

@@ -171,6 +171,9 @@ fn networks_belong_to_the_containers_users(host: &Host) {
     assert!(inside("ip address show dev eth0").contains("198.51.100.7"));
     assert_eq!(inside("cat /proc/sys/net/ipv4/ip_forward"), "1");
     assert_eq!(inside("stat -c %u /proc/sys/net/ipv4/ip_forward"), "0");
+    let written = "echo 0 > /proc/sys/net/ipv4/ip_forward; cat /proc/sys/net/ipv4/ip_forward";
+    let all = format!("updater-launch run --rm --privileged --userns auto {app} sh -c '{written}'");
+    assert_eq!(host.sh(&all), "0");
     // Without the capability, its root is no more than any.
     let plain = format!("updater-launch run --rm --userns auto {app} ip link set lo down");
     assert_ne!(host.run(&plain).status, 0);
