@@ -70,7 +70,8 @@ endef
 .PHONY: install
 install: $(PROGRAMS:%=$(BUILT)/%) ## Install below $(DESTDIR)$(PREFIX)
 	install -d $(addprefix $(DESTDIR),$(BINDIR) $(UNITDIR) $(USERUNITDIR) $(TMPFILESDIR) $(CATALOGDIR) \
-		$(DBUSPOLICYDIR) $(DBUSDIR)/system-services $(DBUSDIR)/services $(CONFDIR))
+		$(DBUSPOLICYDIR) $(DBUSDIR)/system-services $(DBUSDIR)/services $(CONFDIR) \
+		$(SYSCONFDIR)/updaterd/updaterd.d)
 	install -m 755 $(PROGRAMS:%=$(BUILT)/%) $(DESTDIR)$(BINDIR)
 	$(foreach unit,$(notdir $(wildcard systemd/system/*)),$(call install-unit,system/$(unit),$(UNITDIR)/$(unit)))
 	$(foreach unit,$(notdir $(wildcard systemd/user/*)),$(call install-unit,user/$(unit),$(USERUNITDIR)/$(unit)))

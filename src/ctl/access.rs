@@ -8,6 +8,7 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 
 use super::Error;
 use super::remote::{Caller, Properties, Remote, RemoteError};
+use crate::config::Scope;
 use crate::daemon::api::{Api, Checked, UnitStatus};
 use crate::daemon::observe;
 use crate::model::UnitName;
@@ -55,6 +56,7 @@ fn present<T>(answer: Result<T, RemoteError>) -> Result<Option<T>, Error> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(RemoteError::Absent) => Ok(None),
+        Err(RemoteError::Denied) if Scope::current() == Scope::System => Err(Error::Policy),
         Err(RemoteError::Denied) => Err(Error::Denied),
         Err(RemoteError::Service(error)) => Err(error.into()),
         Err(RemoteError::Bus { message, hint }) => Err(Error::Bus { message, hint }),

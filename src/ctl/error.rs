@@ -13,6 +13,9 @@ pub enum Error {
     /// An ordinary user, and the host's units.
     #[error("only root may do this for the host's units")]
     Denied,
+    /// Root, and a bus that does not know of the service.
+    #[error("the bus does not let root call updaterd: it has not read the service's policy")]
+    Policy,
     /// The service is there but does not answer as it should.
     #[error("{message}")]
     Bus { message: String, hint: &'static str },
@@ -37,6 +40,7 @@ impl Error {
             }
             Self::Bus { hint, .. } => Some(hint),
             Self::Denied => Some("run it with sudo, or with --user for your own units"),
+            Self::Policy => Some("run \"systemctl reload dbus.service\", and try again"),
             Self::Left => {
                 Some("\"updaterctl status\" shows how it goes, \"updaterctl history\" how it ended")
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::{self, FutureExt as _, LocalBoxFuture};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use zbus::Connection;
+use zbus::{Connection, fdo};
 
 use super::bus::{NAME, Service, Signal};
 use super::host::connect;
@@ -56,7 +56,10 @@ impl Presence {
         if let Some(properties) = properties {
             emit(&service, &properties).await;
         }
-        service.take_name().await.map_err(Error::Name)?;
+        service.take_name().await.map_err(|error| match is_denied(&error) {
+            true => Error::NotAllowed(error),
+            false => Error::Name(error),
+        })?;
         Ok(self.place.get_or_init(|| Place { connection, service }))
     }
 
@@ -118,6 +121,15 @@ impl Presence {
 async fn emit(service: &Service, signal: &Signal) {
     if let Err(error) = service.emit(signal).await {
         tracing::warn!(target: "updaterd", "cannot send a signal on the bus, ignoring: {error}");
+    }
+}
+
+/// Whether the bus's policy forbids it.
+fn is_denied(error: &zbus::Error) -> bool {
+    match error {
+        zbus::Error::FDO(error) => matches!(**error, fdo::Error::AccessDenied(_)),
+        zbus::Error::MethodError(name, _, _) => name.ends_with(".AccessDenied"),
+        _ => false,
     }
 }
 

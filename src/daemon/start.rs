@@ -45,6 +45,11 @@ pub enum Error {
     Serve(#[source] zbus::Error),
     #[error("cannot take the name {NAME}: does another updaterd run?")]
     Name(#[source] zbus::Error),
+    #[error(
+        "the bus does not let this process have the name {NAME}: \"systemctl reload dbus.service\" \
+         has it read who may"
+    )]
+    NotAllowed(#[source] zbus::Error),
     #[error("the bus went away")]
     BusLost,
     #[error("cannot listen for signals")]

@@ -106,6 +106,9 @@ impl fmt::Display for Cause {
             Self::NotActive { active, sub, result } => {
                 write!(f, "the unit is {active} ({sub}), result {result}")
             }
+            Self::RestartedItself { restarts: 1 } => {
+                f.write_str("the service died and systemd restarted it")
+            }
             Self::RestartedItself { restarts } => {
                 write!(f, "the service died and systemd restarted it ({restarts} times)")
             }

@@ -1,8 +1,14 @@
 //! What `make install` puts where.
 
-use crate::host::Host;
+use crate::host::{Host, seconds};
 
-cases![units_verify, nothing_is_outside_destdir, manuals_are_there, an_edited_configuration_stays];
+cases![
+    units_verify,
+    nothing_is_outside_destdir,
+    manuals_are_there,
+    an_edited_configuration_stays,
+    a_bus_that_has_not_read_the_policy,
+];
 
 fn units_verify(host: &Host) {
     let units =
@@ -61,4 +67,20 @@ fn an_edited_configuration_stays(host: &Host) {
     host.sh(&install);
     let kept = host.sh("cat /tmp/stage/etc/updaterd/updaterd.toml");
     assert_eq!(kept, "schedule = \"timer\"");
+}
+
+/// As after an installation on a running host, where nobody told the bus.
+fn a_bus_that_has_not_read_the_policy(host: &Host) {
+    let policy = "/usr/share/dbus-1/system.d/org.updaterd.Updater1.conf";
+    let reload = "systemctl reload dbus.service";
+    host.sh(&format!("mv {policy} /tmp; {reload}"));
+    host.fails(1, "systemctl start updaterd.service");
+    let log = host.journal("--unit=updaterd.service");
+    assert!(log.contains("\"systemctl reload dbus.service\" has it read who may"), "{log}");
+    let update = host.fails(1, "updaterctl update");
+    assert!(update.stderr.contains("systemctl reload dbus.service"), "{}", update.describe());
+    host.sh(&format!("mv /tmp/org.updaterd.Updater1.conf {policy}; {reload}"));
+    // It tries again by itself.
+    host.wait_for("systemctl is-active updaterd.service", seconds(30));
+    host.sh("updaterctl update");
 }
