@@ -248,7 +248,7 @@ mod tests {
             .unwrap();
         let mut archive = Vec::new();
         let source = Source::open(open(from.path()), Path::new("d")).unwrap();
-        source.pack(OsStr::new("new"), &mut archive).unwrap();
+        source.pack(OsStr::new("new"), &mut archive, None).unwrap();
         let opened = open(root.path());
         let target = Target {
             root: opened.as_fd(),
