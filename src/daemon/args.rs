@@ -7,7 +7,11 @@ use crate::config::Scope;
 /// Keep containers that run in systemd units up to date
 ///
 /// The service: checks on its schedule, updates what changed, verifies, and rolls back what
-/// fails. It is started by systemd as updaterd.service; updaterctl(1) shows and steers it.
+/// fails. It is started by systemd as updaterd.service; updaterctl(1) shows and steers it. Where
+/// there is no bus nobody can call it: it works all the same, and updaterctl works by itself.
+///
+/// SIGHUP ("systemctl reload updaterd.service") has it read its configuration again. What it does is
+/// in the journal: "journalctl -u updaterd.service", and with each unit's own lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Parser)]
 #[command(name = "updaterd", version)]
 pub struct Arguments {

@@ -28,9 +28,12 @@ What a container has, whatever the unit or shell that starts it:
   With MKNOD or SYS_ADMIN, the only devices of the host that it can open are null, zero, full,
   random, urandom, tty, ptmx, pseudo terminals, those of --device and --device-cgroup-rule, and those
   bound by name with the option \"dev\"; with --privileged, all.
+  With --detach, it belongs to the unit whose command this is, or a script that ends. In a service
+  that goes on by itself it is a guest, which no update restarts the service for, unless
+  PODMAN_SYSTEMD_UNIT in the environment names the service.
   On x86_64, 32-bit programs run under the same filter of system calls.";
 
-/// `run`, with the flags of podman-run(1) that are there.
+// `run`, with the flags of podman-run(1) that are there.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true, after_help = SURROUNDINGS)]
 pub(crate) struct Run {

@@ -5,6 +5,7 @@ mod health;
 mod init;
 mod network;
 pub(crate) mod input;
+pub(crate) mod interruption;
 pub(crate) mod journal;
 pub(crate) mod notify;
 pub(crate) mod output;

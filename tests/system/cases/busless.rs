@@ -13,6 +13,7 @@ cases![
     a_stop_by_hand_is_told_from_an_end,
     systemd_executes_itself_anew_while_a_unit_settles,
     the_daemon_works_and_takes_its_name_when_a_bus_comes,
+    the_daemon_outlives_its_bus,
     the_timer_updates,
     recovery_finishes_what_was_killed,
     a_user_without_a_bus_updates_too,
@@ -122,6 +123,19 @@ fn the_daemon_works_and_takes_its_name_when_a_bus_comes(host: &Host) {
     assert_eq!(host.property("updaterd.service", "MainPID"), pid);
     host.sh("systemctl stop updaterd.service");
     assert_eq!(host.property("updaterd.service", "Result"), "success");
+}
+
+fn the_daemon_outlives_its_bus(host: &Host) {
+    let registry = Registry::start(host);
+    configure_every_second(host);
+    registry.push("app:latest", &Image::app("v1"));
+    ContainerUnit::new("app", &registry.reference("app:latest")).start(host);
+    host.sh("systemctl start updaterd.service");
+    take_the_bus_away(host);
+    // It ends with the bus, and is started again.
+    host.wait_for("journalctl --unit=updaterd.service | grep 'there is no bus: '", seconds(30));
+    registry.push("app:latest", &Image::app("v2"));
+    wait_for_version(host, "app", "v2");
 }
 
 fn the_timer_updates(host: &Host) {
