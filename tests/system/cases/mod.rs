@@ -35,6 +35,8 @@ mod observing;
 mod registry;
 mod rollback;
 mod rootless;
+mod rootless_users;
+mod rootless_verbs;
 mod runtimes;
 mod service;
 mod storage;
@@ -76,6 +78,8 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
         ("rootless", rootless::CASES),
+        ("rootless_users", rootless_users::CASES),
+        ("rootless_verbs", rootless_verbs::CASES),
         ("runtimes", runtimes::CASES),
         ("service", service::CASES),
         ("storage", storage::CASES),

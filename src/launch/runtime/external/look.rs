@@ -35,7 +35,7 @@ pub(super) fn program(
     capabilities: &Capabilities,
 ) -> Result<(), Error> {
     let failed = |error: io::Error| Error::system("look for the command in the container", error);
-    let users = userns::own::other(init).map_err(failed)?;
+    let users = userns::have::other(init).map_err(failed)?;
     let mounts = File::open(format!("/proc/{init}/ns/mnt")).map_err(failed)?;
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|error| failed(error.into()))?;

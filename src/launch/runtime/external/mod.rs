@@ -195,7 +195,7 @@ impl External {
             let source = mount.source().clone().filter(|_| mount.typ().as_deref() == Some("bind"));
             let Some(source) = source else { continue };
             adapt::bind(mount, rustix::fs::statvfs(&source).map(|found| found.f_flag).ok());
-            if self.kind == Kind::Crun && source.starts_with(shift::STAGE) {
+            if self.kind == Kind::Crun && shift::is_staged(&source) {
                 // Into a user namespace it moves them as they are.
                 let words = mount.options().as_deref().unwrap_or_default();
                 tree::restrict(&source, words)
