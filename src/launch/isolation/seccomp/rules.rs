@@ -259,7 +259,7 @@ mod tests {
         let refused = (Action::ScmpActErrno, Some(libc::EPERM.unsigned_abs()));
         assert_eq!((mount.action(), mount.errno_ret()), refused);
         assert!(of("clone").len() > 2 && of("clone").iter().all(|call| call.args().is_some()));
-        assert!(of("socket").len() > 32 && of("keyctl_nothing").is_empty());
+        assert!(of("socket").len() > 20 && of("keyctl_nothing").is_empty());
     }
 
     /// For native programs only is the answer theirs; of these few calls, 32-bit programs get it,
