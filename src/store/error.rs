@@ -27,6 +27,8 @@ pub enum Error {
     Layer { image: Box<Reference>, layer: Digest, source: LayerFault },
     #[error("{image} does not fit on the disk")]
     Space { image: Box<Reference>, source: unpack::Fault },
+    #[error("cannot copy the layer {} for another map of users", path.display())]
+    Copy { path: PathBuf, source: unpack::Fault },
     #[error("a thread of the pull of {0} died")]
     Died(Box<Reference>),
     #[error("{0} has no tag that could be moved")]
@@ -70,6 +72,7 @@ impl Error {
             Self::Refused { .. } => FailureKind::InvalidContent,
             Self::Layer { source, .. } => source.kind(),
             Self::Space { source, .. } => source.kind(),
+            Self::Copy { source, .. } => source.kind(),
             Self::Died(_) => FailureKind::Local,
             Self::NoSuchImage(_) => FailureKind::NotFound,
             Self::NoTag(_) => FailureKind::Configuration,

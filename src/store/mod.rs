@@ -7,6 +7,7 @@
 //! ```text
 //! ROOT/images/            OCI image layout (image-spec, `image-layout.md`), without layer blobs
 //! ROOT/layers/sha256/HEX/ one directory for each layer, named by diff ID, an overlay lowerdir
+//! ROOT/mapped/KEY/HEX/     copies of layers under other owners, for containers of ordinary users
 //! ROOT/bindings/UNIT      JSON: reference -> manifest digest
 //! ROOT/tmp/               work of pulls that are running, or died
 //! ROOT/locks/             files for flock(2)
@@ -25,6 +26,7 @@ pub mod health;
 mod image;
 mod layout;
 mod lock;
+mod mapped;
 pub mod pull;
 mod remove;
 pub mod unpack;
@@ -58,6 +60,14 @@ impl Store {
             disk::make_private(&path).map_err(|cause| Error::io("create", &path, cause))?;
         }
         self.create_layout()
+    }
+
+    /// Everything below the store at once: syncfs(2) instead of one fsync(2) for each of many
+    /// thousand files.
+    fn flush(&self) -> Result<(), Error> {
+        let flush =
+            || -> std::io::Result<()> { Ok(rustix::fs::syncfs(std::fs::File::open(&self.root)?)?) };
+        flush().map_err(|cause| Error::io("flush", &self.root, cause))
     }
 
     /// The store's directory.

@@ -32,8 +32,13 @@ impl Store {
         self.drop_dead_work();
         let needed = self.needed()?;
         let gone = self.workspace()?;
-        self.put_aside("layers/sha256", &needed, gone.path(), "layer")?;
-        self.put_aside("images/blobs/sha256", &needed, gone.path(), "blob")
+        self.put_aside(&self.root.join("layers/sha256"), &needed, gone.path(), "layer")?;
+        for (number, copies) in self.mappings()?.iter().enumerate() {
+            self.put_aside(copies, &needed, gone.path(), &format!("copy-{number}"))?;
+            // Where others are left, it stays.
+            let _ = std::fs::remove_dir(copies);
+        }
+        self.put_aside(&self.root.join("images/blobs/sha256"), &needed, gone.path(), "blob")
     }
 
     /// The lock that pulls hold shared; `None` where one runs, or nothing was ever pulled.
@@ -92,14 +97,13 @@ impl Store {
     /// Takes what is not `needed` away from its name.
     fn put_aside(
         &self,
-        directory: &str,
+        directory: &Path,
         needed: &BTreeSet<String>,
         to: &Path,
         kind: &str,
     ) -> Result<(), Error> {
-        let directory = self.root.join(directory);
-        let failed = |cause| Error::io("list", &directory, cause);
-        for entry in std::fs::read_dir(&directory).map_err(failed)? {
+        let failed = |cause| Error::io("list", directory, cause);
+        for entry in std::fs::read_dir(directory).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
             let Some(hex) = name.to_str().filter(|name| !needed.contains(*name)) else { continue };
             let from = directory.join(hex);

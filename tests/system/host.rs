@@ -116,6 +116,16 @@ impl Host {
         }
     }
 
+    /// The way out of a host, and the device that every Linux has for its users: pasta wants both.
+    pub(crate) fn connect(&self) {
+        self.sh(
+            "ip link add out type veth peer name there; ip link set there up; ip link set out up
+             ip addr add 192.0.2.1/24 dev out; ip route add default via 192.0.2.254
+             umount /dev/net/tun 2> /dev/null || true
+             mkdir -p /dev/net; rm -f /dev/net/tun; mknod -m 666 /dev/net/tun c 10 200",
+        );
+    }
+
     /// One property of a unit.
     pub(crate) fn property(&self, unit: &str, property: &str) -> String {
         self.sh(&format!("systemctl show --value --property={property} {unit}"))

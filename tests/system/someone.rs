@@ -2,6 +2,10 @@
 
 use crate::host::{Host, Outcome, seconds};
 
+/// Where their containers and images are.
+pub(crate) const STORE: &str = "/home/someone/.local/share/updaterd";
+pub(crate) const RUN: &str = "/run/user/4000/updaterd";
+
 /// `someone`, number 4000, whose containers' users are 100000 to 165535 on the host.
 pub(crate) struct Someone<'host> {
     host: &'host Host,
@@ -44,6 +48,15 @@ impl<'host> Someone<'host> {
         let outcome = self.run(script);
         assert!(outcome.status == status, "{script}: not {status}\n{}", outcome.describe());
         outcome
+    }
+
+    /// Runs a container of the name in the background, in a service of its own, and keeps it.
+    pub(crate) fn launch(&self, name: &str, flags: &str, image: &str, command: &str) {
+        self.sh(&format!(
+            "systemd-run --user --quiet --collect --unit launch-{name} -p Type=notify \
+             -p NotifyAccess=main -p Delegate=yes -p KillMode=mixed \
+             updater-launch run --name {name} {flags} {image} {command}"
+        ));
     }
 
     /// Writes and starts a unit of the user's that runs a container of its name.

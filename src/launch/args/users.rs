@@ -8,8 +8,10 @@ use crate::launch::userns::mode::Mode;
 // Who a container's users are on the host.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 pub(crate) struct UserNamespaceFlags {
-    /// User namespace: host, auto[:size=N] (IDs that no other container has, from those of
-    /// "containers" in /etc/subuid), container:NAME, ns:PATH
+    /// User namespace: host, auto[:size=N] (IDs that no other container has; root's are those of
+    /// "containers" in /etc/subuid), container:NAME, ns:PATH; for ordinary users also
+    /// keep-id[:uid=N,gid=N] (the calling user has the same ID inside, or that one) and nomap (the
+    /// calling user has none)
     #[arg(long, value_name = "MODE")]
     pub(crate) userns: Option<Mode>,
     /// Users of the container that are others on the host, in a user namespace of its own

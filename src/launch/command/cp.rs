@@ -40,6 +40,24 @@ struct Side {
     path: PathBuf,
 }
 
+impl Side {
+    /// Works on the side as a target. What is made in a container whose users are others outside is
+    /// made by its root: a mount that shows files by a map has nobody else.
+    fn target<T>(
+        &self,
+        directory: PathBuf,
+        owner: Owner,
+        work: impl FnOnce(Target<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let users = self.tree.own.as_ref();
+        let target = Target { root: self.tree.root.as_fd(), directory, owner, users };
+        match users {
+            Some(users) => users.as_root(|| work(target))?,
+            None => work(target),
+        }
+    }
+}
+
 pub(crate) fn copy(place: &Place, flags: &Cp) -> Result<u8, Error> {
     if flags.overwrite {
         return Err(Error::Overwrite);
@@ -49,37 +67,65 @@ pub(crate) fn copy(place: &Place, flags: &Cp) -> Result<u8, Error> {
             Err(Error::NoContainerSide)
         }
         (End::Stream, to) => {
-            let side = open(place, to)?;
+            let [side] = open(place, [to])?;
             if side.tree.look(&side.path)? != Some(true) {
                 let shown = side.path.display().to_string();
                 return Err(Fault::NoDirectory(shown, ", as an archive needs").into());
             }
             let owner = owner(place, flags, &side)?;
-            let target =
-                Target { root: side.tree.root.as_fd(), directory: side.path.clone(), owner };
-            target.unpack(io::stdin().lock())?;
+            side.target(side.path.clone(), owner, |target| Ok(target.unpack(io::stdin().lock())?))?;
             Ok(0)
         }
         (from, End::Stream) => {
-            let side = open(place, from)?;
+            let [side] = open(place, [from])?;
             let source = Source::open(&side.tree.root, &side.path)?;
             let (name, _) = names(&side.path);
-            source.pack(&name, io::stdout().lock())?;
+            source.pack(&name, io::stdout().lock(), side.tree.own.as_ref())?;
             Ok(0)
         }
         (from, to) => {
-            let (from, to) = (open(place, from)?, open(place, to)?);
+            let [from, to] = open(place, [from, to])?;
             between(place, flags, &from, &to)
         }
     }
 }
 
-fn open(place: &Place, end: End) -> Result<Side, Error> {
+/// Opens the sides of a copy. Those that run are found from outside; all else wants root of the user
+/// namespace of one of them, or of one like that.
+fn open<const N: usize>(place: &Place, ends: [End; N]) -> Result<[Side; N], Error> {
+    let mut found = Vec::new();
+    for end in ends {
+        found.push(find(place, end)?);
+    }
+    let supervisors = found.iter().filter_map(|(record, tree, _)| {
+        record.as_ref().filter(|_| tree.is_some()).and_then(|record| record.supervisor)
+    });
+    place.join(supervisors.last())?;
+    let mut sides = Vec::new();
+    for (record, tree, path) in found {
+        let tree = match (tree, &record) {
+            (Some(mut tree), Some(record)) => {
+                tree.know_users(place, record)?;
+                tree
+            }
+            (None, Some(record)) => Tree::of_stopped(place, record)?,
+            (Some(tree), None) => tree,
+            (None, None) => Tree::host()?,
+        };
+        sides.push(Side { tree, record, path });
+    }
+    // As many as there were ends.
+    sides.try_into().map_err(|_| Error::NoContainerSide)
+}
+
+type Found = (Option<Record>, Option<Tree>, PathBuf);
+
+fn find(place: &Place, end: End) -> Result<Found, Error> {
     match end {
         End::Container { name, path } => {
             let record = containers::find(place, &name)?;
-            let tree = Tree::of(place, &record)?;
-            Ok(Side { tree, record: Some(record), path: Path::new("/").join(path) })
+            let tree = Tree::of_running(&record)?;
+            Ok((Some(record), tree, Path::new("/").join(path)))
         }
         End::Host(path) => {
             // What "." at the end means is lost by making it absolute.
@@ -92,7 +138,7 @@ fn open(place: &Place, end: End) -> Result<Side, Error> {
             } else if slash && path != Path::new("/") {
                 path.as_mut_os_string().push("/");
             }
-            Ok(Side { tree: Tree::host()?, record: None, path })
+            Ok((None, None, path))
         }
         End::Stream => Err(Error::NoContainerSide),
     }
@@ -142,17 +188,19 @@ fn between(place: &Place, flags: &Cp, from: &Side, to: &Side) -> Result<u8, Erro
     if contents && directory == to.path {
         name = OsString::new();
     }
-    let target = Target { root: to.tree.root.as_fd(), directory, owner: owner(place, flags, to)? };
+    let owner = owner(place, flags, to)?;
     let (reader, writer) = io::pipe().map_err(|error| Error::system("make a pipe", error))?;
+    let writer = io::BufWriter::with_capacity(1 << 16, writer);
+    let users = from.tree.own.as_ref();
     // A second thread, here where no container is started: neither side waits for a whole archive.
     std::thread::scope(|scope| {
-        let packing =
-            scope.spawn(|| source.pack(&name, io::BufWriter::with_capacity(1 << 16, writer)));
-        let unpacked = target.unpack(io::BufReader::with_capacity(1 << 16, reader));
+        let packing = scope.spawn(|| source.pack(&name, writer, users));
+        let reader = io::BufReader::with_capacity(1 << 16, reader);
+        let unpacked = to.target(directory, owner, |target| Ok(target.unpack(reader)?));
         let packed =
             packing.join().unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::Other).into()));
         // Where unpacking failed, packing did for that reason.
-        unpacked.and(packed)
+        unpacked.and(packed.map_err(Error::from))
     })?;
     Ok(0)
 }

@@ -52,7 +52,8 @@ fn unpack(input: Box<dyn Read>, directory: &Path) -> Result<(), Error> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(directory, flags, Mode::empty());
     let root = root.map_err(|error| Error::file("open", directory, error.into()))?;
-    let target = Target { root: root.as_fd(), directory: PathBuf::new(), owner: Owner::Ours };
+    let target =
+        Target { root: root.as_fd(), directory: PathBuf::new(), owner: Owner::Ours, users: None };
     if zipped {
         target.unpack(flate2::bufread::MultiGzDecoder::new(input))?;
     } else {

@@ -126,6 +126,8 @@ fn enters_at_once(command: &Command) -> bool {
             | Command::Kill(_)
             | Command::Wait(_)
             | Command::Ps(_)
+            | Command::Cp(_)
+            | Command::Top(_)
             | Command::Inspect(_)
             | Command::Healthcheck(_)
             | Command::Logs(_)

@@ -8,10 +8,15 @@ use rustix::fs::{FileType, Mode, OFlags};
 use super::{Fault, resolve};
 use crate::launch::Error;
 use crate::launch::lifecycle::definition::Definition;
+use crate::launch::lifecycle::surroundings;
 use crate::launch::place::Place;
 use crate::launch::process::user;
 use crate::launch::storage::rootfs::{Rootfs, read_in};
 use crate::launch::storage::writable::{self, InUse};
+use crate::launch::userns;
+use crate::launch::userns::have;
+use crate::launch::userns::own::Own;
+use crate::model::Scope;
 use crate::store::containers::{Process, Record};
 
 /// What a word of the command line names.
@@ -39,6 +44,8 @@ impl End {
 pub(crate) struct Tree {
     pub(crate) root: OwnedFd,
     path: PathBuf,
+    /// Whose files these are, where the container has a user namespace of its own.
+    pub(crate) own: Option<Own>,
     /// Only of a container that does not run; in this order they go.
     _mounted: Option<Rootfs>,
     _in_use: Option<InUse>,
@@ -46,28 +53,45 @@ pub(crate) struct Tree {
 
 impl Tree {
     pub(crate) fn host() -> Result<Self, Error> {
-        Self::at("/".into(), None, None)
+        Self::at("/".into())
     }
 
-    /// What the container sees while it runs, its mounts included; else its root file system, which
-    /// nobody starts meanwhile.
-    pub(crate) fn of(place: &Place, record: &Record) -> Result<Self, Error> {
-        if let Some(init) = record.pid.filter(Process::is_alive) {
-            return Self::at(format!("/proc/{}/root", init.pid).into(), None, None);
-        }
+    /// What the container sees while it runs, its mounts included.
+    pub(crate) fn of_running(record: &Record) -> Result<Option<Self>, Error> {
+        let Some(init) = record.pid.filter(Process::is_alive) else { return Ok(None) };
+        Self::at(format!("/proc/{}/root", init.pid).into()).map(Some)
+    }
+
+    /// Finds whose files a running container's are.
+    pub(crate) fn know_users(&mut self, place: &Place, record: &Record) -> Result<(), Error> {
+        self.own = match (place.scope, record.pid.filter(Process::is_alive)) {
+            // Two containers are in namespaces of two launchers, whose numbers are the same.
+            (Scope::User, _) => surroundings::own_by_definition(place, record, &|| userns::USUAL)?,
+            (Scope::System, Some(init)) => have::of_process(place, init)?,
+            (Scope::System, None) => None,
+        };
+        Ok(())
+    }
+
+    /// The root file system of a container that does not run, which nobody starts meanwhile.
+    pub(crate) fn of_stopped(place: &Place, record: &Record) -> Result<Self, Error> {
         let in_use = writable::claim(place, &record.id)?;
         let manifest = &record.image.manifest;
         let image = place.store()?.image(manifest)?;
         let image = image.ok_or_else(|| Error::NoImage(manifest.to_string()))?;
-        let rootfs = Rootfs::mount(&image, &place.writable(&record.id), record.rootfs.clone())?;
-        Self::at(rootfs.path().to_owned(), Some(rootfs), Some(in_use))
+        let mut rootfs = Rootfs::mount(&image, &place.writable(&record.id), record.rootfs.clone())?;
+        // Where mounts show files by it, they are the container's own without.
+        let own = surroundings::own_later(place, record, (&image, &mut rootfs))?;
+        let own = own.filter(|own| !own.is_shown());
+        let tree = Self::at(rootfs.path().to_owned())?;
+        Ok(Self { own, _mounted: Some(rootfs), _in_use: Some(in_use), ..tree })
     }
 
-    fn at(path: PathBuf, mounted: Option<Rootfs>, in_use: Option<InUse>) -> Result<Self, Error> {
+    fn at(path: PathBuf) -> Result<Self, Error> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(&path, flags, Mode::empty());
         let root = root.map_err(|error| Error::file("open", &path, error.into()))?;
-        Ok(Self { root, path, _mounted: mounted, _in_use: in_use })
+        Ok(Self { root, path, own: None, _mounted: None, _in_use: None })
     }
 
     /// Whether there is something at `path`, and whether that is a directory.
@@ -92,7 +116,14 @@ impl Tree {
             let image = place.store().ok()?.image(&record.image.manifest).ok()??;
             image.config.config().as_ref()?.user().clone()
         };
-        let text = asked.or_else(of_image).unwrap_or_default();
+        let said = asked.or_else(of_image).filter(|user| !user.is_empty());
+        let text = match said {
+            Some(user) => user,
+            None => {
+                let kept = surroundings::kept(place, record)?;
+                kept.map(|kept| format!("{}:{}", kept.uid, kept.gid)).unwrap_or_default()
+            }
+        };
         let read = |file| read_in(&self.path, file).unwrap_or_default();
         let user = user::resolve(&text, &read("/etc/passwd"), &read("/etc/group"))?;
         Ok((user.uid, user.gid))

@@ -13,6 +13,7 @@ use tar::{Builder, EntryType, Header};
 
 use super::{Fault, resolve};
 use crate::disk::{Entry, walk};
+use crate::launch::userns::own::Own;
 
 /// What is packed, and how it is called in the archive.
 #[derive(Debug)]
@@ -41,10 +42,16 @@ impl Source {
         FileType::from_raw_mode(self.stat.st_mode) == FileType::Directory
     }
 
-    /// Writes the archive. Its top is called `name`; with the empty name, it has what is in the
+    /// Writes the archive; who owns the files is said by the numbers that `users` has for them. Its
+    /// top is called `name`; with the empty name, it has what is in the
     /// directory, and not the directory itself.
-    pub(crate) fn pack(&self, name: &OsStr, to: impl Write) -> Result<(), Fault> {
-        let mut archive = Packer::new(to, false);
+    pub(crate) fn pack(
+        &self,
+        name: &OsStr,
+        to: impl Write,
+        users: Option<&Own>,
+    ) -> Result<(), Fault> {
+        let mut archive = Packer { users, ..Packer::new(to, false) };
         let failed = |source: io::Error| Fault::Read { path: self.shown.clone(), source };
         // Opened again, now to be read.
         let again = |flags: OFlags| {
@@ -72,17 +79,19 @@ impl Source {
 }
 
 /// An archive that is being written.
-pub(crate) struct Packer<W: Write> {
+pub(crate) struct Packer<'a, W: Write> {
     builder: Builder<W>,
     /// Where files with several names came first.
     links: HashMap<(u64, u64), PathBuf>,
     /// What overlayfs hides is written as image layers have it (image-spec, `layer.md`).
     whiteouts: bool,
+    /// Whose files they are, where their owners are others than in the archive.
+    users: Option<&'a Own>,
 }
 
-impl<W: Write> Packer<W> {
+impl<W: Write> Packer<'_, W> {
     pub(crate) fn new(to: W, whiteouts: bool) -> Self {
-        Self { builder: Builder::new(to), links: HashMap::new(), whiteouts }
+        Self { builder: Builder::new(to), links: HashMap::new(), whiteouts, users: None }
     }
 
     /// Ends the archive.
@@ -122,7 +131,7 @@ impl<W: Write> Packer<W> {
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(entry.dir, entry.name, Vec::new());
                 let target = target.map_err(failed)?;
-                let mut header = header(&entry.stat, EntryType::Symlink);
+                let mut header = self.header(&entry.stat, EntryType::Symlink);
                 let target = Path::new(OsStr::from_bytes(target.to_bytes()));
                 self.builder.append_link(&mut header, &path, target).map_err(Fault::Stream)
             }
@@ -139,12 +148,27 @@ impl<W: Write> Packer<W> {
 
     /// An entry without data.
     pub(crate) fn plain(&mut self, path: &Path, stat: &Stat, kind: EntryType) -> Result<(), Fault> {
-        let mut header = header(stat, kind);
+        let mut header = self.header(stat, kind);
         let mut name = path.as_os_str().to_owned();
         if kind == EntryType::Directory && !name.as_bytes().ends_with(b"/") {
             name.push("/");
         }
         self.builder.append_data(&mut header, name, io::empty()).map_err(Fault::Stream)
+    }
+
+    fn header(&self, stat: &Stat, kind: EntryType) -> Header {
+        let (uid, gid) = match self.users {
+            Some(users) => users.inside(stat.st_uid, stat.st_gid),
+            None => (stat.st_uid, stat.st_gid),
+        };
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(stat.st_mode & 0o7777);
+        header.set_uid(uid.into());
+        header.set_gid(gid.into());
+        header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or(0));
+        header.set_size(0);
+        header
     }
 
     fn whiteout(&mut self, path: &Path) -> Result<(), Fault> {
@@ -158,7 +182,7 @@ impl<W: Write> Packer<W> {
         if stat.st_nlink > 1 {
             let identity = (stat.st_dev, stat.st_ino);
             if let Some(first) = self.links.get(&identity) {
-                let mut header = header(stat, EntryType::Link);
+                let mut header = self.header(stat, EntryType::Link);
                 let first = first.clone();
                 return self.builder.append_link(&mut header, path, first).map_err(Fault::Stream);
             }
@@ -170,23 +194,12 @@ impl<W: Write> Packer<W> {
             self.builder.append_pax_extensions(named).map_err(Fault::Stream)?;
         }
         let size = stat.st_size.unsigned_abs();
-        let mut header = header(stat, EntryType::Regular);
+        let mut header = self.header(stat, EntryType::Regular);
         header.set_size(size);
         // As long as it was said to be, whatever happens to it meanwhile.
         let data = file.take(size).chain(io::repeat(0)).take(size);
         self.builder.append_data(&mut header, path, data).map_err(Fault::Stream)
     }
-}
-
-fn header(stat: &Stat, kind: EntryType) -> Header {
-    let mut header = Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_mode(stat.st_mode & 0o7777);
-    header.set_uid(stat.st_uid.into());
-    header.set_gid(stat.st_gid.into());
-    header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or(0));
-    header.set_size(0);
-    header
 }
 
 /// Whether overlayfs shows nothing of the layers below in a directory.

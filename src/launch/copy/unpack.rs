@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use tar::{Archive, EntryType};
 
 use super::{Fault, resolve};
+use crate::launch::userns::own::Own;
 
 /// Whose the files are then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub(crate) struct Target<'a> {
     /// A directory, beneath the root.
     pub(crate) directory: PathBuf,
     pub(crate) owner: Owner,
+    /// Whose numbers those of owners are, where they are others outside.
+    pub(crate) users: Option<&'a Own>,
 }
 
 impl Target<'_> {
@@ -119,10 +122,21 @@ impl Target<'_> {
 
     fn own(&self, dir: impl AsFd, name: &OsStr) -> io::Result<()> {
         if let Owner::Are(uid, gid) = self.owner {
-            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            let (uid, gid) = self.outside(uid, gid)?;
             rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
         }
         Ok(())
+    }
+
+    fn outside(&self, uid: u32, gid: u32) -> io::Result<(Uid, Gid)> {
+        let (uid, gid) = match self.users {
+            None => (uid, gid),
+            Some(users) => users.user(uid).zip(users.group(gid)).ok_or_else(|| {
+                let text = format!("user {uid} and group {gid} are none of the container's");
+                io::Error::new(io::ErrorKind::InvalidInput, text)
+            })?,
+        };
+        Ok((Uid::from_raw(uid), Gid::from_raw(gid)))
     }
 
     /// Owner before mode: a change of owner takes rights away.
@@ -138,7 +152,7 @@ impl Target<'_> {
         };
         if let Some((uid, gid)) = ids {
             let id = |id: u64| u32::try_from(id).map_err(|_| io::ErrorKind::InvalidData);
-            let (uid, gid) = (Uid::from_raw(id(uid)?), Gid::from_raw(id(gid)?));
+            let (uid, gid) = self.outside(id(uid)?, id(gid)?)?;
             rustix::fs::fchown(made, Some(uid), Some(gid))?;
         }
         rustix::fs::fchmod(made, Mode::from_raw_mode(mode))?;
@@ -234,9 +248,14 @@ mod tests {
             .unwrap();
         let mut archive = Vec::new();
         let source = Source::open(open(from.path()), Path::new("d")).unwrap();
-        source.pack(OsStr::new("new"), &mut archive).unwrap();
+        source.pack(OsStr::new("new"), &mut archive, None).unwrap();
         let opened = open(root.path());
-        let target = Target { root: opened.as_fd(), directory: "evil".into(), owner: Owner::Ours };
+        let target = Target {
+            root: opened.as_fd(),
+            directory: "evil".into(),
+            owner: Owner::Ours,
+            users: None,
+        };
         target.unpack(&*archive).unwrap();
         target.unpack(&*archive).unwrap();
         assert!(std::fs::read_dir(outside.path()).unwrap().next().is_none());

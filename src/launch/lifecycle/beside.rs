@@ -5,6 +5,7 @@ use crate::launch::args::Create;
 use crate::launch::lifecycle::{confine, containers};
 use crate::launch::network::mode::Mode;
 use crate::launch::place::Place;
+use crate::launch::userns::mode::Mode as Users;
 use crate::launch::{Error, pod};
 use crate::store::containers::{Process, Record};
 
@@ -20,7 +21,10 @@ pub(crate) fn whom(
     if let Some(neighbour) = confine::neighbour(place, create)? {
         return Ok(Some(neighbour));
     }
-    let Ok(Mode::Container(word)) = Mode::parse(&create.network) else { return Ok(None) };
+    let word = match (create.users.userns.clone(), Mode::parse(&create.network)) {
+        (Some(Users::Container(word)), _) | (_, Ok(Mode::Container(word))) => word,
+        _ => return Ok(None),
+    };
     let other = containers::find(place, &word)?;
     Ok(other.supervisor.filter(|_| other.pid.is_some_and(|init| init.is_alive())))
 }

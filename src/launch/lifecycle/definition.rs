@@ -17,8 +17,8 @@ use crate::launch::process::systemd;
 use crate::launch::storage::settle;
 use crate::launch::storage::volume::Volume;
 use crate::launch::supervise::{output, signal};
-use crate::launch::{Error, host_environment, network};
-use crate::model::ContainerId;
+use crate::launch::{Error, host_environment, network, userns};
+use crate::model::{ContainerId, Scope};
 use crate::store::Image;
 use crate::store::containers::Record;
 
@@ -172,7 +172,10 @@ impl Create {
             *volume = asked::absolute_source(volume)?;
         }
         settled.network = network::join::settled(&self.network)?;
-        asked::Asked::read(&settled)?.storage.look()?;
+        let asked = asked::Asked::read(&settled)?;
+        // Before an ordinary user is root of anything.
+        asked.users.check(Scope::current()).map_err(userns::Error::from)?;
+        asked.storage.look()?;
         Ok(settled)
     }
 }

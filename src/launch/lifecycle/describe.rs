@@ -10,6 +10,7 @@ use crate::launch::isolation::capability::{Capabilities, available};
 use crate::launch::isolation::namespaces::{Namespace, Namespaces};
 use crate::launch::lifecycle::asked::{self, Asked, ZONES};
 use crate::launch::lifecycle::confine::{self, Confinement};
+use crate::launch::lifecycle::people::People;
 use crate::launch::lifecycle::start::Prepared;
 use crate::launch::lifecycle::surroundings::Surroundings;
 use crate::launch::place::Place;
@@ -49,15 +50,17 @@ pub(crate) fn describe(
     prepared: &Prepared<'_>,
     record: &Record,
     rootfs: &Rootfs,
-    own: Option<&Own>,
     inside: bool,
 ) -> Result<Described, Error> {
     let Prepared { create, asked, config, payload, around, .. } = prepared;
-    let user_text = create.program.user.clone().or(config.user().clone()).unwrap_or_default();
+    let own = around.own.as_ref();
     let attributes = confine::attributes(create, asked);
-    let groups = rootfs.read("/etc/group");
-    let user = user::resolve(&user_text, &rootfs.read("/etc/passwd"), &groups)?
-        .with_groups(&attributes.groups, &groups)?;
+    let directory = directory(create, config)?;
+    let people = People::find(prepared, rootfs, &directory);
+    let user = user::resolve(&people.user, &people.passwd, &people.group)?
+        .with_groups(&attributes.groups, &people.group)?
+        .beside(around.kept.as_ref().map(|kept| kept.gid));
+    let (on_host, on_disk) = (on_host(own, &user)?, on_disk(own, user.uid, user.gid)?);
     let pod = around.pod.as_ref();
     let bundle = place.records().directory(&record.id);
     let namespaces = namespaces(around.network.clone(), pod);
@@ -70,17 +73,16 @@ pub(crate) fn describe(
     if is_systemd {
         environment.set("container_uuid", systemd::uuid(&record.id));
     }
-    let directory = directory(create, config)?;
     let is_hosts = settle::is_hosts(prepared.volumes, Path::new(&directory));
     if create.program.workdir.is_none() && !is_hosts {
-        rootfs.make_directory(&directory, &user)?;
+        rootfs.make_directory(&directory, on_disk)?;
     }
     let nodes = devices::find(&asked.storage.devices)?;
-    let on_host = on_host(own, &user)?;
-    let staging =
-        Staging { place, id: &record.id, held: prepared.held, rootfs, user: &user, on_host };
+    let (id, held) = (&record.id, prepared.held);
+    let staging = Staging { place, id, held, rootfs, on_host, on_disk, own };
     let shared = shared_memory(create, pod, &mut confinement);
-    let mut staged = stage(&staging, prepared, &nodes, &record.command, shared)?;
+    let files = secrets(&staging, prepared, &user)?;
+    let mut staged = stage(&staging, prepared, &nodes, &record.command, shared, files)?;
     let made: &[Node] = if !prepared.is_mapped(place) { &nodes } else { &[] };
     devices::refuse_in_volumes(made, staged.volumes())?;
     let all = available();
@@ -91,6 +93,7 @@ pub(crate) fn describe(
         confine::filter(place, &record.id, &asked.security, privileged, &capabilities)?;
     let mut bound = files::write(&bundle, &hostname, &around.names.knowing(&hostname))?;
     bound.extend(time_zone(create, rootfs, &bundle)?);
+    bound.extend(people.write(&bundle)?);
     if inside {
         bound.push(Bound { source: bundle.join("notify"), target: DIRECTORY_IN_CONTAINER.into() });
     }
@@ -98,7 +101,7 @@ pub(crate) fn describe(
     bound.extend(init::add(&create.process, is_systemd, &mut command)?);
     let bound = staged.bind(bound)?;
     let defaults = ExecDefaults {
-        user: user_text,
+        user: people.user.clone(),
         environment: environment.to_strings(),
         directory: directory.clone(),
         secrets: create.storage.secret.clone(),
@@ -166,6 +169,11 @@ fn on_host(own: Option<&Own>, user: &User) -> Result<(u32, u32), Error> {
     Ok((uid, gid))
 }
 
+/// Who a user and a group of the container are in files that are ours.
+fn on_disk(own: Option<&Own>, uid: u32, gid: u32) -> Result<(u32, u32), userns::Error> {
+    own.map_or(Ok((uid, gid)), |own| own.on_disk(uid, gid))
+}
+
 /// What the user namespace that this process is in leaves of the kernel's file systems.
 fn kernel(place: &Place, prepared: &Prepared<'_>, around: &Surroundings) -> Kernel {
     match prepared.is_mapped(place) {
@@ -177,6 +185,16 @@ fn kernel(place: &Place, prepared: &Prepared<'_>, around: &Surroundings) -> Kern
     }
 }
 
+fn secrets(
+    staging: &Staging<'_>,
+    prepared: &Prepared<'_>,
+    user: &User,
+) -> Result<Files, secrets::Error> {
+    let directory = staging.place.writable(staging.id).join("secrets");
+    let on_disk = |uid, gid| on_disk(staging.own, uid, gid);
+    Files::write(staging.place, &prepared.asked.storage.secrets, user, &on_disk, &directory)
+}
+
 /// The volumes and secrets, and what a read-only root file system needs besides.
 fn stage(
     staging: &Staging<'_>,
@@ -184,11 +202,9 @@ fn stage(
     nodes: &[Node],
     command: &[String],
     shared: Vec<Volume>,
+    files: Files,
 ) -> Result<Staged, Error> {
     let storage = &prepared.create.storage;
-    let secrets = &prepared.asked.storage.secrets;
-    let directory = staging.place.writable(staging.id).join("secrets");
-    let files = Files::write(staging.place, secrets, staging.user, &directory)?;
     let mut volumes = prepared.volumes.to_vec();
     volumes.extend_from_slice(files.volumes());
     if prepared.is_mapped(staging.place) {

@@ -127,11 +127,11 @@ pub(crate) fn prepare<'a>(
 
 /// Who the user is on the host; and how a program becomes it, where that takes more than its number.
 fn member(init: i32, user: &User) -> Result<(u32, Option<Arc<Member>>), Error> {
-    let Some(namespace) = userns::own::other(init).map_err(userns::Error::Prepare)? else {
+    let Some(namespace) = userns::have::other(init).map_err(userns::Error::Prepare)? else {
         return Ok((user.uid, None));
     };
     let unmapped = || userns::Error::Unmapped(user.uid);
-    let uid = userns::own::user_of(init, user.uid).ok_or_else(unmapped)?;
+    let uid = userns::have::user_of(init, user.uid).ok_or_else(unmapped)?;
     let (groups, gid) = (user.groups.clone(), user.gid);
     Ok((uid, Some(Arc::new(Member { namespace, uid: user.uid, gid, groups }))))
 }

@@ -14,6 +14,7 @@ pub(crate) mod guest;
 pub(crate) mod name;
 pub(crate) mod restart;
 pub(crate) mod selection;
+pub(crate) mod people;
 pub(crate) mod readiness;
 pub(crate) mod session;
 pub(crate) mod start;

@@ -25,6 +25,7 @@ use crate::launch::lifecycle::readiness;
 use crate::launch::lifecycle::restart::{Policy, Restarts};
 use crate::launch::lifecycle::surroundings::{self, Surroundings};
 use crate::launch::lifecycle::traces::{Traces, remove_runtime};
+use crate::launch::network::join::Joined;
 use crate::launch::place::Place;
 use crate::launch::pod::members;
 use crate::launch::process::activation;
@@ -40,10 +41,14 @@ use crate::launch::supervise::traffic::Traffic;
 use crate::launch::supervise::{
     Duties, End, HealthDuty, Init, Signals, Stop, Supervisor, Wish, signal,
 };
+use crate::launch::userns::asked::Asked as Users;
 use crate::launch::{Error, isolation, network, runtime, supervise, userns};
 use crate::model::{ContainerId, Scope};
 use crate::store::Image;
 use crate::store::containers::{Ended, Process, Record};
+
+/// How long the layers of a container of an ordinary user may take to be copied for its users.
+const COPYING: Duration = Duration::from_secs(300);
 
 /// A container that this process is the supervisor of; its record says so already.
 pub(crate) struct Start<'a> {
@@ -94,8 +99,13 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     let writable = place.writable(&definition.record.id);
     // Before the host's mount namespace is left.
     held = Held::take(place, &definition.volumes)?;
-    let rootfs = Rootfs::mount(&image, &writable, definition.record.rootfs.clone())?;
-    let (around, network) = surroundings::enter(place, &create, &asked, &definition.record)?;
+    let mut rootfs = Rootfs::mount(&image, &writable, definition.record.rootfs.clone())?;
+    let record = &mut definition.record;
+    if place.scope == Scope::User && (asked.users != Users::Host || record.pod.is_some()) {
+        notifier.extend(COPYING);
+    }
+    let (around, network) =
+        surroundings::enter(place, &create, &asked, record, (&image, &mut rootfs))?;
     traces.network = Some(network);
     signals.check()?;
     let prepared = Prepared {
@@ -167,7 +177,7 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
 impl Prepared<'_> {
     /// Whether the container's root is somebody else on the host.
     pub(crate) fn is_mapped(&self, place: &Place) -> bool {
-        place.scope == Scope::User || self.asked.users != userns::asked::Asked::Host
+        place.scope == Scope::User || self.around.own.is_some()
     }
 
     /// The devices that the container may open, where it could make nodes of any; `given` by name.
@@ -233,18 +243,9 @@ impl Run<'_> {
         } else {
             None
         };
-        let etc = |file| self.rootfs.read(file);
-        let image = (&*etc("/etc/passwd"), &*etc("/etc/group"));
-        let own = userns::own::have(
-            place,
-            &prepared.asked.users,
-            record,
-            &prepared.around.network,
-            image,
-        )?;
-        let described = describe(place, prepared, record, self.rootfs, own.as_ref(), inside)?;
+        let described = describe(place, prepared, record, self.rootfs, inside)?;
         let shift = |own| userns::shift::shift(place, own, self.rootfs, &bundle);
-        let shifted = own.as_ref().map(shift).transpose()?;
+        let shifted = prepared.around.own.as_ref().map(shift).transpose()?;
         confine_devices(place, prepared, &described)?;
         self.signals.check()?;
         let mut health = self.health.map(|plan| health_duty(place, create, record, plan));
@@ -255,9 +256,19 @@ impl Run<'_> {
         let (mut output, mut streams) = Output::open(driver, record, &create.process, attached)?;
         let mut input = input::open(&create.process, &mut streams)?;
         let process = &described.process;
-        let started = runtime::start(&record.id, &place.runtime(), &bundle, process, streams)?;
+        // A network of others that root of its users could not enter is entered before.
+        let network = traces.network.as_ref().filter(|_| shifted.is_some());
+        let lent = network.map(|network| network.lend(place)).transpose()?.flatten();
+        let in_network = lent.is_some();
+        let started = runtime::start(&record.id, &place.runtime(), &bundle, process, streams);
+        drop(lent);
+        let started = started?;
         if shifted.is_some() {
-            userns::shift::forget_stage(&bundle, self.rootfs.path())?;
+            userns::shift::settle(&bundle, self.rootfs.path(), in_network)?;
+        }
+        drop(shifted);
+        if !create.isolation.sysctl.is_empty() {
+            forget_parameters(&bundle.join("config.json"))?;
         }
         // The container has its own mounts by now.
         drop(described.staged);
@@ -309,6 +320,7 @@ impl Run<'_> {
             health,
             cgroup,
             until: (timeout > 0).then(|| Instant::now() + Duration::from_secs(timeout.into())),
+            network: traces.network.as_mut().and_then(Joined::pasta),
         };
         supervisor.wait()
     }
@@ -323,6 +335,17 @@ fn health_duty(place: &Place, create: &Create, record: &Record, plan: &Plan) -> 
         restarted: record.unit.is_some() || create.process.restart != Policy::No,
     };
     HealthDuty { monitor: Monitor::new(place, &record.id, plan.clone()), duties }
+}
+
+/// The kernel's parameters are set; who enters later would look for the namespaces that they were
+/// for, by descriptors of this process.
+fn forget_parameters(config: &Path) -> Result<(), Error> {
+    let failed = |error: oci_spec::OciSpecError| Error::Spec(error.to_string());
+    let mut spec = Spec::load(config).map_err(failed)?;
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_sysctl(None);
+    }
+    spec.save(config).map_err(failed)
 }
 
 /// What `exec` starts later belongs beside the container. In a cgroup that is gone, the runtime

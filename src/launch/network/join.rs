@@ -118,9 +118,11 @@ pub(crate) enum Kind {
 }
 
 impl Joined {
-    /// How the runtime comes by the namespace.
-    pub(crate) fn namespace(&self) -> isolation::Namespace {
+    /// How the runtime comes by the namespace, for a container whose users are `mapped`: who is root
+    /// of those only cannot enter what is somebody else's.
+    pub(crate) fn namespace(&self, mapped: bool) -> isolation::Namespace {
         match &self.kind {
+            Kind::Shared(_) if mapped => isolation::Namespace::Host,
             Kind::Host => isolation::Namespace::Host,
             Kind::None => isolation::Namespace::Own,
             Kind::Shared(namespace) | Kind::Pod(namespace) => {
@@ -128,6 +130,14 @@ impl Joined {
             }
             Kind::Own(attached) => isolation::Namespace::At(attached.inherited()),
             Kind::Pasta(pasta) => isolation::Namespace::At(pasta.inherited()),
+        }
+    }
+
+    /// The process that serves it, where it is one.
+    pub(crate) fn pasta(&mut self) -> Option<&mut Pasta> {
+        match &mut self.kind {
+            Kind::Pasta(pasta) => Some(pasta),
+            _ => None,
         }
     }
 
@@ -151,11 +161,38 @@ impl Joined {
         }
     }
 
+    /// Takes this process into a network that is somebody else's, so that what it starts meanwhile
+    /// is in it ([`Self::namespace`], `mapped`). An ordinary user's launcher stays there: the way
+    /// back is barred, and it needs no network itself.
+    pub(crate) fn lend(&self, place: &Place) -> Result<Option<Lent>, Error> {
+        let Kind::Shared(namespace) = &self.kind else { return Ok(None) };
+        let back = match place.scope {
+            Scope::System => Some(Namespace::open(Path::new("/proc/self/ns/net"))?),
+            Scope::User => None,
+        };
+        namespace.enter()?;
+        Ok(Some(Lent { back }))
+    }
+
     /// Undoes what was set up for the container alone.
     pub(crate) fn end(self, place: &Place) -> Result<(), Error> {
         match self.kind {
             Kind::Own(attached) => attached.end(place),
             _ => Ok(()),
+        }
+    }
+}
+
+/// This process is in a network of others, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    back: Option<Namespace>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.back.as_ref().map(Namespace::enter) {
+            eprintln!("Warning: {}, ignoring", crate::model::failure::chain(&error));
         }
     }
 }
@@ -168,13 +205,15 @@ pub(crate) fn hostname(kind: &Mode, own: &ContainerId) -> String {
     }
 }
 
-/// Has the network that `asked` says, for an owner that is found on it by `name`.
+/// Has the network that `asked` says, for an owner that is found on it by `name`. What is made for it
+/// belongs to the user namespace `users`, where there is one.
 pub(crate) fn join(
     place: &Place,
     asked: &Asked,
     owner: &ContainerId,
     name: &str,
     hostname: &str,
+    users: Option<BorrowedFd<'_>>,
 ) -> Result<Joined, Error> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     match &asked.mode {
@@ -200,15 +239,15 @@ pub(crate) fn join(
             Ok(Files::write(asked, &around, &[hostname])?.of(Kind::Shared(namespace)))
         }
         Mode::Pasta(_) if place.scope == Scope::System => Err(Error::Root),
-        Mode::Pasta(options) => serve(asked, options, &[hostname, name]),
+        Mode::Pasta(options) => serve(asked, options, &[hostname, name], users),
         Mode::Bridge(_) if asked.is_default && place.scope == Scope::User => {
-            serve(asked, &[], &[hostname, name])
+            serve(asked, &[], &[hostname, name], users)
         }
         Mode::Container(word) => share(place, word),
         Mode::Bridge(networks) => {
             let dns = asked.names.resolver.as_ref().map_or(&[][..], |dns| &dns.servers);
             let attached =
-                set_up(place, Setup { owner, name, networks, ports: &asked.ports, dns })?;
+                set_up(place, Setup { owner, name, networks, ports: &asked.ports, dns, users })?;
             let (hosts, resolver) = (read("/etc/hosts"), reachable_resolver());
             let around = surroundings(&attached.attachment, &hosts, &resolver);
             match Files::write(asked, &around, &[hostname, name]) {
@@ -258,8 +297,13 @@ impl Files {
 }
 
 /// A network of a user's own.
-fn serve(asked: &Asked, options: &[String], own: &[&str]) -> Result<Joined, Error> {
-    let pasta = pasta::start(&asked.ports, options)?;
+fn serve(
+    asked: &Asked,
+    options: &[String],
+    own: &[&str],
+    users: Option<BorrowedFd<'_>>,
+) -> Result<Joined, Error> {
+    let pasta = pasta::start(&asked.ports, options, users)?;
     let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
     let resolver = reachable_resolver();
     // Where the host has a server at all, wherever it listens.

@@ -58,6 +58,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) ports: &'a [Publish],
     /// Whom the networks' name server asks for names that are not its own; none: the host's.
     pub(crate) dns: &'a [std::net::IpAddr],
+    /// The user namespace that it belongs to, where that is not ours.
+    pub(crate) users: Option<BorrowedFd<'a>>,
 }
 
 /// A network namespace that was set up, kept by this process. [`Attached::end`] undoes it.
@@ -76,7 +78,7 @@ pub(crate) fn set_up(place: &Place, setup: Setup<'_>) -> Result<Attached, Error>
     }
     let attachments = Attachments::open(&place.run);
     let netavark = Netavark::find(attachments.netavark()?)?;
-    let namespace = Namespace::make()?;
+    let namespace = Namespace::make(setup.users)?;
     let _lock = attachments.lock()?;
     let others = clear_stale(&attachments, &netavark)?;
     let known = Networks::open(&place.state);
@@ -243,7 +245,7 @@ fn clear(
     let undone = namespace
         .is_some_and(|namespace| netavark.undo(&namespace.path(), &attachment.options).is_ok());
     if !undone {
-        let again = Namespace::make()?;
+        let again = Namespace::make(None)?;
         // It may fail half-way, as it may have before; what there is is undone all the same.
         let _ = netavark.set_up(&again.path(), &attachment.options);
         netavark.undo(&again.path(), &attachment.options)?;

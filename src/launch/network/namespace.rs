@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{ForkResult, fork};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
@@ -23,8 +23,9 @@ impl Namespace {
     /// Makes a new one, without anything but a loopback interface, which is down.
     ///
     /// A child process makes it: one that is root only in a user namespace could not go back to the
-    /// host's.
-    pub(crate) fn make() -> Result<Self, Error> {
+    /// host's. It belongs to the user namespace `users`, whose root may change what is in it;
+    /// without one, to ours.
+    pub(crate) fn make(users: Option<BorrowedFd<'_>>) -> Result<Self, Error> {
         let failed = |error| Error::system("make a network namespace", error);
         let (made_read, made_write) = pipe().map_err(failed)?;
         let (opened_read, opened_write) = pipe().map_err(failed)?;
@@ -32,7 +33,7 @@ impl Namespace {
         match unsafe { fork() }.map_err(|error| failed(error.into()))? {
             ForkResult::Child => {
                 drop((made_read, opened_write));
-                hold_new(made_write, opened_read);
+                hold_new(users, made_write, opened_read);
                 // SAFETY: ends the child without the parent's destructors.
                 unsafe { libc::_exit(0) }
             }
@@ -71,6 +72,12 @@ impl Namespace {
         if process.is_alive() { opened.map(Some) } else { Ok(None) }
     }
 
+    /// Enters it, with this process.
+    pub(crate) fn enter(&self) -> Result<(), Error> {
+        setns(&self.0, CloneFlags::CLONE_NEWNET)
+            .map_err(|error| Error::system("enter the network namespace", io::Error::from(error)))
+    }
+
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -92,8 +99,10 @@ fn pipe() -> io::Result<(File, File)> {
 }
 
 /// The child: makes the namespace, says so, and waits until it has been opened.
-fn hold_new(mut made: File, mut opened: File) {
-    let errno = unshare(CloneFlags::CLONE_NEWNET).map_or_else(|error| error as i32, |()| 0);
+fn hold_new(users: Option<BorrowedFd<'_>>, mut made: File, mut opened: File) {
+    let entered = users.map_or(Ok(()), |users| setns(users, CloneFlags::CLONE_NEWUSER));
+    let made_one = entered.and_then(|()| unshare(CloneFlags::CLONE_NEWNET));
+    let errno = made_one.map_or_else(|error| error as i32, |()| 0);
     if made.write_all(&errno.to_ne_bytes()).is_ok() {
         let _ = opened.read(&mut [0]);
     }

@@ -97,8 +97,14 @@ mod tests {
         let attach = [attach("a", Some("eth1")), attach("b", None), attach("c", None)];
         let owner = "a".repeat(64).parse().unwrap();
         let ports = ["8080:80".parse().unwrap()];
-        let setup =
-            Setup { owner: &owner, name: "web", networks: &attach, ports: &ports, dns: &[] };
+        let setup = Setup {
+            owner: &owner,
+            name: "web",
+            networks: &attach,
+            ports: &ports,
+            dns: &[],
+            users: None,
+        };
         let options = options(&setup, &networks, &BTreeSet::new()).unwrap();
         let of = |nth: usize| {
             let key = key(&networks[nth]);
@@ -118,7 +124,14 @@ mod tests {
         let networks = networks(&["a", "b"]);
         let attach = [attach("a", Some("x")), attach("b", Some("x"))];
         let owner = "a".repeat(64).parse().unwrap();
-        let setup = Setup { owner: &owner, name: "web", networks: &attach, ports: &[], dns: &[] };
+        let setup = Setup {
+            owner: &owner,
+            name: "web",
+            networks: &attach,
+            ports: &[],
+            dns: &[],
+            users: None,
+        };
         assert!(options(&setup, &networks, &BTreeSet::new()).is_err());
     }
 }

@@ -9,9 +9,10 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::launch::args::NetworkFlags;
+use crate::launch::args::{NetworkFlags, UserNamespaceFlags};
 use crate::launch::pod::Error;
 use crate::model::ContainerId;
+use crate::store::containers::Allotted;
 
 /// A pod, as it was made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,6 +27,12 @@ pub(crate) struct Pod {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) share: Share,
     pub(crate) network: NetworkFlags,
+    /// The user namespace of its containers.
+    #[serde(default)]
+    pub(crate) users: UserNamespaceFlags,
+    /// The IDs that only its containers have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) allotted: Option<Allotted>,
     pub(crate) exit_policy: ExitPolicy,
     /// Where the supervisor writes its process ID (`--infra-conmon-pidfile`).
     pub(crate) pidfile: Option<PathBuf>,

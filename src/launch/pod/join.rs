@@ -16,6 +16,10 @@ use crate::launch::pod::make::make;
 use crate::launch::pod::store::Pods;
 use crate::launch::pod::supervise;
 use crate::launch::storage::volume::Volume;
+use crate::launch::userns;
+use crate::launch::userns::asked::Asked;
+use crate::launch::userns::have;
+use crate::launch::userns::own::Own;
 use crate::store::containers::{Process, Record};
 
 /// A pod that runs, as one of its containers sees it.
@@ -53,6 +57,24 @@ impl Joined {
         }
     }
 
+    /// The user namespace of its containers, where that is not the launcher's.
+    ///
+    /// # Errors
+    /// Where the pod has ended meanwhile.
+    pub(crate) fn users(&self, place: &Place) -> Result<Option<Own>, Error> {
+        let own = have::of_process(place, self.infra)?;
+        // Its number may be another process's by now.
+        match self.infra.is_alive() {
+            true => Ok(own),
+            false => Err(pod::Error::InfraEnded { pod: self.pod.name.clone() }.into()),
+        }
+    }
+
+    /// What was asked for of it.
+    pub(crate) fn asked_users(&self) -> Result<Asked, Error> {
+        self.pod.asked_users()
+    }
+
     /// The network of its containers, where they share one.
     ///
     /// # Errors
@@ -86,11 +108,19 @@ impl Joined {
 /// The pod that a command line names for a container; "new:NAME" makes it.
 pub(crate) fn of(place: &Place, create: &Create) -> Result<Option<Pod>, Error> {
     let pods = Pods::open(place);
+    let asked = Asked::read(&create.users).map_err(userns::Error::from)?;
+    let is_new = create.identity.pod.as_ref().is_some_and(|word| word.starts_with("new:"));
+    let is_of_pod = create.identity.pod.is_some() || create.identity.pod_id_file.is_some();
+    if is_of_pod && !is_new && asked != Asked::Host {
+        return Err(userns::Error::InPod.into());
+    }
     let pod = match (&create.identity.pod, &create.identity.pod_id_file) {
         (Some(word), _) => match word.strip_prefix("new:") {
             Some(name) => {
                 let name = name::parse(name).map_err(pod::Error::Name)?;
-                let pod = Pod::new(Some(&name))?;
+                asked.check(place.scope).map_err(userns::Error::from)?;
+                let users = create.users.clone();
+                let pod = Pod { users, ..Pod::new(Some(&name))? };
                 make(place, &pod, false)?;
                 pod
             }

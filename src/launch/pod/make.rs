@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::launch::Error;
-use crate::launch::args::NetworkFlags;
+use crate::launch::args::{NetworkFlags, UserNamespaceFlags};
 use crate::launch::lifecycle::name;
 use crate::launch::place::Place;
 use crate::launch::pod::definition::{ExitPolicy, Pod, Share};
@@ -25,6 +25,8 @@ impl Pod {
             labels: BTreeMap::new(),
             share: Share::default(),
             network: NetworkFlags::default(),
+            users: UserNamespaceFlags::default(),
+            allotted: None,
             exit_policy: ExitPolicy::Continue,
             pidfile: None,
             id_file: None,

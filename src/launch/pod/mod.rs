@@ -13,5 +13,6 @@ pub(crate) mod make;
 pub(crate) mod members;
 pub(crate) mod store;
 pub(crate) mod supervise;
+mod users;
 
 pub(crate) use error::Error;

@@ -8,9 +8,11 @@ use crate::launch::lifecycle::detach::{self, Handover};
 use crate::launch::network::join::Joined;
 use crate::launch::place::Place;
 use crate::launch::pod::definition::{Namespace, Pod};
+use crate::launch::pod::infra::Entering;
 use crate::launch::pod::store::{Pods, State};
 use crate::launch::pod::{self, infra};
-use crate::launch::supervise::{Signals, attend};
+use crate::launch::supervise::{Signals, attend_pod};
+use crate::launch::userns::own::Own;
 use crate::launch::{Error, network};
 use crate::store::containers::Process;
 
@@ -34,17 +36,20 @@ fn supervise(place: &Place, pod: &Pod, handover: &Handover) -> Result<u8, Error>
     let mut state = begin(place, &pods, pod)?;
     let mut run = Run { place, pods: &pods, pod, network: None };
     let signals = Signals::take()?;
-    run.join_network()?;
+    let users = pod.have_users(place)?;
+    run.join_network(users.as_ref())?;
     let network = run.network.as_ref();
     let is_made = |namespace: &Namespace| {
         *namespace != Namespace::Net || network.is_some_and(|network| network.is_to_be_made())
     };
     let own = pod.share.iter().filter(is_made);
     let entered = network.and_then(Joined::descriptor);
-    let infra = infra::start(own, entered, pod.hostname())
+    let entering = Entering { network: entered, users: users.as_ref().map(Own::descriptor) };
+    let infra = infra::start(own, entering, pod.hostname())
         .map_err(|source| pod::Error::Namespaces { pod: pod.name.clone(), source })?;
     let directory = pods.directory(&pod.id).join("shm");
-    make_shm(&directory).map_err(|source| Error::file("make", directory, source))?;
+    make_shm(&directory, users.as_ref())
+        .map_err(|source| Error::file("make", directory, source))?;
     state.infra = Some(
         Process::of(infra.pid()).map_err(|_| pod::Error::InfraEnded { pod: pod.name.clone() })?,
     );
@@ -56,7 +61,7 @@ fn supervise(place: &Place, pod: &Pod, handover: &Handover) -> Result<u8, Error>
         write_pid(path)?;
     }
     handover.started("")?;
-    let status = attend(infra, signals, None);
+    let status = attend_pod(infra, signals, run.network.as_mut().and_then(Joined::pasta));
     drop(run);
     // It was told to end, and did.
     status.map(|status| if status == 128 + 15 { 0 } else { status })
@@ -85,12 +90,14 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Has the network of the pod's containers, where they share one; it is found by the pod's name.
-    fn join_network(&mut self) -> Result<(), Error> {
+    fn join_network(&mut self, users: Option<&Own>) -> Result<(), Error> {
         let (pod, directory) = (self.pod, self.pods.directory(&self.pod.id));
         if pod.share.has(Namespace::Net) {
             let asked = network::join::Asked::read(&pod.network)?;
             let hostname = pod.hostname().unwrap_or(&pod.name);
-            let joined = network::join::join(self.place, &asked, &pod.id, &pod.name, hostname)?;
+            let users = users.map(Own::descriptor);
+            let joined =
+                network::join::join(self.place, &asked, &pod.id, &pod.name, hostname, users)?;
             let kept = joined.files.keep(&directory);
             self.network = Some(joined);
             kept?;
@@ -114,9 +121,13 @@ impl Drop for Run<'_> {
 }
 
 /// What its containers have as `/dev/shm`, where they share IPC: anybody writes there.
-fn make_shm(directory: &Path) -> std::io::Result<()> {
+fn make_shm(directory: &Path, users: Option<&Own>) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::create_dir_all(directory)?;
+    if let Some(users) = users {
+        let (uid, gid) = users.on_disk(0, 0).map_err(std::io::Error::other)?;
+        std::os::unix::fs::chown(directory, Some(uid), Some(gid))?;
+    }
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o1777))
 }
 

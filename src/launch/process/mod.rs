@@ -3,6 +3,7 @@
 pub(crate) mod activation;
 pub(crate) mod attributes;
 pub(crate) mod defaults;
+pub(crate) mod entries;
 pub(crate) mod environment;
 pub(crate) mod systemd;
 pub(crate) mod time_zone;

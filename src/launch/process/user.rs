@@ -128,6 +128,19 @@ impl User {
     }
 }
 
+impl User {
+    /// In this group, too.
+    pub(crate) fn beside(mut self, group: Option<u32>) -> Self {
+        if let Some(group) = group.filter(|group| *group != self.gid)
+            && !self.groups.contains(&group)
+        {
+            self.groups.push(group);
+            self.groups.sort_unstable();
+        }
+        self
+    }
+}
+
 fn group_number(wanted: &str, group: &str) -> Result<u32, InvalidUser> {
     groups(group)
         .find(|(name, _, _)| *name == wanted)

@@ -7,7 +7,6 @@ use std::fmt;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::str::FromStr;
 
 use nix::unistd::{ForkResult, fork};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
@@ -101,59 +100,6 @@ fn lines(ranges: &[Range]) -> String {
     ranges.iter().map(line).collect()
 }
 
-/// Why a mapping is refused.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum InvalidMapping {
-    #[error("{0:?} is not uids=FILE-HOST-COUNT[#…];gids=FILE-HOST-COUNT[#…]")]
-    Form(String),
-    #[error(
-        "idmap takes the mapping of the container's user namespace, and it has none: \
-         say idmap=uids=FILE-HOST-COUNT"
-    )]
-    NoNamespace,
-    #[error(
-        "{0:?}: a mapping with \"@\" is relative to the container's user namespace, and it has none"
-    )]
-    Relative(String),
-}
-
-impl FromStr for Mapping {
-    type Err = InvalidMapping;
-
-    /// Reads `uids=0-1000-10#10-5000-1;gids=0-100-10` (podman-run(1), `idmap`). What is said of
-    /// one kind only holds for both.
-    fn from_str(text: &str) -> Result<Self, InvalidMapping> {
-        let form = || InvalidMapping::Form(text.to_owned());
-        let mut mapping = Self::default();
-        for part in text.split(';') {
-            let (kind, ranges) = part.split_once('=').ok_or_else(form)?;
-            if ranges.contains('@') {
-                return Err(InvalidMapping::Relative(text.to_owned()));
-            }
-            let ranges = ranges.split('#').map(range).collect::<Option<Vec<_>>>();
-            match (kind, ranges.ok_or_else(form)?) {
-                ("uids", ranges) if mapping.uids.is_empty() => mapping.uids = ranges,
-                ("gids", ranges) if mapping.gids.is_empty() => mapping.gids = ranges,
-                _ => return Err(form()),
-            }
-        }
-        if mapping.uids.is_empty() {
-            mapping.uids.clone_from(&mapping.gids);
-        } else if mapping.gids.is_empty() {
-            mapping.gids.clone_from(&mapping.uids);
-        }
-        Ok(mapping)
-    }
-}
-
-fn range(text: &str) -> Option<Range> {
-    let mut numbers = text.split('-').map(|number| number.parse::<u32>().ok());
-    let range = Range { file: numbers.next()??, host: numbers.next()??, count: numbers.next()?? };
-    let fits = |from: u32| from.checked_add(range.count).is_some();
-    let whole = numbers.next().is_none() && range.count > 0 && fits(range.file) && fits(range.host);
-    whole.then_some(range)
-}
-
 impl fmt::Display for Mapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let join = |ranges: &[Range]| {
@@ -168,24 +114,7 @@ impl fmt::Display for Mapping {
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
-    use proptest::prelude::*;
-
     use super::*;
-
-    #[test]
-    fn mappings_are_read() {
-        let read = |text: &str| text.parse::<Mapping>();
-        let mapping = read("uids=0-1000-10#10-5000-1;gids=0-100-10").unwrap();
-        assert_eq!(mapping.uids[1], Range { file: 10, host: 5000, count: 1 });
-        assert_eq!(lines(&mapping.uids), "0 1000 10\n10 5000 1\n");
-        let one = read("uids=0-1000-1").unwrap();
-        assert_eq!(one.gids, one.uids);
-        for wrong in ["", "uids", "uids=", "uids=0-1", "uids=0-1-0", "uids=0-1-2-3", "u=0-1-2"] {
-            assert!(matches!(read(wrong), Err(InvalidMapping::Form(_))), "{wrong}");
-        }
-        assert!(read("uids=0-4294967295-2").is_err());
-        assert!(matches!(read("uids=@0-1-2"), Err(InvalidMapping::Relative(_))));
-    }
 
     #[test]
     fn owners_are_shown_as_mapped() {
@@ -203,7 +132,9 @@ mod tests {
             std::fs::create_dir(&to).unwrap();
             std::fs::write(from.join("file"), "").unwrap();
             std::os::unix::fs::chown(from.join("file"), Some(0), Some(3)).unwrap();
-            let namespace = namespace(&"uids=0-1000-10".parse().unwrap()).unwrap();
+            let range = vec![Range { file: 0, host: 1000, count: 10 }];
+            let mapping = Mapping { uids: range.clone(), gids: range };
+            let namespace = namespace(&mapping).unwrap();
             attach(&from, &to, namespace.as_fd(), false).unwrap();
             let shown = std::fs::metadata(to.join("file")).unwrap();
             let detach = rustix::mount::UnmountFlags::DETACH;
@@ -212,19 +143,5 @@ mod tests {
             (shown.uid(), shown.gid())
         };
         assert_eq!(std::thread::spawn(look).join().unwrap(), (1000, 1003));
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_read_is_written(text in "(uids|gids)=[0-9]{1,11}-[0-9]{1,11}-[0-9]{1,4}") {
-            if let Ok(mapping) = text.parse::<Mapping>() {
-                prop_assert_eq!(mapping.to_string().parse::<Mapping>().unwrap(), mapping);
-            }
-        }
-
-        #[test]
-        fn never_panics(text in "[uigds=0-9#;@-]{0,40}") {
-            let _ = text.parse::<Mapping>();
-        }
     }
 }

@@ -14,7 +14,6 @@ use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::thread::UnshareFlags;
 
 use crate::launch::Error;
-use crate::launch::process::user::User;
 use crate::launch::storage::overlay::Overlay;
 use crate::launch::userns::own::Own;
 use crate::launch::userns::shift;
@@ -46,17 +45,30 @@ impl Rootfs {
                 .create(directory)
                 .map_err(|source| Error::file("make", directory, source))?;
         }
-        if let Some(top) = image.layers.last() {
-            like(top, &upper).map_err(|source| Error::file("use the layer", top, source))?;
-        }
         leave_mount_namespace()
             .map_err(|error| Error::system("leave the mount namespace", error))?;
         // An image without layers still needs one to lie below.
         let layers = if image.layers.is_empty() { vec![empty] } else { image.layers.clone() };
         let writable = writable.to_owned();
         let rootfs = Self { path, layers, writable, is_mounted: Cell::new(false) };
-        rootfs.mount_again()?;
+        rootfs.begin()?;
         Ok(rootfs)
+    }
+
+    /// Mounts it of these layers instead.
+    pub(crate) fn change(&mut self, layers: Vec<PathBuf>) -> Result<(), Error> {
+        self.unmount();
+        self.layers = layers;
+        self.begin()
+    }
+
+    fn begin(&self) -> Result<(), Error> {
+        // An image without layers has the container's own directory.
+        if let Some(top) = self.layers.last().filter(|top| !top.starts_with(&self.writable)) {
+            like(top, &self.writable.join("upper"))
+                .map_err(|source| Error::file("use the layer", top, source))?;
+        }
+        self.mount_again()
     }
 
     /// Mounts it where it is to be, unless it is there.
@@ -96,10 +108,10 @@ impl Rootfs {
         &self.path
     }
 
-    /// Makes a directory and those above it, as the container would find them, for `user`; those
-    /// that are there stay as they are.
-    pub(crate) fn make_directory(&self, directory: &str, user: &User) -> Result<(), Error> {
-        make_in(&self.path, Path::new(directory), user)
+    /// Makes a directory and those above it, as the container would find them, for this user and
+    /// group; those that are there stay as they are.
+    pub(crate) fn make_directory(&self, directory: &str, owner: (u32, u32)) -> Result<(), Error> {
+        make_in(&self.path, Path::new(directory), owner)
             .map_err(|error| Error::file("make the working directory", directory, error.into()))
     }
 
@@ -157,7 +169,7 @@ pub(crate) fn resolve(
 }
 
 /// One component after the other: each is found below `root`, whatever links lead to it, or made.
-fn make_in(root: &Path, directory: &Path, user: &User) -> rustix::io::Result<()> {
+fn make_in(root: &Path, directory: &Path, owner: (u32, u32)) -> rustix::io::Result<()> {
     let open = |path: &Path| open_in(root, path);
     let mut reached = PathBuf::from(".");
     let mut parent = open(&reached)?;
@@ -171,7 +183,7 @@ fn make_in(root: &Path, directory: &Path, user: &User) -> rustix::io::Result<()>
         parent = match open(&reached) {
             Err(Errno::NOENT) => {
                 mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
-                let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+                let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
                 chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
                 open(&reached)?
             }
@@ -227,8 +239,7 @@ mod tests {
         symlink("/real", root.path().join("link")).unwrap();
         std::fs::create_dir(root.path().join("real")).unwrap();
         let own = std::fs::metadata(root.path()).unwrap();
-        let user = User { uid: own.uid(), gid: own.gid(), groups: vec![], home: None };
-        let make = |path: &str| make_in(root.path(), Path::new(path), &user);
+        let make = |path: &str| make_in(root.path(), Path::new(path), (own.uid(), own.gid()));
         make("/a/./b").unwrap();
         make("/a/b").unwrap();
         make("/link/below").unwrap();

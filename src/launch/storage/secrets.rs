@@ -20,6 +20,7 @@ use crate::launch::process::user::User;
 use crate::launch::storage::file_system;
 use crate::launch::storage::flags::secret::{Given, SecretFlag};
 use crate::launch::storage::volume::Volume;
+use crate::launch::userns;
 
 /// The largest secret, in bytes: Podman's limit.
 pub(crate) const MAX: usize = 512_000;
@@ -60,6 +61,8 @@ pub(crate) enum Error {
     Size,
     #[error("secret \"{0}\" is no text, which a variable has to be: use type=mount")]
     Text(String),
+    #[error(transparent)]
+    Users(#[from] userns::Error),
     #[error("the environment has no variable {0}")]
     Variable(String),
     #[error("{path} cannot be understood", path = path.display())]
@@ -226,11 +229,12 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Writes the files that a container is given, below `at`.
+    /// Writes the files that a container is given, below `at`; `on_disk` says who its users are there.
     pub(crate) fn write(
         place: &Place,
         flags: &[SecretFlag],
         user: &User,
+        on_disk: &dyn Fn(u32, u32) -> Result<(u32, u32), userns::Error>,
         at: &Path,
     ) -> Result<Self, Error> {
         let mut files = Self::default();
@@ -246,7 +250,7 @@ impl Files {
                 files.mounted = Some(at.to_owned());
             }
             let path = at.join(files.volumes.len().to_string());
-            let owner = (uid.unwrap_or(user.uid), gid.unwrap_or(user.gid));
+            let owner = on_disk(uid.unwrap_or(user.uid), gid.unwrap_or(user.gid))?;
             put(&path, &data, owner, *mode).map_err(|error| Error::io("write", &path, error))?;
             let words = ["noexec", "ro"].map(str::to_owned);
             files.volumes.push(Volume::bound(path, target.clone(), &words));

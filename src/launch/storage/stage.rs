@@ -10,7 +10,7 @@ use rustix::mount::{UnmountFlags, unmount};
 
 use crate::disk;
 use crate::launch::place::Place;
-use crate::launch::process::user::User;
+use crate::launch::storage::flags::idmap::InvalidMapping;
 use crate::launch::storage::hold::Held;
 use crate::launch::storage::mounts::Bound;
 use crate::launch::storage::overlay::Overlay;
@@ -22,7 +22,9 @@ use crate::launch::storage::tree::Tree;
 use crate::launch::storage::volume::{Options, Source, Upper, Volume};
 use crate::launch::storage::volumes::{self, Backing, Volumes};
 use crate::launch::storage::{file_system, fill, idmap, own};
-use crate::model::ContainerId;
+use crate::launch::userns;
+use crate::launch::userns::own::Own;
+use crate::model::{ContainerId, Scope};
 use crate::store::unpack;
 
 /// Why a volume cannot be mounted.
@@ -42,6 +44,16 @@ pub(crate) enum Error {
     NoImage { image: String },
     #[error(transparent)]
     Store(#[from] crate::store::Error),
+    #[error("the volume at {target} cannot be mapped", target = target.display())]
+    Mapping { target: PathBuf, source: InvalidMapping },
+    #[error(
+        "the volume at {target}: idmap is root's, the kernel maps no mount for an ordinary user; \
+         without it, --userns=keep-id shows the files of the calling user as theirs",
+        target = .0.display()
+    )]
+    Idmap(PathBuf),
+    #[error(transparent)]
+    Users(#[from] userns::Error),
 }
 
 /// All that volumes are made ready from.
@@ -51,9 +63,12 @@ pub(crate) struct Staging<'a> {
     pub(crate) id: &'a ContainerId,
     pub(crate) held: &'a Held,
     pub(crate) rootfs: &'a Rootfs,
-    pub(crate) user: &'a User,
-    /// Who that is on the host: user and group.
+    /// Whom its program runs as, on the host: user and group.
     pub(crate) on_host: (u32, u32),
+    /// The same, as files of ours name them.
+    pub(crate) on_disk: (u32, u32),
+    /// The container's user namespace, where it has one of its own.
+    pub(crate) own: Option<&'a Own>,
 }
 
 /// The volumes of a container, ready. What was mounted for them is only there until this is
@@ -194,9 +209,16 @@ impl Making<'_> {
         };
         self.make_over(&path)?;
         let path = match &options.idmap {
-            Some(mapping) => {
+            Some(asked) => {
                 let failed = self.failed("map the owners of");
-                let namespace = idmap::namespace(mapping).map_err(&failed)?;
+                if self.staging.place.scope == Scope::User {
+                    return Err(Error::Idmap(self.volume.target.clone()));
+                }
+                let mapping =
+                    asked.resolve(self.staging.own.map(Own::mapping)).map_err(|source| {
+                        Error::Mapping { target: self.volume.target.clone(), source }
+                    })?;
+                let namespace = idmap::namespace(&mapping).map_err(&failed)?;
                 let at = self.mount_point("mapped", &path)?;
                 idmap::attach(&path, &at, namespace.as_fd(), options.is_recursive())
                     .map_err(failed)?;
@@ -220,9 +242,8 @@ impl Making<'_> {
         }
         if options.chown {
             // Files of ours have the container's own numbers, whoever that is on the host.
-            let user = self.staging.user;
             let (uid, gid) = match path.starts_with(&self.staging.place.state) {
-                true => (user.uid, user.gid),
+                true => self.staging.on_disk,
                 false => self.staging.on_host,
             };
             own::chown(path, uid, gid).map_err(self.failed("make over"))?;
@@ -309,9 +330,8 @@ impl Making<'_> {
             Some(image) if self.volume.options.copy => fill::fill(&fill::path_of(&image), at, &[]),
             Some(image) => like(&fill::path_of(&image), at),
             None => {
-                let user = self.staging.user;
-                std::os::unix::fs::chown(at, Some(user.uid), Some(user.gid))
-                    .and_then(|()| open_up(at))
+                let (uid, gid) = self.staging.on_disk;
+                std::os::unix::fs::chown(at, Some(uid), Some(gid)).and_then(|()| open_up(at))
             }
         }
         .map_err(failed)
@@ -341,6 +361,9 @@ impl Making<'_> {
         let image =
             manifest.map_or(Ok(None), |manifest| store.image(manifest))?.ok_or_else(missing)?;
         let mut layers = image.layers;
+        if let Some(own) = self.staging.own {
+            layers = own.layers(self.staging.place, layers)?;
+        }
         if layers.is_empty() {
             layers.push(self.directory("empty")?);
         }

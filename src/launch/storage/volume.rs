@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::launch::storage::idmap::Mapping;
+use crate::launch::storage::flags::idmap::{Idmap, InvalidMapping};
 use crate::model::{Digest, Reference};
 
 /// One mount into the container.
@@ -69,7 +69,7 @@ pub(crate) struct Options {
     #[serde(default)]
     pub(crate) overlay: Option<Upper>,
     #[serde(default)]
-    pub(crate) idmap: Option<Mapping>,
+    pub(crate) idmap: Option<Idmap>,
     /// On hosts with SELinux.
     #[serde(default)]
     pub(crate) relabel: Option<Relabel>,
@@ -227,7 +227,7 @@ pub(crate) enum InvalidVolume {
     #[error("{volume:?}: option {option:?} {reason}")]
     Option { volume: String, option: String, reason: &'static str },
     #[error("{0:?}")]
-    Mapping(String, #[source] crate::launch::storage::idmap::InvalidMapping),
+    Mapping(String, #[source] InvalidMapping),
     #[error("{0:?}")]
     Reference(String, #[source] crate::model::reference::InvalidReference),
 }

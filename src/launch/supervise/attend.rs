@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::launch::Error;
 use crate::launch::control::protocol::Request;
+use crate::launch::network::pasta::Pasta;
+use crate::launch::supervise::network::{Carried, look_after};
 use crate::launch::supervise::traffic::Traffic;
 use crate::launch::supervise::{Init, Signals, poll_until};
 
@@ -23,6 +25,35 @@ pub(crate) fn attend_check(mut command: Init, mut signals: Signals) -> Result<u8
             return Ok(status);
         }
         poll_until(vec![((), signals.source())], None)?;
+    }
+}
+
+/// Waits for the process that holds a pod's namespaces; its exit status. Whom its containers reach is
+/// looked after meanwhile.
+pub(crate) fn attend_pod(
+    mut infra: Init,
+    mut signals: Signals,
+    mut network: Option<&mut Pasta>,
+) -> Result<u8, Error> {
+    let (mut kill_at, mut lost) = (None, false);
+    loop {
+        while let Some(signal) = signals.next() {
+            pass_on(&infra, signal, &mut kill_at);
+        }
+        let mut others = Vec::new();
+        if let Some(status) = infra.reap_all(|pid, status| others.push((pid, status)))? {
+            return Ok(if lost { status.max(1) } else { status });
+        }
+        let mut until = kill_at;
+        if let Some(pasta) = network.as_deref_mut().filter(|_| kill_at.is_none() && !lost) {
+            lost = look_after(pasta, &others) == Carried::No;
+            until = pasta.due();
+        }
+        if lost || kill_at.is_some_and(|at| at <= Instant::now()) {
+            infra.send(libc::SIGKILL);
+            until = None;
+        }
+        poll_until(vec![((), signals.source())], until)?;
     }
 }
 

@@ -3,6 +3,7 @@
 mod attend;
 mod health;
 mod init;
+mod network;
 pub(crate) mod input;
 pub(crate) mod interruption;
 pub(crate) mod journal;
@@ -22,11 +23,12 @@ use rustix::io::Errno;
 use crate::launch::Error;
 use crate::launch::control::protocol::Request;
 use crate::launch::control::server::Control;
+use crate::launch::network::pasta::Pasta;
 use crate::launch::supervise::notify::{Notifier, Proxy};
 use crate::launch::supervise::traffic::{Traffic, Turn};
 use crate::store::containers::{Record, Records};
 
-pub(crate) use attend::{attend, attend_check};
+pub(crate) use attend::{attend, attend_check, attend_pod};
 pub(crate) use health::{Duties, HealthDuty};
 pub(crate) use init::Init;
 pub(crate) use signals::{ENDING, Signals, end_by};
@@ -57,6 +59,8 @@ pub(crate) struct Supervisor<'a> {
     pub(crate) cgroup: Option<PathBuf>,
     /// When it is killed, if it still runs.
     pub(crate) until: Option<Instant>,
+    /// Who carries its network, where that is a program.
+    pub(crate) network: Option<&'a mut Pasta>,
 }
 
 /// How a container ended.
@@ -119,6 +123,7 @@ impl Supervisor<'_> {
                 return Ok(End::new(status, stopping.map_or(Wish::None, |stopping| stopping.wish)));
             }
             self.look_after_health(&others, &mut stopping);
+            self.look_after_network(&others, &mut stopping);
             for event in poll_until(self.sources(), self.deadline(stopping))? {
                 match event {
                     Event::Signal => {}
@@ -151,7 +156,9 @@ impl Supervisor<'_> {
         let kill_at = stopping.filter(|stop| !stop.killed).map(|stop| stop.kill_at);
         let check = self.health.as_ref().and_then(HealthDuty::deadline);
         let all = kill_at.into_iter().chain(self.traffic.deadline());
-        all.chain(check).chain(self.until).min()
+        let network = self.network.as_ref().filter(|_| stopping.is_none());
+        let network = network.and_then(|pasta| pasta.due());
+        all.chain(check).chain(self.until).chain(network).min()
     }
 
     fn handle(&self, signal: i32, stopping: &mut Option<Stopping>) {

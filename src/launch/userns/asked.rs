@@ -4,12 +4,21 @@ use std::path::PathBuf;
 
 use crate::launch::args::UserNamespaceFlags;
 use crate::launch::storage::idmap::{Mapping, Range};
+use crate::launch::userns::Error;
+use crate::launch::userns::caller::Within;
 use crate::launch::userns::mode::{InvalidMode, Mode};
+use crate::model::Scope;
 
 /// Whose user namespace a container has, and what is mapped in its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Asked {
     Host,
+    /// The calling user has these numbers; where there is none, the same as outside.
+    KeepId {
+        uid: Option<u32>,
+        gid: Option<u32>,
+    },
+    NoMap,
     Auto {
         size: Option<u32>,
     },
@@ -40,10 +49,50 @@ impl Asked {
         }
         Ok(match mode.unwrap_or_default() {
             Mode::Host => Self::Host,
+            Mode::KeepId { uid, gid } => Self::KeepId { uid, gid },
+            Mode::NoMap => Self::NoMap,
             Mode::Auto { size } => Self::Auto { size },
             Mode::Container(name) => Self::Container(name),
             Mode::Namespace(path) => Self::At(path),
         })
+    }
+}
+
+/// Who the calling user is in a container that keeps them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Who that is outside; `None` where other numbers were asked for.
+    pub(crate) caller: Option<u32>,
+}
+
+impl Asked {
+    /// Who the caller is inside, in the namespace that this process is in.
+    pub(crate) fn kept_now(&self) -> Result<Option<Kept>, Error> {
+        let Self::KeepId { uid, gid } = self else { return Ok(None) };
+        let within = Within::current().map_err(Error::Prepare)?;
+        let caller = (uid.is_none() && gid.is_none()).then_some(within.uid);
+        Ok(self.kept(within).map(|(uid, gid)| Kept { uid, gid, caller }))
+    }
+
+    /// Refuses what only an ordinary user can have, for root.
+    pub(crate) fn check(&self, scope: Scope) -> Result<(), InvalidMode> {
+        match self {
+            Self::KeepId { .. } if scope == Scope::System => Err(InvalidMode::OfCaller("keep-id")),
+            Self::NoMap if scope == Scope::System => Err(InvalidMode::OfCaller("nomap")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Which user and group the caller is in the container, where that was asked for.
+    pub(crate) fn kept(&self, within: Within) -> Option<(u32, u32)> {
+        match *self {
+            Self::KeepId { uid, gid } => {
+                Some((uid.unwrap_or(within.uid), gid.unwrap_or(within.gid)))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -8,6 +8,8 @@
 
 pub(crate) mod allocate;
 pub(crate) mod asked;
+pub(crate) mod caller;
+pub(crate) mod have;
 pub(crate) mod map;
 pub(crate) mod mode;
 pub(crate) mod own;
@@ -33,7 +35,7 @@ use crate::store::containers::Process;
 const SUBUID: &str = "/etc/subuid";
 const SUBGID: &str = "/etc/subgid";
 /// How many IDs an image may count on: its users and groups, and nobody.
-const USUAL: u32 = 65_536;
+pub(crate) const USUAL: u32 = 65_536;
 
 /// Why an ordinary user gets no user namespace, or cannot join one.
 #[derive(Debug, thiserror::Error)]
@@ -62,24 +64,23 @@ pub(crate) enum Error {
     Mode(#[from] mode::InvalidMode),
     #[error("cannot prepare a user namespace")]
     Prepare(#[source] io::Error),
-    #[error(
-        "an ordinary user's container has that user's own namespace: leave --userns, --uidmap, \
-         --gidmap, --subuidname and --subgidname out, or run it as root"
-    )]
-    OrdinaryUser,
-    #[error(
-        "a container of a pod shares namespaces, which are the host's root's: leave --userns out"
-    )]
+    #[error("--subuidname and --subgidname are root's: --userns=nomap has all of an ordinary user")]
+    Names,
+    #[error("--userns and --pod cannot be set together")]
     InPod,
-    #[error("a container with a user namespace of its own has --network=none or host only")]
-    Network,
+    #[error(
+        "the map leaves some users of the image's files without a number, and has no number of the \
+         user's left for them: map fewer"
+    )]
+    NoStranger,
     #[error("{file} has no range for {name}: add a line such as \"{name}:{free}:65536\"", free = first_free(.file))]
     NoRange { file: &'static str, name: String },
     #[error(
-        "{count} IDs in a row are not free in {file} for \"containers\", of which {containers} \
-         containers have some: make the range longer, or say --userns=auto:size=N"
+        "{count} IDs in a row are not free among those that {file} gives to containers, of which \
+         {holders} containers and pods have some: make the range longer, or say \
+         --userns=auto:size=N"
     )]
-    Full { file: &'static str, count: u32, containers: usize },
+    Full { file: &'static str, count: u32, holders: usize },
     #[error("user {0} of the container is not in the map of its user namespace")]
     Unmapped(u32),
     #[error("group {0} of the container is not in the map of its user namespace")]
@@ -96,8 +97,10 @@ pub(crate) enum Error {
         path = .0.display()
     )]
     Map(PathBuf, #[source] io::Error),
-    #[error("cannot prepare mounts below /run")]
+    #[error("cannot prepare the mounts of a user namespace")]
     Stage(#[source] io::Error),
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
 }
 
 fn first_free(file: &&'static str) -> String {

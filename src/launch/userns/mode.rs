@@ -13,6 +13,11 @@ pub(crate) enum Mode {
     /// That of the launcher.
     #[default]
     Host,
+    /// One of its own, in which the calling user has this user and group ID; without one, the same
+    /// as outside.
+    KeepId { uid: Option<u32>, gid: Option<u32> },
+    /// One of its own, which the calling user is not in.
+    NoMap,
     /// One of its own, with IDs that no other container has; by default as many as its image needs.
     Auto { size: Option<u32> },
     /// That of the container with this name or ID.
@@ -24,13 +29,15 @@ pub(crate) enum Mode {
 /// Why flags do not say which user namespace a container has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidMode {
-    #[error("{0:?} is no user namespace: expected host, auto[:size=N], container:NAME, ns:PATH")]
-    Word(String),
     #[error(
-        "--userns={0} is not supported: it maps the calling user, and the files of an image cannot \
-         be shown to an ordinary user by another map; root has auto"
+        "{0:?} is no user namespace: expected host, auto[:size=N], \
+         keep-id[:uid=N,gid=N], nomap, container:NAME, ns:PATH"
     )]
+    Word(String),
+    #[error("{0} is only supported in rootless mode")]
     OfCaller(&'static str),
+    #[error("--userns=keep-id: {0:?} is neither uid=N nor gid=N")]
+    Keep(String),
     #[error("--userns=auto: {0:?} is not size=N, of 1 to 4294967294 IDs")]
     Size(String),
     #[error("--userns=auto: {0:?} is not supported; say size=N, or use --uidmap and --gidmap")]
@@ -57,11 +64,27 @@ impl FromStr for Mode {
             ("auto", rest) => auto(rest.unwrap_or_default()),
             ("container", Some(name)) if !name.is_empty() => Ok(Self::Container(name.to_owned())),
             ("ns", Some(path)) if path.starts_with('/') => Ok(Self::Namespace(path.into())),
-            ("keep-id", _) => Err(InvalidMode::OfCaller("keep-id")),
-            ("nomap", None) => Err(InvalidMode::OfCaller("nomap")),
+            ("keep-id", rest) => keep_id(rest.unwrap_or_default()),
+            ("nomap", None) => Ok(Self::NoMap),
             _ => Err(unknown()),
         }
     }
+}
+
+fn keep_id(options: &str) -> Result<Mode, InvalidMode> {
+    let (mut uid, mut gid) = (None, None);
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let wrong = || InvalidMode::Keep(option.chars().take(60).collect());
+        let (key, number) = option.split_once('=').ok_or_else(wrong)?;
+        let number = number.parse().ok().filter(|number| *number < u32::MAX);
+        let number = Some(number.ok_or_else(wrong)?);
+        match key {
+            "uid" => uid = number,
+            "gid" => gid = number,
+            _ => return Err(wrong()),
+        }
+    }
+    Ok(Mode::KeepId { uid, gid })
 }
 
 fn auto(options: &str) -> Result<Mode, InvalidMode> {
@@ -81,6 +104,13 @@ impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host => f.write_str("host"),
+            Self::KeepId { uid: None, gid: None } => f.write_str("keep-id"),
+            Self::KeepId { uid: Some(uid), gid: None } => write!(f, "keep-id:uid={uid}"),
+            Self::KeepId { uid: None, gid: Some(gid) } => write!(f, "keep-id:gid={gid}"),
+            Self::KeepId { uid: Some(uid), gid: Some(gid) } => {
+                write!(f, "keep-id:uid={uid},gid={gid}")
+            }
+            Self::NoMap => f.write_str("nomap"),
             Self::Auto { size: None } => f.write_str("auto"),
             Self::Auto { size: Some(size) } => write!(f, "auto:size={size}"),
             Self::Container(name) => write!(f, "container:{name}"),
@@ -121,14 +151,21 @@ mod tests {
         for wrong in ["Host", "auto:size=0", "auto:size=4294967295", "auto:uidmapping=0:1:2"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
-        for wrong in ["container:", "ns:x", "ns", "keep-id:uid=1", "nomap", "private"] {
+        assert_eq!(read("nomap").unwrap(), Mode::NoMap);
+        assert_eq!(read("keep-id").unwrap(), Mode::KeepId { uid: None, gid: None });
+        let both = Mode::KeepId { uid: Some(200), gid: Some(210) };
+        assert_eq!(read("keep-id:gid=210,uid=200").unwrap(), both);
+        for wrong in ["keep-id:uid", "keep-id:uid=x", "keep-id:size=1", "keep-id:uid=4294967295"] {
+            assert!(matches!(read(wrong), Err(InvalidMode::Keep(_))), "{wrong}");
+        }
+        for wrong in ["container:", "ns:x", "ns", "nomap:x", "private"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }
 
     proptest! {
         #[test]
-        fn what_is_read_is_written(text in "(host|auto|auto:size=[0-9]{1,5}|container:[a-z]{1,4}|ns:/[a-z]{0,4})") {
+        fn what_is_read_is_written(text in "(host|nomap|keep-id|keep-id:uid=[0-9]{1,5}|keep-id:(uid=1,)?gid=[0-9]{1,9}|auto|auto:size=[0-9]{1,5}|container:[a-z]{1,4}|ns:/[a-z]{0,4})") {
             if let Ok(mode) = text.parse::<Mode>() {
                 prop_assert_eq!(mode.to_string().parse::<Mode>().unwrap(), mode);
             }

@@ -4,6 +4,9 @@
 //! On disk the files of layers, of what it writes and of named volumes belong to the container's own
 //! IDs, whatever they are on the host; the mounts that it gets show them by its user namespace
 //! (mount_setattr(2), "ID-mapped mounts"). What it binds of the host is the host's, as it is.
+//!
+//! An ordinary user can give no mount a map: there the layers are copies with other owners
+//! ([`Own::layers`]), and all else belongs on disk to whom it belongs.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -24,14 +27,33 @@ use crate::launch::userns::own::Own;
 const TTY: u32 = 5;
 /// In our own mount namespace, where no directory on the way keeps anybody out.
 const STAGE: &str = "/run/updaterd-mounts";
+/// The same, where no directory can be made: what is there is hidden while the container is being
+/// started, and from this process alone.
+const STAGES_OF_USERS: [&str; 4] = ["/mnt", "/media", "/srv", "/opt"];
 
 /// The container's mounts are ready, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Shifted;
+pub(crate) struct Shifted {
+    stage: PathBuf,
+}
+
+impl Shifted {
+    fn open(own: &Own) -> io::Result<Self> {
+        let stage = if own.is_shown() {
+            std::fs::create_dir_all(STAGE)?;
+            STAGE
+        } else {
+            let there = STAGES_OF_USERS.into_iter().find(|path| Path::new(path).is_dir());
+            there.ok_or_else(|| io::Error::other("there is none of /mnt, /media, /srv and /opt"))?
+        };
+        file_system::tmpfs(Path::new(stage), &["mode=0711".to_owned()], &[])?;
+        Ok(Self { stage: stage.into() })
+    }
+}
 
 impl Drop for Shifted {
     fn drop(&mut self) {
-        let _ = unmount(STAGE, UnmountFlags::DETACH);
+        let _ = unmount(&self.stage, UnmountFlags::DETACH);
     }
 }
 
@@ -51,15 +73,21 @@ pub(crate) fn shift(
     for mount in spec.mounts().iter().flatten() {
         binds.push(if is_bind(mount) { Some(Bind::take(place, own, mount)?) } else { None });
     }
-    rootfs.unmount();
-    let stage = Path::new(STAGE);
     let io = Error::Stage;
-    std::fs::create_dir_all(stage).map_err(io)?;
-    file_system::tmpfs(stage, &["mode=0711".to_owned()], &[]).map_err(io)?;
-    let shifted = Shifted;
+    let whole = if own.is_shown() {
+        rootfs.unmount();
+        None
+    } else {
+        Some(Tree::clone_of(rootfs.path(), false).map_err(io)?)
+    };
+    let shifted = Shifted::open(own).map_err(io)?;
+    let stage = &*shifted.stage;
     let root = stage.join("rootfs");
     std::fs::create_dir(&root).map_err(io)?;
-    rootfs.mount_mapped(stage, &root, own)?;
+    match whole {
+        Some(tree) => tree.attach(&root).map_err(io)?,
+        None => rootfs.mount_mapped(stage, &root, own)?,
+    }
     for (index, (mount, bind)) in spec.mounts_mut().iter_mut().flatten().zip(binds).enumerate() {
         leave_tty_group(own, mount);
         if let Some(bind) = bind {
@@ -85,13 +113,20 @@ pub(crate) fn shift(
     Ok(shifted)
 }
 
-/// Names the root file system as everybody knows it: `exec` has no stage.
-pub(crate) fn forget_stage(bundle: &Path, rootfs: &Path) -> Result<(), LaunchError> {
+/// Tells `exec` of the root file system by the name that everybody knows, for it has no stage; and of
+/// a network that the container was started in.
+pub(crate) fn settle(bundle: &Path, rootfs: &Path, in_network: bool) -> Result<(), LaunchError> {
     let config = bundle.join("config.json");
     let failed = |error: oci_spec::OciSpecError| LaunchError::Spec(error.to_string());
     let mut spec = Spec::load(&config).map_err(failed)?;
     if let Some(root) = spec.root_mut() {
         root.set_path(rootfs.to_owned());
+    }
+    if in_network && let Some(linux) = spec.linux_mut() {
+        let network = LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::Network);
+        let mut namespaces = linux.namespaces().clone().unwrap_or_default();
+        namespaces.push(network.build().map_err(failed)?);
+        linux.set_namespaces(Some(namespaces));
     }
     spec.save(config).map_err(failed)
 }
@@ -122,8 +157,14 @@ impl Bind {
         let options = mount.options().as_deref().unwrap_or_default();
         let recursive = options.iter().any(|option| option == "rbind");
         let metadata = std::fs::metadata(&source).map_err(failed)?;
+        let is_ours = source.starts_with(&place.state) || source.starts_with(&place.run);
+        if !own.is_shown() && source.starts_with(&place.run) && metadata.is_file() {
+            // The files of names, and the like.
+            let (uid, gid) = own.root()?;
+            std::os::unix::fs::chown(&source, Some(uid), Some(gid)).map_err(failed)?;
+        }
         let tree = Tree::clone_of(&source, recursive).map_err(failed)?;
-        if source.starts_with(&place.state) || source.starts_with(&place.run) {
+        if is_ours && own.is_shown() {
             match tree.map_ids(own.descriptor(), recursive) {
                 // It shows its files by another map already, which was asked for.
                 Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}

@@ -13,9 +13,12 @@ use crate::launch::network::publish;
 use crate::launch::network::show as network;
 use crate::launch::storage::mounts::DEFAULT_SHM;
 use crate::launch::storage::volume::{Source, Volume};
+use crate::launch::userns::asked::Asked;
+use crate::launch::userns::{self, map};
 use crate::launch::view::container::Container;
 use crate::launch::view::words;
 use crate::model::Scope;
+use crate::store::containers::Process;
 
 pub(super) fn host_config(container: &Container) -> Value {
     let Some(definition) = &container.definition else { return Value::Null };
@@ -49,7 +52,8 @@ pub(super) fn host_config(container: &Container) -> Value {
         "ShmSize": shm_size(create),
         "Tmpfs": tmpfs(create),
         "UTSMode": owner(isolation.uts.as_ref()),
-        "UsernsMode": "",
+        "UsernsMode": if mapping(container).is_some() { "private" } else { "" },
+        "IDMappings": mapping(container),
         "Ulimits": Limits::new(&isolation.ulimit).map_or(Value::Null, |limits| limits.to_json()),
         "VolumesFrom": create.storage.volumes_from,
     });
@@ -59,6 +63,23 @@ pub(super) fn host_config(container: &Container) -> Value {
         document.extend(limits);
     }
     document
+}
+
+/// Who its users are outside, while it runs in a user namespace of its own.
+fn mapping(container: &Container) -> Option<Value> {
+    let definition = container.definition.as_ref()?;
+    let asked = Asked::read(&definition.create.users).ok()?;
+    if asked == Asked::Host && container.record.pod.is_none() {
+        return None;
+    }
+    let init = container.record.pid.filter(Process::is_alive)?;
+    userns::have::other(init.pid).ok()??;
+    let read = |name: &str| {
+        let text = std::fs::read_to_string(format!("/proc/{}/{name}", init.pid)).ok()?;
+        let lines = map::lines(&text).into_iter();
+        Some(lines.map(|(a, b, count)| format!("{a}:{b}:{count}")).collect::<Vec<_>>())
+    };
+    Some(json!({"UidMap": read("uid_map")?, "GidMap": read("gid_map")?}))
 }
 
 fn owner(owner: Option<&Owner>) -> String {

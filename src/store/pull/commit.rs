@@ -27,7 +27,7 @@ pub(super) fn commit(store: &Store, workspace: &Workspace, plan: &Plan) -> Resul
         }
     }
     if !plan.layers.is_empty() {
-        flush(store)?;
+        store.flush()?;
     }
     name_layers(store, workspace, plan.layers.iter().map(|layer| &layer.diff_id))?;
     for (from, digest) in &blobs {
@@ -49,7 +49,8 @@ pub(super) fn keep(store: &Store, workspace: &Workspace, diff_ids: &[Digest]) {
         return;
     }
     let dir = store.root().join("layers/sha256");
-    let kept = flush(store)
+    let kept = store
+        .flush()
         .and_then(|()| name_layers(store, workspace, diff_ids.iter()))
         .and_then(|()| disk::sync_directory(&dir).map_err(|cause| Error::io("flush", &dir, cause)));
     if let Err(error) = kept {
@@ -74,13 +75,6 @@ fn write(path: &Path, bytes: &[u8], flush: bool) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(bytes)?;
     if flush { file.sync_all() } else { Ok(()) }
-}
-
-/// Everything below the store at once: syncfs(2) instead of one fsync(2) for each of many
-/// thousand files.
-fn flush(store: &Store) -> Result<(), Error> {
-    let flush = || -> io::Result<()> { Ok(rustix::fs::syncfs(File::open(store.root())?)?) };
-    flush().map_err(|cause| Error::io("flush", store.root(), cause))
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), Error> {

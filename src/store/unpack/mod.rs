@@ -10,6 +10,7 @@
 mod archive;
 mod birth;
 mod confined;
+mod copy;
 mod tree;
 
 use std::io::{self, BufRead};
@@ -18,6 +19,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 
 use self::archive::Archive;
+pub(super) use self::copy::{Owners, copy};
 use crate::model::FailureKind;
 use crate::model::failure::excerpt;
 

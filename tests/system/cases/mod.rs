@@ -35,6 +35,8 @@ mod observing;
 mod registry;
 mod rollback;
 mod rootless;
+mod rootless_users;
+mod rootless_verbs;
 mod service;
 mod storage;
 mod surroundings;
@@ -75,6 +77,8 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("registry", registry::CASES),
         ("rollback", rollback::CASES),
         ("rootless", rootless::CASES),
+        ("rootless_users", rootless_users::CASES),
+        ("rootless_verbs", rootless_verbs::CASES),
         ("service", service::CASES),
         ("storage", storage::CASES),
         ("surroundings", surroundings::CASES),

@@ -7,6 +7,7 @@ use crate::someone::Someone;
 cases![
     a_users_container_has_a_network_and_ports,
     pasta_ends_with_its_container,
+    pasta_that_dies_alone_is_started_again,
     a_users_pod_has_a_network_and_ports,
     what_a_user_cannot_have_is_refused,
 ];
@@ -88,6 +89,59 @@ fn pasta_ends_with_its_container(host: &Host) {
     let failed = someone.run(&format!("updater-launch run --rm {app} /nonexistent"));
     assert_eq!(failed.status, 127, "{}", failed.describe());
     assert_eq!(host.sh("pgrep -c passt"), "1");
+}
+
+/// The number of the process that carries a container's, or a pod's, network.
+fn carrier(host: &Host) -> String {
+    host.sh("pgrep -x 'pasta.*|passt.*'")
+}
+
+fn pasta_that_dies_alone_is_started_again(host: &Host) {
+    let (someone, app) = prepare(host);
+    someone.start("web", "--stop-timeout 1 -p 8080:80", &app, "httpd -f -p 80 -h /app");
+    wait_for_page(host, "127.0.0.1:8080");
+    let init = someone.sh("updater-launch inspect --format '{{.State.Pid}}' web");
+    let first = carrier(host);
+    host.sh(&format!("kill -KILL {first}"));
+    wait_for_page(host, "127.0.0.1:8080");
+    assert_ne!(carrier(host), first);
+    // The container has not noticed but for its connections, and its unit says what was.
+    assert_eq!(someone.sh("updater-launch inspect --format '{{.State.Pid}}' web"), init);
+    assert_eq!(someone.property("web.service", "NRestarts"), "0");
+    let get = "updater-launch exec web timeout 5 wget -q -O - http://192.0.2.2/version";
+    assert_eq!(someone.sh(get), "world");
+    let told = host.journal("_SYSTEMD_USER_UNIT=web.service");
+    assert!(told.contains("pasta, which carries the network, has ended"), "{told}");
+    // Nobody is left of it, whoever has its number now.
+    someone.sh("systemctl --user stop web");
+    host.wait_for("! pgrep passt && ! pgrep pasta", seconds(5));
+    someone.run("systemctl --user reset-failed web");
+    // Where it ends as often as it is started, the container has failed: its unit starts it again.
+    someone.sh("systemctl --user start web");
+    wait_for_page(host, "127.0.0.1:8080");
+    host.sh("mv /usr/bin/pasta /usr/bin/pasta.away; printf '#!/bin/sh\\necho no luck >&2; exit 1\\n' > /usr/bin/pasta; chmod 755 /usr/bin/pasta");
+    host.sh(&format!("kill -KILL {}", carrier(host)));
+    host.wait_until("the unit has failed", seconds(20), || {
+        someone.property("web.service", "ActiveState") == "failed"
+    });
+    let told = host.journal("_SYSTEMD_USER_UNIT=web.service");
+    assert!(told.contains("no luck") && told.contains("no network any more"), "{told}");
+    host.sh("mv /usr/bin/pasta.away /usr/bin/pasta");
+    someone.sh("systemctl --user reset-failed web; systemctl --user start web");
+    wait_for_page(host, "127.0.0.1:8080");
+    someone.sh("systemctl --user stop web");
+    // The same for a pod.
+    someone.sh("updater-launch pod create --name duo -p 8080:80");
+    let pod = "systemd-run --user --quiet --unit duo -p Type=forking -p Delegate=yes";
+    someone.sh(&format!("{pod} updater-launch pod start duo"));
+    someone.launch("inside", "--pod duo", &app, "httpd -f -p 80 -h /app");
+    wait_for_page(host, "127.0.0.1:8080");
+    let first = carrier(host);
+    host.sh(&format!("kill -KILL {first}"));
+    wait_for_page(host, "127.0.0.1:8080");
+    assert_ne!(carrier(host), first);
+    someone.sh("updater-launch pod rm --force duo");
+    host.wait_for("! pgrep passt && ! pgrep pasta", seconds(5));
 }
 
 fn a_users_pod_has_a_network_and_ports(host: &Host) {

@@ -3,7 +3,7 @@
 use crate::host::{Host, seconds};
 use crate::image::{Image, Layer};
 use crate::registry::{Registry, offer, offer_image};
-use crate::someone::Someone;
+use crate::someone::{RUN, STORE, Someone};
 
 cases![
     a_users_container_is_a_service_of_the_users_manager,
@@ -22,9 +22,6 @@ cases![
     without_subordinate_ids_there_is_only_root,
     what_a_host_lacks_is_named,
 ];
-
-const STORE: &str = "/home/someone/.local/share/updaterd";
-const RUN: &str = "/run/user/4000/updaterd";
 
 fn a_users_container_is_a_service_of_the_users_manager(host: &Host) {
     let app = offer(host);
@@ -240,20 +237,12 @@ fn a_shell_of_a_session_gets_a_scope(host: &Host) {
     assert!(refused.stderr.contains("systemd-run --user --scope"), "{}", refused.describe());
 }
 
-/// The way out of a host, and the device that every Linux has for its users.
-fn connect(host: &Host) {
-    host.sh("ip link add out type veth peer name there; ip link set there up; ip link set out up
-         ip addr add 192.0.2.1/24 dev out; ip route add default via 192.0.2.254
-         umount /dev/net/tun 2> /dev/null || true
-         mkdir -p /dev/net; rm -f /dev/net/tun; mknod -m 666 /dev/net/tun c 10 200");
-}
-
 const SERVE: &str = "sh -c 'while :; do echo served | nc -l -p 80; done'";
 
 fn pasta_publishes_ports(host: &Host) {
     let app = offer(host);
     let someone = Someone::new(host);
-    connect(host);
+    host.connect();
     someone.start("web", "--publish 8088:80 --publish 127.0.0.1:8089:80", &app, SERVE);
     for address in ["127.0.0.1:8088", "127.0.0.1:8089"] {
         let (ip, port) = address.split_once(':').unwrap();

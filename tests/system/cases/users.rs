@@ -11,6 +11,11 @@ cases![
     exec_is_in_the_user_namespace,
     users_are_kept_over_a_start_and_given_back,
     maps_are_as_they_are_written,
+    networks_belong_to_the_containers_users,
+    networks_of_others_are_joined,
+    a_pod_has_users_of_its_own,
+    volumes_are_shown_by_the_containers_users,
+    files_are_copied_in_and_out,
     what_cannot_be_mapped_is_refused,
     a_unit_with_users_of_its_own_is_updated,
 ];
@@ -152,6 +157,146 @@ fn maps_are_as_they_are_written(host: &Host) {
     assert!(on_host.contains("localhost"), "{on_host}");
 }
 
+/// What is in a network is its owner's to change: the container's root, on all but the host's.
+fn networks_belong_to_the_containers_users(host: &Host) {
+    let app = prepare(host);
+    let flags =
+        "--userns auto --publish 8080:80 --sysctl net.ipv4.ip_forward=1 --cap-add NET_ADMIN";
+    let run = format!("updater-launch run --detach {flags} --name web {app}");
+    host.sh(&format!("{run} httpd -f -p 80 -h /app"));
+    let page = |address: &str| format!("busybox wget -q -O - http://{address}/version | grep v1");
+    host.wait_for(&page("127.0.0.1:8080"), seconds(10));
+    let inside = |what: &str| host.sh(&format!("updater-launch exec web {what}"));
+    inside("ip address add 198.51.100.7/32 dev eth0");
+    assert!(inside("ip address show dev eth0").contains("198.51.100.7"));
+    assert_eq!(inside("cat /proc/sys/net/ipv4/ip_forward"), "1");
+    assert_eq!(inside("stat -c %u /proc/sys/net/ipv4/ip_forward"), "0");
+    let written = "echo 0 > /proc/sys/net/ipv4/ip_forward; cat /proc/sys/net/ipv4/ip_forward";
+    let all = format!("updater-launch run --rm --privileged --userns auto {app} sh -c '{written}'");
+    assert_eq!(host.sh(&all), "0");
+    // Without the capability, its root is no more than any.
+    let plain = format!("updater-launch run --rm --userns auto {app} ip link set lo down");
+    assert_ne!(host.run(&plain).status, 0);
+    // Another one finds it by its name.
+    let ask =
+        format!("updater-launch run --rm --userns auto {app} wget -q -O - http://web/version");
+    assert_eq!(host.sh(&ask), "v1");
+    // Of a supervisor that was killed nothing stays, and the next one has the port at once.
+    let pid = host.sh("updater-launch inspect --format '{{.State.ConmonPid}}' web");
+    host.sh(&format!("kill -KILL {pid}"));
+    host.wait_for("! pgrep httpd", seconds(10));
+    host.sh("updater-launch start web");
+    host.wait_for(&page("127.0.0.1:8080"), seconds(10));
+    host.sh("updater-launch rm --force --time 0 web");
+    assert_eq!(host.sh("ls -A /run/updaterd/network/owners"), "");
+    assert_eq!(host.sh("ip -o link show type bridge"), "");
+}
+
+fn networks_of_others_are_joined(host: &Host) {
+    let app = prepare(host);
+    host.sh(&format!("updater-launch run -d --network none --name plain {app}"));
+    host.sh(&format!("updater-launch run -d --userns auto --network none --name own {app}"));
+    let own = host.sh("readlink /proc/self/ns/net");
+    let run = "updater-launch run --rm --userns auto --network";
+    for other in ["plain", "own"] {
+        let theirs = host.sh(&format!("updater-launch exec {other} readlink /proc/self/ns/net"));
+        assert_ne!(theirs, own);
+        let joined = format!("{run} container:{other} {app} readlink /proc/self/ns/net");
+        assert_eq!(host.sh(&joined), theirs);
+        host.sh(&format!("updater-launch run -d --userns auto --network container:{other} --name with-{other} {app}"));
+        let entered = format!("updater-launch exec with-{other} readlink /proc/self/ns/net");
+        assert_eq!(host.sh(&entered), theirs);
+        let pid = host.sh(&format!("updater-launch inspect --format '{{{{.State.Pid}}}}' {other}"));
+        let joined = format!("{run} ns:/proc/{pid}/ns/net {app} readlink /proc/self/ns/net");
+        assert_eq!(host.sh(&joined), theirs);
+    }
+    // The launcher itself is where it was: what it starts next has a way out.
+    host.sh(&format!("updater-launch run -d --restart always --userns auto --network container:plain --name again {app} sh -c 'readlink /proc/self/ns/net; sleep 0.2'"));
+    host.wait_for("test $(updater-launch logs again | wc -l) -ge 2", seconds(10));
+    let pid = host.sh("updater-launch inspect --format '{{.State.ConmonPid}}' again");
+    assert_eq!(host.sh(&format!("readlink /proc/{pid}/ns/net")), own);
+}
+
+fn a_pod_has_users_of_its_own(host: &Host) {
+    let app = prepare(host);
+    host.sh("updater-launch pod create --name duo --userns auto:size=3000 --publish 8080:80 --share +pid");
+    let run = "updater-launch run --detach --pod duo";
+    host.sh(&format!("{run} --name web {app} httpd -f -p 80 -h /app; {run} --name two {app}"));
+    host.wait_for("busybox wget -q -O - http://127.0.0.1:8080/version | grep v1", seconds(10));
+    assert_eq!(uid_of(host, "web"), "200000:200000");
+    let look = |name: &str, what: &str| host.sh(&format!("updater-launch exec {name} {what}"));
+    for namespace in ["user", "net", "ipc", "uts", "pid"] {
+        let link = format!("readlink /proc/self/ns/{namespace}");
+        assert_eq!(look("web", &link), look("two", &link), "{namespace}");
+        assert_ne!(look("web", &link), host.sh(&link), "{namespace}");
+    }
+    assert_eq!(look("two", "stat -c %u:%g:%a /dev/shm"), "0:0:1777");
+    assert_eq!(look("two", "stat -c %u:%g /srv/theirs /etc/hosts"), "1000:1001\n0:0");
+    look("two", "sh -c 'touch /dev/shm/x; hostname'");
+    assert_eq!(look("web", "stat -c %u /dev/shm/x"), "0");
+    let mode = "{{.HostConfig.UsernsMode}} {{index .HostConfig.IDMappings.UidMap 0}}";
+    let shown = host.sh(&format!("updater-launch inspect --format '{mode}' two"));
+    assert_eq!(shown, "private 0:200000:3000");
+    // Nobody else has them, as long as there is the pod.
+    host.sh(&format!("updater-launch run -d --userns auto --network none --name single {app}"));
+    assert_eq!(uid_of(host, "single"), "203000:203000");
+    host.sh("updater-launch pod stop --time 0 duo; updater-launch pod start duo");
+    host.sh("updater-launch start web; updater-launch rm --force --time 0 two");
+    assert_eq!(uid_of(host, "web"), "200000:200000");
+    host.sh(&format!("updater-launch pod rm --force duo; {run} --help > /dev/null"));
+    host.sh(&format!("updater-launch run -d --userns auto --network none --name next {app}"));
+    assert_eq!(uid_of(host, "next"), "200000:200000");
+    // A pod that a container brings along has what was asked of the container.
+    host.sh(&format!(
+        "updater-launch run -d --pod new:fresh --userns auto:size=1000 --name only {app}"
+    ));
+    assert_eq!(uid_of(host, "only"), "201024:201024");
+}
+
+fn volumes_are_shown_by_the_containers_users(host: &Host) {
+    let app = prepare(host);
+    // The box's own root is an overlay, which takes no map.
+    host.sh("mount -t tmpfs tmpfs /srv; mkdir /srv/d; touch /srv/d/{one,two}; chown 5:6 /srv/d/one; chown 1000:1001 /srv/d/two");
+    let run = "updater-launch run --rm --network none --userns auto";
+    let shown = |option: &str| {
+        host.sh(&format!("{run} --volume '/srv/d:/d:{option}' {app} stat -c %u:%g /d/one /d/two"))
+    };
+    assert_eq!(shown("idmap"), "5:6\n1000:1001");
+    assert_eq!(shown("idmap=uids=5-200003-1;gids=6-200009-1"), "3:9\n65534:65534");
+    assert_eq!(shown("idmap=uids=@5-3-1#1000-4-1;gids=6-200009-1"), "3:9\n4:65534");
+    assert_eq!(shown("ro"), "65534:65534\n65534:65534");
+    let mount = "--mount type=bind,source=/srv/d,target=/d,idmap";
+    host.sh(&format!("{run} {mount} {app} sh -c 'echo x > /d/new; chown app:app /d/new'"));
+    assert_eq!(host.sh("stat -c %u:%g /srv/d/new"), "1000:1001");
+    // A named volume is the container's own anyway.
+    let named = format!("{run} --volume data:/srv:idmap {app} stat -c %u:%g /srv/theirs");
+    assert_eq!(host.sh(&named), "1000:1001");
+    assert_eq!(host.sh(&named), "1000:1001");
+}
+
+/// From outside, the container's files are other users'.
+fn files_are_copied_in_and_out(host: &Host) {
+    let app = prepare(host);
+    host.sh(&format!(
+        "updater-launch run -d --network none --userns auto --user app --name one {app}"
+    ));
+    host.sh("echo in > /tmp/in; chown 7:8 /tmp/in; mkdir /tmp/tree; echo x > /tmp/tree/x");
+    for state in ["running", "stopped"] {
+        host.sh("updater-launch cp /tmp/in one:/tmp/in; updater-launch cp /tmp/tree one:/tmp/");
+        host.sh("updater-launch cp one:/srv/theirs /tmp/theirs; updater-launch cp one:/tmp/in /tmp/back");
+        assert_eq!(host.sh("cat /tmp/theirs /tmp/back"), "theirsin", "{state}");
+        host.sh("updater-launch cp one:/srv - | tar --list --verbose --numeric-owner > /tmp/list");
+        let listed = host.sh("grep theirs /tmp/list");
+        assert!(listed.contains("1000/1001"), "{state}: {listed}");
+        if state == "running" {
+            host.sh("updater-launch stop --time 0 one");
+        }
+    }
+    host.sh("updater-launch start one");
+    let seen = host.sh("updater-launch exec one stat -c %u:%g /tmp/in /tmp/tree /tmp/tree/x");
+    assert_eq!(seen, "1000:1001\n1000:1001\n1000:1001");
+}
+
 fn what_cannot_be_mapped_is_refused(host: &Host) {
     let app = prepare(host);
     let refused = |flags: &str, why: &str| {
@@ -160,10 +305,17 @@ fn what_cannot_be_mapped_is_refused(host: &Host) {
         assert!(outcome.stderr.contains(why), "{flags}: {}", outcome.describe());
     };
     refused("--userns auto:size=100001", "make the range longer");
-    let bridge = format!("updater-launch run --rm --userns auto {app} true");
-    assert!(host.fails(125, &bridge).stderr.contains("--network=none or host"));
-    refused("--userns keep-id", "not supported");
-    refused("--userns nomap", "not supported");
+    refused("--userns keep-id", "keep-id is only supported in rootless mode");
+    refused("--userns nomap", "nomap is only supported in rootless mode");
+    for command in [format!("create --userns nomap {app}"), "pod create --userns keep-id".into()] {
+        let refused = host.fails(125, &format!("updater-launch {command}"));
+        assert!(refused.stderr.contains("only supported in rootless"), "{}", refused.describe());
+    }
+    host.sh("updater-launch pod create --name pod --network none");
+    refused("--pod pod --userns auto", "--userns and --pod cannot be set together");
+    host.sh("updater-launch pod rm pod");
+    refused("--volume /srv:/v:idmap", "it has none");
+    refused("--userns auto --volume /srv:/v:idmap=uids=@0-5000-1", "not all of these are users");
     refused("--userns container:none", "no container \"none\"");
     refused("--userns ns:/proc/self/ns/user", "the host's own");
     refused("--uidmap 1:5000:10", "user 0 of the container is not in the map");

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::launch::args::NetworkFlags;
+use crate::launch::args::{NetworkFlags, UserNamespaceFlags};
 use crate::launch::lifecycle::{asked, containers, name, traces};
 use crate::launch::place::Place;
 use crate::launch::pod::definition::{ExitPolicy, Pod, Share};
 use crate::launch::pod::make::make;
 use crate::launch::pod::store::Pods;
-use crate::launch::{Error, network, say};
+use crate::launch::{Error, network, say, userns};
 
 // `pod create`, with the flags of podman-pod-create(1) that are there.
 #[derive(Debug, Args)]
@@ -45,13 +45,15 @@ pub(crate) struct Create {
     pod_id_file: Option<PathBuf>,
     #[command(flatten)]
     network: NetworkFlags,
+    #[command(flatten)]
+    users: UserNamespaceFlags,
     /// Name of the pod, as --name
     #[arg(value_name = "NAME", value_parser = name::parse, conflicts_with = "name")]
     named: Option<String>,
 }
 
 pub(crate) fn create(place: &Place, flags: &Create) -> Result<u8, Error> {
-    let pod = define(flags)?;
+    let pod = define(place, flags)?;
     traces::reconcile(place);
     make(place, &pod, flags.replace)?;
     if let Some(path) = &pod.id_file
@@ -64,7 +66,7 @@ pub(crate) fn create(place: &Place, flags: &Create) -> Result<u8, Error> {
     Ok(0)
 }
 
-fn define(flags: &Create) -> Result<Pod, Error> {
+fn define(place: &Place, flags: &Create) -> Result<Pod, Error> {
     let absolute = |path: &Option<PathBuf>| path.as_deref().map(asked::absolute).transpose();
     let name = flags.name.as_deref().or(flags.named.as_deref());
     let mut pod = Pod::new(name)?;
@@ -74,6 +76,9 @@ fn define(flags: &Create) -> Result<Pod, Error> {
     pod.labels = asked::labels(&flags.label)?;
     pod.share = flags.share.clone();
     pod.network = network::join::settled(&flags.network)?;
+    let users = userns::asked::Asked::read(&flags.users).map_err(userns::Error::from)?;
+    users.check(place.scope).map_err(userns::Error::from)?;
+    pod.users = flags.users.clone();
     pod.exit_policy = flags.exit_policy;
     pod.pidfile = absolute(&flags.infra_conmon_pidfile)?;
     pod.id_file = absolute(&flags.pod_id_file)?;

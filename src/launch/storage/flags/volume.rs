@@ -1,7 +1,7 @@
 //! `--volume [SOURCE:]TARGET[:OPTIONS]` (podman-run(1)).
 
 use crate::launch::lifecycle::name;
-use crate::launch::storage::idmap::InvalidMapping;
+use crate::launch::storage::flags::idmap::{Idmap, InvalidMapping};
 use crate::launch::storage::volume::{
     InvalidVolume, Options, Propagation, Relabel, Source, Volume, target,
 };
@@ -55,7 +55,7 @@ pub(super) fn apply(options: &mut Options, word: &str) -> Result<bool, InvalidMa
             options.overlay.get_or_insert_default();
         }
         "copy" | "nocopy" => options.copy = word == "copy",
-        "idmap" => return Err(InvalidMapping::NoNamespace),
+        "idmap" => options.idmap = Some(Idmap::default()),
         _ => match word.split_once('=') {
             Some(("idmap", mapping)) => options.idmap = Some(mapping.parse()?),
             Some(("upperdir", path)) if path.starts_with('/') => {
@@ -138,7 +138,8 @@ mod tests {
         let overlay = parse("/a:/b:O,upperdir=/u,workdir=/w").unwrap().options.overlay.unwrap();
         assert_eq!(overlay.upper.as_deref(), Some(Path::new("/u")));
         let mapping = parse("/a:/b:idmap=uids=0-1000-1").unwrap().options.idmap.unwrap();
-        assert_eq!(mapping.uids[0].host, 1000);
+        assert_eq!(mapping.to_string(), "uids=0-1000-1;gids=0-1000-1");
+        assert_eq!(parse("/a:/b:idmap").unwrap().options.idmap, Some(Idmap::default()));
     }
 
     #[test]
