@@ -4,7 +4,6 @@ use crate::host::{Host, seconds};
 use crate::image::Image;
 use crate::podman::{PodmanUnit, configure, version, wait_for_version};
 use crate::registry::{Access, PASSWORD, Registry, USER};
-use crate::someone::Someone;
 use crate::units::{self, ContainerUnit, configure_every_second, configure_quiet, invocation};
 
 cases![
@@ -22,7 +21,6 @@ cases![
     the_image_before_stays_and_no_other,
     policies_mean_what_podman_means,
     credentials_are_found_where_podman_finds_them,
-    a_users_own_containers,
 ];
 
 /// Exit codes of `updaterctl`, as its manual has them.
@@ -440,31 +438,4 @@ fn credentials_are_found_where_podman_finds_them(host: &Host) {
     registry.push("other:latest", &Image::app("v3"));
     host.sh(&format!("REGISTRY_AUTH_FILE=/etc/app.json updaterctl auto-update {format}"));
     assert_eq!(version(host, "other"), "v3");
-}
-
-/// An ordinary user's Podman, looked after by that user's own instance.
-fn a_users_own_containers(host: &Host) {
-    let registry = prepare(host);
-    let someone = Someone::new(host);
-    registry.push("app:latest", &Image::app("v1"));
-    let unit = PodmanUnit::new("app", &registry.reference("app:latest"));
-    let home = "/home/someone/.config";
-    host.write(&format!("{home}/systemd/user/app.service"), &unit.text());
-    host.write(
-        &format!("{home}/updaterd/updaterd.toml"),
-        "schedule = \"timer\"\nsettle = \"2s\"\n",
-    );
-    host.sh(&format!("chown -R someone: {home}"));
-    someone.sh("systemctl --user daemon-reload; systemctl --user start app.service");
-    let version = || someone.sh("podman exec app cat /app/version");
-    assert_eq!(version(), "v1");
-    registry.push("app:latest", &Image::app("v2"));
-    someone.sh("updaterctl update");
-    assert_eq!(version(), "v2");
-    registry.push("app:latest", &Image::crashing_later("v3"));
-    someone.fails(ROLLED_BACK, "updaterctl update");
-    assert_eq!(version(), "v2");
-    // The host's instance never touches a user's.
-    let status = host.sh("updaterctl status");
-    assert!(!status.contains("app.service"), "{status}");
 }
