@@ -10,6 +10,7 @@ use updaterd::model::failure::chain;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     journal::install();
+    updaterd::store::pull::share_heap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match &runtime {
         Ok(runtime) => runtime

@@ -222,6 +222,8 @@ pub(crate) enum Error {
     System { what: &'static str, source: io::Error },
     #[error("ended by signal {signal} before the container ran")]
     Interrupted { signal: i32 },
+    #[error("ended by signal {signal}")]
+    Ended { signal: i32 },
     #[error(transparent)]
     Isolation(#[from] isolation::Error),
     #[error(transparent)]
@@ -264,8 +266,18 @@ impl Error {
             Self::CommandNotFound { .. } | Self::InterpreterNotFound { .. } => 127,
             Self::CommandNotExecutable { .. } => 126,
             Self::Background { status, .. } => *status,
-            Self::Interrupted { signal } => u8::try_from(signal + 128).unwrap_or(u8::MAX),
+            Self::Interrupted { signal } | Self::Ended { signal } => {
+                u8::try_from(signal + 128).unwrap_or(u8::MAX)
+            }
             _ => 125,
+        }
+    }
+
+    /// The signal that asked this process to end.
+    pub(crate) fn signal(&self) -> Option<i32> {
+        match self {
+            Self::Interrupted { signal } | Self::Ended { signal } => Some(*signal),
+            _ => None,
         }
     }
 }

@@ -56,7 +56,7 @@ pub fn main(arguments: Arguments) -> ExitCode {
         Err(error) => {
             let chain = crate::model::failure::chain(&error);
             eprintln!("Error: {chain}");
-            if let Error::Interrupted { signal } = error {
+            if let Some(signal) = error.signal() {
                 supervise::end_by(signal);
             }
             ExitCode::from(error.status())

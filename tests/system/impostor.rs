@@ -15,13 +15,16 @@ pub(crate) struct Impostor {
 struct Shared {
     answers: Answers,
     requests: Vec<String>,
+    /// Connections stay open after an answer, until the client hangs up.
+    stays: bool,
 }
 
 impl Impostor {
     /// Takes the port of a registry that is down.
     pub(crate) fn start(port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
-        let shared = Shared { answers: Box::new(|_| Vec::new()), requests: Vec::new() };
+        let answers = Box::new(|_: &str| Vec::new());
+        let shared = Shared { answers, requests: Vec::new(), stays: false };
         let impostor = Self { shared: Arc::new(Mutex::new(shared)) };
         let shared = Arc::clone(&impostor.shared);
         std::thread::spawn(move || {
@@ -36,6 +39,11 @@ impl Impostor {
     /// From now on these are the answers.
     pub(crate) fn answer(&self, answers: impl Fn(&str) -> Vec<u8> + Send + 'static) {
         self.shared().answers = Box::new(answers);
+    }
+
+    /// From now on an answer that says less than it announced is never finished.
+    pub(crate) fn stay(&self) {
+        self.shared().stays = true;
     }
 
     /// The requests since this was last asked.
@@ -61,14 +69,17 @@ fn serve(mut stream: TcpStream, shared: &Mutex<Shared>) {
     }
     let head = String::from_utf8_lossy(&head);
     let request = head.split(" HTTP/").next().unwrap_or_default().to_owned();
-    let answer = {
+    let (answer, stays) = {
         let mut shared = shared.lock().unwrap();
         let answer = (shared.answers)(&request);
         shared.requests.push(request);
-        answer
+        (answer, shared.stays)
     };
     // Who has heard enough hangs up.
     let _ = stream.write_all(&answer);
+    if stays {
+        let _ = stream.read(&mut [0]);
+    }
 }
 
 /// An answer with `status` such as `404 Not Found`, header lines, and a body of the length it says.

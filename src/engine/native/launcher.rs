@@ -2,17 +2,19 @@
 //! have the owners that an image says.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::model::failure::plain;
 use crate::model::{Failure, FailureKind, ImageIdentity};
 use crate::store::pull::Request;
 
-/// Pulls into the store below `state`. Dropped, it ends the process.
+/// Pulls into the store below `state`. Dropped, it asks the process to end, which clears away first.
 pub(super) async fn stage(
     state: &Path,
     run: &Path,
@@ -26,7 +28,8 @@ pub(super) async fn stage(
     let mut command = Command::new(&program);
     command.arg("--root").arg(state).arg("--runroot").arg(run).arg("stage");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.kill_on_drop(true).spawn().map_err(failed)?;
+    let mut child = command.spawn().map_err(failed)?;
+    let _asked = Asked::of(&child).map_err(failed)?;
     let asked = serde_json::to_vec(request)
         .map_err(|error| Failure::from_error(FailureKind::Local, &error))?;
     if let Some(mut stdin) = child.stdin.take() {
@@ -44,6 +47,25 @@ pub(super) async fn stage(
     let answer: Result<ImageIdentity, Failure> = serde_json::from_slice(&output.stdout)
         .map_err(|error| Failure::from_error(FailureKind::Local, &error))?;
     answer
+}
+
+/// A process that is asked to end on drop. One that has ended does not hear of it.
+struct Asked(Option<OwnedFd>);
+
+impl Asked {
+    fn of(child: &Child) -> io::Result<Self> {
+        let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let fd = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())).transpose()?;
+        Ok(Self(fd))
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Some(process) = &self.0 {
+            let _ = pidfd_send_signal(process, Signal::TERM);
+        }
+    }
 }
 
 /// It is installed beside this program.

@@ -8,7 +8,7 @@ use crate::launch::args::{
     ProcessFlags, ProgramFlags, ResourceFlags, ServiceFlags, StorageFlags, UserNamespaceFlags,
 };
 
-/// The flags of podman-create(1) that are there; kept as long as the container, for its next start.
+// The flags of podman-create(1) that are there; kept as long as the container, for its next start.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub(crate) struct Create {
     #[command(flatten)]

@@ -3,7 +3,7 @@
 use clap::{ArgAction, Args};
 use serde::{Deserialize, Serialize};
 
-/// What a container's environment takes from its image and from the launcher's, unless it is set.
+// What a container's environment takes from its image and from the launcher's, unless it is set.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct EnvironmentFlags {

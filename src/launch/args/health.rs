@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::launch::health::duration;
 
-/// How a container's health is checked. What is not given is the image's, else Podman's default.
+// How a container's health is checked. What is not given is the image's, else Podman's default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct HealthFlags {

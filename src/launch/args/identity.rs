@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::launch::lifecycle::name;
 
-/// How a container is known, and how long it is kept.
+// How a container is known, and how long it is kept.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub(crate) struct Identity {
     /// Name of the container; one is made up where there is none

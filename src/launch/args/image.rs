@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::launch::args::PlatformFlags;
 
-/// When the image is brought here, and how.
+// When the image is brought here, and how.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub(crate) struct ImageFlags {
     /// When to pull the image
@@ -24,7 +24,7 @@ pub(crate) struct ImageFlags {
     pub(crate) registry: RegistryFlags,
 }
 
-/// How registries are spoken to.
+// How registries are spoken to.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub(crate) struct RegistryFlags {
     /// File with credentials (containers-auth.json(5))

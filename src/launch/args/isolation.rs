@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::launch::isolation::owner::{Ipc, Owner};
 
-/// What a container may do.
+// What a container may do.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub(crate) struct IsolationFlags {
     /// Add a capability, or "all" that the launcher has

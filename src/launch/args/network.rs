@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-/// Whom a container can reach, and under which name it is reached.
+// Whom a container can reach, and under which name it is reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct NetworkFlags {
@@ -50,7 +50,7 @@ pub(crate) struct NetworkFlags {
     pub(crate) no_hosts: bool,
 }
 
-/// Which ports a container serves, and whether the host leads to all of them.
+// Which ports a container serves, and whether the host leads to all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct ExposeFlags {

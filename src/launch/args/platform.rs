@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::launch::Error;
 use crate::model::Platform;
 
-/// Which of a reference's images is wanted.
+// Which of a reference's images is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct PlatformFlags {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::launch::lifecycle::restart::Policy;
 
-/// How a container's process is run: by whom it is known, and what happens when it ends.
+// How a container's process is run: by whom it is known, and what happens when it ends.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct ProcessFlags {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::launch::process::umask;
 
-/// What runs in a container, as whom and with which environment.
+// What runs in a container, as whom and with which environment.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 pub(crate) struct ProgramFlags {
     /// Set an environment variable, or pass one on

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::launch::isolation::cgroup::Mode;
 
-/// How a container is a service: its readiness, cgroup, output and end.
+// How a container is a service: its readiness, cgroup, output and end.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub(crate) struct ServiceFlags {
     /// Who tells systemd that the service is ready

@@ -3,7 +3,7 @@
 use clap::{ArgAction, Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-/// What a container finds in its file system besides its image.
+// What a container finds in its file system besides its image.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub(crate) struct StorageFlags {
     /// Bind a directory or file of the host, a named volume, or, without a source, an anonymous one:

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::launch::userns::mode::Mode;
 
-/// Who a container's users are on the host.
+// Who a container's users are on the host.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 pub(crate) struct UserNamespaceFlags {
     /// User namespace: host, auto[:size=N] (IDs that no other container has, from those of

@@ -12,7 +12,7 @@ use crate::launch::lifecycle::definition::Definition;
 use crate::launch::place::Place;
 use crate::store::containers::Record;
 
-/// What people say of how they are attached.
+// What people say of how they are attached.
 #[derive(Debug, Args)]
 pub(crate) struct AttachFlags {
     /// Keys that leave the container, which goes on; none where empty

@@ -13,7 +13,7 @@ use crate::launch::supervise::Signals;
 use crate::launch::supervise::notify::Notifier;
 use crate::launch::{Error, say};
 
-/// `create`, with the flags of podman-create(1) that are there.
+// `create`, with the flags of podman-create(1) that are there.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Flags {

@@ -18,6 +18,7 @@ pub(crate) struct HealthCheck {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 enum Action {
     /// Check a container's health now: exit status 0 where it passes, 1 where not
     Run {

@@ -20,7 +20,7 @@ pub(crate) struct Inspect {
     pub(crate) flags: InspectFlags,
 }
 
-/// The flags of all that inspects containers.
+// The flags of all that inspects containers.
 #[derive(Debug, Args)]
 pub(crate) struct InspectFlags {
     /// "json", or a Go template

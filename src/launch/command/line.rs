@@ -80,6 +80,7 @@ fn unknown_verb(verb: &[OsString]) -> clap::Error {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Run a command in a new container
     Run(Box<run::Run>),
@@ -189,6 +190,28 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Arguments::command().debug_assert();
+    }
+
+    /// A program that is started for each container reads its flags, not those of all commands.
+    #[test]
+    fn flags_are_made_when_their_command_is_called() {
+        let command = Arguments::command();
+        for verb in command.get_subcommands() {
+            assert_eq!(verb.get_arguments().count(), 0, "{}", verb.get_name());
+        }
+    }
+
+    /// A doc comment on a group of flags would become the description of the command that has them.
+    #[test]
+    fn a_command_is_described_the_same_when_it_is_called() {
+        let command = Arguments::command();
+        let mut called = command.clone();
+        called.build();
+        for verb in command.get_subcommands() {
+            let about = |command: &clap::Command| command.get_about().map(ToString::to_string);
+            let built = called.find_subcommand(verb.get_name()).unwrap();
+            assert_eq!(about(built), about(verb), "{}", verb.get_name());
+        }
     }
 
     #[test]

@@ -1,22 +1,26 @@
 //! `updater-launch pull`: the one command with an async runtime. `run` calls it as a child.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-
 use clap::Args;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use nix::sys::signal::Signal;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use crate::launch::args::{PlatformFlags, PullPolicy, RegistryFlags};
 use crate::launch::events;
 use crate::launch::place::Place;
+use crate::launch::supervise::interruption::Interruption;
 use crate::launch::{Error, say};
 use crate::model::failure::chain;
 use crate::model::{Digest, FailureKind, ImageSource, Platform, Reference};
 use crate::registry::{Client, Options};
-use crate::store::pull::{Progress, Want, pull as fetch};
+use crate::store::pull::{Progress, Want, pull as fetch, share_heap};
 use crate::store::{Image, Store};
 
 #[derive(Debug, Args)]
@@ -68,7 +72,9 @@ pub(crate) fn pull(place: &Place, flags: &Pull) -> Result<u8, Error> {
                     events::of_image(place, image, &reference.to_string(), "pull");
                 }
                 match (pulled, here) {
-                    (Err(error), Some(image)) if policy == PullPolicy::Newer => {
+                    (Err(error), Some(image))
+                        if policy == PullPolicy::Newer && error.signal().is_none() =>
+                    {
                         eprintln!("Warning: {}, ignoring", chain(&error));
                         image
                     }
@@ -116,11 +122,38 @@ fn again_and_again(
     }
 }
 
-/// Runs what needs the network.
+/// Runs what needs the network. Asked to end meanwhile, it does so when what was begun is cleared
+/// away.
 pub(super) fn run<T>(future: impl Future<Output = T>) -> Result<T, Error> {
+    share_heap();
+    let interruption = Interruption::take()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::system("start the runtime", error))?;
-    Ok(runtime.block_on(future))
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            done = future => Ok(done),
+            asked = asked_to_end(&interruption) => Err(asked),
+        }
+    });
+    // Waits for the threads of a pull that was given up: they clear away.
+    drop(runtime);
+    ended.map_err(|asked| match asked {
+        Ok(signal) => Error::Ended { signal: signal as i32 },
+        Err(error) => Error::system("wait for signals", error),
+    })
+}
+
+async fn asked_to_end(interruption: &Interruption) -> io::Result<Signal> {
+    // SAFETY: the descriptor is borrowed, and open as long as it is.
+    let readable =
+        unsafe { AsyncFd::register_with_interest(interruption.as_fd(), Interest::READABLE)? };
+    loop {
+        let mut ready = readable.readable().await?;
+        if let Some(signal) = interruption.came() {
+            return Ok(signal);
+        }
+        ready.clear_ready();
+    }
 }
 
 async fn one(
@@ -137,7 +170,7 @@ async fn one(
         eprintln!("Trying to pull {reference}...");
     }
     let want = Want { target: None, platform: platform.clone() };
-    let image = if !flags.quiet && std::io::stderr().is_terminal() {
+    let image = if !flags.quiet && io::stderr().is_terminal() {
         fetch(store, &client, &source, want, &Bars::default()).await?
     } else {
         fetch(store, &client, &source, want, &()).await?

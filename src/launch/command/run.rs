@@ -33,7 +33,7 @@ What a container has, whatever the unit or shell that starts it:
   PODMAN_SYSTEMD_UNIT in the environment names the service.
   On x86_64, 32-bit programs run under the same filter of system calls.";
 
-/// `run`, with the flags of podman-run(1) that are there.
+// `run`, with the flags of podman-run(1) that are there.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true, after_help = SURROUNDINGS)]
 pub(crate) struct Run {

@@ -2,6 +2,7 @@
 //! and could not give files their owners. It asks on standard input and is answered on standard
 //! output (see [`Request`]).
 
+use crate::launch::command::pull::run;
 use crate::launch::place::Place;
 use crate::launch::{Error, say};
 use crate::model::{Failure, ImageIdentity};
@@ -10,11 +11,7 @@ use crate::store::pull::{Request, pull};
 
 pub(crate) fn stage(place: &Place) -> Result<u8, Error> {
     let request = serde_json::from_reader(std::io::stdin()).map_err(Error::Json)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::system("start the runtime", error))?;
-    let answer = runtime.block_on(carry_out(place, request));
+    let answer = run(carry_out(place, request))?;
     say(serde_json::to_string(&answer).map_err(Error::Json)?)?;
     Ok(0)
 }

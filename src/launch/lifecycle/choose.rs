@@ -3,9 +3,12 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::unistd::Pid;
+
 use crate::launch::Error;
 use crate::launch::args::{ImageFlags, PullPolicy};
 use crate::launch::place::Place;
+use crate::launch::supervise::interruption::Interruption;
 use crate::launch::supervise::notify::Notifier;
 use crate::model::{Reference, UnitName};
 use crate::store::{Image, Store};
@@ -44,6 +47,7 @@ pub(crate) fn image(
         (PullPolicy::Never, None) => Err(Error::NoImage(reference.to_string())),
         (PullPolicy::Newer, Some(image)) => match pull(place, flags, reference, notifier) {
             Ok(()) => pulled(&store, reference),
+            Err(error) if error.signal().is_some() => Err(error),
             Err(_) => Ok(image),
         },
         _ => {
@@ -94,17 +98,29 @@ fn pull(
         eprintln!("Trying to pull {reference}...");
     }
     let child = command.spawn().map_err(|error| Error::system("start a pull", error))?;
-    if wait(child, notifier)? { Ok(()) } else { Err(Error::Pull { image: reference.to_string() }) }
+    let interruption = Interruption::take()?;
+    if wait(child, notifier, &interruption)? {
+        Ok(())
+    } else {
+        Err(Error::Pull { image: reference.to_string() })
+    }
 }
 
-/// Whether the pull succeeded; it has said itself why not.
-fn wait(mut child: Child, notifier: &Notifier) -> Result<bool, Error> {
+/// Whether the pull succeeded; it has said itself why not. Who asks this process to end asks the
+/// pull, which clears away first: systemd kills what is left of a unit as soon as this one ends.
+fn wait(mut child: Child, notifier: &Notifier, interruption: &Interruption) -> Result<bool, Error> {
     let mut extended: Option<Instant> = None;
+    let mut asked = None;
     loop {
         if let Some(status) =
             child.try_wait().map_err(|error| Error::system("wait for the pull", error))?
         {
-            return Ok(status.success());
+            return asked.map_or(Ok(status.success()), |signal| Err(Error::Interrupted { signal }));
+        }
+        if let Some(signal) = interruption.came() {
+            asked = Some(signal as i32);
+            // Not waited for yet: the number is nobody else's.
+            let _ = nix::sys::signal::kill(Pid::from_raw(child.id().cast_signed()), signal);
         }
         if extended.is_none_or(|at| at.elapsed() >= EXTEND_EVERY) {
             notifier.extend(EXTEND);

@@ -11,7 +11,7 @@ use crate::launch::{Error, say};
 use crate::model::failure::chain;
 use crate::store::containers::Record;
 
-/// Which containers.
+// Which containers.
 #[derive(Debug, Args)]
 pub(crate) struct Selection {
     /// All that the command makes sense for

@@ -10,7 +10,9 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 /// From `linux/mount.h`; rustix does not have mount_setattr(2).
 const MOUNT_ATTR_RDONLY: u64 = 0x1;
+const MOUNT_ATTR_NOSUID: u64 = 0x2;
 const MOUNT_ATTR_NODEV: u64 = 0x4;
+const MOUNT_ATTR_NOEXEC: u64 = 0x8;
 const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
 const MOVE_MOUNT_SET_GROUP: libc::c_uint = 0x100;
 const MOVE_MOUNT_BOTH_EMPTY: libc::c_uint = 0x04 | 0x40;
@@ -93,6 +95,20 @@ pub(crate) fn share(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> 
 pub(crate) fn make_read_only(path: &Path) -> io::Result<()> {
     let opened = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     change(opened, &Attributes { set: MOUNT_ATTR_RDONLY, ..Default::default() }, false)
+}
+
+/// Forbids, of what is mounted at `path` and below, what these words say (mount(8)).
+pub(crate) fn restrict(path: &Path, words: &[String]) -> io::Result<()> {
+    let bit = |word: &String| match word.as_str() {
+        "nosuid" | "rnosuid" => MOUNT_ATTR_NOSUID,
+        "nodev" | "rnodev" => MOUNT_ATTR_NODEV,
+        "noexec" | "rnoexec" => MOUNT_ATTR_NOEXEC,
+        "ro" | "rro" => MOUNT_ATTR_RDONLY,
+        _ => 0,
+    };
+    let set = words.iter().map(bit).fold(0, |all, bit| all | bit);
+    let opened = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    change(opened, &Attributes { set, ..Default::default() }, true)
 }
 
 /// Keeps what is mounted at `path` from being a way to devices.

@@ -4,6 +4,7 @@ mod attend;
 mod health;
 mod init;
 pub(crate) mod input;
+pub(crate) mod interruption;
 pub(crate) mod journal;
 mod memory;
 pub(crate) mod notify;

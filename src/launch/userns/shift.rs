@@ -23,7 +23,7 @@ use crate::launch::userns::own::Own;
 /// The group that owns terminals, on every Linux.
 const TTY: u32 = 5;
 /// In our own mount namespace, where no directory on the way keeps anybody out.
-const STAGE: &str = "/run/updaterd-mounts";
+pub(crate) const STAGE: &str = "/run/updaterd-mounts";
 
 /// The container's mounts are ready, until this is dropped.
 #[derive(Debug)]
@@ -54,7 +54,8 @@ pub(crate) fn shift(
     rootfs.unmount();
     let stage = Path::new(STAGE);
     let io = Error::Stage;
-    std::fs::create_dir_all(stage).map_err(io)?;
+    // Also below what is mounted next: for `exec`, runc looks for a root where it was.
+    std::fs::create_dir_all(stage.join("rootfs")).map_err(io)?;
     file_system::tmpfs(stage, &["mode=0711".to_owned()], &[]).map_err(io)?;
     let shifted = Shifted;
     let root = stage.join("rootfs");

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use super::{Plan, Workspace};
+use super::Plan;
 use crate::disk;
 use crate::model::{Digest, Failure};
 use crate::store::layout::Descriptor;
+use crate::store::workspace::Workspace;
 use crate::store::{Error, Store};
 
 /// Commits what the workspace holds. A crash anywhere before the record leaves at most layers and

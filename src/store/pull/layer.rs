@@ -11,16 +11,17 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::LocalBoxStream;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
+use super::underway::Underway;
 use super::{Blob, Missing, Progress, Remote, shown};
 use crate::model::{Digest, Failure, FailureKind, ImageSource};
 use crate::store::Error;
 use crate::store::unpack::{self, Fault, Limits};
-use crate::store::workspace::Workspace;
 
-/// Downloaded pieces that wait to be inflated.
-const PIECES: usize = 2;
+/// Downloaded pieces that wait to be inflated: of each connection another two or three are in the
+/// client's hands, up to 400 KiB each.
+const PIECES: usize = 1;
 /// Inflated buffers on their way between two threads, and their size in bytes.
 const BUFFERS: usize = 3;
 const BUFFER: usize = 128 * 1024;
@@ -44,7 +45,7 @@ pub enum LayerFault {
     DiffId { expected: Digest, got: Digest },
     #[error("its directory cannot be made")]
     Directory(#[source] io::Error),
-    #[error("no thread for it")]
+    #[error("its thread died")]
     Thread(#[source] io::Error),
     #[error("cannot be unpacked")]
     Unpack(#[from] Fault),
@@ -101,12 +102,12 @@ pub(super) fn check_type(media_type: &str) -> Result<(), String> {
     }
 }
 
-/// Fetches one layer into the workspace and verifies it: blob size, blob digest, diff ID.
+/// Fetches one layer into the pull's directory and verifies it: blob size, blob digest, diff ID.
 pub(super) async fn fetch(
     remote: &impl Remote,
     source: &ImageSource,
     layer: &Missing,
-    workspace: &Arc<Workspace>,
+    underway: &Arc<Underway>,
     working: tokio::sync::mpsc::Sender<()>,
     progress: &dyn Progress,
     limits: &Limits,
@@ -119,7 +120,7 @@ pub(super) async fn fetch(
     };
     let stream = remote.blob(source, digest, layer.blob.size, 0).await.map_err(Error::Remote)?;
     progress.started(digest, layer.blob.size);
-    let threads = Threads::start(layer, workspace, working, limits).map_err(failed)?;
+    let threads = Threads::start(layer, underway, working, limits).map_err(failed)?;
     let blob = (remote, source, &layer.blob);
     let downloaded = download(blob, stream.boxed_local(), &threads.pieces, progress).await;
     let result = threads.join().await;
@@ -165,42 +166,41 @@ async fn download<'a>(
     Ok(())
 }
 
-/// The pair of threads, and the way to them.
+/// The pair of threads, and the way to them. The runtime waits for them at its end, and they end
+/// soon after the way to them is gone.
 struct Threads {
     pieces: tokio::sync::mpsc::Sender<Bytes>,
-    inflated: oneshot::Receiver<Result<(), LayerFault>>,
-    unpacked: oneshot::Receiver<Result<(), LayerFault>>,
+    inflated: JoinHandle<Result<(), LayerFault>>,
+    unpacked: JoinHandle<Result<(), LayerFault>>,
 }
 
 impl Threads {
     fn start(
         layer: &Missing,
-        workspace: &Arc<Workspace>,
+        underway: &Arc<Underway>,
         working: tokio::sync::mpsc::Sender<()>,
         limits: &Limits,
     ) -> Result<Self, LayerFault> {
-        let path = workspace.path().join(layer.diff_id.hex());
+        let path = underway.workspace.path().join(layer.diff_id.hex());
         let root = make_root(&path).map_err(LayerFault::Directory)?;
         let (pieces, incoming) = tokio::sync::mpsc::channel(PIECES);
         let (full, filled) = mpsc::sync_channel(BUFFERS);
         let (empty, emptied) = mpsc::channel();
-        let (inflate_done, inflated) = oneshot::channel();
-        let (unpack_done, unpacked) = oneshot::channel();
         let (job, limits) = (layer.clone(), *limits);
         // The directory stays until both threads are done with it.
-        let kept = (Arc::clone(workspace), working);
+        let kept = (Arc::clone(underway), working);
         let kept_too = kept.clone();
-        spawn("inflate", move || {
+        let inflated = spawn_blocking(move || {
             let result = inflate(&job, Incoming::new(incoming), &full, &emptied, limits.bytes);
             drop((full, kept));
-            let _ = inflate_done.send(result);
-        })?;
+            result
+        });
         let expected = layer.diff_id.clone();
-        spawn("unpack", move || {
+        let unpacked = spawn_blocking(move || {
             let result = unpack_verified(root, Inflated::new(filled, empty), &expected, &limits);
             drop(kept_too);
-            let _ = unpack_done.send(result);
-        })?;
+            result
+        });
         Ok(Self { pieces, inflated, unpacked })
     }
 
@@ -208,7 +208,7 @@ impl Threads {
     /// the first one broke off is none.
     async fn join(self) -> Result<(), LayerFault> {
         drop(self.pieces);
-        let died = |_| Err(LayerFault::Thread(io::Error::other("it died")));
+        let died = |cause: JoinError| Err(LayerFault::Thread(cause.into()));
         let inflated = self.inflated.await.unwrap_or_else(died);
         let unpacked = self.unpacked.await.unwrap_or_else(died);
         match inflated {
@@ -223,11 +223,6 @@ fn make_root(path: &Path) -> io::Result<OwnedFd> {
     std::fs::create_dir(path)?;
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     unpack::open_root(path)
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), LayerFault> {
-    let thread = std::thread::Builder::new().name(name.into());
-    thread.spawn(work).map(drop).map_err(LayerFault::Thread)
 }
 
 /// What is being downloaded, hashed as it is read.

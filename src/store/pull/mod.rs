@@ -2,7 +2,6 @@
 //!
 //! What must not live here: HTTP (see [`Remote`]), tags (a pull moves none).
 
-use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +11,21 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use oci_spec::image::ImageConfiguration;
 use serde::{Deserialize, Serialize};
 
+use self::underway::Underway;
 use super::image::{Blob, MAX_DOCUMENT, Manifest, offered_variant, platform_of};
 use super::lock;
 use super::unpack::{self, Limits};
-use super::workspace::Workspace;
 use super::{Error, Image, Store};
 use crate::disk::Lock;
 use crate::model::{Digest, FailureKind, ImageIdentity, ImageSource, Platform};
 
 mod commit;
+mod heap;
 mod layer;
 mod remote;
+mod underway;
 
+pub use heap::share_heap;
 pub use layer::LayerFault;
 pub use remote::{Document, Documents, Remote};
 
@@ -100,8 +102,9 @@ pub async fn pull(
 /// Brings the image into the store and moves no tag. An image that is there already costs nothing,
 /// a layer that is there, or that another process is fetching, is not fetched.
 ///
-/// Where the registry fails in the middle, layers that are whole by then are kept for the next time.
-/// Dropped or killed, it leaves nothing that anybody sees, and work that the next pull removes.
+/// Where the registry fails in the middle, or the future is dropped, layers that are whole by then are
+/// kept for the next time, and the rest is removed: by threads that the runtime waits for when it is
+/// dropped itself. Killed, it leaves nothing that anybody sees, and work that the next pull removes.
 /// Needs a tokio runtime with time.
 ///
 /// # Errors
@@ -130,20 +133,15 @@ pub async fn pull_within(
     let mut plan = plan(remote, source, target, &want.platform).await?;
     plan.layers.retain(|layer| !store.layer_path(&layer.diff_id).is_dir());
     let fetching = claim(store, &mut plan.layers).await?;
-    let workspace = Arc::new(store.workspace()?);
+    let underway = Arc::new(Underway::new(store, store.workspace()?, fetching, kept));
     if !plan.layers.is_empty() {
-        let done = RefCell::default();
-        let fetched = fetch(remote, source, &plan.layers, &workspace, &done, progress, limits);
-        if let Err(error) = fetched.await {
-            let done = if is_passing(&error) { done.into_inner() } else { Vec::new() };
-            let store = store.clone();
-            // Maybe millions of files: not on the thread that the bus and the watchdog wait for.
-            let clear = move || {
-                let _locks = (kept, fetching);
-                commit::keep(&store, &workspace, &done);
-                drop(workspace);
-            };
-            blocking(source, clear).await?;
+        let fetched = fetch(remote, source, &plan.layers, &underway, progress, limits).await;
+        if let Err(error) = fetched {
+            if !is_passing(&error) {
+                underway.forget();
+            }
+            // Not on the thread that the bus and the watchdog wait for.
+            blocking(source, move || drop(underway)).await?;
             return Err(error);
         }
     }
@@ -151,8 +149,8 @@ pub async fn pull_within(
     let committing = store.clone();
     // A commit that has begun goes on to its end, and keeps its locks so long.
     let commit = move || {
-        let _locks = (kept, fetching);
-        commit::commit(&committing, &workspace, &plan)
+        underway.forget();
+        commit::commit(&committing, &underway.workspace, &plan)
     };
     blocking(source, commit).await??;
     store.image(&manifest)?.ok_or(Error::NoSuchImage(manifest))
@@ -274,17 +272,17 @@ async fn claim(store: &Store, layers: &mut Vec<Missing>) -> Result<Vec<Lock>, Er
     Ok(locks)
 }
 
-/// Fetches and unpacks the layers into the workspace, the largest first, and notes which are `done`
-/// (their diff IDs). When it returns, whatever the result, no thread works there any more.
+/// Fetches and unpacks the layers into the workspace, the largest first, and notes which are done.
+/// When it returns, whatever the result, no thread works there any more.
 async fn fetch(
     remote: &impl Remote,
     source: &ImageSource,
     layers: &[Missing],
-    workspace: &Arc<Workspace>,
-    done: &RefCell<Vec<Digest>>,
+    underway: &Arc<Underway>,
     progress: &dyn Progress,
     limits: &Limits,
 ) -> Result<(), Error> {
+    let workspace = &underway.workspace;
     let space = |fault| Error::Space { image: Box::new(source.reference.clone()), source: fault };
     let compressed = layers.iter().fold(0u64, |sum, layer| sum.saturating_add(layer.blob.size));
     let root = unpack::open_root(workspace.path())
@@ -296,8 +294,8 @@ async fn fetch(
     let (working, mut gone) = tokio::sync::mpsc::channel::<()>(1);
     let fetch_one = async |layer: &Missing| {
         let working = working.clone();
-        layer::fetch(remote, source, layer, workspace, working, progress, limits).await?;
-        done.borrow_mut().push(layer.diff_id.clone());
+        layer::fetch(remote, source, layer, underway, working, progress, limits).await?;
+        underway.done(&layer.diff_id);
         Ok(())
     };
     let fetching = stream::iter(largest_first).map(Ok).try_for_each_concurrent(AT_ONCE, fetch_one);

@@ -8,6 +8,7 @@
 //! What must not live here: downloads, decompression, digests.
 
 mod archive;
+mod birth;
 mod confined;
 mod tree;
 

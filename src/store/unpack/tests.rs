@@ -306,6 +306,41 @@ fn file_capabilities_survive() {
     assert_eq!(value.as_deref(), Some(&capability[..]));
 }
 
+/// What a new file gets by itself is relied on only where it is what the entry says.
+#[test]
+fn owners_and_modes_are_the_entrys_whatever_a_directory_passes_on() {
+    if !is_root("owners_and_modes_are_the_entrys_whatever_a_directory_passes_on") {
+        return;
+    }
+    let made = |kind, name: &str, mode, gid| {
+        let mut header = Tar::header(kind, name.as_bytes(), b"ours", 0);
+        header.set_mode(mode);
+        header.set_gid(gid);
+        header
+    };
+    let entries = [
+        (T::Regular, "open", 0o666, 0),
+        (T::Directory, "plain", 0o777, 0),
+        (T::Regular, "plain/setuid", 0o4755, 0),
+        (T::Directory, "own", 0o2755, 0),
+        (T::Directory, "own/below", 0o755, 0),
+        (T::Directory, "staff", 0o2775, 50),
+        (T::Regular, "staff/ours", 0o644, 0),
+        (T::Regular, "staff/theirs", 0o644, 50),
+        (T::Directory, "staff/below", 0o755, 0),
+        (T::Symlink, "staff/link", 0o777, 0),
+    ];
+    let tar = entries.iter().fold(Tar::default(), |tar, (kind, name, mode, gid)| {
+        tar.raw(made(*kind, name, *mode, *gid), b"")
+    });
+    let dir = tar.unpacked();
+    for (kind, name, mode, gid) in entries {
+        let found = meta(&dir, name);
+        assert_eq!((found.uid(), u64::from(found.gid())), (0, gid), "{name}");
+        assert!(kind == T::Symlink || found.mode() & 0o7777 == mode, "{name}: {:o}", found.mode());
+    }
+}
+
 #[test]
 fn what_comes_twice_is_replaced() {
     let dir = Tar::default()

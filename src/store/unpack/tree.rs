@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use tar::EntryType;
 
 use super::archive::{Archive, Entry};
+use super::birth::Birth;
 use super::confined::{self, Confined};
 use super::{Fault, Limits, Privilege, check_space};
 use crate::disk;
@@ -34,12 +35,14 @@ pub(super) struct Tree {
     directories_size: usize,
     /// Bytes written since the free space was looked at.
     written: u64,
+    birth: Birth,
 }
 
 impl Tree {
     pub(super) fn new(root: OwnedFd, privilege: Privilege, limits: Limits) -> Result<Self, Fault> {
         check_space(&root, &limits)?;
         Ok(Self {
+            birth: Birth::below(&root, privilege),
             confined: Confined::new(root),
             privilege,
             limits,
@@ -141,6 +144,7 @@ impl Tree {
         }
         let root = self.confined.root();
         self.dress(&*root, entry).map_err(failed)?;
+        self.attributes(&*root, entry).map_err(failed)?;
         self.later(Path::new(""), entry)
     }
 
@@ -153,22 +157,30 @@ impl Tree {
     ) -> io::Result<()> {
         let dir = self.confined.directory(parent)?;
         let mut opaque = false;
-        if let Err(cause) = rustix::fs::mkdirat(&*dir, name, Mode::RWXU) {
+        let exact = self.birth.is_exact(entry);
+        let mode = if exact { Mode::from_raw_mode(entry.mode) } else { Mode::RWXU };
+        let mut exists = false;
+        if let Err(cause) = rustix::fs::mkdirat(&*dir, name, mode) {
             let there = confined::stat(&*dir, name)?;
             match there {
-                Some(there) if cause == Errno::EXIST && confined::is_directory(&there) => {}
+                Some(there) if cause == Errno::EXIST && confined::is_directory(&there) => {
+                    exists = true;
+                }
                 Some(there) if cause == Errno::EXIST => {
                     // A whiteout that came first: the lower layers' directory stays hidden.
                     opaque = confined::is_whiteout(&there);
                     self.clear(&*dir, name)?;
-                    rustix::fs::mkdirat(&*dir, name, Mode::RWXU)?;
+                    rustix::fs::mkdirat(&*dir, name, mode)?;
                 }
                 _ => return Err(cause.into()),
             }
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = rustix::fs::openat(&*dir, name, flags, Mode::empty())?;
-        self.dress(&made, entry)?;
+        if exists || !exact {
+            self.dress(&made, entry)?;
+        }
+        self.attributes(&made, entry)?;
         if opaque {
             self.mark_opaque(&made)?;
         }
@@ -184,10 +196,12 @@ impl Tree {
         archive: &mut Archive<impl BufRead>,
     ) -> Result<(), Fault> {
         let failed = |source: io::Error| Fault::Io { path: shown(&entry.path), source };
+        let exact = self.birth.is_exact(entry);
+        let mode = if exact { Mode::from_raw_mode(entry.mode) } else { Mode::RUSR };
         let create = |tree: &mut Self| -> io::Result<File> {
             let dir = tree.confined.directory(parent)?;
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-            let open = || rustix::fs::openat(&*dir, name, flags | OFlags::CLOEXEC, Mode::RUSR);
+            let open = || rustix::fs::openat(&*dir, name, flags | OFlags::CLOEXEC, mode);
             let fd = match open() {
                 Err(Errno::EXIST) => {
                     tree.clear(&*dir, name)?;
@@ -205,7 +219,9 @@ impl Tree {
             archive.consume(count);
             self.account(count as u64)?;
         }
-        self.dress(&file, entry)
+        let dressed = if exact { Ok(()) } else { self.dress(&file, entry) };
+        dressed
+            .and_then(|()| self.attributes(&file, entry))
             .and_then(|()| Ok(rustix::fs::futimens(&file, &times(mtime(entry)))?))
             .map_err(failed)
     }
@@ -257,7 +273,7 @@ impl Tree {
         Ok(link()?)
     }
 
-    fn dress_linked(&self, dir: &OwnedFd, name: &OsStr, entry: &Entry) -> io::Result<()> {
+    fn dress_linked(&mut self, dir: &OwnedFd, name: &OsStr, entry: &Entry) -> io::Result<()> {
         let Some(stat) = confined::stat(dir, name)? else { return Ok(()) };
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Ok(());
@@ -267,7 +283,9 @@ impl Tree {
         // Setting an owner, even the same one, drops the file's capabilities.
         if !same && self.privilege != Privilege::User {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            self.dress(rustix::fs::openat(dir, name, flags, Mode::empty())?, entry)?;
+            let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+            self.dress(&file, entry)?;
+            self.attributes(&file, entry)?;
         }
         let times = times(mtime(entry));
         Ok(rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
@@ -336,19 +354,25 @@ impl Tree {
         Ok(())
     }
 
-    /// Owner, mode and attributes of an open file, in this order: a new owner takes setuid bits
-    /// and capabilities away.
-    fn dress(&self, fd: impl AsFd, entry: &Entry) -> io::Result<()> {
+    /// Owner and mode of an open file, in this order, and before its attributes: a new owner takes
+    /// setuid bits and capabilities away.
+    fn dress(&mut self, fd: impl AsFd, entry: &Entry) -> io::Result<()> {
         let mut mode = Mode::from_raw_mode(entry.mode);
         match self.privilege {
             Privilege::Root | Privilege::Mapped => {
                 let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
                 rustix::fs::fchown(&fd, Some(uid), Some(gid))?;
+                if entry.kind == EntryType::Directory {
+                    self.birth.directory(entry);
+                }
             }
             Privilege::User if entry.kind == EntryType::Directory => mode |= Mode::RWXU,
             Privilege::User => {}
         }
-        rustix::fs::fchmod(&fd, mode)?;
+        Ok(rustix::fs::fchmod(&fd, mode)?)
+    }
+
+    fn attributes(&self, fd: impl AsFd, entry: &Entry) -> io::Result<()> {
         for (name, value) in entry.xattrs.iter().filter(|(name, _)| keeps(name)) {
             let set =
                 rustix::fs::fsetxattr(&fd, OsStr::from_bytes(name), value, XattrFlags::empty());
@@ -364,7 +388,7 @@ impl Tree {
 
     /// Owner and times of something that is not opened: a link or a fifo.
     fn dress_name(&self, dir: impl AsFd, name: &OsStr, entry: &Entry) -> io::Result<()> {
-        if self.privilege != Privilege::User {
+        if self.privilege != Privilege::User && !self.birth.is_owned(entry) {
             let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
             rustix::fs::chownat(&dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
         }

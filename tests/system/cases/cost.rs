@@ -14,6 +14,7 @@ cases![
     a_pull_is_flushed_once,
     a_start_moves_nobody_and_flushes_nothing,
     a_supervisor_is_small_and_sleeps,
+    a_file_costs_four_system_calls,
 ];
 
 /// What a system call did: its name, and the line that strace(1) has for it.
@@ -98,11 +99,11 @@ fn an_update_fetches_what_is_new(host: &Host) {
     assert_eq!(registry.bytes_sent() - bytes, expected);
 }
 
-/// However many files: they are on the disk before the one record that makes an image of them.
-fn a_pull_is_flushed_once(host: &Host) {
+/// Of a layer with so many small files, all of them root's.
+fn calls_of_pull(host: &Host, files: usize) -> Vec<Call> {
     let registry = Registry::start(host);
     let mut layer = Layer::new();
-    for number in 0..500 {
+    for number in 0..files {
         layer.file(&format!("app/{number}"), 0o644, b"x");
     }
     registry.push("app:latest", &Image::app("v1").layer(layer));
@@ -111,7 +112,25 @@ fn a_pull_is_flushed_once(host: &Host) {
          updater-launch pull {}",
         registry.reference("app:latest")
     ));
-    let calls = calls(host, "/tmp/trace");
+    calls(host, "/tmp/trace")
+}
+
+/// Made as what it is, written, its time set, closed; what there is besides does not depend on it.
+fn a_file_costs_four_system_calls(host: &Host) {
+    let files = 500;
+    let calls = calls_of_pull(host, files);
+    let count = |name: &str| calls.iter().filter(|call| call.name == name).count();
+    for name in ["openat", "write", "utimensat", "close"] {
+        assert!((files..files + 150).contains(&count(name)), "{name}: {}", count(name));
+    }
+    for name in ["fchown", "fchownat", "fchmod", "fchmodat", "fstat", "newfstatat", "openat2"] {
+        assert!(count(name) < 60, "{name}: {}", count(name));
+    }
+}
+
+/// However many files: they are on the disk before the one record that makes an image of them.
+fn a_pull_is_flushed_once(host: &Host) {
+    let calls = calls_of_pull(host, 500);
     let positions = |wanted: &dyn Fn(&Call) -> bool| -> Vec<usize> {
         (0..calls.len()).filter(|at| wanted(&calls[*at])).collect()
     };

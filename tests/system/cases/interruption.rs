@@ -1,8 +1,12 @@
 //! Death in the middle: what the next start finds, it finishes or rolls back.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use crate::host::{Host, seconds};
-use crate::image::Image;
-use crate::registry::Registry;
+use crate::image::{Image, Layer};
+use crate::impostor::Impostor;
+use crate::registry::{Access, Registry};
 use crate::units::{ContainerUnit, configure, configure_quiet, version, wait_for_version};
 
 cases![
@@ -13,6 +17,8 @@ cases![
     a_power_cut_before_a_rollback,
     the_launcher_killed_under_a_unit,
     containers_outlive_the_daemon,
+    a_pull_that_is_ended_keeps_whole_layers_only,
+    a_unit_that_is_stopped_while_it_pulls,
 ];
 
 const SETTLING: &str = "systemctl show --value -p InvocationID app.service";
@@ -115,4 +121,84 @@ fn containers_outlive_the_daemon(host: &Host) {
     registry.push("app:latest", &Image::app("v2"));
     host.sh("updaterctl update");
     assert_eq!(version(host, "app"), "v2");
+}
+
+/// What the registry at this port answers, headers and all.
+fn ask(port: u16, request: &str) -> Vec<u8> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let accept = "application/vnd.oci.image.manifest.v1+json";
+    write!(stream, "{request} HTTP/1.0\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    answer
+}
+
+/// `localhost:5000/app:latest`, whose largest layer comes half, and then nothing more.
+fn stalls(host: &Host) -> Impostor {
+    let registry = Registry::start_with(host, Access::Plain, 5001);
+    let mut layer = Layer::new();
+    let mut random = fastrand::Rng::with_seed(1);
+    for number in 0..8 {
+        let mut noise = vec![0; 1 << 20];
+        random.fill(&mut noise);
+        layer.file(&format!("large/{number}"), 0o644, &noise);
+    }
+    registry.push("app:latest", &Image::app("v1").layer(layer));
+    host.write(
+        "/etc/containers/registries.conf.d/5000.conf",
+        "[[registry]]\nlocation = \"localhost:5000\"\ninsecure = true\n",
+    );
+    let impostor = Impostor::start(5000);
+    impostor.answer(|request| {
+        let mut answer = ask(5001, request);
+        if answer.len() > 4 << 20 {
+            answer.truncate(answer.len() / 2);
+        }
+        answer
+    });
+    impostor.stay();
+    impostor
+}
+
+const WORK: &str = "ls -d /var/lib/updaterd/tmp/*/*/large/2";
+
+/// The layer that was whole is there, and nothing else; with it the next pull is done.
+#[track_caller]
+fn assert_whole_layers_only(host: &Host, impostor: &Impostor) {
+    assert_eq!(host.sh("ls /var/lib/updaterd/tmp; updater-launch images --quiet"), "");
+    assert_eq!(host.sh("ls /var/lib/updaterd/layers/sha256/*/ | grep -c large || true"), "0");
+    assert_ne!(host.sh("ls /var/lib/updaterd/layers/sha256"), "");
+    let blobs = |requests: Vec<String>| requests.iter().filter(|it| it.contains("/blobs/")).count();
+    let first = blobs(impostor.requests());
+    impostor.answer(|request| ask(5001, request));
+    host.sh("updater-launch pull localhost:5000/app:latest");
+    assert_eq!(blobs(impostor.requests()), 2, "of {first}: the configuration, and one layer");
+}
+
+fn a_pull_that_is_ended_keeps_whole_layers_only(host: &Host) {
+    let impostor = stalls(host);
+    for signal in ["TERM", "HUP"] {
+        impostor.requests();
+        host.sh(&format!(
+            "rm -rf /var/lib/updaterd/*
+             updater-launch pull localhost:5000/app:latest > /tmp/pull 2>&1 & pull=$!
+             until {WORK} > /dev/null 2>&1; do sleep 0.1; done
+             sleep 1
+             kill -{signal} $pull
+             wait $pull && exit 1; [ $? = $((128 + $(kill -l {signal}))) ]"
+        ));
+        assert!(host.sh("cat /tmp/pull").contains("ended by signal"));
+    }
+    assert_whole_layers_only(host, &impostor);
+}
+
+fn a_unit_that_is_stopped_while_it_pulls(host: &Host) {
+    let impostor = stalls(host);
+    ContainerUnit::new("app", "localhost:5000/app:latest").write(host);
+    host.sh("systemctl start --no-block app.service");
+    host.wait_for(WORK, seconds(20));
+    std::thread::sleep(seconds(1));
+    host.sh("systemctl stop app.service");
+    assert!(host.journal("--unit=app.service").contains("before the container ran"));
+    assert_whole_layers_only(host, &impostor);
 }

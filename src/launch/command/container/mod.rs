@@ -13,6 +13,7 @@ use crate::launch::lifecycle::{containers, traces};
 use crate::launch::place::Place;
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Whether there is a container: exit status 0, or 1
     Exists(Name),

@@ -11,6 +11,7 @@ use crate::launch::image::find;
 use crate::launch::place::Place;
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Whether an image is in local storage: exit status 0, or 1
     Exists(Name),

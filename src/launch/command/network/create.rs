@@ -10,7 +10,7 @@ use crate::launch::network::{self, mode, options, subnet};
 use crate::launch::place::Place;
 use crate::launch::{Error, say};
 
-/// `network create`, with the flags of podman-network-create(1) that are there.
+// `network create`, with the flags of podman-network-create(1) that are there.
 #[derive(Debug, Args)]
 pub(crate) struct Create {
     /// Subnet, such as 10.89.7.0/24, of IPv4 or IPv6; a free one is chosen where there is none

@@ -14,6 +14,7 @@ use crate::launch::{Error, network};
 use crate::model::Scope;
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Make a network: a bridge on this host
     Create(create::Create),

@@ -12,7 +12,7 @@ use crate::launch::pod::make::make;
 use crate::launch::pod::store::Pods;
 use crate::launch::{Error, network, say};
 
-/// `pod create`, with the flags of podman-pod-create(1) that are there.
+// `pod create`, with the flags of podman-pod-create(1) that are there.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Create {

@@ -22,6 +22,7 @@ use crate::launch::pod::definition::Pod;
 use crate::launch::pod::store::Pods;
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Make a pod; its containers are made with run --pod, or create --pod
     Create(Box<create::Create>),
@@ -68,7 +69,7 @@ impl Command {
     }
 }
 
-/// Which pods a command is about.
+// Which pods a command is about.
 #[derive(Debug, Args)]
 pub(crate) struct Which {
     /// All pods

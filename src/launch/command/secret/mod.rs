@@ -14,6 +14,7 @@ use crate::launch::place::Place;
 use crate::launch::storage::secrets::Secret;
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Keep a secret, read from a file or from standard input
     Create(create::Create),

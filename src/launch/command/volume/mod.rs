@@ -15,6 +15,7 @@ use crate::launch::place::Place;
 use crate::launch::storage::volumes::{Named, Volumes};
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Make a volume
     Create(create::Create),

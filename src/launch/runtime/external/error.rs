@@ -46,7 +46,7 @@ pub(super) fn failure(
     let command = || command.to_owned();
     // "executable file `x` not found in $PATH", "open executable: Permission denied" (crun);
     // "exec: \"x\": stat /x: no such file or directory", "exec /x: permission denied" (runc).
-    if has(&["executable", "exec: \"", "exec /"]) {
+    if has(&["executable", "exec: \"", ": exec /"]) {
         if has(&["not found", "no such file"]) {
             return LaunchError::CommandNotFound { command: command() };
         }

@@ -30,6 +30,8 @@ use crate::launch::runtime::external::call::Owners;
 use crate::launch::runtime::external::desk::Desk;
 use crate::launch::runtime::{Container, Entry, Prepared, Ready, Started, Streams, hand_over};
 use crate::launch::storage::rootfs::resolve;
+use crate::launch::storage::tree;
+use crate::launch::userns::shift;
 use crate::launch::{Error as LaunchError, terminal};
 
 pub(crate) use error::Error;
@@ -101,8 +103,9 @@ impl External {
             .map_err(|said| self.failed("create", &said, &first))?;
         drop(owners);
         let started = self.claimed(&desk)?;
-        if self.kind == Kind::Crun {
-            call::forget(container, &process.variables)?;
+        match self.kind {
+            Kind::Crun => call::forget(container, &process.variables)?,
+            Kind::Runc => limit_files(started.0, &first)?,
         }
         // The first process has it by now; who watches over that keeps ours.
         drop(score);
@@ -192,6 +195,12 @@ impl External {
             let source = mount.source().clone().filter(|_| mount.typ().as_deref() == Some("bind"));
             let Some(source) = source else { continue };
             adapt::bind(mount, rustix::fs::statvfs(&source).map(|found| found.f_flag).ok());
+            if self.kind == Kind::Crun && source.starts_with(shift::STAGE) {
+                // Into a user namespace it moves them as they are.
+                let words = mount.options().as_deref().unwrap_or_default();
+                tree::restrict(&source, words)
+                    .map_err(|error| LaunchError::file("restrict the mount at", &source, error))?;
+            }
             if std::fs::metadata(source).is_ok_and(|it| !it.is_dir()) {
                 adapt::leave_recursion(mount);
             }
