@@ -9,40 +9,50 @@ use zbus::proxy::CacheProperties;
 use super::proxy::SystemdProxy;
 use super::{Error, jobs, private};
 
-/// A connection that is subscribed to the manager's signals.
+/// A way to the manager, subscribed to its signals.
 #[derive(Debug)]
-pub(super) struct Link {
-    systemd: RefCell<SystemdProxy<'static>>,
-    /// `None` over a bus, which outlives a systemd that executes itself anew. Its own socket does
-    /// not: then the connection is made again.
-    socket: Option<PathBuf>,
+pub(super) enum Link {
+    /// A bus outlives a systemd that executes itself anew, and passes on what is asked for alone.
+    Bus(SystemdProxy<'static>),
+    /// systemd's own socket does neither: a connection to it is made when it is needed.
+    Socket { path: PathBuf, systemd: RefCell<Option<SystemdProxy<'static>>> },
 }
 
 impl Link {
     pub(super) async fn over_bus(connection: &Connection) -> Result<Self, Error> {
-        Ok(Self { systemd: RefCell::new(subscribe(connection).await?), socket: None })
+        Ok(Self::Bus(subscribe(connection).await?))
     }
 
-    pub(super) async fn to_socket(socket: PathBuf) -> Result<Self, Error> {
-        let systemd = subscribe(&private::connect(&socket).await?).await?;
-        Ok(Self { systemd: RefCell::new(systemd), socket: Some(socket) })
+    pub(super) async fn to_socket(path: PathBuf) -> Result<Self, Error> {
+        let systemd = subscribe(&private::connect(&path).await?).await?;
+        Ok(Self::Socket { path, systemd: RefCell::new(Some(systemd)) })
     }
 
     /// Whether systemd keeps no unit loaded for who is connected like this.
     pub(super) fn is_private(&self) -> bool {
-        self.socket.is_some()
+        matches!(self, Self::Socket { .. })
     }
 
     /// The manager, as far as it is there.
     pub(super) async fn systemd(&self) -> Result<SystemdProxy<'static>, Error> {
-        let systemd = self.systemd.borrow().clone();
-        let Some(socket) = &self.socket else { return Ok(systemd) };
-        if !systemd.inner().connection().is_closed() {
+        let (path, held) = match self {
+            Self::Bus(systemd) => return Ok(systemd.clone()),
+            Self::Socket { path, systemd } => (path, systemd),
+        };
+        let before = held.borrow().clone();
+        if let Some(systemd) = before.filter(|held| !held.inner().connection().is_closed()) {
             return Ok(systemd);
         }
-        let systemd = subscribe(&private::connect(socket).await?).await?;
-        self.systemd.replace(systemd.clone());
+        let systemd = subscribe(&private::connect(path).await?).await?;
+        held.replace(Some(systemd.clone()));
         Ok(systemd)
+    }
+
+    /// Lets go of a connection over which systemd tells of every change of every unit.
+    pub(super) fn leave(&self) {
+        if let Self::Socket { systemd, .. } = self {
+            systemd.replace(None);
+        }
     }
 
     /// Whether systemd was not there, for a moment or for good, rather than that it refused.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -27,12 +28,31 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// A connection to one manager, subscribed to its signals.
 #[derive(Debug)]
 pub struct Manager {
-    link: Link,
+    link: Rc<Link>,
     timeout: Duration,
     /// Where logind is.
     system: Option<Connection>,
     /// The unit that was restarted last, of which nothing is to be forgotten.
-    kept: RefCell<Option<Kept>>,
+    kept: Rc<RefCell<Option<Kept>>>,
+}
+
+/// As long as it lives, a shutdown waits for us, and systemd is listened to.
+#[derive(Debug)]
+#[must_use = "the shutdown is delayed only while this lives"]
+pub struct Attention {
+    _inhibitor: Option<Inhibitor>,
+    link: Rc<Link>,
+    kept: Rc<RefCell<Option<Kept>>>,
+}
+
+/// Who stays connected to systemd itself is woken up by whatever happens on the host.
+impl Drop for Attention {
+    fn drop(&mut self) {
+        if self.link.is_private() {
+            self.kept.replace(None);
+            self.link.leave();
+        }
+    }
 }
 
 /// How a unit is kept in mind.
@@ -62,7 +82,7 @@ impl Manager {
     }
 
     fn over(link: Link, timeout: Duration) -> Self {
-        Self { link, timeout, system: None, kept: RefCell::default() }
+        Self { link: Rc::new(link), timeout, system: None, kept: Rc::default() }
     }
 
     /// With the system bus, on which logind is asked to delay a shutdown.
@@ -173,10 +193,15 @@ async fn properties(systemd: &SystemdProxy<'_>, unit: &UnitName) -> Result<Prope
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
 impl port::Manager for Manager {
-    type Delay = Option<Inhibitor>;
+    type Delay = Attention;
 
-    async fn delay_shutdown(&self, why: &str) -> Option<Inhibitor> {
-        delay_shutdown(self.system.as_ref()?, why).await
+    async fn delay_shutdown(&self, why: &str) -> Attention {
+        let inhibitor = match &self.system {
+            Some(system) => delay_shutdown(system, why).await,
+            None => None,
+        };
+        let (link, kept) = (Rc::clone(&self.link), Rc::clone(&self.kept));
+        Attention { _inhibitor: inhibitor, link, kept }
     }
 
     async fn is_shutting_down(&self) -> bool {

@@ -91,3 +91,24 @@ async fn a_connection_that_broke_is_made_again() {
     assert_eq!(state.unwrap().active, "active");
     assert_eq!(*after.calls.lock().unwrap(), ["Subscribe"]);
 }
+
+/// Over its own socket, systemd tells of every change of every unit: nobody is to be woken up by it
+/// between two rollouts.
+#[tokio::test]
+async fn the_connection_ends_with_the_rollout() {
+    let run = tempfile::tempdir().unwrap();
+    let listener = listen(run.path());
+    let script = Script { after: vec![(fake::JOB, "app.service", "done")], ..Script::default() };
+    let manager = Manager::without_bus(private::socket(run.path()), LONG);
+    let (manager, systemd) = tokio::join!(manager, accept(&listener, script));
+    let manager = manager.unwrap();
+    let rollout = manager.delay_shutdown("because").await;
+    manager.try_restart(&app()).await.unwrap();
+    assert!(!systemd.connection.is_closed());
+    drop(rollout);
+    tokio::time::timeout(LONG, systemd.connection.closed()).await.expect("it stays");
+    let unit = app();
+    let (state, _systemd) =
+        tokio::join!(manager.state(&unit), accept(&listener, Script::default()));
+    assert_eq!(state.unwrap().active, "active");
+}
