@@ -61,6 +61,13 @@ pub(crate) enum Turn {
     Write(usize),
 }
 
+impl Turn {
+    /// Whether somebody takes what is to be said.
+    pub(crate) fn is_write(self) -> bool {
+        matches!(self, Self::Write(_))
+    }
+}
+
 impl Control {
     /// For a program that nobody but who started it can be attached to.
     pub(crate) fn closed() -> Self {

@@ -173,7 +173,7 @@ pub(crate) fn start(place: &Place, start: Start<'_>) -> Result<u8, Error> {
     drop(traces);
     drop(kept);
     drop(held);
-    control.ended(end.status);
+    supervise::part(&mut control, end.status)?;
     Ok(end.status)
 }
 

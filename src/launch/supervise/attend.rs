@@ -7,7 +7,7 @@ use crate::launch::control::protocol::Request;
 use crate::launch::network::pasta::Pasta;
 use crate::launch::supervise::network::{Carried, look_after};
 use crate::launch::supervise::traffic::Traffic;
-use crate::launch::supervise::{Init, Signals, memory, poll_until};
+use crate::launch::supervise::{Init, Signals, memory, part, poll_until};
 
 /// How long a command that was told to end may take, before SIGKILL.
 const PATIENCE_OF_EXEC: Duration = Duration::from_secs(10);
@@ -73,7 +73,7 @@ pub(crate) fn attend(
         if let Some(status) = command.reap()? {
             if let Some(traffic) = &mut traffic {
                 traffic.finish(&mut signals, None);
-                traffic.control.ended(status);
+                part(traffic.control, status)?;
             }
             return Ok(status);
         }

@@ -268,6 +268,29 @@ pub(crate) fn pause(
     Ok(true)
 }
 
+/// Tells who asked of the end, as the last word: waits for those who have not taken all that was
+/// said before, for a while.
+///
+/// # Errors
+/// Where it cannot be waited.
+pub(crate) fn part(control: &mut Control, status: u8) -> Result<(), Error> {
+    control.ended(status);
+    let until = Instant::now() + PATIENCE_OF_END;
+    while control.is_full() && Instant::now() < until {
+        let waiting = control.waiting(true).filter(|(turn, ..)| turn.is_write());
+        let sources = waiting.map(|(turn, fd, flags)| (turn, PollFd::from_borrowed_fd(fd, flags)));
+        let next = control.deadline().into_iter().chain([until]).min();
+        for turn in poll_until(sources.collect(), next)? {
+            control.take(turn);
+        }
+        control.tidy();
+    }
+    Ok(())
+}
+
+/// How long whoever has yet to hear of the end may take.
+const PATIENCE_OF_END: Duration = Duration::from_secs(10);
+
 /// How long a destination may take for the rest of the output, once the container has to end.
 const PATIENCE_OF_STOP: Duration = Duration::from_secs(2);
 
@@ -285,4 +308,31 @@ pub(crate) fn poll_until<E>(
     }
     let both = events.into_iter().zip(polled);
     Ok(both.filter(|(_, fd)| !fd.revents().is_empty()).map(|(event, _)| event).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+    use crate::launch::control::connection::Connection;
+
+    #[test]
+    fn who_is_slow_hears_of_the_end_all_the_same() {
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        let mut control = Control::closed();
+        control.adopt(ours);
+        while !control.is_full() {
+            control.carry(false, &[b'x'; 1024]);
+        }
+        let slow = std::thread::spawn(|| {
+            std::thread::sleep(Duration::from_millis(50));
+            Connection::from(theirs).end().unwrap()
+        });
+        part(&mut control, 7).unwrap();
+        drop(control);
+        assert_eq!(slow.join().unwrap(), Some(7));
+    }
 }
