@@ -24,7 +24,7 @@ use crate::store::unpack::{self, Fault, Limits};
 const PIECES: usize = 1;
 /// Inflated buffers on their way between two threads, and their size in bytes.
 const BUFFERS: usize = 3;
-const BUFFER: usize = 128 * 1024;
+const BUFFER: usize = 64 * 1024;
 /// The largest window of a zstd frame, as a power of two: 64 MiB, as other engines take. Memory is
 /// used only for what a frame asks for; `zstd -19` asks for 8 MiB.
 const ZSTD_WINDOW: u32 = 26;
