@@ -74,6 +74,8 @@ pub(crate) enum Error {
     EnvFile { path: PathBuf, line: usize, source: environment::InvalidVariable },
     #[error("{0:?} is not a label: the key is missing")]
     Label(String),
+    #[error("\"{0}\" is no verb of containers: see updater-launch container --help")]
+    NoSuchVerb(String),
     #[error("--annotation {0:?}: expected KEY=VALUE")]
     Annotation(String),
     #[error("{0:?} is not a signal, such as SIGTERM or 15")]

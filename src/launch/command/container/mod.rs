@@ -54,7 +54,10 @@ pub(crate) fn run(place: &Place, command: &Command) -> Result<u8, Error> {
         Command::Inspect(flags) => inspect::show_kind(place, Kind::Container, flags),
         Command::Ls(flags) => ps::list(place, flags),
         Command::Prune(flags) => prune::prune(place, flags),
-        // `Arguments::read` has put it in the place of the word.
-        Command::Verb(_) => Ok(125),
+        // One that there is has been put in the place of the word (`Arguments::read`).
+        Command::Verb(words) => {
+            let verb = words.first().map(|word| word.to_string_lossy().into_owned());
+            Err(Error::NoSuchVerb(verb.unwrap_or_default()))
+        }
     }
 }
