@@ -36,6 +36,7 @@ pub(crate) fn attend_pod(
     mut network: Option<&mut Pasta>,
 ) -> Result<u8, Error> {
     let (mut kill_at, mut lost) = (None, false);
+    memory::give_back();
     loop {
         while let Some(signal) = signals.next() {
             pass_on(&infra, signal, &mut kill_at);
