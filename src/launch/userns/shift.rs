@@ -8,7 +8,6 @@
 //! An ordinary user can give no mount a map: there the layers are copies with other owners
 //! ([`Own::layers`]), and all else belongs on disk to whom it belongs.
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -32,17 +31,6 @@ const STAGE: &str = "/run/updaterd-mounts";
 /// started, and from this process alone.
 const STAGES_OF_USERS: [&str; 4] = ["/mnt", "/media", "/srv", "/opt"];
 
-/// The name of a mount on it, before its number.
-const MOUNT: &str = "mount-";
-
-/// Whether a path is that of a mount on the stage.
-pub(crate) fn is_staged(path: &Path) -> bool {
-    let name = path.file_name().and_then(OsStr::to_str);
-    let stages = [STAGE].into_iter().chain(STAGES_OF_USERS);
-    name.is_some_and(|name| name.starts_with(MOUNT))
-        && stages.map(Path::new).any(|stage| path.parent() == Some(stage))
-}
-
 /// The container's mounts are ready, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Shifted {
@@ -52,8 +40,7 @@ pub(crate) struct Shifted {
 impl Shifted {
     fn open(own: &Own) -> io::Result<Self> {
         let stage = if own.is_shown() {
-            // Also below what is mounted next: for `exec`, runc looks for a root where it was.
-            std::fs::create_dir_all(Path::new(STAGE).join("rootfs"))?;
+            std::fs::create_dir_all(STAGE)?;
             STAGE
         } else {
             let there = STAGES_OF_USERS.into_iter().find(|path| Path::new(path).is_dir());
@@ -104,7 +91,7 @@ pub(crate) fn shift(
     for (index, (mount, bind)) in spec.mounts_mut().iter_mut().flatten().zip(binds).enumerate() {
         leave_tty_group(own, mount);
         if let Some(bind) = bind {
-            let at = stage.join(format!("{MOUNT}{index}"));
+            let at = stage.join(format!("mount-{index}"));
             bind.attach(&at).map_err(io)?;
             mount.set_source(Some(at));
         }

@@ -10,6 +10,7 @@ cases![
     a_container_keeps_its_runtime,
     what_is_not_there_is_named,
     what_a_runtime_cannot_do_is_refused,
+    the_hosts_limits_are_the_hosts,
     nobody_outlives_the_supervisor,
     descriptors_are_passed_on,
     what_has_a_name_keeps_its_owner,
@@ -57,6 +58,7 @@ pub(super) const ALSO: &[&str] = &[
     "rootless::each_container_is_confined_as_roots_are",
     "rootless::after_a_crash_nothing_stays",
     "rootless::pasta_publishes_ports",
+    "rootless_users::exec_and_starts_are_in_the_same_users",
     "storage::volumes_in_memory_are_shared_and_go",
     "storage::mounts_that_propagate",
     "storage::secrets_are_seen_by_their_container_alone",
@@ -268,6 +270,11 @@ fn what_a_runtime_cannot_do_is_refused(host: &Host) {
     assert_eq!(host.sh(&format!("setpriv --groups 4711,4712 {kept}")), "1001 4711 4712");
     let said = host.fails(125, &run("runc", keep, &app, "id -G")).stderr;
     assert!(said.contains("keep-groups") && said.contains("runc"), "{said}");
+    let systemd = "--userns auto --systemd always";
+    host.sh("echo containers:1000000:200000 | tee /etc/subuid > /etc/subgid");
+    let said = host.fails(125, &run("crun", systemd, &app, "true")).stderr;
+    assert!(said.contains("--systemd") && said.contains("crun"), "{said}");
+    host.sh(&run("runc", systemd, &app, "true"));
     // What goes wrong in the runtime is told in its words, and leaves nothing.
     for runtime in INSTALLED {
         let wrong = "--name box --volume /etc/hostname:/app";
@@ -276,6 +283,14 @@ fn what_a_runtime_cannot_do_is_refused(host: &Host) {
         assert!(said.contains(&told) && said.contains("app"), "{said}");
         assert_eq!(host.sh("updater-launch ps -aq; ls /run/updaterd/runtime"), "");
         host.fails(1, "pgrep -x updater-launch");
+    }
+}
+
+fn the_hosts_limits_are_the_hosts(host: &Host) {
+    let app = prepare(host);
+    for runtime in ALL {
+        let run = run(runtime, "--ulimit host", &app, "sh -c 'ulimit -Sn; ulimit -Hn'");
+        assert_eq!(host.sh(&format!("ulimit -Sn 300; ulimit -Hn 400; {run}")), "300\n400");
     }
 }
 

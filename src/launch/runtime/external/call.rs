@@ -6,14 +6,15 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use oci_spec::runtime::Spec;
 use rustix::fs::{Gid, Uid};
-use rustix::thread::{UnshareFlags, unshare_unsafe};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+use serde_json::Value;
 
 use crate::disk;
 use crate::launch::Error as LaunchError;
@@ -64,11 +65,13 @@ pub(super) fn call(
     Ok(command)
 }
 
-/// Has it carried out in the container's cgroup, of which it sees that it cannot change any.
+/// Has it carried out in the container's cgroup, of which it sees that it cannot change any, and in
+/// its `network`.
 pub(super) fn in_cgroup(
     command: &mut Command,
     kind: Kind,
     cgroup: &Path,
+    network: Option<File>,
 ) -> Result<(), LaunchError> {
     let processes = cgroup.join("cgroup.procs");
     let mut processes = File::options()
@@ -77,6 +80,11 @@ pub(super) fn in_cgroup(
         .map_err(|source| LaunchError::file("open", processes, source))?;
     let enter = move || {
         processes.write_all(b"0")?;
+        if let Some(network) = &network {
+            // One that is not ours to enter is the runtime's, from the container's own users.
+            let kind = Some(LinkNameSpaceType::Network);
+            let _ = move_into_link_name_space(network.as_fd(), kind);
+        }
         if kind == Kind::Runc {
             // SAFETY: only the mount namespace is left; no descriptor and no memory is shared.
             unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
@@ -123,6 +131,17 @@ pub(super) fn forget(container: Container<'_>, variables: &Variables) -> Result<
         process.set_env(Some(environment));
     }
     spec.save(path).map_err(failed)
+}
+
+/// Has runc know the container's root by the name that everybody knows: of another user namespace, it
+/// was mounted where nobody else sees it, and each program is started from there.
+pub(super) fn name_root(container: Container<'_>) -> Result<(), LaunchError> {
+    let path = container.state.join(container.id.as_str()).join("state.json");
+    let bytes = std::fs::read(&path).map_err(|source| LaunchError::file("read", &path, source))?;
+    let mut state: Value = serde_json::from_slice(&bytes).map_err(LaunchError::Json)?;
+    state["config"]["rootfs"] = container.bundle.join("rootfs").display().to_string().into();
+    let bytes = serde_json::to_vec(&state).map_err(LaunchError::Json)?;
+    std::fs::write(&path, bytes).map_err(|source| LaunchError::file("write", path, source))
 }
 
 /// Who the streams of a program belong to, which runtimes give to its user: where they are files

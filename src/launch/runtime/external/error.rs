@@ -28,6 +28,11 @@ pub(crate) enum Error {
          --runtime out"
     )]
     KeepGroups(String),
+    #[error(
+        "--systemd in a user namespace: the runtime {0} mounts no cgroups there; use runc, or leave \
+         --runtime out"
+    )]
+    NoCgroups(String),
     #[error("the runtime {name} does not say which process it started")]
     NoProcess { name: String, source: io::Error },
 }

@@ -14,13 +14,14 @@ mod look;
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use oci_spec::runtime::{PosixRlimit, PosixRlimitType, Process, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, Mount, PosixRlimit, PosixRlimitType, Process, Spec};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit};
+use rustix::process::{Resource, Rlimit, getrlimit};
 
 use crate::launch::process::activation;
 use crate::launch::runtime::bond::Bond;
@@ -31,7 +32,6 @@ use crate::launch::runtime::external::desk::Desk;
 use crate::launch::runtime::{Container, Entry, Prepared, Ready, Started, Streams, hand_over};
 use crate::launch::storage::rootfs::resolve;
 use crate::launch::storage::tree;
-use crate::launch::userns::shift;
 use crate::launch::{Error as LaunchError, terminal};
 
 pub(crate) use error::Error;
@@ -98,14 +98,17 @@ impl External {
         told(&mut create, &desk, console.as_ref(), activation::count());
         create.arg(container.id.as_str());
         stream(&mut create, streams);
-        call::in_cgroup(&mut create, self.kind, container.cgroup)?;
+        call::in_cgroup(&mut create, self.kind, container.cgroup, None)?;
         call::carry_out(self, create, &desk)?
             .map_err(|said| self.failed("create", &said, &first))?;
         drop(owners);
         let started = self.claimed(&desk)?;
         match self.kind {
             Kind::Crun => call::forget(container, &process.variables)?,
-            Kind::Runc => limit_files(started.0, &first)?,
+            Kind::Runc => {
+                limit_files(started.0, &first)?;
+                call::name_root(container)?;
+            }
         }
         // The first process has it by now; who watches over that keeps ours.
         drop(score);
@@ -147,7 +150,8 @@ impl External {
         if console.is_some() {
             call::silence(&mut exec);
         }
-        call::in_cgroup(&mut exec, self.kind, container.cgroup)?;
+        let network = network_of(entry.init)?;
+        call::in_cgroup(&mut exec, self.kind, container.cgroup, network)?;
         call::carry_out(self, exec, &desk)?
             .map_err(|said| self.failed("enter", &said, &program))?;
         drop(owners);
@@ -191,12 +195,18 @@ impl External {
             sockets: activation::count(),
             size: terminal::size(),
         };
+        let namespaces = spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten());
+        let is_of_users =
+            namespaces.into_iter().any(|namespace| namespace.typ() == LinuxNamespaceType::User);
+        if self.kind == Kind::Crun && is_of_users && has_own_cgroups(&spec) {
+            return Err(Error::NoCgroups(self.name.clone()).into());
+        }
         for mount in spec.mounts_mut().iter_mut().flatten() {
             let source = mount.source().clone().filter(|_| mount.typ().as_deref() == Some("bind"));
             let Some(source) = source else { continue };
             adapt::bind(mount, rustix::fs::statvfs(&source).map(|found| found.f_flag).ok());
-            if self.kind == Kind::Crun && shift::is_staged(&source) {
-                // Into a user namespace it moves them as they are.
+            if self.kind == Kind::Crun && is_of_users {
+                // Into a user namespace it moves them as they are; they are copies, for it alone.
                 let words = mount.options().as_deref().unwrap_or_default();
                 tree::restrict(&source, words)
                     .map_err(|error| LaunchError::file("restrict the mount at", &source, error))?;
@@ -289,13 +299,36 @@ fn look_for_directory(spec: &Spec) -> Result<(), LaunchError> {
 fn limit_files(pid: i32, process: &Process) -> Result<(), LaunchError> {
     let limits = process.rlimits().iter().flatten();
     let of_files = |limit: &&PosixRlimit| limit.typ() == PosixRlimitType::RlimitNofile;
-    let Some(limit) = limits.into_iter().find(of_files) else { return Ok(()) };
+    let limit = match limits.into_iter().find(of_files) {
+        Some(limit) => Rlimit { current: Some(limit.soft()), maximum: Some(limit.hard()) },
+        // The host's are asked for: ours.
+        None => getrlimit(Resource::Nofile),
+    };
     let pid = rustix::process::Pid::from_raw(pid);
-    let limit = Rlimit { current: Some(limit.soft()), maximum: Some(limit.hard()) };
     match rustix::process::prlimit(pid, Resource::Nofile, limit) {
         // It has ended by now; or it is another user's, and this host's root may not all. It is a
         // limit that the program could raise itself.
         Ok(_) | Err(Errno::SRCH | Errno::PERM) => Ok(()),
         Err(error) => Err(LaunchError::system("limit the open files of the program", error)),
     }
+}
+
+/// Whether the container is to write to its cgroups, as a systemd in it does.
+fn has_own_cgroups(spec: &Spec) -> bool {
+    let is_writable = |mount: &Mount| {
+        mount.typ().as_deref() == Some("cgroup")
+            && mount.options().iter().flatten().any(|option| option == "rw")
+    };
+    spec.mounts().iter().flatten().any(is_writable)
+}
+
+/// The network of a container, where it is another than ours: a runtime knows of none that the
+/// container was started in.
+fn network_of(init: i32) -> Result<Option<File>, LaunchError> {
+    let failed = |source| LaunchError::system("look for the container's network", source);
+    let open = |process: &str| File::open(format!("/proc/{process}/ns/net"));
+    let theirs = open(&init.to_string()).map_err(failed)?;
+    let identity = |file: &File| file.metadata().map(|found| (found.dev(), found.ino()));
+    let own = open("self").and_then(|own| identity(&own)).map_err(failed)?;
+    Ok(Some(theirs).filter(|theirs| identity(theirs).is_ok_and(|found| found != own)))
 }
