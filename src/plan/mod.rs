@@ -8,6 +8,7 @@
 pub mod backoff;
 pub mod decide;
 pub mod memory;
+pub mod order;
 pub mod quarantine;
 pub mod reason;
 pub mod rollout;
@@ -16,6 +17,7 @@ pub mod rollout_cause;
 pub use backoff::Backoff;
 pub use decide::{Available, Input, Plan, decide};
 pub use memory::Memory;
+pub use order::{Followers, Graph, Turn, order};
 pub use quarantine::{Quarantine, Quarantined};
 pub use reason::Reason;
 pub use rollout::{Rollout, Step};

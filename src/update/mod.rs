@@ -6,12 +6,14 @@
 
 mod check;
 mod conclude;
+mod dependents;
 pub mod event;
 mod execute;
 pub mod port;
 mod release;
 pub mod report;
 mod restart;
+mod turns;
 mod updater;
 mod verify;
 
