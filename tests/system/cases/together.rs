@@ -143,10 +143,12 @@ fn those_that_need_a_unit_come_back_after_an_update(host: &Host) {
     let registry = Registry::start(host);
     configure_quiet(host);
     start(host, &registry, "db", "");
-    let once = "sleep 0.5; test -e /run/once || { touch /run/once; exit 1; }; exec sleep infinity";
+    let once = "test -e /run/once || { sleep 0.5; touch /run/once; exit 1; }; exec sleep infinity";
     let text = format!("{WEB}ExecStart=\nExecStart=/bin/sh -c '{once}'\n");
     host.write("/run/once", "");
     start_web(host, &text);
+    let main = "/proc/$(systemctl show -P MainPID web.service)";
+    host.wait_for(&format!("grep -x sleep {main}/comm"), seconds(10));
     host.sh("rm /run/once");
     registry.push("db:latest", &Image::app("v2"));
     host.sh("updaterctl update");
