@@ -7,6 +7,7 @@ pub(crate) struct PodmanUnit {
     name: String,
     image: String,
     flags: Vec<String>,
+    settings: Vec<String>,
     environment: bool,
 }
 
@@ -25,6 +26,7 @@ impl PodmanUnit {
             name: name.into(),
             image: image.into(),
             flags: vec!["--label io.containers.autoupdate=registry".into()],
+            settings: Vec::new(),
             environment: true,
         }
     }
@@ -48,6 +50,12 @@ impl PodmanUnit {
         self
     }
 
+    /// Other lines of `[Service]`; an `ExecStop=` comes before Podman's.
+    pub(crate) fn setting(mut self, lines: &str) -> Self {
+        self.settings.push(lines.into());
+        self
+    }
+
     /// Without `PODMAN_SYSTEMD_UNIT` in the unit's environment.
     pub(crate) fn unclaimed(mut self) -> Self {
         self.environment = false;
@@ -66,9 +74,10 @@ impl PodmanUnit {
         let environment =
             if self.environment { "Environment=PODMAN_SYSTEMD_UNIT=%n\n" } else { "" };
         let flags = self.flags.join(" ");
+        let settings: String = self.settings.iter().map(|lines| format!("{lines}\n")).collect();
         let sdnotify = if flags.contains("--sdnotify") { "" } else { "--sdnotify=conmon " };
         format!(
-            "[Service]\nType=notify\nNotifyAccess=all\n{environment}\
+            "[Service]\nType=notify\nNotifyAccess=all\n{environment}{settings}\
              TimeoutStartSec=30\nTimeoutStopSec=20\n\
              ExecStartPre=/bin/rm -f %t/%n.ctr-id\n\
              ExecStart=/usr/bin/podman run --cidfile=%t/%n.ctr-id --cgroups=no-conmon --rm \

@@ -10,6 +10,7 @@ macro_rules! cases {
 
 mod answers;
 mod auto_update;
+mod better;
 mod busless;
 mod commands;
 mod copying;
@@ -53,6 +54,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
     let modules = [
         ("answers", answers::CASES),
         ("auto_update", auto_update::CASES),
+        ("better", better::CASES),
         ("busless", busless::CASES),
         ("commands", commands::CASES),
         ("copying", copying::CASES),
