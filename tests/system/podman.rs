@@ -1,6 +1,7 @@
 //! Podman on the host: units as `podman generate systemd --new` writes them, and what runs in them.
 
 use crate::host::{Host, seconds};
+use crate::someone::Someone;
 
 /// A unit that runs one container with Podman.
 pub(crate) struct PodmanUnit {
@@ -17,6 +18,19 @@ pub(crate) fn configure(host: &Host) {
         "/etc/containers/containers.conf",
         "[containers]\npids_limit = 0\n[engine]\nruntime = \"runc\"\n",
     );
+}
+
+/// The same for an ordinary user, on a host that has cgroup v2 alone.
+///
+/// Podman 4.3 asks of every line of /proc/self/cgroup whether the user owns that cgroup, and moves
+/// itself, with `conmon`, out of its unit where they do not. Where the machine of the box has cgroup
+/// v1 beside v2, there are lines that say `/`: of hierarchies that the box does not have.
+pub(crate) fn configure_user(host: &Host) {
+    host.write(
+        "/home/someone/.config/containers/containers.conf",
+        "[containers]\npids_limit = 0\n[engine]\nruntime = \"runc\"\n",
+    );
+    host.sh("chown -R someone: /home/someone/.config; chown someone: /sys/fs/cgroup");
 }
 
 impl PodmanUnit {
@@ -93,6 +107,20 @@ impl PodmanUnit {
         let unit = self.write(host);
         host.sh(&format!("systemctl daemon-reload; systemctl start {}.service", unit.name));
         unit
+    }
+}
+
+impl Someone<'_> {
+    /// Writes the unit for the user's own Podman, and starts it.
+    pub(crate) fn start_podman(&self, unit: PodmanUnit) {
+        let name = unit.name.clone();
+        self.write_unit(&name, &unit.text());
+        self.sh(&format!("systemctl --user start {name}.service"));
+    }
+
+    /// What `/app/version` says in a running container of the user's Podman.
+    pub(crate) fn podman_version(&self, name: &str) -> String {
+        self.run(&format!("podman exec {name} cat /app/version")).stdout.trim().to_owned()
     }
 }
 

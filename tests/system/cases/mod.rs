@@ -31,6 +31,7 @@ mod process_model;
 mod notification;
 mod pasta;
 mod podman;
+mod podman_rootless;
 mod pods;
 mod observing;
 mod registry;
@@ -75,6 +76,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("notification", notification::CASES),
         ("pasta", pasta::CASES),
         ("podman", podman::CASES),
+        ("podman_rootless", podman_rootless::CASES),
         ("pods", pods::CASES),
         ("observing", observing::CASES),
         ("registry", registry::CASES),
