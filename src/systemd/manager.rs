@@ -17,8 +17,7 @@ use super::proxy::SystemdProxy;
 use super::unit::Properties;
 use super::words::LastWords;
 use crate::model::{Failure, UnitName};
-use crate::plan::Followers;
-use crate::update::port::{self, JobError, JobResult, Standing, UnitState};
+use crate::update::port::{self, Followers, JobError, JobResult, Standing, UnitState};
 
 /// How long systemd may be away while it executes itself anew (`systemctl daemon-reexec`, at each
 /// upgrade of its package).

@@ -10,8 +10,7 @@ use zbus::{Connection, OwnedObjectPath, OwnedVariant};
 
 use super::Error;
 use super::proxy::JobProxy;
-use crate::plan::Followers;
-use crate::update::port::{Standing, UnitState};
+use crate::update::port::{Followers, Standing, UnitState};
 
 pub(super) const UNIT: &str = "org.freedesktop.systemd1.Unit";
 pub(super) const SERVICE: &str = "org.freedesktop.systemd1.Service";
@@ -73,7 +72,6 @@ impl Properties {
         let since_boot: u64 = property(general, unit, "InactiveExitTimestampMonotonic")?;
         let kind: String = property(service, unit, "Type")?;
         let triggers: Vec<String> = property(general, unit, "TriggeredBy")?;
-        let invocation: Vec<u8> = property(general, unit, "InvocationID")?;
         Ok(UnitState {
             active: property(general, unit, "ActiveState")?,
             sub: property(general, unit, "SubState")?,
@@ -85,7 +83,7 @@ impl Properties {
             left: Duration::from_micros(times.left),
             transient: kind == "oneshot" || triggers.iter().any(|unit| unit.ends_with(".timer")),
             restarts: property(service, unit, "NRestarts")?,
-            invocation: invocation.iter().map(|byte| format!("{byte:02x}")).collect(),
+            invocation: self.invocation(unit)?,
         })
     }
 }
@@ -121,7 +119,14 @@ impl Properties {
             job,
             was_started: self.was_started(),
             left: Duration::from_micros(left),
+            restarts: if service.is_empty() { 0 } else { property(service, unit, "NRestarts")? },
+            invocation: self.invocation(unit)?,
         })
+    }
+
+    fn invocation(&self, unit: &str) -> Result<String, Error> {
+        let bytes: Vec<u8> = property(&self.general, unit, "InvocationID")?;
+        Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// Who has to do with the unit. What this systemd does not know of is nobody.

@@ -1,11 +1,11 @@
 //! Units that stop with the one that is updated: those that ran before run again afterwards, but for
 //! those that an operator stopped meanwhile.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::execute::{Begin, Course};
-use super::port::{Clock, JobError, Manager, Standing, UnitState, World};
+use super::port::{Clock, InFlight, JobError, Manager, Standing, UnitState, World};
 use super::restart::not_queued;
 use super::updater::Updater;
 use crate::model::{Failure, UnitName};
@@ -19,6 +19,8 @@ pub(super) struct LastRestart {
     ended: Duration,
     /// The unit's invocation since.
     invocation: String,
+    /// Those of the units that stop with it.
+    dependents: BTreeMap<String, String>,
 }
 
 impl<W: World> Updater<W> {
@@ -58,13 +60,23 @@ impl<W: World> Updater<W> {
         Ok(running)
     }
 
-    pub(super) async fn remember_restart(&self, unit: &UnitName, course: &mut Course) {
+    pub(super) async fn remember_restart(
+        &self,
+        Step { unit, .. }: &Step,
+        flight: &InFlight,
+        course: &mut Course,
+    ) {
         let manager = self.world.manager();
         let ended = manager.now();
         // Of a unit that cannot be read nothing is known, and who stopped with it comes up again.
-        if let Ok(UnitState { invocation, .. }) = manager.state(unit).await {
-            course.restarts.insert(unit.clone(), LastRestart { ended, invocation });
+        let Ok(UnitState { invocation, .. }) = manager.state(unit).await else { return };
+        let mut dependents = BTreeMap::new();
+        for dependent in flight.dependents.get(unit).into_iter().flatten() {
+            if let Ok(standing) = manager.standing(dependent).await {
+                dependents.insert(dependent.clone(), standing.invocation);
+            }
         }
+        course.restarts.insert(unit.clone(), LastRestart { ended, invocation, dependents });
     }
 
     /// Leaves out those that an operator stopped since the unit's last restart.
@@ -94,8 +106,8 @@ impl<W: World> Updater<W> {
         *dependents = wanted;
     }
 
-    /// Starts those that do not run. Those that had to be started are watched for the unit's settle
-    /// time.
+    /// Starts those that do not run. Those that had to be started, by us or by systemd itself, are
+    /// watched for the unit's settle time.
     pub(super) async fn revive(
         &self,
         step: &Step,
@@ -103,39 +115,54 @@ impl<W: World> Updater<W> {
         course: &Course,
     ) -> Event {
         self.forget_stopped(step, &mut dependents, course).await;
-        let mut started = Vec::new();
+        let last = course.restarts.get(&step.unit);
+        let mut watched = BTreeMap::new();
         for dependent in dependents {
-            match self.bring_up(&dependent).await {
-                Ok(false) => {}
-                Ok(true) => started.push(dependent),
+            match self.bring_up(&dependent, last).await {
+                Ok(None) => {}
+                Ok(Some(invocation)) => drop(watched.insert(dependent, invocation)),
                 Err(event) => return event,
             }
         }
-        if started.is_empty() {
+        if watched.is_empty() {
             return Event::Succeeded;
         }
         self.world.clock().sleep(self.options.settle(&step.unit)).await;
-        for dependent in started {
+        for (dependent, invocation) in watched {
             match self.world.manager().standing(&dependent).await {
-                Ok(standing) if standing.is_up() => {}
-                Ok(standing) => return dead(dependent, format!("it is {}", standing.active)),
+                Ok(standing) if !standing.is_up() => {
+                    return dead(dependent, format!("it is {}", standing.active));
+                }
+                Ok(standing) if standing.invocation != invocation && standing.restarts > 0 => {
+                    return dead(dependent, "systemd restarts it again and again".to_owned());
+                }
+                Ok(_) => {}
                 Err(failure) => return dead(dependent, failure.to_string()),
             }
         }
         Event::Succeeded
     }
 
-    /// Starts a unit that does not run, and says whether it had to. One that is about to start is
-    /// waited for.
-    async fn bring_up(&self, unit: &str) -> Result<bool, Event> {
+    /// Starts a unit that does not run. One that is about to start is waited for. Returns the
+    /// invocation of one that has to be watched.
+    async fn bring_up(
+        &self,
+        unit: &str,
+        last: Option<&LastRestart>,
+    ) -> Result<Option<String>, Event> {
         let manager = self.world.manager();
         let failed = |failure: Failure| dead(unit.to_owned(), failure.to_string());
-        if manager.standing(unit).await.map_err(failed)?.is_up() {
-            return Ok(false);
+        let standing = manager.standing(unit).await.map_err(failed)?;
+        if standing.is_up() {
+            let before = last.and_then(|last| last.dependents.get(unit));
+            let by_itself = standing.restarts > 0 && before != Some(&standing.invocation);
+            return Ok(by_itself.then_some(standing.invocation));
         }
         manager.reset_failed(unit).await.map_err(failed)?;
         match manager.start(unit).await {
-            Ok(JobResult::Done) => Ok(true),
+            Ok(JobResult::Done) => {
+                Ok(Some(manager.standing(unit).await.map_err(failed)?.invocation))
+            }
             Ok(result) => {
                 Err(dead(unit.to_owned(), format!("its start job ended with \"{result}\"")))
             }

@@ -162,12 +162,12 @@ impl<W: World> Updater<W> {
             Action::TryRestart { step } => {
                 self.tell(flight, step, EventKind::Restarting, "");
                 let event = self.try_restart(step, rollout, begin).await;
-                self.remember_restart(&step.unit, course).await;
+                self.remember_restart(step, flight, course).await;
                 event
             }
             Action::Restart { step } => {
                 let event = self.start_again(&step.unit).await;
-                self.remember_restart(&step.unit, course).await;
+                self.remember_restart(step, flight, course).await;
                 event
             }
             Action::Revive { step } => {

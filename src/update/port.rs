@@ -14,9 +14,9 @@ use crate::model::{
     Bystander, Container, ContainerId, Digest, EngineKind, Failure, FailureKind, HealthState,
     ImageIdentity, ImageSource, Platform, Reference, UnitName,
 };
-pub use crate::plan::JobResult;
 use crate::plan::rollout::Progress;
-use crate::plan::{Followers, Memory, Quarantine, Quarantined, Rollout};
+pub use crate::plan::{Followers, JobResult};
+use crate::plan::{Memory, Quarantine, Quarantined, Rollout};
 
 /// What an engine found: the containers, and what it could not read (each skipped, and said).
 #[derive(Debug, Default)]
@@ -157,6 +157,9 @@ pub struct Standing {
     pub stopped_on_request: bool,
     pub was_started: bool,
     pub left: Duration,
+    /// As [`UnitState::restarts`]; 0 of a unit that is no service.
+    pub restarts: u32,
+    pub invocation: String,
 }
 
 /// Why a job could not be queued or followed.

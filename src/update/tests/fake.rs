@@ -101,6 +101,8 @@ pub(super) struct Host {
     pub(super) stopped_beside: Cell<Option<&'static str>>,
     /// Units without an image that do not start as long as another one runs the new one.
     pub(super) allergic: RefCell<BTreeSet<String>>,
+    /// Units that crash and are restarted by systemd all the time.
+    pub(super) restless: RefCell<BTreeSet<String>>,
     /// Counts down at each durable write; the process "dies" at zero.
     pub(super) writes_left: Cell<Option<u32>>,
     clock: Cell<Duration>,
@@ -543,13 +545,20 @@ impl Manager for Host {
     }
 
     async fn standing(&self, unit: &str) -> Result<Standing, Failure> {
-        let unit = self.units.borrow()[&unit.parse().unwrap()].clone();
+        let mut units = self.units.borrow_mut();
+        let name: UnitName = unit.parse().unwrap();
+        let unit = units.get_mut(&name).unwrap();
+        if self.restless.borrow().contains(name.as_str()) {
+            (unit.restarts, unit.invocation) = (unit.restarts + 1, unit.invocation + 1);
+        }
         Ok(Standing {
             active: unit.active.into(),
             job: unit.job.map(str::to_owned),
             stopped_on_request: unit.on_request,
             was_started: true,
             left: unit.left,
+            restarts: unit.restarts,
+            invocation: unit.invocation.to_string(),
         })
     }
 

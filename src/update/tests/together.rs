@@ -155,6 +155,18 @@ fn a_dependent_that_cannot_live_with_the_new_image_fails_the_update() {
 }
 
 #[test]
+fn a_dependent_that_is_restarted_again_and_again_fails_the_update() {
+    let host = Host::with(&["db.service"], Behaviour::Good);
+    host.plain("web.service");
+    host.needs("db.service", &["web.service"]);
+    host.restless.borrow_mut().insert("web.service".to_owned());
+    let report = pass(&host);
+    assert_eq!(results(&report), [OutcomeKind::NeedsOperator]);
+    assert!(report.outcomes[0].detail.contains("again and again"), "{report:?}");
+    assert_eq!(host.quarantine.borrow().iter().count(), 0, "it is so with the old image, too");
+}
+
+#[test]
 fn a_power_cut_anywhere_leaves_dependents_running() {
     for bad in [Behaviour::Good, Behaviour::NeverReady, Behaviour::CrashLoops] {
         for writes in 0..40 {
