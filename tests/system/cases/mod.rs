@@ -11,6 +11,7 @@ macro_rules! cases {
 mod answers;
 mod auto_update;
 mod busless;
+mod by_hand;
 mod commands;
 mod copying;
 mod cost;
@@ -54,6 +55,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("answers", answers::CASES),
         ("auto_update", auto_update::CASES),
         ("busless", busless::CASES),
+        ("by_hand", by_hand::CASES),
         ("commands", commands::CASES),
         ("copying", copying::CASES),
         ("cost", cost::CASES),
