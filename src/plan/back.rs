@@ -178,7 +178,7 @@ fn by_image<'a>(
     }
     if images.len() > 1 && !engine.has_bindings() {
         let images = images.into_keys().cloned().collect();
-        return Err(Refusal::OneTag { reference: reference.clone(), images });
+        return Err(Refusal::OneTag { reference: reference.to_string(), images });
     }
     Ok(images.into_values().collect())
 }
@@ -236,8 +236,8 @@ fn before_last_update<'a>(
         match stored.images.iter().find(|image| image.manifest == past.old) {
             Some(image) => picks.push(Pick { stored, image }),
             None => {
-                let (reference, image) = (past.reference.clone(), past.old.clone());
-                return Err(Refusal::Gone { unit, reference, image, stock: stock(own) });
+                let image = past.old.clone();
+                return Err(Refusal::Gone { unit, image, stock: stock(own) });
             }
         }
     }

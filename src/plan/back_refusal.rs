@@ -38,11 +38,10 @@ pub enum Refusal {
     #[error("{unit} runs image {} already; {stock}", image.short())]
     RunsAlready { unit: UnitName, image: Digest, stock: Stock },
     #[error(
-        "image {} of {reference}, which {unit} ran before its last update, is not in storage any \
-         more; {stock}",
+        "image {}, which {unit} ran before its last update, is not in storage any more; {stock}",
         image.short()
     )]
-    Gone { unit: UnitName, reference: Reference, image: Digest, stock: Stock },
+    Gone { unit: UnitName, image: Digest, stock: Stock },
     #[error("no image that {unit} had is in storage with the digest {:?}; {stock}", excerpt(to))]
     NoSuchImage { unit: UnitName, to: String, stock: Stock },
     #[error("several images that {unit} had begin with {:?}: {}", excerpt(to), shorts(images))]
@@ -51,7 +50,7 @@ pub enum Refusal {
         "{reference} is one tag, and can stand for one image only, not for {}: name it with --to",
         shorts(images)
     )]
-    OneTag { reference: Reference, images: Vec<Digest> },
+    OneTag { reference: String, images: Vec<Digest> },
 }
 
 fn shorts(images: &[Digest]) -> String {

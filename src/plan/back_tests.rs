@@ -121,10 +121,8 @@ fn a_member_that_ended_is_the_one_that_goes_back() {
 
 #[test]
 fn how_a_unit_came_to_what_it_runs_is_what_counts() {
-    let past = vec![
-        past("app.service", A, ("a2", "a3"), 20),
-        past("app.service", A, ("a1", "a2"), 10),
-    ];
+    let past =
+        vec![past("app.service", A, ("a2", "a3"), 20), past("app.service", A, ("a1", "a2"), 10)];
     // The newest was undone by somebody.
     let case = Case::of(vec![container("app.service", A, "a2")], past.clone());
     assert_eq!(to(&case.back(&["app.service"], None).unwrap())[0].1, image("a1").manifest);

@@ -98,6 +98,10 @@ impl Paths {
         let of_user = |rest: &str| user.as_ref().map(|containers| containers.join(rest));
         let system = Path::new("/etc/containers");
         let runtime = path("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json"));
+        // Where there is no runtime directory, as for a service of root's. Root's Podman keeps others
+        // from looking in there, who have nothing there.
+        let without_runtime = (uid == 0 || runtime.is_none())
+            .then(|| PathBuf::from(format!("/run/containers/{uid}/auth.json")));
         // As containers/image does: a user's own file stands for itself, and the system's drop-ins
         // belong to the system's file.
         let user_drop_ins = of_user("registries.conf.d");
@@ -118,7 +122,7 @@ impl Paths {
             authfile: path("REGISTRY_AUTH_FILE"),
             authfiles: runtime
                 .into_iter()
-                .chain([PathBuf::from(format!("/run/containers/{uid}/auth.json"))])
+                .chain(without_runtime)
                 .chain(of_user("auth.json"))
                 .chain(docker.map(|dir| dir.join("config.json")))
                 .collect(),
@@ -199,7 +203,6 @@ mod tests {
         let authfiles: Vec<_> = paths.authfiles.iter().map(|path| path.to_str().unwrap()).collect();
         let expected = [
             "/run/user/7/containers/auth.json",
-            "/run/containers/7/auth.json",
             "/cfg/containers/auth.json",
             "/home/u/.docker/config.json",
         ];
@@ -208,5 +211,8 @@ mod tests {
         let (file, _) = registries_conf("/cfg/containers");
         assert_eq!(paths.registries_conf[0].file, file);
         assert_eq!(paths.certs_dirs[0], Path::new("/cfg/containers/certs.d"));
+        let root = Paths::from_variables(0, variable, || None);
+        let both = ["/run/user/7/containers/auth.json", "/run/containers/0/auth.json"];
+        assert_eq!(root.authfiles[..2], both.map(PathBuf::from));
     }
 }

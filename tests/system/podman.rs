@@ -1,12 +1,14 @@
 //! Podman on the host: units as `podman generate systemd --new` writes them, and what runs in them.
 
 use crate::host::{Host, seconds};
+use crate::someone::Someone;
 
 /// A unit that runs one container with Podman.
 pub(crate) struct PodmanUnit {
     name: String,
     image: String,
     flags: Vec<String>,
+    settings: Vec<String>,
     environment: bool,
 }
 
@@ -18,6 +20,19 @@ pub(crate) fn configure(host: &Host) {
     );
 }
 
+/// The same for an ordinary user, on a host that has cgroup v2 alone.
+///
+/// Podman 4.3 asks of every line of /proc/self/cgroup whether the user owns that cgroup, and moves
+/// itself, with `conmon`, out of its unit where they do not. Where the machine of the box has cgroup
+/// v1 beside v2, there are lines that say `/`: of hierarchies that the box does not have.
+pub(crate) fn configure_user(host: &Host) {
+    host.write(
+        "/home/someone/.config/containers/containers.conf",
+        "[containers]\npids_limit = 0\n[engine]\nruntime = \"runc\"\n",
+    );
+    host.sh("chown -R someone: /home/someone/.config; chown someone: /sys/fs/cgroup");
+}
+
 impl PodmanUnit {
     /// `name.service`, with a container of the same name, updated from `image`'s registry.
     pub(crate) fn new(name: &str, image: &str) -> Self {
@@ -25,6 +40,7 @@ impl PodmanUnit {
             name: name.into(),
             image: image.into(),
             flags: vec!["--label io.containers.autoupdate=registry".into()],
+            settings: Vec::new(),
             environment: true,
         }
     }
@@ -48,6 +64,12 @@ impl PodmanUnit {
         self
     }
 
+    /// Other lines of `[Service]`; an `ExecStop=` comes before Podman's.
+    pub(crate) fn setting(mut self, lines: &str) -> Self {
+        self.settings.push(lines.into());
+        self
+    }
+
     /// Without `PODMAN_SYSTEMD_UNIT` in the unit's environment.
     pub(crate) fn unclaimed(mut self) -> Self {
         self.environment = false;
@@ -66,9 +88,10 @@ impl PodmanUnit {
         let environment =
             if self.environment { "Environment=PODMAN_SYSTEMD_UNIT=%n\n" } else { "" };
         let flags = self.flags.join(" ");
+        let settings: String = self.settings.iter().map(|lines| format!("{lines}\n")).collect();
         let sdnotify = if flags.contains("--sdnotify") { "" } else { "--sdnotify=conmon " };
         format!(
-            "[Service]\nType=notify\nNotifyAccess=all\n{environment}\
+            "[Service]\nType=notify\nNotifyAccess=all\n{environment}{settings}\
              TimeoutStartSec=30\nTimeoutStopSec=20\n\
              ExecStartPre=/bin/rm -f %t/%n.ctr-id\n\
              ExecStart=/usr/bin/podman run --cidfile=%t/%n.ctr-id --cgroups=no-conmon --rm \
@@ -84,6 +107,20 @@ impl PodmanUnit {
         let unit = self.write(host);
         host.sh(&format!("systemctl daemon-reload; systemctl start {}.service", unit.name));
         unit
+    }
+}
+
+impl Someone<'_> {
+    /// Writes the unit for the user's own Podman, and starts it.
+    pub(crate) fn start_podman(&self, unit: PodmanUnit) {
+        let name = unit.name.clone();
+        self.write_unit(&name, &unit.text());
+        self.sh(&format!("systemctl --user start {name}.service"));
+    }
+
+    /// What `/app/version` says in a running container of the user's Podman.
+    pub(crate) fn podman_version(&self, name: &str) -> String {
+        self.run(&format!("podman exec {name} cat /app/version")).stdout.trim().to_owned()
     }
 }
 

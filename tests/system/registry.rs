@@ -155,12 +155,25 @@ impl<'host> Registry<'host> {
         })
     }
 
+    /// Loses the last layer of the image `name`, as a registry does whose disk was full.
+    pub(crate) fn lose_layer(&self, name: &str) {
+        let reference: Reference = self.reference(name).parse().unwrap();
+        let (client, auth) = (self.client(), self.auth());
+        let pulled = block_on(client.pull_image_manifest(&reference, &auth));
+        let digest = pulled.unwrap().0.layers.pop().unwrap().digest;
+        std::fs::remove_file(self.blob(&digest)).unwrap();
+    }
+
     /// The size of a blob or a manifest that was pushed, in bytes.
     pub(crate) fn size(&self, digest: &str) -> u64 {
+        std::fs::metadata(self.blob(digest)).unwrap().len()
+    }
+
+    /// The file of a blob or a manifest.
+    fn blob(&self, digest: &str) -> String {
         let hex = &digest["sha256:".len()..];
         let (port, two) = (self.port, &hex[..2]);
-        let path = format!("/tmp/registry/{port}/docker/registry/v2/blobs/sha256/{two}/{hex}/data");
-        std::fs::metadata(path).unwrap().len()
+        format!("/tmp/registry/{port}/docker/registry/v2/blobs/sha256/{two}/{hex}/data")
     }
 
     /// Requests that this registry has answered, as `METHOD path status`, in their order.

@@ -73,8 +73,13 @@ impl<'host> Someone<'host> {
              ExecStart=/usr/bin/updater-launch run --rm --replace --name %N {flags} {image} \
              {command}\n"
         );
+        self.write_unit(name, &text);
+    }
+
+    /// Writes `name.service` and has the manager read it.
+    pub(crate) fn write_unit(&self, name: &str, text: &str) {
         let path = format!("/home/someone/.config/systemd/user/{name}.service");
-        self.host.write(&path, &text);
+        self.host.write(&path, text);
         self.host.sh("chown -R someone: /home/someone/.config");
         self.sh("systemctl --user daemon-reload");
     }

@@ -23,8 +23,8 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::model::{
-    Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Platform, Reference, Scope,
-    UnitName,
+    Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Platform, Reference,
+    Scope, UnitName,
 };
 use crate::update::port::{Engine, Inventory, Running};
 use image::Facts;
@@ -226,7 +226,9 @@ impl Engine for Podman {
             // In the words of who asks: Podman may know it by others too.
             let image = stored.iter().find(|facts| facts.digests.contains(manifest));
             let identity = image.map(|facts| facts.identity.clone());
-            found.extend(identity.map(|image| ImageIdentity { manifest: manifest.clone(), ..image }));
+            found.extend(
+                identity.map(|image| ImageIdentity { manifest: manifest.clone(), ..image }),
+            );
         }
         let more = kept.into_iter().filter(|kept| !found.iter().any(|image| kept.is(image)));
         let more: Vec<ImageIdentity> = more.map(|kept| kept.identity).collect();

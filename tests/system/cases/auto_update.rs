@@ -6,14 +6,12 @@ use crate::host::{Host, Outcome};
 use crate::image::Image;
 use crate::podman::{PodmanUnit, configure, version};
 use crate::registry::Registry;
-use crate::units::{configure_quiet, invocation};
+use crate::units::configure_quiet;
 
 cases![
     a_dry_run_says_what_podman_says,
     a_command_line_is_refused_as_podman_refuses_it,
     an_update_is_told_as_podman_tells_it,
-    what_podman_gets_wrong,
-    two_runs_take_turns,
 ];
 
 fn prepare(host: &Host) -> Registry<'_> {
@@ -160,51 +158,4 @@ fn an_update_is_told_as_podman_tells_it(host: &Host) {
     assert_eq!(outcome.stdout, "failed\n");
     assert!(outcome.stderr.contains("restarting unit app.service"), "{}", outcome.describe());
     assert_eq!(version(host, "app"), "");
-}
-
-/// The same outage for both: Podman believes what conmon says, and forgets what it saw.
-fn what_podman_gets_wrong(host: &Host) {
-    let registry = prepare(host);
-    registry.push("app:latest", &Image::app("v1"));
-    PodmanUnit::new("app", &registry.reference("app:latest")).start(host);
-    // A crash after readiness.
-    registry.push("app:latest", &Image::crashing_later("bad1"));
-    let ours = host.sh("updaterctl auto-update --format '{{.Updated}}'");
-    assert_eq!((ours.as_str(), version(host, "app").as_str()), ("rolled back", "v1"));
-    // No second outage.
-    let before = invocation(host, "app");
-    assert_eq!(host.sh("updaterctl auto-update --format '{{.Updated}}'"), "false");
-    assert_eq!(invocation(host, "app"), before);
-    // Podman calls the same image updated.
-    assert_eq!(host.sh("podman auto-update --format '{{.Updated}}'"), "true");
-    host.wait_for("systemctl is-failed app.service", crate::host::seconds(20));
-}
-
-/// The second waits for the first, and neither undoes the other's work; nor does Podman's own.
-fn two_runs_take_turns(host: &Host) {
-    let registry = prepare(host);
-    registry.push("app:latest", &Image::app("v1"));
-    PodmanUnit::new("app", &registry.reference("app:latest")).start(host);
-    registry.push("app:latest", &Image::app("v2"));
-    let run = "updaterctl auto-update --format '{{.Updated}}'";
-    let both = host.sh(&format!("{run} & first=$!; {run}; wait $first"));
-    let mut both: Vec<&str> = both.lines().collect();
-    both.sort_unstable();
-    assert_eq!(both, ["false", "true"]);
-
-    registry.push("app:latest", &Image::app("v3"));
-    host.write(
-        "/etc/systemd/system/podman-auto-update.service",
-        "[Service]\nType=oneshot\nExecStart=/bin/sleep 1000\n",
-    );
-    host.sh("systemctl daemon-reload; systemctl start --no-block podman-auto-update.service");
-    let yielded = host.fails(125, run);
-    assert!(
-        yielded.stderr.contains("podman-auto-update.service is under way"),
-        "{}",
-        yielded.describe()
-    );
-    assert_eq!(version(host, "app"), "v2");
-    host.sh("systemctl stop podman-auto-update.service");
-    assert_eq!(host.sh(run), "true");
 }

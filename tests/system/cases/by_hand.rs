@@ -112,7 +112,8 @@ fn a_unit_that_died_of_its_image_comes_up_again(host: &Host) {
     let (registry, reference) = begin(host);
     host.write("/srv/works", "yes\n");
     ContainerUnit::new("app", &reference).flag("--volume /srv:/srv").start(host);
-    let until_broken = "trap 'exit 0' TERM\nwhile grep -q yes /srv/works; do sleep 0.2; done\nexit 3";
+    let until_broken =
+        "trap 'exit 0' TERM\nwhile grep -q yes /srv/works; do sleep 0.2; done\nexit 3";
     registry.push("app:latest", &Image::script("v2", until_broken));
     host.sh("updaterctl update");
     assert_eq!(version(host, "app"), "v2");

@@ -10,6 +10,7 @@ macro_rules! cases {
 
 mod answers;
 mod auto_update;
+mod better;
 mod busless;
 mod by_hand;
 mod commands;
@@ -31,6 +32,7 @@ mod process_model;
 mod notification;
 mod pasta;
 mod podman;
+mod podman_rootless;
 mod pods;
 mod observing;
 mod registry;
@@ -54,6 +56,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
     let modules = [
         ("answers", answers::CASES),
         ("auto_update", auto_update::CASES),
+        ("better", better::CASES),
         ("busless", busless::CASES),
         ("by_hand", by_hand::CASES),
         ("commands", commands::CASES),
@@ -75,6 +78,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("notification", notification::CASES),
         ("pasta", pasta::CASES),
         ("podman", podman::CASES),
+        ("podman_rootless", podman_rootless::CASES),
         ("pods", pods::CASES),
         ("observing", observing::CASES),
         ("registry", registry::CASES),
