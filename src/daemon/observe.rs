@@ -93,6 +93,7 @@ fn signals(event: &Event) -> Vec<Signal> {
             [Some(back), finished()].into_iter().flatten().collect()
         }
         EventKind::Updated
+        | EventKind::Reverted
         | EventKind::UpdateFailed
         | EventKind::NotReached
         | EventKind::StoppedMeanwhile
@@ -157,6 +158,7 @@ mod tests {
             EventKind::UpdateAvailable,
             EventKind::Restarting,
             EventKind::Updated,
+            EventKind::Reverted,
             EventKind::RolledBack,
             EventKind::UpdateFailed,
             EventKind::NotReached,

@@ -1,7 +1,7 @@
 //! An engine of any kind, so that a host can have several.
 
 use super::{Native, Podman};
-use crate::model::{EngineKind, Failure, ImageIdentity, ImageSource, Reference, UnitName};
+use crate::model::{Digest, EngineKind, Failure, ImageIdentity, ImageSource, Reference, UnitName};
 use crate::store::pull::Remote;
 use crate::update::port::{Engine, Inventory, Running};
 
@@ -46,6 +46,15 @@ impl<R: Remote> Engine for Any<R> {
         image: &ImageIdentity,
     ) -> Result<(), Failure> {
         either!(self, engine => engine.keep(unit, reference, image).await)
+    }
+
+    async fn kept(
+        &self,
+        unit: &UnitName,
+        reference: &Reference,
+        known: &[Digest],
+    ) -> Result<Vec<ImageIdentity>, Failure> {
+        either!(self, engine => engine.kept(unit, reference, known).await)
     }
 
     async fn bind(

@@ -37,6 +37,8 @@ fn flight(reference: &str) -> InFlight {
         trigger: "manual".into(),
         rollback: vec![true],
         dependents: Default::default(),
+        pass: None,
+        undoes: None,
     }
 }
 
@@ -44,6 +46,8 @@ fn entry(detail: &str) -> Entry {
     Entry {
         ended: Timestamp::UNIX_EPOCH,
         trigger: "manual".into(),
+        pass: None,
+        engine: None,
         outcome: Outcome {
             unit: "a.service".parse().unwrap(),
             reference: "quay.io/a:1".parse().unwrap(),

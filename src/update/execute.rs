@@ -161,7 +161,10 @@ impl<W: World> Updater<W> {
             Action::Release => return of(self.release(rollout, progress).await),
             Action::TryRestart { step } => {
                 self.tell(flight, step, EventKind::Restarting, "");
-                let event = self.try_restart(step, rollout, begin).await;
+                let event = match flight.undoes {
+                    None => self.try_restart(step, rollout, begin).await,
+                    Some(_) => self.restart_by_hand(step, rollout, begin).await,
+                };
                 self.remember_restart(step, flight, course).await;
                 event
             }

@@ -13,6 +13,7 @@ pub mod port;
 mod release;
 pub mod report;
 mod restart;
+mod rollback;
 mod turns;
 mod updater;
 mod verify;

@@ -95,6 +95,15 @@ pub trait Engine {
         image: &ImageIdentity,
     ) -> Result<(), Failure>;
 
+    /// The images in storage that `unit` can be given for `reference` without asking anybody: those
+    /// kept for it, and those of `known`, manifests that it had.
+    async fn kept(
+        &self,
+        unit: &UnitName,
+        reference: &Reference,
+        known: &[Digest],
+    ) -> Result<Vec<ImageIdentity>, Failure>;
+
     /// From now on `unit` gets `image` for `reference`, whatever the tag says; where the engine has
     /// no bindings, the tag moves for all. Durable on return.
     async fn bind(
@@ -217,6 +226,12 @@ pub struct InFlight {
     /// For each unit of it that was about to be restarted: those that run and stop with it.
     #[serde(default)]
     pub dependents: BTreeMap<UnitName, Vec<String>>,
+    /// When the pass began that it is of.
+    #[serde(default)]
+    pub pass: Option<Timestamp>,
+    /// Where an operator had units go back: the images that are left, and not to come again.
+    #[serde(default)]
+    pub undoes: Option<Vec<Digest>>,
 }
 
 /// What is remembered on disk. Every write is durable on return.

@@ -10,7 +10,7 @@ use super::execute::Ended;
 use super::port::{InFlight, Manager, World};
 use super::report::OutcomeKind;
 use super::updater::Updater;
-use crate::model::UnitName;
+use crate::model::{Failure, UnitName};
 use crate::plan::rollout::{Event, Phase, State};
 use crate::plan::{Cause, Turn};
 
@@ -26,6 +26,17 @@ pub(super) enum First {
     Resume,
     /// After this came of its staging.
     After(Event),
+}
+
+impl Pending {
+    /// One that begins; `staged` is what became of its staging.
+    pub(super) fn fresh(flight: InFlight, staged: Result<(), Failure>) -> Self {
+        let staged = match staged {
+            Ok(()) => Event::Succeeded,
+            Err(failure) => Event::Failed(Cause::Host { failure }),
+        };
+        Self { flight, first: First::After(staged) }
+    }
 }
 
 /// Places for those who restart a unit now. Whoever goes back needs none: a service is down.
@@ -110,8 +121,8 @@ fn describe(pending: &[Pending]) -> String {
 impl Ended {
     /// A unit that did not get there.
     fn failed(&self) -> Option<&UnitName> {
-        use OutcomeKind::{Deferred, Stopped, Updated};
-        let well = |result| matches!(result, Updated | Deferred | Stopped);
+        use OutcomeKind::{Deferred, Reverted, Stopped, Updated};
+        let well = |result| matches!(result, Updated | Reverted | Deferred | Stopped);
         self.outcomes.iter().find(|outcome| !well(outcome.result)).map(|outcome| &outcome.unit)
     }
 }

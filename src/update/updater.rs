@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
+use jiff::Timestamp;
 
 use super::check::Surveyed;
 use super::execute::{Ended, events_of};
@@ -12,8 +13,8 @@ use super::report::{Report, Trigger};
 use super::turns::{First, Pending};
 use super::{Event, EventKind};
 use crate::model::{EngineKind, Failure, FailureKind, ImageSource, UnitName};
-use crate::plan::rollout::{self, Progress, Rollout};
-use crate::plan::{Backoff, Cause, Graph, Memory, Plan, Reason, Turn, order};
+use crate::plan::rollout::{Progress, Rollout};
+use crate::plan::{Backoff, Graph, Memory, Plan, Reason, Turn, order};
 
 /// So many images are pulled at the same time: one that is slow does not hold up the others.
 const STAGED_AT_ONCE: usize = 4;
@@ -157,13 +158,13 @@ impl<W: World> Updater<W> {
             .filter(|(_, staged)| staged.is_err())
             .map(|(rollout, _)| rollout.source.clone())
             .collect();
-        let turns = self.turns(&mut plan.rollouts).await?;
+        let (turns, pass) = (self.turns(&mut plan.rollouts).await?, plan.made_at);
         let pending = plan.rollouts.into_iter().zip(staged).map(|(mut rollout, staged)| {
             // What could not be staged comes along with nothing.
             for step in &mut rollout.steps {
                 step.along.retain(|along| !failed.contains(&along.source));
             }
-            self.pending(rollout, staged, trigger)
+            Pending::fresh(self.in_flight(rollout, trigger, pass), staged)
         });
         let pending = pending.collect();
         report.outcomes.extend(self.carry_out_all(pending, &turns).await.outcomes);
@@ -174,7 +175,7 @@ impl<W: World> Updater<W> {
     ///
     /// # Errors
     /// Where systemd cannot be asked.
-    async fn turns(&self, rollouts: &mut [Rollout]) -> Result<Vec<Turn>, Failure> {
+    pub(super) async fn turns(&self, rollouts: &mut [Rollout]) -> Result<Vec<Turn>, Failure> {
         let units: BTreeSet<UnitName> = rollouts
             .iter()
             .flat_map(|rollout| rollout.steps.iter().map(|step| step.unit.clone()))
@@ -186,24 +187,27 @@ impl<W: World> Updater<W> {
         Ok(order(rollouts, &graph))
     }
 
-    fn pending(&self, rollout: Rollout, staged: Result<(), Failure>, trigger: Trigger) -> Pending {
-        let flight = InFlight {
+    /// A rollout of the pass that began at `pass`.
+    pub(super) fn in_flight(
+        &self,
+        rollout: Rollout,
+        trigger: Trigger,
+        pass: Timestamp,
+    ) -> InFlight {
+        InFlight {
             progress: Progress::start(&rollout),
             rollback: self.options.rollback(&rollout),
             rollout,
             started: self.world.clock().now(),
             trigger: trigger.to_string(),
             dependents: BTreeMap::new(),
-        };
-        let first = First::After(match staged {
-            Ok(()) => rollout::Event::Succeeded,
-            Err(failure) => rollout::Event::Failed(Cause::Host { failure }),
-        });
-        Pending { flight, first }
+            pass: Some(pass),
+            undoes: None,
+        }
     }
 
     /// Two who move the same tags and restart the same units undo each other's work.
-    async fn yield_to_podman(&self, plan: &mut Plan) {
+    pub(super) async fn yield_to_podman(&self, plan: &mut Plan) {
         let of_podman = |rollout: &Rollout| rollout.engine == EngineKind::Podman;
         if !plan.rollouts.iter().any(of_podman) {
             return;
@@ -231,7 +235,7 @@ impl<W: World> Updater<W> {
 
     /// Those that are in flight were begun side by side: none of them waits for another.
     async fn take_up(&self) -> Result<Recovered, Failure> {
-        let mut report = Report { outcomes: vec![], skipped: vec![], problems: vec![] };
+        let mut report = Report::default();
         let flights = self.world.ledger().in_flight()?;
         if flights.is_empty() {
             return Ok(Recovered { report, suspended: false });

@@ -23,8 +23,8 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::model::{
-    EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Platform, Reference, Scope,
-    UnitName,
+    Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Platform, Reference,
+    Scope, UnitName,
 };
 use crate::update::port::{Engine, Inventory, Running};
 use image::Facts;
@@ -111,6 +111,11 @@ impl Podman {
         check_pulled(&source.reference, facts.first(), image)
     }
 
+    /// The image that has this name.
+    async fn named(&self, name: &str) -> Result<Option<Facts>, Failure> {
+        Ok(self.facts(&[name.to_owned()]).await?.into_iter().next())
+    }
+
     async fn move_tag(&self, name: &str, image: &ImageIdentity) -> Result<(), Failure> {
         let id = self.id_of(image).await?;
         self.act(words(["tag", &id, name]), self.options.timeout).await.map(drop)
@@ -183,22 +188,52 @@ impl Engine for Podman {
         self.pull(source, image).await
     }
 
+    /// Two stay: an update that fails keeps what runs, and must not cost what ran before that.
     async fn keep(
         &self,
         unit: &UnitName,
         reference: &Reference,
         image: &ImageIdentity,
     ) -> Result<(), Failure> {
-        let name = names::kept(unit, reference);
-        let before = self.facts(std::slice::from_ref(&name)).await?.into_iter().next();
-        if before.as_ref().is_some_and(|before| before.is(image)) {
+        let [newest, older] = names::kept(unit, reference);
+        let before = self.named(&newest).await?;
+        let Some(before) = before else { return self.move_tag(&newest, image).await };
+        if before.is(image) {
             return Ok(());
         }
-        self.move_tag(&name, image).await?;
-        if let Some(before) = before {
-            self.drop_superseded(&before.id).await;
+        let superseded = self.named(&older).await?;
+        self.move_tag(&older, &before.identity).await?;
+        self.move_tag(&newest, image).await?;
+        if let Some(superseded) = superseded.filter(|old| old.id != before.id && !old.is(image)) {
+            self.drop_superseded(&superseded.id).await;
         }
         Ok(())
+    }
+
+    async fn kept(
+        &self,
+        unit: &UnitName,
+        reference: &Reference,
+        known: &[Digest],
+    ) -> Result<Vec<ImageIdentity>, Failure> {
+        if !self.options.presence.has_run() {
+            return Ok(vec![]);
+        }
+        let kept = self.facts(&names::kept(unit, reference)).await?;
+        let stored = self.all_images().await?;
+        let mut found: Vec<ImageIdentity> = Vec::new();
+        for manifest in known {
+            // In the words of who asks: Podman may know it by others too.
+            let image = stored.iter().find(|facts| facts.digests.contains(manifest));
+            let identity = image.map(|facts| facts.identity.clone());
+            found.extend(
+                identity.map(|image| ImageIdentity { manifest: manifest.clone(), ..image }),
+            );
+        }
+        let more = kept.into_iter().filter(|kept| !found.iter().any(|image| kept.is(image)));
+        let more: Vec<ImageIdentity> = more.map(|kept| kept.identity).collect();
+        found.extend(more);
+        Ok(found)
     }
 
     async fn bind(
