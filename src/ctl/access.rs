@@ -10,7 +10,7 @@ use super::Error;
 use super::args::AutoUpdate;
 use super::remote::{Caller, Properties, Remote, RemoteError};
 use crate::config::Scope;
-use crate::daemon::api::{Api, Checked, UnitStatus};
+use crate::daemon::api::{self, Api, Checked, UnitStatus};
 use crate::daemon::observe;
 use crate::model::{Container, UnitName};
 use crate::plan::{Plan, Quarantined};
@@ -106,9 +106,23 @@ impl<E: Embedded> Access<E> {
         }
     }
 
-    /// Whoever does it, a person may look on, and leave. What the service began it goes on with.
     pub async fn update(&self, units: &[UnitName], trigger: Trigger) -> Result<Report, Error> {
-        let asked = self.change(async |service| service.update(units, trigger).await);
+        let theirs = async |service: Caller<'_>| service.update(units, trigger).await;
+        self.work(theirs, async |here| here.update(units, trigger).await).await
+    }
+
+    pub async fn roll_back(&self, units: &[UnitName], to: Option<&str>) -> Result<Report, Error> {
+        let theirs = async |service: Caller<'_>| service.roll_back(units, to).await;
+        self.work(theirs, async |here| here.roll_back(units, to).await).await
+    }
+
+    /// Whoever does it, a person may look on, and leave. What the service began it goes on with.
+    async fn work(
+        &self,
+        theirs: impl AsyncFn(Caller<'_>) -> Result<Report, RemoteError>,
+        ours: impl AsyncFn(&E::Api) -> Result<Report, api::Error>,
+    ) -> Result<Report, Error> {
+        let asked = self.change(theirs);
         match until_interrupted(Box::pin(self.looked_on(asked))).await {
             None => return Err(Error::Left),
             Some(answer) => {
@@ -118,7 +132,7 @@ impl<E: Embedded> Access<E> {
             }
         }
         let here = self.embedded.open()?;
-        match until_interrupted(Box::pin(here.update(units, trigger))).await {
+        match until_interrupted(Box::pin(ours(&here))).await {
             None => Err(Error::Interrupted),
             Some(report) => Ok(report?),
         }

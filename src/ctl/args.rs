@@ -17,7 +17,7 @@ Exit codes:
   1  the command could not be carried out
   2  the command line is wrong
   3  some image could not be checked, or some unit could not be updated or lost its container
-  4  some unit was rolled back to its old image
+  4  some unit was rolled back to its old image; for rollback: got back what it ran
   5  some unit needs an operator: neither image came back
   6  another pass is under way
   125  auto-update, as Podman's: anything failed, or the command line is wrong
@@ -32,6 +32,16 @@ For scripts that were written for Podman. The work is done in this process, afte
 is under way has ended; what an update does is what \"updaterctl update\" does. UPDATED is \"true\", \
 \"false\", \"pending\", \"failed\" or \"rolled back\". The exit code is 125 where anything failed, and 0 \
 also where a unit was rolled back: \"updaterctl update\" tells more.";
+
+/// What `rollback --help` begins with.
+const ROLLBACK: &str = "\
+Have units go back to the image they ran before their last update, and stay there
+
+The image comes out of storage: no registry is asked. The unit is restarted and watched as for an \
+update; if it does not come back, it gets what it ran. The image it leaves is quarantined, so that \
+the next check does not bring it again; \"updaterctl quarantine clear\" ends that. A unit whose last \
+update brought several images, such as a pod's, goes back with all of them. Podman has only the tag: \
+all units that are kept up to date on it go back together. A unit that is stopped is not started.";
 
 /// Keep containers that run in systemd units up to date
 ///
@@ -94,6 +104,13 @@ Examples:
   updaterctl update app db.service   only these units; \".service\" may be left out
   updaterctl update --json | jq -r '.outcomes[] | select(.result != \"updated\").unit'")]
     Update(Update),
+    /// Have units go back to the image they ran before their last update, and stay there
+    #[command(long_about = ROLLBACK, after_help = "\
+Examples:
+  updaterctl rollback app                     what app.service ran before its last update
+  updaterctl rollback app --to 4bcff63911fc   an image it had before; \"history\" lists them
+  updaterctl quarantine clear 0c68bbbb9c2f    and the image it left may come again")]
+    Rollback(Rollback),
     /// Update everything, with the flags, the table and the exit codes of "podman auto-update"
     #[command(long_about = AUTO_UPDATE, after_help = "\
 Examples:
@@ -154,6 +171,16 @@ pub struct Update {
     /// Who asks: a timer leaves alone what failed a short time ago, a person does not
     #[arg(long, value_name = "WHO", value_enum, default_value_t = Who::Manual)]
     pub trigger: Who,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Rollback {
+    /// The units that go back
+    #[arg(value_name = "UNIT", value_parser = UnitName::from_argument, required = true)]
+    pub units: Vec<UnitName>,
+    /// Another image that is still in storage: its digest, or the beginning of it
+    #[arg(long, value_name = "DIGEST", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub to: Option<String>,
 }
 
 /// As podman-auto-update(1) has them.

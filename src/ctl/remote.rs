@@ -138,6 +138,15 @@ impl Caller<'_> {
         self.call("Update", &(names, trigger.to_string())).await
     }
 
+    pub async fn roll_back(
+        &self,
+        units: &[UnitName],
+        to: Option<&str>,
+    ) -> Result<Report, RemoteError> {
+        let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+        self.call("Rollback", &(names, to.unwrap_or_default())).await
+    }
+
     pub async fn units(&self) -> Result<Vec<UnitStatus>, RemoteError> {
         self.call("ListUnits", &()).await
     }

@@ -35,6 +35,10 @@ pub trait Api {
     /// Brings `units` (empty: all) up to date.
     async fn update(&self, units: &[UnitName], trigger: Trigger) -> Result<Report, Error>;
 
+    /// Has `units` go back to the image that `to` names (a digest or its beginning), or to what each
+    /// ran before its last update. Asks no registry; what cannot be done for one is done for none.
+    async fn roll_back(&self, units: &[UnitName], to: Option<&str>) -> Result<Report, Error>;
+
     /// The containers with the update label, as they are now, those that may have it but cannot be
     /// read, and the units whose last update left none. Asks no registry.
     async fn units(&self) -> Result<Vec<UnitStatus>, Error>;

@@ -109,6 +109,17 @@ impl Updater1 {
         self.ask(Call::Update { units: self::units(&units)?, trigger }).await
     }
 
+    /// Has these units go back to an image that they had, out of storage: that of the digest, or its
+    /// beginning; for an empty text what each ran before its last update. Returns a JSON report when
+    /// all is done, which can take minutes.
+    async fn rollback(&self, units: Vec<String>, to: String) -> Result<String, BusError> {
+        if units.is_empty() {
+            return Err(BusError::InvalidArguments("no unit is named".to_owned()));
+        }
+        let to = Some(to).filter(|to| !to.is_empty());
+        self.ask(Call::Rollback { units: self::units(&units)?, to }).await
+    }
+
     /// The containers that take part, as a JSON array.
     async fn list_units(&self) -> Result<String, BusError> {
         self.ask(Call::ListUnits).await

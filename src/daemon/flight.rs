@@ -67,6 +67,7 @@ impl Observer for Flight {
                 self.0.begin(event);
             }
             EventKind::Updated
+            | EventKind::Reverted
             | EventKind::RolledBack
             | EventKind::UpdateFailed
             | EventKind::NotReached

@@ -96,6 +96,7 @@ fn signals(event: &Event) -> Vec<Signal> {
             [Some(back), finished()].into_iter().flatten().collect()
         }
         EventKind::Updated
+        | EventKind::Reverted
         | EventKind::UpdateFailed
         | EventKind::NotReached
         | EventKind::StoppedMeanwhile
@@ -160,6 +161,7 @@ mod tests {
             EventKind::UpdateAvailable,
             EventKind::Restarting,
             EventKind::Updated,
+            EventKind::Reverted,
             EventKind::RolledBack,
             EventKind::UpdateFailed,
             EventKind::NotReached,

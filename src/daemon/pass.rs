@@ -105,6 +105,16 @@ impl<W: World<Ledger = Ledger>> Api for Pass<W> {
         Ok(self.updater.update(units, trigger).await?)
     }
 
+    async fn roll_back(&self, units: &[UnitName], to: Option<&str>) -> Result<Report, Error> {
+        let _lock = self.lock()?;
+        let mut report = self.updater.recover().await?;
+        let done = self.updater.roll_back(units, to, &self.entries(usize::MAX)?).await?;
+        report.outcomes.extend(done.outcomes);
+        report.problems.extend(done.problems);
+        report.warnings.extend(done.warnings);
+        Ok(report)
+    }
+
     async fn units(&self) -> Result<Vec<UnitStatus>, Error> {
         let inventory = self.inventory().await?;
         let mut units = self.join(&inventory.containers, statuses)?;
@@ -147,7 +157,7 @@ impl<W: World<Ledger = Ledger>> Work for Pass<W> {
     async fn recover(&self) -> Result<Report, Error> {
         // Without anything in flight there is nothing to lock for.
         if self.ledger().in_flight().map_err(failed)?.is_empty() {
-            return Ok(Report { outcomes: vec![], skipped: vec![], problems: vec![] });
+            return Ok(Report::default());
         }
         let _lock = self.lock()?;
         Ok(self.updater.recover().await?)

@@ -15,6 +15,8 @@ pub enum Call {
     Check,
     /// Make a pass over these units; none means all.
     Update { units: Vec<UnitName>, trigger: Trigger },
+    /// Have these units go back, to the image named or to what each ran before.
+    Rollback { units: Vec<UnitName>, to: Option<String> },
     /// The containers that take part, as they are now.
     ListUnits,
     /// What was done, newest first.
@@ -34,6 +36,8 @@ pub enum Kind {
     Check,
     /// A pass: takes its turn.
     Pass,
+    /// Restarts units as a pass does, and asks no registry: takes its turn among them.
+    Rollback,
     /// Changes what passes read: takes its turn among them.
     Change,
     /// What is known already.
@@ -47,6 +51,7 @@ impl Call {
         match self {
             Self::Check => Kind::Check,
             Self::Update { .. } => Kind::Pass,
+            Self::Rollback { .. } => Kind::Rollback,
             Self::ClearQuarantine { .. } => Kind::Change,
             Self::ListUnits | Self::History { .. } | Self::Quarantine => Kind::Reading,
             Self::Reload => Kind::Reload,
@@ -78,6 +83,7 @@ pub async fn answer<A: Api>(api: &A, call: Call) -> Result<String, Error> {
     match call {
         Call::Check => json(&api.check().await?),
         Call::Update { units, trigger } => json(&api.update(&units, trigger).await?),
+        Call::Rollback { units, to } => json(&api.roll_back(&units, to.as_deref()).await?),
         Call::ListUnits => json(&api.units().await?),
         Call::History { unit, limit } => json(&api.history(unit.as_ref(), limit).await?),
         Call::Quarantine => json(&api.quarantine().await?),

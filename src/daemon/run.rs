@@ -302,13 +302,13 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
                 return async { Done::Other }.boxed_local();
             }
             Kind::Check => self.checks += 1,
-            Kind::Pass => self.passes += 1,
+            Kind::Pass | Kind::Rollback => self.passes += 1,
             Kind::Change | Kind::Reading => {}
         }
         self.show();
         let (work, turn) = (Rc::clone(&self.work), Rc::clone(&self.turn));
         async move {
-            let changes = matches!(kind, Kind::Pass | Kind::Change);
+            let changes = matches!(kind, Kind::Pass | Kind::Rollback | Kind::Change);
             let turn = if changes { Some(turn.lock().await) } else { None };
             let answer = answer(&*work, call).await;
             drop(turn);
@@ -317,6 +317,7 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
             match kind {
                 Kind::Check => Done::Check { asked },
                 Kind::Pass => Done::Pass { scheduled: false, asked },
+                Kind::Rollback => Done::Pass { scheduled: false, asked: false },
                 Kind::Change | Kind::Reading | Kind::Reload => Done::Other,
             }
         }

@@ -1,7 +1,7 @@
 //! An engine of any kind, so that a host can have several.
 
 use super::{Native, Podman};
-use crate::model::{EngineKind, Failure, ImageIdentity, ImageSource, Reference, UnitName};
+use crate::model::{Digest, EngineKind, Failure, ImageIdentity, ImageSource, Reference, UnitName};
 use crate::store::pull::Remote;
 use crate::update::port::{Engine, Inventory, Running};
 
@@ -50,6 +50,15 @@ impl<R: Remote> Engine for Any<R> {
 
     async fn tidy(&self) {
         either!(self, engine => engine.tidy().await);
+    }
+
+    async fn kept(
+        &self,
+        unit: &UnitName,
+        reference: &Reference,
+        known: &[Digest],
+    ) -> Result<Vec<ImageIdentity>, Failure> {
+        either!(self, engine => engine.kept(unit, reference, known).await)
     }
 
     async fn bind(

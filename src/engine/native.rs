@@ -95,6 +95,19 @@ impl<R: Remote> Engine for Native<R> {
         self.complete(&image.manifest)
     }
 
+    async fn kept(
+        &self,
+        _unit: &UnitName,
+        _reference: &Reference,
+        known: &[Digest],
+    ) -> Result<Vec<ImageIdentity>, Failure> {
+        let mut found = Vec::new();
+        for manifest in known {
+            found.extend(self.store.image(manifest)?.map(|image| image.identity));
+        }
+        Ok(found)
+    }
+
     async fn bind(
         &self,
         unit: &UnitName,

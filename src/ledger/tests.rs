@@ -36,6 +36,8 @@ fn flight(reference: &str) -> InFlight {
         started: Timestamp::UNIX_EPOCH,
         trigger: "manual".into(),
         rollback: vec![true],
+        pass: None,
+        undoes: None,
     }
 }
 
@@ -43,6 +45,8 @@ fn entry(detail: &str) -> Entry {
     Entry {
         ended: Timestamp::UNIX_EPOCH,
         trigger: "manual".into(),
+        pass: None,
+        engine: None,
         outcome: Outcome {
             unit: "a.service".parse().unwrap(),
             reference: "quay.io/a:1".parse().unwrap(),

@@ -213,7 +213,7 @@ fn rollouts(group: Vec<(&Container, &ImageIdentity)>, input: &Input<'_>) -> Vec<
 
 /// A unit with new images of several references, such as a pod, is restarted once, for all of them:
 /// with the first of its rollouts.
-fn join(rollouts: &mut [Rollout]) {
+pub(super) fn join(rollouts: &mut [Rollout]) {
     let mut of_unit: BTreeMap<(EngineKind, UnitName), Vec<(usize, usize)>> = BTreeMap::new();
     for (at, rollout) in rollouts.iter().enumerate() {
         for (number, step) in rollout.steps.iter().enumerate() {

@@ -5,6 +5,8 @@
 //! executes them sees the same thing.
 #![deny(clippy::disallowed_methods)]
 
+pub mod back;
+pub mod back_refusal;
 pub mod backoff;
 pub mod decide;
 pub mod memory;

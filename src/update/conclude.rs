@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::execute::Ended;
 use super::port::{Clock, InFlight, Ledger, Observer, World};
 use super::report::{Entry, Outcome, OutcomeKind};
+use super::rollback::{AT_NEXT_START, BY_OPERATOR};
 use super::updater::Updater;
 use super::{Event, EventKind};
 use crate::model::Failure;
@@ -19,7 +20,7 @@ impl<W: World> Updater<W> {
     /// cannot be quarantined the rollout is kept, and ends again at the next pass.
     pub(super) fn conclude(&self, flight: &InFlight) -> Ended {
         let outcomes = self.outcomes(flight);
-        let quarantined = self.quarantine(flight);
+        let quarantined = self.quarantine(flight).and_then(|()| self.quarantine_undone(flight));
         for outcome in &outcomes {
             self.world.observer().event(&event_of(outcome));
         }
@@ -32,6 +33,8 @@ impl<W: World> Updater<W> {
             let entry = Entry {
                 ended: self.world.clock().now(),
                 trigger: flight.trigger.clone(),
+                pass: flight.pass,
+                engine: Some(flight.rollout.engine),
                 outcome: outcome.clone(),
             };
             failures.extend(self.world.ledger().append(&entry).err());
@@ -66,6 +69,12 @@ impl<W: World> Updater<W> {
 
     fn outcome(&self, flight: &InFlight, step: &Step, mark: &Mark, cause: &str) -> Outcome {
         let (result, detail) = match mark {
+            Mark::Updated if flight.undoes.is_some() => {
+                (OutcomeKind::Reverted, BY_OPERATOR.to_owned())
+            }
+            Mark::Deferred if flight.undoes.is_some() => {
+                (OutcomeKind::Deferred, AT_NEXT_START.to_owned())
+            }
             Mark::Untouched => (OutcomeKind::NotReached, cause.to_owned()),
             Mark::Updated => (OutcomeKind::Updated, String::new()),
             Mark::Deferred => (OutcomeKind::Deferred, DEFERRED.to_owned()),
@@ -153,6 +162,7 @@ impl<W: World> Updater<W> {
 fn event_of(outcome: &Outcome) -> Event {
     let kind = match outcome.result {
         OutcomeKind::Updated => EventKind::Updated,
+        OutcomeKind::Reverted => EventKind::Reverted,
         OutcomeKind::RolledBack => EventKind::RolledBack,
         OutcomeKind::Failed => EventKind::UpdateFailed,
         OutcomeKind::NotReached => EventKind::NotReached,

@@ -23,6 +23,8 @@ pub enum EventKind {
     /// The unit is watched until it has settled.
     Verifying,
     Updated,
+    /// An operator had the unit go back.
+    Reverted,
     /// The update failed; the unit gets its old image back.
     RollingBack,
     RolledBack,

@@ -130,7 +130,10 @@ impl<W: World> Updater<W> {
             Action::Release => return of(self.release(rollout, progress).await),
             Action::TryRestart { step } => {
                 self.tell(flight, step, EventKind::Restarting, "");
-                self.try_restart(step, rollout, begin).await
+                match flight.undoes {
+                    None => self.try_restart(step, rollout, begin).await,
+                    Some(_) => self.restart_by_hand(step, rollout, begin).await,
+                }
             }
             Action::Restart { step } => self.start_again(&step.unit).await,
             Action::Verify { step, image } => {

@@ -12,6 +12,7 @@ pub mod port;
 mod release;
 pub mod report;
 mod restart;
+mod rollback;
 mod updater;
 mod verify;
 

@@ -97,6 +97,15 @@ pub trait Engine {
     /// Removes what was kept and need not stay: called when nothing is under way.
     async fn tidy(&self) {}
 
+    /// The images in storage that `unit` can be given for `reference` without asking anybody: those
+    /// kept for it, and those of `known`, manifests that it had.
+    async fn kept(
+        &self,
+        unit: &UnitName,
+        reference: &Reference,
+        known: &[Digest],
+    ) -> Result<Vec<ImageIdentity>, Failure>;
+
     /// From now on `unit` gets `image` for `reference`, whatever the tag says; where the engine has
     /// no bindings, the tag moves for all. Durable on return.
     async fn bind(
@@ -189,6 +198,12 @@ pub struct InFlight {
     pub trigger: String,
     /// Whether a failure of each step goes back, as it was configured when the rollout began.
     pub rollback: Vec<bool>,
+    /// When the pass began that it is of.
+    #[serde(default)]
+    pub pass: Option<Timestamp>,
+    /// Where an operator had units go back: the images that are left, and not to come again.
+    #[serde(default)]
+    pub undoes: Option<Vec<Digest>>,
 }
 
 /// What is remembered on disk. Every write is durable on return.

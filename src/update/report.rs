@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Digest, Failure, Reference, UnitName};
+use crate::model::{Digest, EngineKind, Failure, Reference, UnitName};
 use crate::plan::decide::Skipped;
 
 /// Who asked for a pass.
@@ -20,6 +20,8 @@ pub enum Trigger {
     Timer,
     /// A rollout in flight was taken up again.
     Recovery,
+    /// A person who has units go back.
+    Rollback,
 }
 
 impl fmt::Display for Trigger {
@@ -29,6 +31,7 @@ impl fmt::Display for Trigger {
             Self::Schedule => "schedule",
             Self::Timer => "timer",
             Self::Recovery => "recovery",
+            Self::Rollback => "rollback",
         })
     }
 }
@@ -52,6 +55,8 @@ pub enum OutcomeKind {
     NotReached,
     /// Goes on at the next pass, or the next start of the host or the service.
     Suspended,
+    /// An operator had it go back: runs an image that it had before, verified.
+    Reverted,
 }
 
 impl fmt::Display for OutcomeKind {
@@ -65,6 +70,7 @@ impl fmt::Display for OutcomeKind {
             Self::Deferred => "at its next start",
             Self::NotReached => "not reached",
             Self::Suspended => "suspended",
+            Self::Reverted => "reverted",
         })
     }
 }
@@ -90,16 +96,25 @@ pub struct Outcome {
 pub struct Entry {
     pub ended: Timestamp,
     pub trigger: String,
+    /// When the pass began; `None` in entries of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass: Option<Timestamp>,
+    /// Whose container it was; `None` in entries of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineKind>,
     #[serde(flatten)]
     pub outcome: Outcome,
 }
 
 /// All that one pass did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     pub outcomes: Vec<Outcome>,
     pub skipped: Vec<Skipped>,
     pub problems: Vec<Failure>,
+    /// What an operator should know, and nothing is wrong with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl Report {

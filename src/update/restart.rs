@@ -49,7 +49,7 @@ impl<W: World> Updater<W> {
         }
     }
 
-    async fn runs_new_image(&self, step: &Step, rollout: &Rollout) -> bool {
+    pub(super) async fn runs_new_image(&self, step: &Step, rollout: &Rollout) -> bool {
         let Ok(engine) = self.world.engine(rollout.engine) else { return false };
         let running = engine.running(&step.unit, rollout.reference()).await.unwrap_or_default();
         !running.is_empty() && running.iter().all(|running| running.runs(&rollout.new.manifest))
@@ -130,7 +130,7 @@ impl UnitState {
     }
 
     /// Whether it is at work that ends by itself; `RemainAfterExit=` means that it has ended.
-    fn is_transient(&self) -> bool {
+    pub(super) fn is_transient(&self) -> bool {
         self.transient && self.sub != "exited"
     }
 }

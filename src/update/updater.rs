@@ -166,6 +166,8 @@ impl<W: World> Updater<W> {
                 started: self.world.clock().now(),
                 trigger: trigger.to_string(),
                 rollback,
+                pass: Some(plan.made_at),
+                undoes: None,
             };
             let ended = self.carry_out(&mut flight, staged).await;
             report.outcomes.extend(ended.outcomes);
@@ -177,7 +179,7 @@ impl<W: World> Updater<W> {
     }
 
     /// Two who move the same tags and restart the same units undo each other's work.
-    async fn yield_to_podman(&self, plan: &mut Plan) {
+    pub(super) async fn yield_to_podman(&self, plan: &mut Plan) {
         let of_podman = |rollout: &Rollout| rollout.engine == EngineKind::Podman;
         if !plan.rollouts.iter().any(of_podman) {
             return;
@@ -204,7 +206,7 @@ impl<W: World> Updater<W> {
     }
 
     async fn take_up(&self) -> Result<Recovered, Failure> {
-        let mut report = Report { outcomes: vec![], skipped: vec![], problems: vec![] };
+        let mut report = Report::default();
         for mut flight in self.world.ledger().in_flight()? {
             self.tell_about(&flight, EventKind::Resumed, "");
             let Ended { outcomes, suspended } = self.resume(&mut flight).await;

@@ -49,7 +49,11 @@ impl Api for Empty {
     }
 
     async fn update(&self, _: &[UnitName], _: Trigger) -> Result<Report, ApiError> {
-        Ok(Report { outcomes: vec![], skipped: vec![], problems: vec![] })
+        Ok(Report::default())
+    }
+
+    async fn roll_back(&self, _: &[UnitName], _: Option<&str>) -> Result<Report, ApiError> {
+        Ok(Report::default())
     }
 
     async fn units(&self) -> Result<Vec<UnitStatus>, ApiError> {

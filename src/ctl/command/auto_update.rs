@@ -150,7 +150,7 @@ fn updated(container: &Container, done: &Done) -> (&'static str, Option<String>)
 fn of_outcome(container: &Container, outcome: &Outcome) -> (&'static str, Option<String>) {
     let Outcome { unit, detail, .. } = outcome;
     match outcome.result {
-        OutcomeKind::Updated => ("true", None),
+        OutcomeKind::Updated | OutcomeKind::Reverted => ("true", None),
         OutcomeKind::RolledBack => ("rolled back", None),
         OutcomeKind::Deferred => ("pending", None),
         OutcomeKind::Stopped | OutcomeKind::NotReached => ("false", None),

@@ -34,7 +34,7 @@ fn outcome(unit: &str, result: OutcomeKind, detail: &str) -> Outcome {
 }
 
 fn done(containers: Vec<Container>, outcomes: Vec<Outcome>) -> (Vec<Value>, Vec<String>) {
-    let report = Report { outcomes, skipped: vec![], problems: vec![] };
+    let report = Report { outcomes, ..Report::default() };
     report_of(AutoUpdated { containers, done: Done::Updated(report) })
 }
 

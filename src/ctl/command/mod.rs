@@ -6,6 +6,7 @@ mod check;
 mod completions;
 mod history;
 mod quarantine;
+mod rollback;
 mod status;
 mod update;
 
@@ -56,6 +57,7 @@ pub async fn run<E: Embedded>(
     match &arguments.command {
         Command::Check => check::run(access, style).await,
         Command::Update(update) => update::run(update, access, style).await,
+        Command::Rollback(rollback) => rollback::run(rollback, access, style).await,
         Command::AutoUpdate(flags) => auto_update::run(flags, access, style).await,
         Command::Status => status::run(access, style).await,
         Command::History(history) => history::run(history, access, style).await,

@@ -107,7 +107,7 @@ fn report(outcomes: Vec<Outcome>) -> Report {
     Report {
         outcomes,
         skipped: vec![skipped(Some("db.service"), Reason::UpToDate)],
-        problems: vec![],
+        ..Report::default()
     }
 }
 
@@ -115,6 +115,8 @@ fn entry(result: OutcomeKind, detail: &str, ended: i64) -> Entry {
     Entry {
         ended: Timestamp::from_second(ended).unwrap(),
         trigger: "schedule".into(),
+        pass: None,
+        engine: None,
         outcome: outcome(result, detail),
     }
 }
@@ -132,6 +134,16 @@ fn a_report_says_what_happened_and_why() {
         outcome(OutcomeKind::RolledBack, "the unit is failed (failed), result exit-code"),
     ]);
     insta::assert_snapshot!("update", update::text(&report, style(100)));
+}
+
+#[test]
+fn a_rollback_says_what_went_back_and_whom_it_concerns() {
+    let report = Report {
+        outcomes: vec![outcome(OutcomeKind::Reverted, "rolled back by an operator")],
+        warnings: vec!["web.service goes back as well".into()],
+        ..Report::default()
+    };
+    insta::assert_snapshot!("rollback", rollback::text(&report, style(100)));
 }
 
 #[test]
@@ -215,17 +227,16 @@ fn the_gravest_result_is_the_exit_code() {
     let of = |kinds: &[OutcomeKind]| {
         exit::of_report(&report(kinds.iter().map(|kind| outcome(*kind, "")).collect()))
     };
-    use OutcomeKind::{Failed, NeedsOperator, RolledBack, Stopped, Updated};
+    use OutcomeKind::{Failed, NeedsOperator, Reverted, RolledBack, Stopped, Updated};
     assert_eq!(of(&[]), exit::DONE);
-    assert_eq!(of(&[Updated, Stopped]), exit::DONE);
+    assert_eq!(of(&[Updated, Stopped, Reverted]), exit::DONE);
     assert_eq!(of(&[Updated, Failed]), exit::PARTLY);
     assert_eq!(of(&[RolledBack, Failed]), exit::ROLLED_BACK);
     assert_eq!(of(&[RolledBack, NeedsOperator]), exit::NEEDS_OPERATOR);
     let failure = Failure::new(FailureKind::Unreachable, "no route");
     let unchecked = Report {
-        outcomes: vec![],
         skipped: vec![skipped(Some("a.service"), Reason::CheckFailed { failure })],
-        problems: vec![],
+        ..Report::default()
     };
     assert_eq!(exit::of_report(&unchecked), exit::PARTLY);
     assert_eq!(exit::of_check(&checked()), exit::PARTLY, "a container has no unit");

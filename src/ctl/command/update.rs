@@ -33,15 +33,7 @@ pub(super) async fn run<E: Embedded>(
 }
 
 pub(super) fn text(report: &Report, style: Style) -> String {
-    let mut text = String::new();
-    if !report.outcomes.is_empty() {
-        let rows: Vec<_> = report.outcomes.iter().map(row).collect();
-        text.push_str(&render(&COLUMNS, &rows, style.terminal));
-        text.push('\n');
-    }
-    for outcome in report.outcomes.iter().filter(|outcome| !outcome.detail.is_empty()) {
-        let _ = writeln!(text, "{}: {}", outcome.unit, outcome.detail);
-    }
+    let mut text = outcomes(report, style);
     let held = |reason: &Reason| matches!(reason, Reason::Quarantined { .. });
     let told = |skipped: &&Skipped| skipped.reason.is_error() || held(&skipped.reason);
     for skipped in report.skipped.iter().filter(told) {
@@ -57,10 +49,24 @@ pub(super) fn text(report: &Report, style: Style) -> String {
     text
 }
 
+/// What became of each unit, and why.
+pub(super) fn outcomes(report: &Report, style: Style) -> String {
+    let mut text = String::new();
+    if !report.outcomes.is_empty() {
+        let rows: Vec<_> = report.outcomes.iter().map(row).collect();
+        text.push_str(&render(&COLUMNS, &rows, style.terminal));
+        text.push('\n');
+    }
+    for outcome in report.outcomes.iter().filter(|outcome| !outcome.detail.is_empty()) {
+        let _ = writeln!(text, "{}: {}", outcome.unit, outcome.detail);
+    }
+    text
+}
+
 /// How a result looks.
 pub(super) fn tone(result: OutcomeKind) -> Tone {
     match result {
-        OutcomeKind::Updated => Tone::Good,
+        OutcomeKind::Updated | OutcomeKind::Reverted => Tone::Good,
         OutcomeKind::RolledBack | OutcomeKind::Failed | OutcomeKind::NeedsOperator => Tone::Bad,
         OutcomeKind::Stopped
         | OutcomeKind::Deferred

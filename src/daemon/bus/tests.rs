@@ -47,6 +47,10 @@ async fn methods_become_calls() {
     let proxy = proxy(&client).await;
     let answer: String = proxy.call("Update", &(vec!["app"], "timer")).await.unwrap();
     assert_eq!(answer, r#"Update { units: [UnitName("app.service")], trigger: Timer }"#);
+    let answer: String = proxy.call("Rollback", &(vec!["app"], "")).await.unwrap();
+    assert_eq!(answer, r#"Rollback { units: [UnitName("app.service")], to: None }"#);
+    let none: Result<String, _> = proxy.call("Rollback", &(Vec::<&str>::new(), "")).await;
+    assert!(name_of(none.unwrap_err()).ends_with("InvalidArguments"));
     let answer: String = proxy.call("GetHistory", &("", u32::MAX)).await.unwrap();
     assert_eq!(answer, "History { unit: None, limit: 10000 }");
     let answer: String = proxy.call("ClearQuarantine", &("",)).await.unwrap();

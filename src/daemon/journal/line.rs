@@ -55,6 +55,7 @@ fn phrase(kind: EventKind) -> &'static str {
         EventKind::Restarting => "restarting for",
         EventKind::Verifying => "waiting until it has settled on",
         EventKind::Updated => "updated",
+        EventKind::Reverted => "reverted",
         EventKind::RollingBack => "rolling back",
         EventKind::RolledBack => "rolled back",
         EventKind::UpdateFailed => "update failed:",

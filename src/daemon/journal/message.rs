@@ -65,6 +65,12 @@ pub const UPDATED: Message = Message {
     subject: "@UNIT@ was updated",
     explanation: "@UNIT@ runs @NEW_DIGEST@ of @IMAGE@ instead of @OLD_DIGEST@, and has settled.",
 };
+pub const REVERTED: Message = Message {
+    id: "78848428487d45e5a0611535e4c9d8b9",
+    subject: "@UNIT@ runs an earlier image again, as an operator asked",
+    explanation: "@UNIT@ runs @NEW_DIGEST@ of @IMAGE@ instead of @OLD_DIGEST@, and has settled. What \
+        it left is quarantined: \"updaterctl quarantine clear @OLD_DIGEST@\" lets it come again.",
+};
 pub const ROLLING_BACK: Message = Message {
     id: "eca0b338380544c4b5f4bd39021b64a2",
     subject: "The update of @UNIT@ failed: the old image is put back",
@@ -108,7 +114,7 @@ pub const NEEDS_OPERATOR: Message = Message {
 pub const QUARANTINED: Message = Message {
     id: "d663153b50184339a8515b2b12338857",
     subject: "The image @NEW_DIGEST@ is quarantined",
-    explanation: "It failed on this host and is not tried again. \
+    explanation: "It failed on this host, or an operator went back from it: it is not tried again. \
         \"updaterctl quarantine clear @NEW_DIGEST@\" ends that.",
 };
 pub const SUSPENDED: Message = Message {
@@ -141,7 +147,7 @@ pub const CONFIGURATION_REJECTED: Message = Message {
 };
 
 /// All kinds, in the order of the catalog.
-pub const ALL: [&Message; 22] = [
+pub const ALL: [&Message; 23] = [
     &CHECK_FAILED,
     &MISCONFIGURED,
     &PROBLEM,
@@ -151,6 +157,7 @@ pub const ALL: [&Message; 22] = [
     &RESTARTING,
     &VERIFYING,
     &UPDATED,
+    &REVERTED,
     &ROLLING_BACK,
     &ROLLED_BACK,
     &UPDATE_FAILED,
@@ -178,6 +185,7 @@ pub fn of(kind: EventKind) -> &'static Message {
         EventKind::Restarting => &RESTARTING,
         EventKind::Verifying => &VERIFYING,
         EventKind::Updated => &UPDATED,
+        EventKind::Reverted => &REVERTED,
         EventKind::RollingBack => &ROLLING_BACK,
         EventKind::RolledBack => &ROLLED_BACK,
         EventKind::UpdateFailed => &UPDATE_FAILED,

@@ -124,6 +124,7 @@ pub(super) fn outcome(kind: EventKind) -> Option<&'static str> {
         EventKind::CheckFailed => "check-failed",
         EventKind::Misconfigured => "misconfigured",
         EventKind::Updated => "updated",
+        EventKind::Reverted => "reverted",
         EventKind::RolledBack => "rolled-back",
         EventKind::UpdateFailed => "failed",
         EventKind::NotReached => "not-reached",
@@ -147,6 +148,7 @@ pub(super) fn outcome(kind: EventKind) -> Option<&'static str> {
 pub(super) fn end(text: &str) -> Option<EventKind> {
     let ends = [
         EventKind::Updated,
+        EventKind::Reverted,
         EventKind::RolledBack,
         EventKind::UpdateFailed,
         EventKind::NotReached,
@@ -169,6 +171,7 @@ fn level(kind: EventKind) -> Level {
         | EventKind::Suspended => Level::WARN,
         EventKind::UpdateAvailable
         | EventKind::Updated
+        | EventKind::Reverted
         | EventKind::NotReached
         | EventKind::StoppedMeanwhile
         | EventKind::Deferred

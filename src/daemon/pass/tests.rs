@@ -117,6 +117,15 @@ impl Engine for Host {
         Ok(())
     }
 
+    async fn kept(
+        &self,
+        _: &UnitName,
+        _: &Reference,
+        _: &[Digest],
+    ) -> Result<Vec<ImageIdentity>, Failure> {
+        Ok(vec![image()])
+    }
+
     async fn bind(&self, _: &UnitName, _: &Reference, _: &ImageIdentity) -> Result<(), Failure> {
         Ok(())
     }

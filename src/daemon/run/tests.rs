@@ -88,7 +88,7 @@ fn checked() -> Checked {
 }
 
 fn report() -> Report {
-    Report { outcomes: vec![], skipped: vec![], problems: vec![] }
+    Report::default()
 }
 
 impl Api for Rc<Recorder> {
@@ -110,6 +110,10 @@ impl Api for Rc<Recorder> {
             return Err(Error::Busy("another pass is under way".into()));
         }
         Ok(report())
+    }
+
+    async fn roll_back(&self, _: &[UnitName], _: Option<&str>) -> Result<Report, Error> {
+        unreachable!()
     }
 
     async fn units(&self) -> Result<Vec<UnitStatus>, Error> {

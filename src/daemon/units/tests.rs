@@ -35,6 +35,8 @@ fn ended(result: OutcomeKind) -> Entry {
     Entry {
         ended: Timestamp::UNIX_EPOCH,
         trigger: "schedule".into(),
+        pass: None,
+        engine: None,
         outcome: Outcome {
             unit: "app.service".parse().unwrap(),
             reference: "registry.example/app:1".parse().unwrap(),

@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::model::{
-    EngineKind, Failure, ImageIdentity, ImageSource, Platform, Reference, Scope, UnitName,
+    Digest, EngineKind, Failure, ImageIdentity, ImageSource, Platform, Reference, Scope, UnitName,
 };
 use crate::update::port::{Engine, Inventory, Running};
 use image::Facts;
@@ -119,6 +119,7 @@ impl Engine for Podman {
         self.stage_with_others(source, image).await
     }
 
+    /// Two stay: an update that fails keeps what runs, and must not cost what ran before that.
     async fn keep(
         &self,
         unit: &UnitName,
@@ -130,6 +131,32 @@ impl Engine for Podman {
 
     async fn tidy(&self) {
         self.drop_superseded().await;
+    }
+
+    async fn kept(
+        &self,
+        unit: &UnitName,
+        reference: &Reference,
+        known: &[Digest],
+    ) -> Result<Vec<ImageIdentity>, Failure> {
+        if !self.options.presence.has_run() {
+            return Ok(vec![]);
+        }
+        let kept = self.facts(&names::kept(unit, reference)).await?;
+        let stored = self.all_images().await?;
+        let mut found: Vec<ImageIdentity> = Vec::new();
+        for manifest in known {
+            // In the words of who asks: Podman may know it by others too.
+            let image = stored.iter().find(|facts| facts.digests.contains(manifest));
+            let identity = image.map(|facts| facts.identity.clone());
+            found.extend(
+                identity.map(|image| ImageIdentity { manifest: manifest.clone(), ..image }),
+            );
+        }
+        let more = kept.into_iter().filter(|kept| !found.iter().any(|image| kept.is(image)));
+        let more: Vec<ImageIdentity> = more.map(|kept| kept.identity).collect();
+        found.extend(more);
+        Ok(found)
     }
 
     async fn bind(

@@ -2,9 +2,9 @@
 
 use crate::model::{Digest, Reference, UnitName};
 
-/// The name by which the image stays that `unit` ran for `reference` before its last update. A name
-/// keeps an image from `podman image prune`, and its digests from being forgotten.
-pub(super) fn kept(unit: &UnitName, reference: &Reference) -> String {
+/// The names by which images stay that `unit` ran for `reference`, the newest first. A name keeps an
+/// image from `podman image prune`, and its digests from being forgotten.
+pub(super) fn kept(unit: &UnitName, reference: &Reference) -> [String; 2] {
     let stem = unit.as_str().trim_end_matches(".service").to_ascii_lowercase();
     let readable: String = stem
         .split(|c: char| !c.is_ascii_alphanumeric())
@@ -14,7 +14,9 @@ pub(super) fn kept(unit: &UnitName, reference: &Reference) -> String {
     // What the readable part leaves out is in the digest.
     let digest = Digest::of(format!("{unit} {reference}").as_bytes());
     let readable: String = readable.chars().take(40).collect();
-    format!("localhost/updaterd/keep/u-{readable}-{}:previous", digest.short()).replace("--", "-")
+    let stem =
+        format!("localhost/updaterd/keep/u-{readable}-{}", digest.short()).replace("--", "-");
+    ["previous", "older"].map(|tag| format!("{stem}:{tag}"))
 }
 
 #[cfg(test)]
@@ -26,12 +28,13 @@ mod tests {
         let reference: Reference = "quay.io/a:1".parse().unwrap();
         let mut seen = std::collections::BTreeSet::new();
         for unit in ["app.service", "App.service", "a\\x2dpp@1.service", "_.service"] {
-            let name = kept(&unit.parse().unwrap(), &reference);
-            assert_eq!(name.parse::<Reference>().unwrap().to_string(), name);
-            assert!(seen.insert(name));
+            for name in kept(&unit.parse().unwrap(), &reference) {
+                assert_eq!(name.parse::<Reference>().unwrap().to_string(), name);
+                assert!(seen.insert(name));
+            }
         }
         let long = format!("{}.service", "a@".repeat(100));
-        let name = kept(&long.parse().unwrap(), &reference);
+        let [name, _] = kept(&long.parse().unwrap(), &reference);
         assert!(name.parse::<Reference>().is_ok(), "{name}");
     }
 }

@@ -194,15 +194,20 @@ impl Podman {
             .map(|facts| facts.id.clone())
     }
 
+    /// What is known of every image in storage.
+    pub(super) async fn all_images(&self) -> Result<Vec<Facts>, Failure> {
+        let listed: Vec<Listed> =
+            self.ask(words(["images", "--all", "--format=json"]), &[]).await?;
+        let ids: Vec<String> = listed.into_iter().map(|listed| listed.id).collect();
+        self.facts(&ids).await
+    }
+
     /// The ID of an image in storage.
     pub(super) async fn id_of(&self, image: &ImageIdentity) -> Result<String, Failure> {
         if let Some(id) = self.known_image(image) {
             return Ok(id);
         }
-        let listed: Vec<Listed> =
-            self.ask(words(["images", "--all", "--format=json"]), &[]).await?;
-        let ids: Vec<String> = listed.into_iter().map(|listed| listed.id).collect();
-        self.facts(&ids).await?;
+        self.all_images().await?;
         self.known_image(image).ok_or_else(|| {
             let message = format!("Podman has no image {} in its storage", image.manifest);
             Failure::new(FailureKind::NotFound, message)

@@ -105,12 +105,16 @@ impl Podman {
     /// Moves a name, unless it was seen just now to stand for that image.
     pub(super) async fn move_tag(&self, name: &str, image: &ImageIdentity) -> Result<(), Failure> {
         let id = self.id_of(image).await?;
-        if self.tags.is_certain(name, &id) {
+        self.move_to(name, &id).await
+    }
+
+    async fn move_to(&self, name: &str, id: &str) -> Result<(), Failure> {
+        if self.tags.is_certain(name, id) {
             return Ok(());
         }
         let begun = Instant::now();
-        self.act(words(["tag", &id, name]), self.options.timeout).await?;
-        self.tags.set(name, &id, begun);
+        self.act(words(["tag", id, name]), self.options.timeout).await?;
+        self.tags.set(name, id, begun);
         Ok(())
     }
 
@@ -124,16 +128,26 @@ impl Podman {
         self.move_tag(name, image).await
     }
 
-    /// Has an image stay under a name; what had the name before is superseded.
-    pub(super) async fn keep_as(&self, name: &str, image: &ImageIdentity) -> Result<(), Failure> {
+    /// Has an image stay under the newest of the names; what had that goes on to the older one, and
+    /// what had the older one is superseded.
+    pub(super) async fn keep_as(
+        &self,
+        [newest, older]: &[String; 2],
+        image: &ImageIdentity,
+    ) -> Result<(), Failure> {
         let id = self.id_of(image).await?;
         self.list_once().await?;
-        let before = self.tags.id(name);
+        let before = self.tags.id(newest);
         if before.as_ref() == Some(&id) {
             return Ok(());
         }
-        self.move_tag(name, image).await?;
-        self.tags.superseded.borrow_mut().extend(before);
+        let superseded = self.tags.id(older).filter(|old| before.is_some() && old != &id);
+        if let Some(before) = &before {
+            self.move_to(older, before).await?;
+        }
+        self.move_to(newest, &id).await?;
+        let superseded = superseded.filter(|old| before.as_ref() != Some(old));
+        self.tags.superseded.borrow_mut().extend(superseded);
         Ok(())
     }
 

@@ -49,7 +49,7 @@ pub(super) struct Unit {
     pub(super) image: Option<ImageIdentity>,
     pub(super) restarts: u32,
     main_status: i32,
-    on_request: bool,
+    pub(super) on_request: bool,
     pub(super) job: Option<&'static str>,
     result: &'static str,
     invocation: u32,
@@ -323,6 +323,20 @@ impl Engine for Host {
         self.write()?;
         self.kept.borrow_mut().insert((unit.clone(), reference.clone()), image.clone());
         Ok(())
+    }
+
+    async fn kept(
+        &self,
+        unit: &UnitName,
+        reference: &Reference,
+        known: &[Digest],
+    ) -> Result<Vec<ImageIdentity>, Failure> {
+        let all = [image("old"), image("new")];
+        let mut found: Vec<ImageIdentity> =
+            all.into_iter().filter(|image| known.contains(&image.manifest)).collect();
+        let kept = self.kept.borrow().get(&(unit.clone(), reference.clone())).cloned();
+        found.extend(kept.filter(|kept| !known.contains(&kept.manifest)));
+        Ok(found)
     }
 
     async fn bind(

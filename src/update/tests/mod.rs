@@ -1,6 +1,7 @@
 //! The pass against a host in memory. The same stories run against a real systemd in
 //! `tests/system`; here are those that need a fault at an exact point.
 
+mod by_hand;
 mod fake;
 
 use std::time::Duration;

@@ -12,6 +12,7 @@ mod answers;
 mod auto_update;
 mod better;
 mod busless;
+mod by_hand;
 mod commands;
 mod copying;
 mod cost;
@@ -57,6 +58,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("auto_update", auto_update::CASES),
         ("better", better::CASES),
         ("busless", busless::CASES),
+        ("by_hand", by_hand::CASES),
         ("commands", commands::CASES),
         ("copying", copying::CASES),
         ("cost", cost::CASES),

@@ -1,0 +1,197 @@
+//! Going back by hand: units get an image that they had, out of storage, through the same states as
+//! an update. What may go wrong on the way goes back to what they run.
+
+use super::execute::{Begin, Ended};
+use super::port::{Clock, Engine, InFlight, Inventory, Ledger, Manager, Observer, World};
+use super::report::{Entry, OutcomeKind, Report, Trigger};
+use super::updater::Updater;
+use super::{Event, EventKind};
+use crate::model::{EngineKind, Failure, FailureKind, UnitName};
+use crate::plan::back::{Past, Place, Stored, WayBack, Wish, places, way_back};
+use crate::plan::rollout::{self, Mark, Progress, Rollout, Step};
+use crate::plan::{Cause, Plan, Quarantined};
+
+/// Why a digest is quarantined that nothing is wrong with but that an operator did not want it.
+pub(super) const BY_OPERATOR: &str = "rolled back by an operator";
+pub(super) const AT_NEXT_START: &str =
+    "rolled back by an operator; the unit does not run, and its next start gets the image";
+
+impl<W: World> Updater<W> {
+    /// Has `units` go back to the image `to` (a digest or its beginning), or to what each ran before
+    /// its last update. Asks no registry. `history` is newest first. The caller has recovered what
+    /// was in flight.
+    ///
+    /// # Errors
+    /// Where containers or ledger cannot be read, or one of the units cannot go back: then nothing
+    /// was done to any.
+    pub async fn roll_back(
+        &self,
+        units: &[UnitName],
+        to: Option<&str>,
+        history: &[Entry],
+    ) -> Result<Report, Failure> {
+        let Inventory { containers, bystanders, problems } = self.world.inventory().await?;
+        let past: Vec<Past> = history.iter().filter_map(past).collect();
+        let mut stored = Vec::new();
+        for place in places(units, &containers, &past) {
+            stored.extend(self.stored(place).await?);
+        }
+        let wish = Wish { units, to, containers: &containers, bystanders: &bystanders };
+        let way = way_back(wish, &stored)
+            .map_err(|refusal| Failure::from_error(FailureKind::NotFound, &refusal))?;
+        self.refuse_in_the_way(&way).await?;
+        self.keep_targets(&way).await?;
+        let WayBack { rollouts, undone, warnings } = way;
+        let mut report = Report { problems, warnings, ..Report::default() };
+        let pass = Some(self.world.clock().now());
+        for (rollout, undone) in rollouts.into_iter().zip(undone) {
+            let mut flight = InFlight {
+                progress: Progress::start(&rollout),
+                started: self.world.clock().now(),
+                trigger: Trigger::Rollback.to_string(),
+                // Whatever is configured for updates: a unit is never left down by this.
+                rollback: vec![true; rollout.steps.len()],
+                rollout,
+                pass,
+                undoes: Some(undone),
+            };
+            // What is in storage needs no staging.
+            let Ended { outcomes, suspended } = self.carry_out(&mut flight, Ok(())).await;
+            report.outcomes.extend(outcomes);
+            if suspended {
+                break;
+            }
+        }
+        Ok(report)
+    }
+
+    /// What is in storage for a place, by the engine that has its containers; where nobody knows
+    /// which that is, by the first that has anything.
+    async fn stored<'a>(&self, place: Place<'a>) -> Result<Option<Stored<'a>>, Failure> {
+        let known = place.known();
+        let engines: Vec<EngineKind> = match place.engine() {
+            Some(engine) => vec![engine],
+            None => self.world.engines().iter().map(Engine::kind).collect(),
+        };
+        for engine in engines.iter().copied() {
+            let asked = self.world.engine(engine)?;
+            let images = asked.kept(place.unit, place.reference, &known).await?;
+            if !images.is_empty() || engines.len() == 1 {
+                return Ok(Some(Stored { place, engine, images }));
+            }
+        }
+        let nothing = |engine| Stored { place, engine, images: vec![] };
+        Ok(engines.first().copied().map(nothing))
+    }
+
+    /// What is under way on a reference, by us or by Podman, is not to be crossed.
+    async fn refuse_in_the_way(&self, way: &WayBack) -> Result<(), Failure> {
+        for flight in self.world.ledger().in_flight()? {
+            let reference = flight.rollout.reference();
+            if way.rollouts.iter().any(|rollout| rollout.reference() == reference) {
+                let message = format!(
+                    "the last update of {reference} has not come to its end; \"updaterctl update\" \
+                     says why"
+                );
+                return Err(Failure::new(FailureKind::Local, message));
+            }
+        }
+        let mut plan = Plan {
+            made_at: self.world.clock().now(),
+            rollouts: way.rollouts.clone(),
+            skipped: vec![],
+            problems: vec![],
+            warnings: vec![],
+        };
+        self.yield_to_podman(&mut plan).await;
+        plan.problems.pop().map_or(Ok(()), Err)
+    }
+
+    /// Nothing that is kept on the way may cost the image that is gone back to.
+    async fn keep_targets(&self, way: &WayBack) -> Result<(), Failure> {
+        for Rollout { source, engine, new, steps, .. } in &way.rollouts {
+            let engine = self.world.engine(*engine)?;
+            for Step { unit, .. } in steps {
+                engine.keep(unit, &source.reference, new).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Restarts a unit that goes back by hand. One that failed is started, for that is what it goes
+    /// back for; one that somebody stopped, or that ends by itself, is left to its next start.
+    pub(super) async fn restart_by_hand(
+        &self,
+        step: &Step,
+        rollout: &Rollout,
+        begin: Begin,
+    ) -> rollout::Event {
+        let state = match self.world.manager().state(&step.unit).await {
+            Ok(state) => state,
+            Err(failure) => return rollout::Event::NotBegun(Cause::Host { failure }),
+        };
+        let ended = state.active == "inactive" && !state.is_starting();
+        if ended || state.is_stopped_for_good() || state.is_transient() {
+            return rollout::Event::FoundTransient;
+        }
+        if (begin == Begin::Resumed || step.led) && self.runs_new_image(step, rollout).await {
+            return rollout::Event::Succeeded;
+        }
+        match self.start_again(&step.unit).await {
+            rollout::Event::FoundStopped => rollout::Event::FoundTransient,
+            event => event,
+        }
+    }
+
+    /// What an operator had units leave is not to come again by itself.
+    pub(super) fn quarantine_undone(&self, flight: &InFlight) -> Result<(), Failure> {
+        let Some(undone) = &flight.undoes else { return Ok(()) };
+        let went = |mark: &Mark| matches!(mark, Mark::Updated | Mark::Deferred);
+        let mut steps = flight.rollout.steps.iter().zip(&flight.progress.marks);
+        let Some((step, _)) = steps.find(|(_, mark)| went(mark)) else { return Ok(()) };
+        for manifest in undone {
+            self.world.ledger().add_to_quarantine(Quarantined {
+                repository: flight.rollout.reference().name(),
+                manifest: manifest.clone(),
+                since: self.world.clock().now(),
+                unit: step.unit.clone(),
+                cause: BY_OPERATOR.to_owned(),
+            })?;
+            self.world.observer().event(&Event {
+                unit: Some(step.unit.clone()),
+                reference: Some(flight.rollout.reference().clone()),
+                new: Some(manifest.clone()),
+                detail: BY_OPERATOR.to_owned(),
+                ..Event::new(EventKind::Quarantined)
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What the history says of what a unit was left with; `None` where it was left as it was.
+fn past(entry: &Entry) -> Option<Past> {
+    let outcome = &entry.outcome;
+    let by_hand = entry.trigger == Trigger::Rollback.to_string();
+    let reverted = match outcome.result {
+        OutcomeKind::Reverted => true,
+        OutcomeKind::Updated | OutcomeKind::Deferred => by_hand,
+        OutcomeKind::Failed | OutcomeKind::NeedsOperator if !by_hand => false,
+        OutcomeKind::Failed
+        | OutcomeKind::NeedsOperator
+        | OutcomeKind::RolledBack
+        | OutcomeKind::Stopped
+        | OutcomeKind::NotReached
+        | OutcomeKind::Suspended => return None,
+    };
+    Some(Past {
+        unit: outcome.unit.clone(),
+        reference: outcome.reference.clone(),
+        engine: entry.engine,
+        old: outcome.old.clone(),
+        new: outcome.new.clone(),
+        ended: entry.ended,
+        pass: entry.pass,
+        reverted,
+    })
+}
