@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt};
+use futures_util::future;
 use jiff::Timestamp;
 
 use super::check::Surveyed;
@@ -15,9 +15,6 @@ use super::{Event, EventKind};
 use crate::model::{EngineKind, Failure, FailureKind, ImageSource, UnitName};
 use crate::plan::rollout::{Progress, Rollout};
 use crate::plan::{Backoff, Graph, Memory, Plan, Reason, Turn, order};
-
-/// So many images are pulled at the same time: one that is slow does not hold up the others.
-const STAGED_AT_ONCE: usize = 4;
 
 /// The unit in which Podman updates its containers itself.
 const PODMANS_OWN: &str = "podman-auto-update.service";
@@ -124,6 +121,9 @@ impl<W: World> Updater<W> {
             // What was brought to an end before is not to be lost with it.
             Err(failure) if !report.outcomes.is_empty() => report.problems.push(failure),
             done => done?,
+        }
+        for engine in self.world.engines() {
+            engine.tidy().await;
         }
         Ok(report)
     }
@@ -250,7 +250,7 @@ impl<W: World> Updater<W> {
         Ok(Recovered { report, suspended })
     }
 
-    /// Brings all new images of the pass into storage before the first restart, a few at a time.
+    /// Brings all new images of the pass into storage before the first restart.
     /// A failed one is backed off from like a failed check; `before` has the failures in a row.
     ///
     /// # Errors
@@ -276,7 +276,7 @@ impl<W: World> Updater<W> {
         }
         self.world.ledger().save_memory(memory)?;
         let pulls = plan.rollouts.iter().map(|rollout| self.stage(rollout));
-        let results: Vec<_> = stream::iter(pulls).buffered(STAGED_AT_ONCE).collect().await;
+        let results = future::join_all(pulls).await;
         for (rollout, result) in plan.rollouts.iter().zip(&results) {
             match result {
                 Ok(()) => memory.answered(&rollout.source),
