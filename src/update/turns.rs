@@ -76,6 +76,9 @@ impl<W: World> Updater<W> {
     /// Carries out all rollouts, each after those it waits for; where one that it needs did not go
     /// well, it is not begun. The outcomes come in the order of the rollouts.
     pub(super) async fn carry_out_all(&self, pending: Vec<Pending>, turns: &[Turn]) -> Ended {
+        if pending.is_empty() {
+            return Ended { outcomes: vec![], suspended: false };
+        }
         let _delay = self.world.manager().delay_shutdown(&describe(&pending)).await;
         let slots = Slots::new(self.options.max_parallel);
         let mut waiting: BTreeMap<usize, Pending> = pending.into_iter().enumerate().collect();

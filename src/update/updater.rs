@@ -237,9 +237,6 @@ impl<W: World> Updater<W> {
     async fn take_up(&self) -> Result<Recovered, Failure> {
         let mut report = Report::default();
         let flights = self.world.ledger().in_flight()?;
-        if flights.is_empty() {
-            return Ok(Recovered { report, suspended: false });
-        }
         for flight in &flights {
             self.tell_about(flight, EventKind::Resumed, "");
         }
