@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::report::Entry;
 use crate::model::{
     Bystander, Container, ContainerId, Digest, EngineKind, Failure, FailureKind, HealthState,
-    ImageIdentity, ImageSource, Platform, Reference, UnitName,
+    ImageIdentity, ImageSource, Platform, Probe, Reference, UnitName,
 };
 use crate::plan::rollout::Progress;
 pub use crate::plan::{Followers, JobResult};
@@ -251,6 +251,12 @@ pub trait Ledger {
     fn append(&self, entry: &Entry) -> Result<(), Failure>;
 }
 
+/// Asks services whether they are well.
+pub trait Prober {
+    /// Asks once; `Err` says why the service is not well, or did not answer within `time`.
+    async fn ask(&self, probe: &Probe, time: Duration) -> Result<(), String>;
+}
+
 /// Time, so that tests need none.
 pub trait Clock {
     fn now(&self) -> Timestamp;
@@ -269,6 +275,7 @@ pub trait World {
     type Registry: Registry;
     type Engine: Engine;
     type Manager: Manager;
+    type Prober: Prober;
     type Ledger: Ledger;
     type Clock: Clock;
     type Observer: Observer;
@@ -277,6 +284,7 @@ pub trait World {
     /// The engines of the host, each of a kind of its own.
     fn engines(&self) -> &[Self::Engine];
     fn manager(&self) -> &Self::Manager;
+    fn prober(&self) -> &Self::Prober;
     fn ledger(&self) -> &Self::Ledger;
     fn clock(&self) -> &Self::Clock;
     fn observer(&self) -> &Self::Observer;

@@ -176,6 +176,7 @@ impl World for Host {
     type Registry = Self;
     type Engine = Self;
     type Manager = Braked<NoBus>;
+    type Prober = crate::probe::Prober;
     type Ledger = Ledger;
     type Clock = Self;
     type Observer = Flight;
@@ -190,6 +191,10 @@ impl World for Host {
 
     fn manager(&self) -> &Braked<NoBus> {
         &self.manager
+    }
+
+    fn prober(&self) -> &crate::probe::Prober {
+        &crate::probe::Prober
     }
 
     fn ledger(&self) -> &Ledger {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::model::{
     Container, Digest, EngineKind, Failure, FailureKind, HealthState, ImageIdentity, ImageSource,
-    Platform, Policy, Reference, UnitName,
+    Platform, Policy, Probe, Reference, UnitName,
 };
 use crate::plan::{Followers, Memory, Quarantine, Quarantined};
 use crate::update::port::*;
@@ -39,6 +39,10 @@ pub(super) enum Behaviour {
     NeverHealthy,
     /// Its first health check passes late, but in time.
     SlowlyHealthy,
+    /// Runs, and never answers.
+    Deadlocked,
+    /// Answers after half a minute.
+    AnswersLate,
     /// Dies at once, and something else than systemd's own restart starts it anew each time.
     StartedAnewForEver,
 }
@@ -656,6 +660,20 @@ impl Clock for Host {
     }
 }
 
+impl Prober for Host {
+    async fn ask(&self, _: &Probe, _: Duration) -> Result<(), String> {
+        let units = self.units.borrow();
+        let since = |unit: &Unit| self.clock.get().saturating_sub(unit.started);
+        let well =
+            units.values().all(|unit| match unit.image.as_ref().map(|it| self.behaviour(it)) {
+                Some(Behaviour::Deadlocked) => false,
+                Some(Behaviour::AnswersLate) => since(unit) >= Duration::from_secs(30),
+                _ => true,
+            });
+        if well { Ok(()) } else { Err("no answer within 5 s".into()) }
+    }
+}
+
 impl Observer for Host {
     fn event(&self, event: &Event) {
         self.events.borrow_mut().push(event.clone());
@@ -666,6 +684,7 @@ impl World for &Host {
     type Registry = Host;
     type Engine = Host;
     type Manager = Host;
+    type Prober = Host;
     type Ledger = Host;
     type Clock = Host;
     type Observer = Host;
@@ -677,6 +696,9 @@ impl World for &Host {
         std::slice::from_ref(*self)
     }
     fn manager(&self) -> &Host {
+        self
+    }
+    fn prober(&self) -> &Host {
         self
     }
     fn ledger(&self) -> &Host {
