@@ -8,6 +8,7 @@
 
 mod discover;
 mod document;
+mod events;
 mod image;
 mod names;
 mod presence;
@@ -28,6 +29,7 @@ use crate::model::{
 };
 use crate::update::port::{Engine, Inventory, Running};
 use image::Facts;
+pub use events::Events;
 pub use presence::Presence;
 pub use program::Program;
 use query::Look;
