@@ -69,8 +69,7 @@ pub struct Skipped {
 pub fn wants_check(container: &Container) -> Option<Policy> {
     let pinned = container.source.reference.digest().is_some();
     match (&container.policy, &container.unit) {
-        (Ok(Policy::Registry), Some(_)) if !pinned => Some(Policy::Registry),
-        (Ok(Policy::Local), Some(_)) => Some(Policy::Local),
+        (Ok(policy @ (Policy::Registry | Policy::Local)), Some(_)) if !pinned => Some(*policy),
         _ => None,
     }
 }

@@ -66,7 +66,8 @@ impl<W: World> Updater<W> {
             selection,
             now,
         };
-        let plan = Plan { problems: inventory.problems, ..decide(&input) };
+        let mut plan = Plan { problems: inventory.problems, ..decide(&input) };
+        plan.warnings.extend(inventory.warnings);
         Ok(Surveyed { plan, containers: inventory.containers })
     }
 

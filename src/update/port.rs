@@ -23,6 +23,8 @@ pub struct Inventory {
     /// Where an engine has no bindings: who follows the tags, unasked.
     pub bystanders: Vec<Bystander>,
     pub problems: Vec<Failure>,
+    /// What an operator should know of how containers were made.
+    pub warnings: Vec<String>,
 }
 
 /// A registry, asked read-only.
@@ -265,6 +267,7 @@ pub trait World {
                     all.containers.extend(found.containers);
                     all.bystanders.extend(found.bystanders);
                     all.problems.extend(found.problems);
+                    all.warnings.extend(found.warnings);
                 }
                 Err(failure) => failures.push(failure),
             }

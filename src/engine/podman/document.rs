@@ -73,6 +73,9 @@ pub(super) struct Config {
     pub(super) labels: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) healthcheck: Option<Healthcheck>,
+    /// The command line that made it; none where `kube play` did.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) create_command: Vec<String>,
 }
 
 /// Times in nanoseconds.

@@ -1,15 +1,17 @@
 //! Podman, through its command line: a handful of calls for any number of containers, and no word of
 //! what it says is believed further than `docs/architecture.md` allows.
 //!
-//! [`program`] is one call, [`document`] what comes of it, [`discover`] and [`image`] what that means,
-//! [`presence`] whether there is anything to ask, [`query`] the calls that read, and here are those
-//! that change something. Podman has no bindings: a promotion moves the tag
+//! [`program`] is one call, [`document`] what comes of it, [`discover`], [`creation`] and [`image`]
+//! what that means, [`presence`] whether there is anything to ask, [`query`] the calls that read, and
+//! here are those that change something. [`events`] is what Podman's own log of events is told. Podman has no bindings: a promotion moves the tag
 //! (`docs/decisions/0015-podman.md`).
 
+mod creation;
 mod discover;
 mod document;
 mod events;
 mod image;
+mod kube;
 mod names;
 mod presence;
 mod program;
@@ -28,8 +30,8 @@ use crate::model::{
     Scope, UnitName,
 };
 use crate::update::port::{Engine, Inventory, Running};
-use image::Facts;
 pub use events::Events;
+use image::Facts;
 pub use presence::Presence;
 pub use program::Program;
 use query::Look;
@@ -123,11 +125,11 @@ impl Podman {
         self.act(words(["tag", &id, name]), self.options.timeout).await.map(drop)
     }
 
-    /// Removes an image that was kept and need not stay, where nobody else has a name for it or runs
-    /// it: Podman itself refuses that.
-    async fn drop_superseded(&self, id: &str) {
-        if let Err(cause) = self.act(words(["image", "rm", id]), self.options.timeout).await {
-            tracing::debug!(image = id, %cause, "a superseded image stays, ignoring");
+    /// Gives up a name of ours; the image goes with it where nobody else has a name for it or runs it.
+    /// By its name, since Podman takes an ID for the last name whosesoever that is.
+    async fn give_up(&self, name: &str) {
+        if let Err(cause) = self.act(words(["image", "rm", name]), self.options.timeout).await {
+            tracing::debug!(image = name, %cause, "a superseded image stays, ignoring");
         }
     }
 }
@@ -204,12 +206,11 @@ impl Engine for Podman {
             return Ok(());
         }
         let superseded = self.named(&older).await?;
-        self.move_tag(&older, &before.identity).await?;
-        self.move_tag(&newest, image).await?;
-        if let Some(superseded) = superseded.filter(|old| old.id != before.id && !old.is(image)) {
-            self.drop_superseded(&superseded.id).await;
+        if superseded.is_some_and(|old| old.id != before.id && !old.is(image)) {
+            self.give_up(&older).await;
         }
-        Ok(())
+        self.move_tag(&older, &before.identity).await?;
+        self.move_tag(&newest, image).await
     }
 
     async fn kept(

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
+use super::creation;
 use super::discover::{self, Owner};
 use super::document::{Container, Image, Listed, Row};
 use super::image::Facts;
@@ -99,7 +100,12 @@ impl Podman {
             };
             let owner = self.owner(look, container);
             match discover::container(container, owner, image) {
-                Ok(found) => inventory.containers.extend(found),
+                Ok(found) => {
+                    inventory.warnings.extend(found.as_ref().and_then(|found| {
+                        creation::asks_itself(found, &container.config.create_command)
+                    }));
+                    inventory.containers.extend(found);
+                }
                 Err(problem) => inventory.problems.push(problem),
             }
         }
