@@ -13,7 +13,7 @@ use crate::update::Trigger;
 /// What `--help` and the man page say of exit codes; [`super::exit`] has the numbers.
 pub const EXIT_CODES: &str = "\
 Exit codes:
-  0  done; for check: also where updates are available
+  0  done; for check and why: also where updates are available
   1  the command could not be carried out
   2  the command line is wrong
   3  some image could not be checked, or some unit could not be updated or lost its container
@@ -111,6 +111,16 @@ Examples:
   updaterctl rollback app --to 4bcff63911fc   an image it had before; \"history\" lists them
   updaterctl quarantine clear 0c68bbbb9c2f    and the image it left may come again")]
     Rollback(Rollback),
+    /// Say in one line why a unit is not updated, or that it is up to date; changes nothing
+    #[command(after_help = "\
+Examples:
+  updaterctl why app          ask the registry, and say how app.service stands and what to do
+  updaterctl why app --json   the same for a script, with all that the answer comes from")]
+    Why {
+        /// The unit
+        #[arg(value_name = "UNIT", value_parser = UnitName::from_argument)]
+        unit: UnitName,
+    },
     /// Update everything, with the flags, the table and the exit codes of "podman auto-update"
     #[command(long_about = AUTO_UPDATE, after_help = "\
 Examples:

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::rollout::{Along, Rollout, Step};
-use super::{Quarantine, Reason};
+use super::sharer::sharers;
+use super::{Quarantine, Reason, Sharer};
 use crate::model::{
-    Bystander, Container, ContainerId, Digest, EngineKind, Failure, ImageIdentity, Policy,
+    Asker, Bystander, Container, ContainerId, Digest, EngineKind, Failure, ImageIdentity, Policy,
     Reference, UnitName,
 };
 
@@ -51,7 +52,10 @@ pub struct Plan {
     pub problems: Vec<Failure>,
     /// What an operator should know, and nothing is wrong with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Sharer>,
+    /// The same, of containers whose failed update could not be taken back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asking: Vec<Asker>,
 }
 
 /// A container that is left as it is.
@@ -103,34 +107,15 @@ pub fn decide(input: &Input<'_>) -> Plan {
     let mut rollouts: Vec<Rollout> =
         candidates.into_values().flat_map(|group| rollouts(group, input)).collect();
     join(&mut rollouts);
-    let warnings = warnings(input);
-    Plan { made_at: input.now, rollouts, skipped, problems: Vec::new(), warnings }
-}
-
-/// Where an engine has no bindings, a tag that is kept up to date takes everybody along who uses it.
-fn warnings(input: &Input<'_>) -> Vec<String> {
-    let followed = |engine: EngineKind, reference: &Reference| {
-        !engine.has_bindings()
-            && on((engine, reference), input)
-                .any(|other| matches!(other.policy, Ok(Policy::Registry)) && other.unit.is_some())
-    };
-    let held = input.containers.iter().filter(|container| {
-        container.policy == Ok(Policy::Disabled)
-            && followed(container.engine, &container.source.reference)
-    });
-    let held = held.map(|container| (&container.name, &container.source.reference, "is disabled"));
-    let bystanders = input.bystanders.iter();
-    let unlabelled = bystanders
-        .filter(|bystander| followed(bystander.engine, &bystander.reference))
-        .map(|bystander| (&bystander.name, &bystander.reference, "has no update label"));
-    held.chain(unlabelled)
-        .map(|(name, reference, why)| {
-            format!(
-                "container {name} {why}, and gets at its next start what {reference} stands for \
-                 then, which others have kept up to date: give it a tag of its own"
-            )
-        })
-        .collect()
+    let warnings = sharers(input);
+    Plan {
+        made_at: input.now,
+        rollouts,
+        skipped,
+        problems: Vec::new(),
+        warnings,
+        asking: Vec::new(),
+    }
 }
 
 /// The image that `container` shall get, or why it shall get none.

@@ -190,9 +190,9 @@ fn who_shares_a_tag_unasked_is_warned_of_where_the_tag_is_all_there_is() {
             reference: format!("quay.io/{name}").parse().unwrap(),
         });
     }
-    assert_eq!(case.plan().warnings, Vec::<String>::new(), "units have bindings");
+    assert_eq!(case.plan().warnings, vec![], "units have bindings");
     case.containers.iter_mut().for_each(|container| container.engine = EngineKind::Podman);
-    let warnings = case.plan().warnings;
+    let warnings: Vec<String> = case.plan().warnings.iter().map(ToString::to_string).collect();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(warnings[0].contains("container c2 is disabled"), "{warnings:?}");
     assert!(warnings[1].contains("container beside-app:1 has no update label"), "{warnings:?}");

@@ -14,6 +14,7 @@ pub mod quarantine;
 pub mod reason;
 pub mod rollout;
 pub mod rollout_cause;
+pub mod sharer;
 
 pub use backoff::Backoff;
 pub use decide::{Available, Input, Plan, decide};
@@ -22,3 +23,4 @@ pub use quarantine::{Quarantine, Quarantined};
 pub use reason::Reason;
 pub use rollout::{Rollout, Step};
 pub use rollout_cause::{Cause, JobResult};
+pub use sharer::{Sharer, Sharing};

@@ -66,8 +66,8 @@ impl<W: World> Updater<W> {
             selection,
             now,
         };
-        let mut plan = Plan { problems: inventory.problems, ..decide(&input) };
-        plan.warnings.extend(inventory.warnings);
+        let plan =
+            Plan { problems: inventory.problems, asking: inventory.asking, ..decide(&input) };
         Ok(Surveyed { plan, containers: inventory.containers })
     }
 

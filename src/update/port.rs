@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use super::report::Entry;
 use crate::model::{
-    Bystander, Container, ContainerId, Digest, EngineKind, Failure, FailureKind, HealthState,
-    ImageIdentity, ImageSource, Platform, Reference, UnitName,
+    Asker, Bystander, Container, ContainerId, Digest, EngineKind, Failure, FailureKind,
+    HealthState, ImageIdentity, ImageSource, Platform, Reference, UnitName,
 };
 pub use crate::plan::JobResult;
 use crate::plan::rollout::Progress;
@@ -23,8 +23,8 @@ pub struct Inventory {
     /// Where an engine has no bindings: who follows the tags, unasked.
     pub bystanders: Vec<Bystander>,
     pub problems: Vec<Failure>,
-    /// What an operator should know of how containers were made.
-    pub warnings: Vec<String>,
+    /// Those that no rollback can hold.
+    pub asking: Vec<Asker>,
 }
 
 /// A registry, asked read-only.
@@ -267,7 +267,7 @@ pub trait World {
                     all.containers.extend(found.containers);
                     all.bystanders.extend(found.bystanders);
                     all.problems.extend(found.problems);
-                    all.warnings.extend(found.warnings);
+                    all.asking.extend(found.asking);
                 }
                 Err(failure) => failures.push(failure),
             }

@@ -9,6 +9,7 @@ mod quarantine;
 mod rollback;
 mod status;
 mod update;
+mod why;
 
 use std::fmt::Write as _;
 
@@ -59,6 +60,7 @@ pub async fn run<E: Embedded>(
         Command::Update(update) => update::run(update, access, style).await,
         Command::Rollback(rollback) => rollback::run(rollback, access, style).await,
         Command::AutoUpdate(flags) => auto_update::run(flags, access, style).await,
+        Command::Why { unit } => why::run(unit, access, style).await,
         Command::Status => status::run(access, style).await,
         Command::History(history) => history::run(history, access, style).await,
         Command::Quarantine(quarantine) => quarantine::run(quarantine, access, style).await,

@@ -75,6 +75,7 @@ fn checked() -> Checked {
         ],
         problems: vec![],
         warnings: vec![],
+        asking: vec![],
     };
     Checked { plan, not_running: vec![gone()] }
 }
@@ -144,6 +145,46 @@ fn a_rollback_says_what_went_back_and_whom_it_concerns() {
         ..Report::default()
     };
     insta::assert_snapshot!("rollback", rollback::text(&report, style(100)));
+}
+
+fn why_of(unit: &str, checked: &Checked, units: &[UnitStatus], history: &[Entry]) -> (String, u8) {
+    let unit: crate::model::UnitName = unit.parse().unwrap();
+    let next_check = "2027-01-15T09:00:00Z";
+    let question = why::Question { unit: &unit, checked, units, history, next_check };
+    let answer = why::answer(&question, style(100));
+    (why::text(&answer), answer.code(&question))
+}
+
+#[test]
+fn why_says_in_one_line_how_a_unit_stands() {
+    let mut checked = checked();
+    let reference = checked.plan.skipped[0].reference.clone();
+    checked.plan.warnings.push(crate::plan::Sharer {
+        container: "beside".into(),
+        engine: EngineKind::Podman,
+        reference,
+        kind: crate::plan::Sharing::Unlabelled,
+    });
+    let ago = |kind, detail| [entry(kind, detail, 1_800_000_000 - 7260)];
+    let crashed = "the service died and systemd restarted it (3 times)";
+    let mut held = checked.clone();
+    held.not_running.clear();
+    let failure = Failure::new(FailureKind::Unreachable, "registry.example:5000: no route");
+    held.plan.skipped.push(skipped(Some("far.service"), Reason::CheckFailed { failure }));
+    let mut updating = gone();
+    updating.standing = Standing::Updating;
+    updating.detail = "to fb04dcb6970e".into();
+    let told = [
+        why_of("app.service", &checked, &[], &ago(OutcomeKind::RolledBack, "it died")),
+        why_of("db.service", &checked, &[], &ago(OutcomeKind::Updated, "")),
+        why_of("web.service", &held, &[], &ago(OutcomeKind::RolledBack, crashed)),
+        why_of("web.service", &checked, &[], &[]),
+        why_of("web.service", &held, &[updating], &[]),
+        why_of("far.service", &held, &[], &[]),
+        why_of("none.service", &held, &[], &[]),
+    ];
+    let all: String = told.iter().map(|(text, code)| format!("[{code}] {text}")).collect();
+    insta::assert_snapshot!("why", all);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the command that made a container says of its next start.
 
 use super::kube;
-use crate::model::{Container, Policy, Reference};
+use crate::model::{Asker, Asking, Container, Policy, Reference};
 
 /// The shortest beginning of an ID that is taken for one.
 const DIGITS: usize = 12;
@@ -14,30 +14,20 @@ pub(super) fn names_id(command: &[String], id: &str) -> bool {
     })
 }
 
-/// A warning of a container whose start asks the registry, whatever the tag stands for here: what was
-/// rolled back comes again.
-pub(super) fn asks_itself(container: &Container, command: &[String]) -> Option<String> {
+/// Whether the container's start asks the registry, and how, where it is kept up to date from there.
+pub(super) fn asks_itself(container: &Container, command: &[String]) -> Option<Asker> {
     let unit = container.unit.as_ref()?;
     let reference = &container.source.reference;
     if container.policy != Ok(Policy::Registry) || reference.digest().is_some() {
         return None;
     }
-    let name = &container.name;
-    let (how, instead) = match pull_policy(command, reference) {
-        Some(policy) => (
-            format!("is started with --pull={policy}"),
-            "leave the flag out, and the image is pulled before each update",
-        ),
+    let how = match pull_policy(command, reference) {
+        Some(policy) => Asking::Pull(policy.to_owned()),
         // No command made it: `kube play` did.
-        None if command.is_empty() && kube::may_ask(unit) => {
-            ("is made by \"kube play\"".into(), "give it imagePullPolicy: IfNotPresent in its YAML")
-        }
+        None if command.is_empty() && kube::may_ask(unit) => Asking::KubePlay,
         None => return None,
     };
-    Some(format!(
-        "container {name} {how}, which asks the registry at each start: an update that fails cannot \
-         be taken back as long as the registry has the image; {instead}"
-    ))
+    Some(Asker { unit: unit.clone(), container: container.name.clone(), how })
 }
 
 /// The value of `--pull`, where it asks the registry for an image that is there.

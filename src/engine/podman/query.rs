@@ -101,7 +101,7 @@ impl Podman {
             let owner = self.owner(look, container);
             match discover::container(container, owner, image) {
                 Ok(found) => {
-                    inventory.warnings.extend(found.as_ref().and_then(|found| {
+                    inventory.asking.extend(found.as_ref().and_then(|found| {
                         creation::asks_itself(found, &container.config.create_command)
                     }));
                     inventory.containers.extend(found);

@@ -9,6 +9,7 @@ macro_rules! cases {
 }
 
 mod answers;
+mod asking;
 mod auto_update;
 mod better;
 mod busless;
@@ -57,6 +58,7 @@ use crate::Case;
 pub(crate) fn all() -> Vec<(String, Case)> {
     let modules = [
         ("answers", answers::CASES),
+        ("asking", asking::CASES),
         ("auto_update", auto_update::CASES),
         ("better", better::CASES),
         ("busless", busless::CASES),

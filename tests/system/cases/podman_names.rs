@@ -135,6 +135,8 @@ fn a_start_that_asks_the_registry(host: &Host) {
     let check = host.sh("updaterctl check");
     assert!(check.contains("warning: container app is started with --pull=newer"), "{check}");
     assert!(!check.contains("container calm"), "{check}");
+    let why = ["app", "calm"].map(|unit| host.sh(&format!("updaterctl why {unit}.service")));
+    assert_eq!(why.map(|why| why.contains("--pull=newer")), [true, false]);
     // As long as an update is good, it makes no difference.
     registry.push("app:latest", &Image::app("v2"));
     host.sh("updaterctl update");
