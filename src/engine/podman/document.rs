@@ -99,6 +99,9 @@ pub(super) struct Image {
     /// `REPOSITORY@DIGEST`, for each name and each digest; none for an image without names.
     #[serde(default, deserialize_with = "or_default")]
     pub(super) repo_digests: Vec<String>,
+    /// `REPOSITORY:TAG`, for each name.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) repo_tags: Vec<String>,
     pub(super) architecture: String,
     pub(super) os: String,
     #[serde(default)]
@@ -112,6 +115,9 @@ pub(super) struct Image {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Listed {
     pub(super) id: String,
+    /// With tags and with digests.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) names: Vec<String>,
 }
 
 /// `null` is how Go writes what is empty.

@@ -191,6 +191,13 @@ impl Podman {
         Ok(facts.collect())
     }
 
+    /// Those of the images with these IDs that nobody has a name for.
+    pub(super) async fn nameless(&self, ids: &[String]) -> Result<Vec<String>, Failure> {
+        let documents: Vec<Image> = self.inspect(["image", "inspect"], ids).await?;
+        let nameless = documents.into_iter().filter(|image| image.repo_tags.is_empty());
+        Ok(nameless.map(|image| image.id).collect())
+    }
+
     /// What was learnt of an image before.
     pub(super) fn known_image(&self, image: &ImageIdentity) -> Option<String> {
         let images = self.images.borrow();
@@ -234,7 +241,7 @@ impl Podman {
         Ok(all)
     }
 
-    async fn ask<T: DeserializeOwned>(
+    pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         mut arguments: Vec<OsString>,
         names: &[String],
