@@ -244,6 +244,7 @@ pub fn tell_podman(scope: Scope, began: Timestamp) {
 fn options(settings: &Settings) -> Options {
     let mut options = Options {
         checks_in_flight: settings.checks_in_flight,
+        max_parallel: settings.max_parallel,
         settle: settings.settle,
         rollback: settings.rollback,
         backoff_max: settings.backoff_max,
