@@ -88,7 +88,10 @@ impl<W: World> Updater<W> {
             for at in ready(&waiting, &ended, turns) {
                 let Some(mut pending) = waiting.remove(&at) else { continue };
                 let needs = turns[at].needs.iter().filter_map(|other| ended.get(other));
-                if let Some(unit) = needs.filter_map(Ended::failed).next() {
+                if let Some(unit) = needs.filter_map(Ended::failed).next()
+                    && matches!(pending.first, First::After(Event::Succeeded))
+                    && !slots.are_closed()
+                {
                     let cause = Cause::Needed { unit: unit.clone() };
                     pending.first = First::After(Event::NotBegun(cause));
                 }
@@ -122,10 +125,10 @@ fn describe(pending: &[Pending]) -> String {
 }
 
 impl Ended {
-    /// A unit that did not get there.
+    /// A unit that did not get there. Where only the tag is still to be moved, it did.
     fn failed(&self) -> Option<&UnitName> {
-        use OutcomeKind::{Deferred, Reverted, Stopped, Updated};
-        let well = |result| matches!(result, Updated | Reverted | Deferred | Stopped);
+        use OutcomeKind::{Deferred, Reverted, Stopped, Suspended, Updated};
+        let well = |result| matches!(result, Updated | Reverted | Deferred | Stopped | Suspended);
         self.outcomes.iter().find(|outcome| !well(outcome.result)).map(|outcome| &outcome.unit)
     }
 }

@@ -220,6 +220,7 @@ impl<W: World> Updater<W> {
             started: self.world.clock().now(),
             trigger: trigger.to_string(),
             dependents: BTreeMap::new(),
+            boot: self.world.clock().boot(),
             pass: Some(pass),
             undoes: None,
         }

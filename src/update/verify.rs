@@ -73,11 +73,12 @@ impl<W: World> Updater<W> {
             }
             let now = clock.monotonic();
             watch.begin_anew(&state, now);
-            let settled = now >= watch.until;
             if let Some(cause) = watch.fault(&state) {
                 return Ok(Event::Failed(cause));
             }
             let running = engine.running(unit, reference).await?;
+            watch.wait_for_new(&state, &running, now);
+            let settled = now >= watch.until;
             let counts = self.options.health(unit);
             let healths = || running.iter().filter_map(|running| running.health).filter(|_| counts);
             let fault = watch
@@ -151,6 +152,18 @@ impl Watch {
             self.until = now.saturating_add(self.settle);
             self.members.clear();
             self.asked = None;
+        }
+    }
+
+    /// Each container is watched for the settle time, also one that its unit did not wait for.
+    fn wait_for_new(&mut self, state: &UnitState, running: &[Running], now: Duration) {
+        // One whose unit stays active without processes is not watched.
+        if state.sub == "exited" {
+            return;
+        }
+        let known = |one: &Running| self.members.contains_key(&one.container);
+        if !running.iter().all(known) && now < self.patience {
+            self.until = now.saturating_add(self.settle);
         }
     }
 

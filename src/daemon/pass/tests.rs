@@ -169,6 +169,10 @@ impl Clock for Host {
         Duration::ZERO
     }
 
+    fn boot(&self) -> String {
+        String::new()
+    }
+
     async fn sleep(&self, _: Duration) {}
 }
 

@@ -105,8 +105,14 @@ pub(super) struct Host {
     pub(super) stopped_beside: Cell<Option<&'static str>>,
     /// Units without an image that do not start as long as another one runs the new one.
     pub(super) allergic: RefCell<BTreeSet<String>>,
-    /// Units that crash and are restarted by systemd all the time.
+    pub(super) oneshots: RefCell<BTreeSet<String>>,
+    /// Units that crash, and are restarted by systemd, as long as another one runs the new image.
     pub(super) restless: RefCell<BTreeSet<String>>,
+    /// Images that cannot be pulled.
+    pub(super) unpullable: RefCell<BTreeMap<Reference, Failure>>,
+    pub(super) boots: Cell<u32>,
+    /// Dependents that nobody remembers when they have stopped.
+    pub(super) forgotten: Cell<bool>,
     /// Counts down at each durable write; the process "dies" at zero.
     pub(super) writes_left: Cell<Option<u32>>,
     clock: Cell<Duration>,
@@ -154,6 +160,7 @@ impl Host {
     /// A power cut and the boot after it: every unit that ran comes up with what it is given.
     pub(super) fn reboot(&self) {
         self.writes_left.set(None);
+        self.boots.set(self.boots.get() + 1);
         let units: Vec<UnitName> = self.references.borrow().keys().cloned().collect();
         for unit in units {
             self.begin_anew(&unit);
@@ -256,6 +263,11 @@ impl Host {
                 left: self.clock.get(),
             },
         );
+    }
+
+    /// systemd had to restart it just now.
+    pub(super) fn crashed(&self, unit: &str) {
+        self.units.borrow_mut().get_mut(&unit.parse().unwrap()).unwrap().restarts = 1;
     }
 
     pub(super) fn needs(&self, unit: &str, dependents: &[&str]) {
@@ -395,7 +407,10 @@ impl Engine for Host {
         Ok(self.tags.borrow().get(reference).cloned())
     }
 
-    async fn stage(&self, _source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure> {
+    async fn stage(&self, source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure> {
+        if let Some(failure) = self.unpullable.borrow().get(&source.reference) {
+            return Err(failure.clone());
+        }
         if let Some(failure) = &*self.stage_failure.borrow() {
             return Err(failure.clone());
         }
@@ -565,15 +580,20 @@ impl Manager for Host {
     async fn standing(&self, unit: &str) -> Result<Standing, Failure> {
         let mut units = self.units.borrow_mut();
         let name: UnitName = unit.parse().unwrap();
+        let moved = units.values().any(|unit| unit.image == Some(image("new")));
         let unit = units.get_mut(&name).unwrap();
-        if self.restless.borrow().contains(name.as_str()) {
+        if moved && self.restless.borrow().contains(name.as_str()) {
             (unit.restarts, unit.invocation) = (unit.restarts + 1, unit.invocation + 1);
         }
         Ok(Standing {
             active: unit.active.into(),
+            sub: String::new(),
             job: unit.job.map(str::to_owned),
             stopped_on_request: unit.on_request,
-            was_started: true,
+            came_to_its_end: false,
+            was_started: unit.active == "active" || !self.forgotten.get(),
+            transient: self.oneshots.borrow().contains(name.as_str()),
+            entered: unit.started,
             left: unit.left,
             restarts: unit.restarts,
             invocation: unit.invocation.to_string(),
@@ -649,6 +669,10 @@ impl Clock for Host {
 
     fn monotonic(&self) -> Duration {
         self.clock.get()
+    }
+
+    fn boot(&self) -> String {
+        self.boots.get().to_string()
     }
 
     /// The time of a runtime that passes it as soon as all sleep.

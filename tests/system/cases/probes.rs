@@ -58,7 +58,7 @@ fn a_program_of_the_operators_is_asked(host: &Host) {
     let registry = Registry::start(host);
     host.write(
         "/usr/local/bin/probe",
-        "#!/bin/sh\necho looked >/run/probed 2>/dev/null\n\
+        "#!/bin/sh\ntouch /etc/probed 2>/dev/null\n\
          wget -qO- http://127.0.0.1:8080/version | grep -q \"$1\" && exit\n\
          echo \"it does not say $1\" >&2\nexit 1\n",
     );
@@ -74,7 +74,7 @@ fn a_program_of_the_operators_is_asked(host: &Host) {
     assert!(said.contains(why), "{said}");
     assert_eq!(version(host, "app"), "v2");
     // It is confined as the service is.
-    host.sh("! test -e /run/probed");
+    host.sh("! test -e /etc/probed");
 }
 
 fn a_probe_is_written_right_or_refused(host: &Host) {
