@@ -48,6 +48,10 @@ impl<R: Remote> Engine for Any<R> {
         either!(self, engine => engine.keep(unit, reference, image).await)
     }
 
+    async fn tidy(&self) {
+        either!(self, engine => engine.tidy().await);
+    }
+
     async fn kept(
         &self,
         unit: &UnitName,

@@ -6,6 +6,9 @@
 mod launcher;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
 
 use crate::model::{
     Container, Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Policy,
@@ -16,6 +19,9 @@ use crate::store::pull::{Remote, Request, Want, pull};
 use crate::store::{Error, Store};
 use crate::update::port::{Engine, Health, Inventory, Running};
 
+/// So many images are pulled at the same time: one that is slow does not hold up the others.
+const STAGED_AT_ONCE: usize = 4;
+
 /// The engine over one store, its containers' records, and the registries it pulls from.
 #[derive(Debug, Clone)]
 pub struct Native<R> {
@@ -24,11 +30,13 @@ pub struct Native<R> {
     remote: R,
     /// Whose units the containers are in.
     scope: Scope,
+    pulls: Arc<Semaphore>,
 }
 
 impl<R: Remote> Native<R> {
     pub fn new(store: Store, records: Records, remote: R, scope: Scope) -> Self {
-        Self { store, records, remote, scope }
+        let pulls = Arc::new(Semaphore::new(STAGED_AT_ONCE));
+        Self { store, records, remote, scope, pulls }
     }
 
     /// The records of containers that run now in the care of a unit's process, and what cannot be
@@ -62,6 +70,8 @@ impl<R: Remote> Engine for Native<R> {
     }
 
     async fn stage(&self, source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure> {
+        // It is never closed.
+        let _one_of_few = self.pulls.acquire().await;
         let want = Want { target: Some(image.target.clone()), platform: image.platform.clone() };
         let staged = match self.scope {
             Scope::System => pull(&self.store, &self.remote, source, want, &()).await?.identity,

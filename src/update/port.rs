@@ -81,7 +81,8 @@ pub trait Engine {
     /// The image that `reference` names in local storage, for the policy `local`.
     async fn local(&self, reference: &Reference) -> Result<Option<ImageIdentity>, Failure>;
 
-    /// Brings the image into local storage by digest; moves no tag. Idempotent.
+    /// Brings the image into local storage by digest; moves no tag. Idempotent. All images of a pass are
+    /// asked for at once: how many are pulled at the same time is the engine's choice.
     async fn stage(&self, source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure>;
 
     /// Has `image`, which `unit` runs for `reference`, stay in storage, so that it can be put back
@@ -92,6 +93,9 @@ pub trait Engine {
         reference: &Reference,
         image: &ImageIdentity,
     ) -> Result<(), Failure>;
+
+    /// Removes what was kept and need not stay: called when nothing is under way.
+    async fn tidy(&self) {}
 
     /// The images in storage that `unit` can be given for `reference` without asking anybody: those
     /// kept for it, and those of `known`, manifests that it had.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt};
+use futures_util::future;
 
 use super::check::Surveyed;
 use super::execute::{Ended, events_of};
@@ -13,9 +13,6 @@ use super::{Event, EventKind};
 use crate::model::{EngineKind, Failure, FailureKind, ImageSource, UnitName};
 use crate::plan::rollout::{Progress, Rollout};
 use crate::plan::{Backoff, Memory, Plan, Reason};
-
-/// So many images are pulled at the same time: one that is slow does not hold up the others.
-const STAGED_AT_ONCE: usize = 4;
 
 /// The unit in which Podman updates its containers itself.
 const PODMANS_OWN: &str = "podman-auto-update.service";
@@ -121,6 +118,9 @@ impl<W: World> Updater<W> {
             Err(failure) if !report.outcomes.is_empty() => report.problems.push(failure),
             done => done?,
         }
+        for engine in self.world.engines() {
+            engine.tidy().await;
+        }
         Ok(report)
     }
 
@@ -218,7 +218,7 @@ impl<W: World> Updater<W> {
         Ok(Recovered { report, suspended: false })
     }
 
-    /// Brings all new images of the pass into storage before the first restart, a few at a time.
+    /// Brings all new images of the pass into storage before the first restart.
     /// A failed one is backed off from like a failed check; `before` has the failures in a row.
     ///
     /// # Errors
@@ -244,7 +244,7 @@ impl<W: World> Updater<W> {
         }
         self.world.ledger().save_memory(memory)?;
         let pulls = plan.rollouts.iter().map(|rollout| self.stage(rollout));
-        let results: Vec<_> = stream::iter(pulls).buffered(STAGED_AT_ONCE).collect().await;
+        let results = future::join_all(pulls).await;
         for (rollout, result) in plan.rollouts.iter().zip(&results) {
             match result {
                 Ok(()) => memory.answered(&rollout.source),

@@ -109,6 +109,9 @@ pub(super) struct Image {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Listed {
     pub(super) id: String,
+    /// With tags and with digests.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) names: Vec<String>,
 }
 
 /// `null` is how Go writes what is empty.

@@ -2,8 +2,8 @@
 //! what it says is believed further than `docs/architecture.md` allows.
 //!
 //! [`program`] is one call, [`document`] what comes of it, [`discover`] and [`image`] what that means,
-//! [`presence`] whether there is anything to ask, [`query`] the calls that read, and here are those
-//! that change something. Podman has no bindings: a promotion moves the tag
+//! [`presence`] whether there is anything to ask, [`query`] the calls that read; [`stage`] pulls and
+//! [`tags`] moves names. Podman has no bindings: a promotion moves the tag
 //! (`docs/decisions/0015-podman.md`).
 
 mod discover;
@@ -13,27 +13,27 @@ mod names;
 mod presence;
 mod program;
 mod query;
+mod stage;
+mod tags;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::model::{
-    Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Platform, Reference,
-    Scope, UnitName,
+    Digest, EngineKind, Failure, ImageIdentity, ImageSource, Platform, Reference, Scope, UnitName,
 };
 use crate::update::port::{Engine, Inventory, Running};
 use image::Facts;
 pub use presence::Presence;
 pub use program::Program;
 use query::Look;
-
-/// How long a pull may take.
-const PULL: Duration = Duration::from_secs(60 * 60);
+use stage::Staging;
+use tags::Tags;
 
 /// What Podman is called with, beside what each call has of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,10 @@ pub struct Podman {
     images: RefCell<BTreeMap<String, Facts>>,
     /// What ran at the last look.
     look: Mutex<Option<Look>>,
+    /// What is to be pulled.
+    staging: Staging,
+    /// What names stand for.
+    tags: Tags,
 }
 
 /// Arguments from words.
@@ -77,6 +81,8 @@ impl Podman {
             known: OnceCell::new(),
             images: RefCell::default(),
             look: Mutex::default(),
+            staging: Staging::default(),
+            tags: Tags::default(),
         }
     }
 
@@ -87,75 +93,6 @@ impl Podman {
         let said = program.call(&arguments, time).await?;
         if said.success { Ok(said.output) } else { Err(program.failure(&arguments, &said)) }
     }
-
-    /// `podman pull` by digest: the tag stays where it is.
-    async fn pull(&self, source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure> {
-        let mut arguments = words(["pull"]);
-        let authfile = source.authfile.as_deref().or(self.options.authfile.as_deref());
-        if let Some(authfile) = authfile {
-            arguments.push(flag("--authfile=", authfile));
-        }
-        if let Some(verify) = self.options.tls_verify {
-            arguments.push(format!("--tls-verify={verify}").into());
-        }
-        let Platform { os, architecture, .. } = &image.platform;
-        if (os, architecture) != (&self.host.os, &self.host.architecture) {
-            arguments.push(format!("--platform={}", image.platform).into());
-        }
-        let name = source.reference.pinned(&image.target);
-        arguments.push(name.to_string().into());
-        let output = self.act(arguments, PULL).await?;
-        let said = String::from_utf8_lossy(&output).into_owned();
-        let id = said.split_whitespace().next_back().unwrap_or_default().to_owned();
-        let facts = self.facts(&[id]).await?;
-        check_pulled(&source.reference, facts.first(), image)
-    }
-
-    /// The image that has this name.
-    async fn named(&self, name: &str) -> Result<Option<Facts>, Failure> {
-        Ok(self.facts(&[name.to_owned()]).await?.into_iter().next())
-    }
-
-    async fn move_tag(&self, name: &str, image: &ImageIdentity) -> Result<(), Failure> {
-        let id = self.id_of(image).await?;
-        self.act(words(["tag", &id, name]), self.options.timeout).await.map(drop)
-    }
-
-    /// Removes an image that was kept and need not stay, where nobody else has a name for it or runs
-    /// it: Podman itself refuses that.
-    async fn drop_superseded(&self, id: &str) {
-        if let Err(cause) = self.act(words(["image", "rm", id]), self.options.timeout).await {
-            tracing::debug!(image = id, %cause, "a superseded image stays, ignoring");
-        }
-    }
-}
-
-fn flag(name: &str, path: &Path) -> OsString {
-    let mut flag = OsString::from(name);
-    flag.push(path);
-    flag
-}
-
-/// Whether what Podman pulled is what was planned.
-fn check_pulled(
-    reference: &Reference,
-    pulled: Option<&Facts>,
-    planned: &ImageIdentity,
-) -> Result<(), Failure> {
-    let refuse =
-        |why: String| Err(Failure::new(FailureKind::InvalidContent, format!("{reference}: {why}")));
-    let Some(pulled) = pulled else {
-        return refuse("Podman pulled an image that it does not have".into());
-    };
-    if !pulled.is(planned) {
-        let (got, expected) = (&pulled.identity.manifest, &planned.manifest);
-        return refuse(format!("Podman pulled {got} where {expected} was expected"));
-    }
-    let (theirs, own) = (&pulled.identity.platform, &planned.platform);
-    if (&theirs.os, &theirs.architecture) != (&own.os, &own.architecture) {
-        return refuse(format!("is for {theirs}, the running image for {own}"));
-    }
-    Ok(())
 }
 
 impl Engine for Podman {
@@ -167,6 +104,7 @@ impl Engine for Podman {
         if !self.options.presence.has_run() {
             return Ok(Inventory::default());
         }
+        self.tags.forget();
         let look = self.look_anew().await?;
         let inventory = self.take_stock(&look).await?;
         *self.look.lock().await = Some(look);
@@ -174,18 +112,11 @@ impl Engine for Podman {
     }
 
     async fn local(&self, reference: &Reference) -> Result<Option<ImageIdentity>, Failure> {
-        let facts = self.facts(&[reference.to_string()]).await?;
-        Ok(facts.into_iter().next().map(|facts| facts.identity))
+        Ok(self.named(&reference.to_string()).await?.map(|facts| facts.identity))
     }
 
     async fn stage(&self, source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure> {
-        let reference = &source.reference;
-        let mut names = vec![reference.to_string(), reference.pinned(&image.target).to_string()];
-        names.extend(self.known_image(image));
-        if self.facts(&names).await?.iter().any(|facts| facts.is(image)) {
-            return Ok(());
-        }
-        self.pull(source, image).await
+        self.stage_with_others(source, image).await
     }
 
     /// Two stay: an update that fails keeps what runs, and must not cost what ran before that.
@@ -195,19 +126,11 @@ impl Engine for Podman {
         reference: &Reference,
         image: &ImageIdentity,
     ) -> Result<(), Failure> {
-        let [newest, older] = names::kept(unit, reference);
-        let before = self.named(&newest).await?;
-        let Some(before) = before else { return self.move_tag(&newest, image).await };
-        if before.is(image) {
-            return Ok(());
-        }
-        let superseded = self.named(&older).await?;
-        self.move_tag(&older, &before.identity).await?;
-        self.move_tag(&newest, image).await?;
-        if let Some(superseded) = superseded.filter(|old| old.id != before.id && !old.is(image)) {
-            self.drop_superseded(&superseded.id).await;
-        }
-        Ok(())
+        self.keep_as(&names::kept(unit, reference), image).await
+    }
+
+    async fn tidy(&self) {
+        self.drop_superseded().await;
     }
 
     async fn kept(
@@ -246,7 +169,7 @@ impl Engine for Podman {
     }
 
     async fn tag(&self, reference: &Reference, image: &ImageIdentity) -> Result<(), Failure> {
-        self.move_tag(&reference.to_string(), image).await
+        self.confirm_tag(&reference.to_string(), image).await
     }
 
     async fn unbind(&self, _unit: &UnitName, _reference: &Reference) -> Result<(), Failure> {

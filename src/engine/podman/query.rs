@@ -228,7 +228,7 @@ impl Podman {
         Ok(all)
     }
 
-    async fn ask<T: DeserializeOwned>(
+    pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         mut arguments: Vec<OsString>,
         names: &[String],

@@ -17,6 +17,8 @@ cases![
     a_failing_second_unit_takes_the_first_one_back,
     a_broken_podman_is_told_and_ours_go_on,
     a_check_is_a_handful_of_calls,
+    an_update_of_many_is_few_calls,
+    an_image_that_comes_back_is_not_superseded,
     a_pod_is_restarted_once,
     kube_units_are_updated,
     policies_mean_what_podman_means,
@@ -296,6 +298,62 @@ fn a_check_is_a_handful_of_calls(host: &Host) {
     // A check asks what runs, and the service's list of units does once more.
     assert!(two.len() <= 7 && two.starts_with(&expected.map(str::to_owned)), "{two:?}");
     assert_eq!(two, many);
+}
+
+/// Images are pulled several in one call, of which one may fail; each unit costs one call that keeps
+/// its old image, and one that moves the tag.
+fn an_update_of_many_is_few_calls(host: &Host) {
+    let registry = prepare(host);
+    let settings = "schedule = \"timer\"\nsettle = \"1s\"\n[podman]\nprogram = \"/srv/podman\"\n";
+    units::configure(host, settings);
+    let names = ["one", "two", "three", "four", "five", "six"];
+    let push = |name: &str, version: &str| {
+        registry.push(&format!("{name}:latest"), &Image::app(&format!("{name} {version}")));
+    };
+    for name in names {
+        push(name, "v1");
+        PodmanUnit::new(name, &registry.reference(&format!("{name}:latest"))).start(host);
+    }
+    let update = |new: &str, lost: &[&str]| {
+        names.iter().for_each(|name| push(name, new));
+        lost.iter().for_each(|name| registry.lose_layer(&format!("{name}:latest")));
+        let format = "--format '{{.ContainerName}} {{.Updated}}'";
+        let calls = calls(host, &format!("updaterctl auto-update {format} > /tmp/told || true"));
+        let told = host.sh("cat /tmp/told");
+        for name in names {
+            let failed = lost.contains(&name);
+            let word = if failed { "failed" } else { "true" };
+            assert!(told.contains(&format!("{name} {word}")), "{told}");
+            assert_eq!(version(host, name) == format!("{name} {new}"), !failed, "{name}");
+        }
+        calls
+    };
+    let count = |calls: &[String]| {
+        ["pull", "image inspect", "tag", "image rm"]
+            .map(|verb| calls.iter().filter(|call| call.starts_with(verb)).count())
+    };
+    // Two looks at what runs, one at what is to be pulled, one at what each pull brought.
+    assert_eq!(count(&update("v2", &[])), [3, 6, 12, 0]);
+    // Two old images stay, and the other image of the call came.
+    assert_eq!(count(&update("v3", &["two"])), [3, 6, 15, 0]);
+    // Of two that fail in one call, each is asked for again, for its own cause; what is superseded
+    // goes in one call.
+    assert_eq!(count(&update("v4", &["three", "two"])), [5, 5, 12, 1]);
+}
+
+/// What a unit ran before its last update is the next image again.
+fn an_image_that_comes_back_is_not_superseded(host: &Host) {
+    let registry = prepare(host);
+    registry.push("app:latest", &Image::app("v1"));
+    PodmanUnit::new("app", &registry.reference("app:latest")).start(host);
+    for next in ["v2", "v1", "v3", "v2", "v1", "v1", "v4"] {
+        registry.push("app:latest", &Image::app(next));
+        let outcome = host.run("updaterctl update");
+        assert_eq!(outcome.status, 0, "{}", outcome.describe());
+        assert_eq!(version(host, "app"), next);
+    }
+    // The one that runs, and the two before.
+    assert_eq!(host.sh("podman images --quiet | sort -u | wc -l"), "3");
 }
 
 /// A pod whose two images changed is restarted once; where one of them is bad, the other one arrives.
