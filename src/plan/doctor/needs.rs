@@ -77,11 +77,13 @@ pub fn needs(unit: &str, scope: Scope) -> BTreeSet<Helper> {
 
 /// The word after `--network`, without its options.
 fn network<'a>(words: &[&'a str]) -> Option<&'a str> {
-    let flag = |word: &&str| ["--network", "--net"].contains(word);
     let joined = words
         .iter()
         .find_map(|word| word.strip_prefix("--network=").or_else(|| word.strip_prefix("--net=")));
-    let apart = words.iter().position(|word| flag(word)).and_then(|at| words.get(at + 1));
+    let apart = words
+        .iter()
+        .position(|word| ["--network", "--net"].contains(word))
+        .and_then(|at| words.get(at + 1));
     joined.or(apart.copied())
 }
 
