@@ -104,6 +104,8 @@ pub enum Kind {
     CheckFailed,
     Quarantined,
     SharedTag,
+    /// A container asks the registry at each start, so that its image cannot be put back.
+    AsksItself,
     MissingHelper,
     NoLinger,
     VolatileCredentials,
@@ -262,6 +264,11 @@ fn of_plan(plan: &Plan, scope: Scope) -> Vec<Finding> {
         found.push(Finding { finding, what, mend });
     }
     found.extend(plan.warnings.iter().map(shared));
+    found.extend(plan.asking.iter().map(|asker| Finding {
+        finding: Kind::AsksItself,
+        what: asker.to_string(),
+        mend: format!("{} edit --full {}", systemctl(scope), asker.unit),
+    }));
     found
 }
 

@@ -31,6 +31,7 @@ fn plan(skipped: Vec<Skipped>) -> Plan {
         skipped,
         problems: vec![],
         warnings: vec![],
+        asking: vec![],
     }
 }
 
