@@ -22,6 +22,8 @@ pub(super) struct Fragment {
     pub(super) settle: Option<Duration>,
     #[serde(deserialize_with = "value::count")]
     pub(super) checks_in_flight: Option<usize>,
+    #[serde(deserialize_with = "value::count")]
+    pub(super) max_parallel: Option<usize>,
     #[serde(deserialize_with = "value::pause")]
     pub(super) restart_timeout: Option<Duration>,
     pub(super) rollback: Option<bool>,
@@ -84,6 +86,7 @@ impl Fragment {
             jitter: self.jitter.or(other.jitter),
             settle: self.settle.or(other.settle),
             checks_in_flight: self.checks_in_flight.or(other.checks_in_flight),
+            max_parallel: self.max_parallel.or(other.max_parallel),
             restart_timeout: self.restart_timeout.or(other.restart_timeout),
             rollback: self.rollback.or(other.rollback),
             backoff_max: self.backoff_max.or(other.backoff_max),

@@ -20,6 +20,8 @@ pub struct Settings {
     pub settle: Duration,
     /// Registry questions under way at once.
     pub checks_in_flight: usize,
+    /// Units that are restarted at once.
+    pub max_parallel: usize,
     /// How long a unit's restart may take before it counts as stuck.
     pub restart_timeout: Duration,
     /// Whether a failed update goes back to the old image.
@@ -75,6 +77,7 @@ impl Settings {
             },
             settle: written.settle.unwrap_or(Duration::from_secs(10)),
             checks_in_flight: written.checks_in_flight.unwrap_or(16),
+            max_parallel: written.max_parallel.unwrap_or(4),
             restart_timeout: written.restart_timeout.unwrap_or(15 * MINUTE),
             rollback: written.rollback.unwrap_or(true),
             backoff_max: written.backoff_max.unwrap_or(24 * HOUR),

@@ -6,6 +6,7 @@
 //! What must not live here: any work. Methods become [`Call`]s to the main loop; what the loop
 //! does becomes properties and signals.
 
+mod outbox;
 mod service;
 mod signal;
 
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 use zbus::interface;
 use zbus::object_server::SignalEmitter;
 
+pub use self::outbox::{Fence, Outbox, Outgoing, outbox};
 pub use self::service::Service;
 pub use self::signal::{Activity, Change, Properties, Signal};
 
@@ -62,6 +64,7 @@ impl From<Error> for BusError {
 #[derive(Debug)]
 pub(crate) struct Updater1 {
     requests: mpsc::Sender<Request>,
+    fence: Fence,
     properties: Arc<Mutex<Properties>>,
 }
 
@@ -71,7 +74,10 @@ impl Updater1 {
     }
 
     async fn ask(&self, call: Call) -> Result<String, BusError> {
-        Ok(ask(&self.requests, call).await?)
+        let answer = ask(&self.requests, call).await;
+        // Who looks on hears how it ended before the answer comes.
+        self.fence.passed().await;
+        Ok(answer?)
     }
 }
 

@@ -2,22 +2,20 @@
 //!
 //! What must not live here: what it is doing, and when it wakes; both are arguments.
 
-use tokio::sync::mpsc;
-
-use super::bus::{Activity, Properties, Signal};
+use super::bus::{Activity, Outbox, Properties, Signal};
 use super::schedule::Calendar;
 use crate::systemd::notify;
 
 /// The two faces, towards the bus and towards systemd.
 #[derive(Debug)]
 pub(super) struct Face {
-    signals: mpsc::UnboundedSender<Signal>,
+    signals: Outbox,
     /// Why the newest configuration is not in force.
     rejected: Option<String>,
 }
 
 impl Face {
-    pub(super) fn new(signals: mpsc::UnboundedSender<Signal>) -> Self {
+    pub(super) fn new(signals: Outbox) -> Self {
         Self { signals, rejected: None }
     }
 
@@ -39,8 +37,7 @@ impl Face {
     fn show_with(&self, activity: Activity, calendar: &Calendar, line: &str) {
         let (last_check, next_check) = (calendar.last_check(), calendar.next_check());
         let properties = Properties { activity, last_check, next_check };
-        // The receiver is gone only when the process is about to end.
-        let _ = self.signals.send(Signal::Properties(properties));
+        self.signals.send(Signal::Properties(properties));
         notify::status(line);
     }
 
@@ -66,10 +63,11 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::daemon::bus::outbox;
 
     #[test]
     fn the_line_says_what_when_and_what_is_wrong() {
-        let mut face = Face::new(mpsc::unbounded_channel().0);
+        let mut face = Face::new(outbox().0);
         let mut calendar = Calendar::new(None, Timestamp::UNIX_EPOCH, 0.0);
         let line = face.line(Activity::Idle, &calendar);
         assert_eq!(line, "idle; checks are started by a timer");

@@ -2,12 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
 use crate::model::{Failure, UnitName};
-use crate::plan::Cause;
-use crate::update::port::{JobError, JobResult, Manager, Observer, UnitState};
+use crate::plan::{Cause, Followers};
+use crate::update::port::{JobError, JobResult, Manager, Observer, Standing, UnitState};
 use crate::update::{Event, EventKind};
 
 /// Shared between the observers that watch, the managers that brake, and the main loop: one for
@@ -144,8 +145,24 @@ impl<C: Connect> Manager for Braked<C> {
         self.manager().await.map_err(JobError::Refused)?.restart(unit).await
     }
 
-    async fn reset_failed(&self, unit: &UnitName) -> Result<(), Failure> {
+    async fn start(&self, unit: &str) -> Result<JobResult, JobError> {
+        self.manager().await.map_err(JobError::Refused)?.start(unit).await
+    }
+
+    async fn reset_failed(&self, unit: &str) -> Result<(), Failure> {
         self.manager().await?.reset_failed(unit).await
+    }
+
+    async fn standing(&self, unit: &str) -> Result<Standing, Failure> {
+        self.manager().await?.standing(unit).await
+    }
+
+    async fn followers(&self, unit: &str) -> Result<Followers, Failure> {
+        self.manager().await?.followers(unit).await
+    }
+
+    fn now(&self) -> Duration {
+        self.manager.get().map(Manager::now).unwrap_or_default()
     }
 }
 

@@ -236,6 +236,7 @@ fn podman(
 fn options(settings: &Settings) -> Options {
     let mut options = Options {
         checks_in_flight: settings.checks_in_flight,
+        max_parallel: settings.max_parallel,
         settle: settings.settle,
         rollback: settings.rollback,
         backoff_max: settings.backoff_max,

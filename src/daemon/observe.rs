@@ -1,8 +1,6 @@
 //! Who hears of a pass's events: the journal, the bus, systemd's status line.
 
-use tokio::sync::mpsc;
-
-use super::bus::{Change, Signal};
+use super::bus::{Change, Outbox, Signal};
 use super::journal;
 use crate::config::Scope;
 use crate::systemd::notify;
@@ -62,13 +60,12 @@ impl Observer for StatusLine {
 
 /// Makes D-Bus signals of events.
 #[derive(Debug, Clone)]
-pub struct Signals(pub mpsc::UnboundedSender<Signal>);
+pub struct Signals(pub Outbox);
 
 impl Observer for Signals {
     fn event(&self, event: &Event) {
         for signal in signals(event) {
-            // The receiver is gone only when the process is about to end.
-            let _ = self.0.send(signal);
+            self.0.send(signal);
         }
     }
 }

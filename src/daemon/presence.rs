@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use zbus::{Connection, fdo};
 
-use super::bus::{NAME, Service, Signal};
+use super::bus::{Fence, NAME, Outgoing, Service, Signal};
 use super::host::connect;
 use super::request::Request;
 use super::run::Name;
@@ -25,6 +25,7 @@ const LOOK: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Presence {
     requests: mpsc::Sender<Request>,
+    fence: Fence,
     /// `None` as long as there is no bus.
     place: OnceCell<Place>,
 }
@@ -36,9 +37,9 @@ pub(super) struct Place {
 }
 
 impl Presence {
-    /// Nowhere yet; calls will go to `requests`.
-    pub(super) fn new(requests: mpsc::Sender<Request>) -> Self {
-        Self { requests, place: OnceCell::new() }
+    /// Nowhere yet; calls will go to `requests`, and their answers through `fence`.
+    pub(super) fn new(requests: mpsc::Sender<Request>, fence: Fence) -> Self {
+        Self { requests, fence, place: OnceCell::new() }
     }
 
     /// Offers the service on the bus behind `connection`; `properties` is what it shows from the
@@ -51,7 +52,7 @@ impl Presence {
         connection: Connection,
         properties: Option<Signal>,
     ) -> Result<&Place, Error> {
-        let service = Service::serve(connection.clone(), self.requests.clone());
+        let service = Service::serve(connection.clone(), self.requests.clone(), self.fence.clone());
         let service = service.await.map_err(Error::Serve)?;
         if let Some(properties) = properties {
             emit(&service, &properties).await;
@@ -71,7 +72,7 @@ impl Presence {
     pub(super) async fn tell(
         &self,
         scope: Scope,
-        mut signals: mpsc::UnboundedReceiver<Signal>,
+        mut signals: mpsc::UnboundedReceiver<Outgoing>,
     ) -> Result<(), Error> {
         let place = match self.place.get() {
             Some(place) => place,
@@ -83,7 +84,8 @@ impl Presence {
         loop {
             tokio::select! {
                 signal = signals.recv() => match signal {
-                    Some(signal) => emit(&place.service, &signal).await,
+                    Some(Outgoing::Signal(signal)) => emit(&place.service, &signal).await,
+                    Some(Outgoing::Fence(passed)) => drop(passed.send(())),
                     None => return Ok(()),
                 },
                 () = place.connection.closed() => return Err(Error::BusLost),
@@ -95,7 +97,7 @@ impl Presence {
     async fn find_place(
         &self,
         scope: Scope,
-        signals: &mut mpsc::UnboundedReceiver<Signal>,
+        signals: &mut mpsc::UnboundedReceiver<Outgoing>,
     ) -> Result<Option<&Place>, Error> {
         let mut looks = tokio::time::interval_at(Instant::now() + LOOK, LOOK);
         let mut properties = None;
@@ -103,7 +105,9 @@ impl Presence {
             tokio::select! {
                 signal = signals.recv() => match signal {
                     None => return Ok(None),
-                    Some(signal @ Signal::Properties(_)) => properties = Some(signal),
+                    Some(Outgoing::Signal(signal @ Signal::Properties(_))) => {
+                        properties = Some(signal);
+                    }
                     // Nobody hears it.
                     Some(_) => {}
                 },

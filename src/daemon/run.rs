@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::api::{Api, Error};
-use super::bus::{Activity, Signal};
+use super::bus::{Activity, Outbox};
 use super::face::Face;
 use super::flight::Flight;
 use super::journal::{self, message};
@@ -85,7 +85,7 @@ pub struct Daemon<'a, W, C> {
     /// How often systemd hears that the loop turns; `None` where it does not ask.
     pub watchdog: Option<Duration>,
     /// Signals and properties for the bus.
-    pub signals: mpsc::UnboundedSender<Signal>,
+    pub signals: Outbox,
     /// In `0.0..1.0`.
     pub random: &'a dyn Fn() -> f64,
 }

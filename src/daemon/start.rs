@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use zbus::Connection;
 
 use super::args::Arguments;
-use super::bus::{NAME, Signal};
+use super::bus::{NAME, Outbox, outbox};
 use super::flight::Flight;
 use super::host::{self, Host, Manner, Opener, SystemClock};
 use super::observe::{Journal, Observers, Signals, StatusLine};
@@ -106,13 +106,13 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
     let (stop, reload) = (listen_for_stop()?, listen_for_reload()?);
     let connection = find_bus(scope).await?;
     let (request_sender, requests) = mpsc::channel(QUEUE);
-    let (signal_sender, signals) = mpsc::unbounded_channel();
+    let (outbox, signals) = outbox();
     let flight = Flight::default();
     let opened = |settings: &Settings| -> Result<Loaded<Pass<Host>>, Failure> {
         let opener = Opener {
             program: "updaterd",
             connection: connection.clone(),
-            observers: observers(scope, &signal_sender),
+            observers: observers(scope, &outbox),
             flight: flight.clone(),
             manner: manner(scope),
         };
@@ -125,7 +125,7 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
         opened(&settings).map_err(|failure| failure.message)
     };
     let first = opened(settings).map_err(Error::Setup)?;
-    let presence = Presence::new(request_sender);
+    let presence = Presence::new(request_sender, outbox.fence());
     if let Some(connection) = &connection {
         presence.take_place(connection.clone(), None).await?;
     }
@@ -136,7 +136,7 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
         name: &presence,
         flight: flight.clone(),
         watchdog: notify::watchdog_interval(),
-        signals: signal_sender.clone(),
+        signals: outbox.clone(),
         random: &fastrand::f64,
     };
     let orders = Orders { requests, reload, stop };
@@ -146,12 +146,12 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
         lost = &mut telling => return lost,
     };
     if ended == Ended::StoppedInFlight {
-        let observers = observers(scope, &signal_sender);
+        let observers = observers(scope, &outbox);
         flight.suspended().iter().for_each(|event| observers.event(event));
     }
     // What was told last is still to be sent: without a sender, the telling ends.
     drop(daemon);
-    drop(signal_sender);
+    drop(outbox);
     if tokio::time::timeout(LAST_SIGNALS, telling).await.is_err() {
         tracing::warn!(target: "updaterd", "the bus does not take the last signals, ignoring");
     }
@@ -180,7 +180,7 @@ fn manner(scope: Scope) -> Manner {
 }
 
 /// Who hears of what the service does.
-fn observers(scope: Scope, signals: &mpsc::UnboundedSender<Signal>) -> Observers {
+fn observers(scope: Scope, signals: &Outbox) -> Observers {
     Observers::default().with(Journal(scope)).with(StatusLine).with(Signals(signals.clone()))
 }
 

@@ -36,6 +36,7 @@ fn flight(reference: &str) -> InFlight {
         started: Timestamp::UNIX_EPOCH,
         trigger: "manual".into(),
         rollback: vec![true],
+        dependents: Default::default(),
         pass: None,
         undoes: None,
     }

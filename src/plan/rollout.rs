@@ -82,13 +82,15 @@ pub enum State {
     Ended,
 }
 
-/// The three things done to one unit, forward and back.
+/// What is done to one unit, forward and back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     Binding,
     Restarting,
     Verifying,
+    /// Those that stopped with it come up again.
+    Reviving,
 }
 
 /// What became of one unit.
@@ -129,6 +131,8 @@ pub enum Action<'a> {
     Restart { step: &'a Step },
     /// Wait and see whether the unit came back and runs this image.
     Verify { step: &'a Step, image: &'a ImageIdentity },
+    /// See that the units that ran before and stop with this one run again.
+    Revive { step: &'a Step },
     /// Move the tag, where it moves.
     Commit,
     /// Drop the bindings that say what the tag says.
@@ -170,11 +174,13 @@ pub fn action<'a>(rollout: &'a Rollout, progress: &Progress) -> Action<'a> {
             Phase::Binding => Action::Promote { step },
             Phase::Restarting => Action::TryRestart { step },
             Phase::Verifying => Action::Verify { step, image: &rollout.new },
+            Phase::Reviving => Action::Revive { step },
         }),
         State::Back { at, phase } => step(at).map_or(Action::Nothing, |step| match phase {
             Phase::Binding => Action::PutBack { step },
             Phase::Restarting => Action::Restart { step },
             Phase::Verifying => Action::Verify { step, image: &step.old },
+            Phase::Reviving => Action::Revive { step },
         }),
     }
 }
@@ -186,8 +192,12 @@ pub fn next(rollout: &Rollout, progress: Progress, event: Event, rollback: bool)
     let last = rollout.steps.len();
     let state = match (state, event) {
         (State::Staging, Event::Succeeded) => forward(0, last, &marks),
-        (State::Staging, Event::Failed(why) | Event::NotBegun(why)) => {
+        (State::Staging, Event::Failed(why)) => {
             marks.fill(Mark::Failed);
+            cause = Some(why);
+            State::Ended
+        }
+        (State::Staging, Event::NotBegun(why)) => {
             cause = Some(why);
             State::Ended
         }
@@ -288,7 +298,8 @@ fn following(phase: Phase) -> Option<Phase> {
     match phase {
         Phase::Binding => Some(Phase::Restarting),
         Phase::Restarting => Some(Phase::Verifying),
-        Phase::Verifying => None,
+        Phase::Verifying => Some(Phase::Reviving),
+        Phase::Reviving => None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Digest, Failure};
+use crate::model::{Digest, Failure, UnitName};
 
 /// How a systemd job ended (org.freedesktop.systemd1(5), `JobRemoved`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +58,10 @@ pub enum Cause {
     NotStarted { result: String },
     /// The unit failed or ended before anything was done to it.
     FailedBefore { active: String, result: String },
+    /// A unit that ran before the restart and stops with the updated one did not come back.
+    Dependent { unit: String, why: String },
+    /// A unit that the rollout's own units need was to be updated first, and was not.
+    Needed { unit: UnitName },
     /// The launcher itself failed (exit status 125): the image was not even started.
     Launcher,
     /// The host is shutting down.
@@ -81,12 +85,14 @@ impl Cause {
             Self::NotActive { .. }
             | Self::RestartedItself { .. }
             | Self::ContainerEnded { .. }
+            | Self::Dependent { .. }
             | Self::Unhealthy { .. }
             | Self::NotHealthy { .. } => true,
             Self::StartedAnew
             | Self::WrongImage { .. }
             | Self::NotStarted { .. }
             | Self::FailedBefore { .. }
+            | Self::Needed { .. }
             | Self::Launcher
             | Self::ShuttingDown { .. }
             | Self::BusLost { .. }
@@ -137,6 +143,12 @@ impl fmt::Display for Cause {
             Self::NotStarted { result } => write!(f, "systemd did not start the unit: {result}"),
             Self::FailedBefore { active, result } => {
                 write!(f, "the unit was {active} (result {result}) before the update began")
+            }
+            Self::Dependent { unit, why } => {
+                write!(f, "{unit}, which ran before and stops with it, did not come back: {why}")
+            }
+            Self::Needed { unit } => {
+                write!(f, "{unit}, which it needs and which comes first, was not updated")
             }
             Self::Launcher => f.write_str("the launcher failed before the image was started (125)"),
             Self::ShuttingDown { message } => write!(f, "the host is shutting down: {message}"),

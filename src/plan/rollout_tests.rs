@@ -73,7 +73,7 @@ fn a_failing_canary_leaves_the_others_alone() {
 
 #[test]
 fn a_later_failure_takes_the_earlier_ones_back() {
-    let mut events = vec![Event::Succeeded; 1 + 3 + 2];
+    let mut events = vec![Event::Succeeded; 1 + 4 + 2];
     events.push(crashed());
     let progress = run(&rollout(3), &events);
     assert_eq!(progress.marks, [Mark::PutBack, Mark::PutBack, Mark::Untouched]);
@@ -101,17 +101,43 @@ fn an_old_image_that_fails_too_proves_nothing() {
 #[test]
 fn only_the_unit_that_failed_proves_anything() {
     let ok = Event::Succeeded;
-    let mut events = vec![ok.clone(); 1 + 3 + 2];
+    let mut events = vec![ok.clone(); 1 + 4 + 2];
     // The second fails, and is stopped while it goes back; the first goes back and verifies.
-    events.extend([crashed(), ok.clone(), Event::FoundStopped, ok.clone(), ok.clone(), ok]);
+    events.extend([
+        crashed(),
+        ok.clone(),
+        Event::FoundStopped,
+        ok.clone(),
+        ok.clone(),
+        ok.clone(),
+        ok,
+    ]);
     let progress = run(&rollout(2), &events);
     assert_eq!(progress.marks, [Mark::PutBack, Mark::Stopped]);
     assert!(!proves_image_bad(&progress));
 }
 
 #[test]
+fn a_dependent_that_does_not_come_back_fails_the_update() {
+    let ok = Event::Succeeded;
+    let dead = || {
+        let why = "failed".to_owned();
+        Event::Failed(Cause::Dependent { unit: "web.service".to_owned(), why })
+    };
+    let mut events = vec![ok.clone(); 1 + 3];
+    events.push(dead());
+    let progress = run(&rollout(1), &events);
+    assert_eq!(progress.marks, [Mark::PutBack]);
+    assert!(proves_image_bad(&progress), "with the old image it came back");
+    events.extend([ok.clone(), ok.clone(), ok, dead()]);
+    let progress = run(&rollout(1), &events);
+    assert!(matches!(progress.marks[0], Mark::Stuck { .. }));
+    assert!(!proves_image_bad(&progress));
+}
+
+#[test]
 fn what_was_not_begun_is_not_restarted_but_the_others_go_back() {
-    let mut events = vec![Event::Succeeded; 1 + 3];
+    let mut events = vec![Event::Succeeded; 1 + 4];
     events.push(not_begun());
     let progress = run(&rollout(3), &events);
     assert_eq!(progress.marks, [Mark::PutBack, Mark::Unbegun, Mark::Untouched]);

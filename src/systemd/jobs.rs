@@ -8,22 +8,31 @@ use zbus::{DBusError, OwnedObjectPath};
 
 use super::Error;
 use super::proxy::{JobRemoved, SystemdProxy};
-use crate::model::UnitName;
 use crate::update::port::{JobError, JobResult};
 
-/// Which restart.
+/// What is asked for.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Restart {
-    /// Only a unit that runs.
-    Try,
-    Always,
+pub(super) enum Job {
+    /// A restart of a unit that runs.
+    TryRestart,
+    Restart,
+    Start,
+}
+
+impl Job {
+    fn call(self) -> &'static str {
+        match self {
+            Self::TryRestart | Self::Restart => "a restart",
+            Self::Start => "a start",
+        }
+    }
 }
 
 /// Queues the job and waits for its end; both together take at most `timeout`.
-pub(super) async fn restart(
+pub(super) async fn queue(
     systemd: &SystemdProxy<'_>,
-    unit: &UnitName,
-    how: Restart,
+    unit: &str,
+    how: Job,
     timeout: Duration,
 ) -> Result<JobResult, JobError> {
     match tokio::time::timeout(timeout, queue_and_follow(systemd, unit, how)).await {
@@ -38,14 +47,16 @@ pub(super) async fn restart(
 /// The signal is subscribed to first: a job may end before the reply that names it has arrived.
 async fn queue_and_follow(
     systemd: &SystemdProxy<'_>,
-    unit: &UnitName,
-    how: Restart,
+    unit: &str,
+    how: Job,
 ) -> Result<JobResult, JobError> {
-    let mut removed = systemd.receive_job_removed().await.map_err(|error| refused(unit, error))?;
+    let mut removed =
+        systemd.receive_job_removed().await.map_err(|error| refused(unit, how, error))?;
     let mut call = pin!(async {
         match how {
-            Restart::Try => systemd.try_restart_unit(unit.as_str(), "replace").await,
-            Restart::Always => systemd.restart_unit(unit.as_str(), "replace").await,
+            Job::TryRestart => systemd.try_restart_unit(unit, "replace").await,
+            Job::Restart => systemd.restart_unit(unit, "replace").await,
+            Job::Start => systemd.start_unit(unit, "replace").await,
         }
     });
     // Signals are taken while the reply is awaited: a connection whose listener leaves a full
@@ -53,7 +64,7 @@ async fn queue_and_follow(
     let mut ended = Vec::new();
     let job = loop {
         tokio::select! {
-            reply = &mut call => break reply.map_err(|error| refused(unit, error))?,
+            reply = &mut call => break reply.map_err(|error| refused(unit, how, error))?,
             Some(signal) = removed.next() => ended.extend(end(&signal)),
         }
     };
@@ -65,7 +76,7 @@ async fn queue_and_follow(
             return Ok(result);
         }
     }
-    Err(JobError::Lost("the bus went away while a restart was waited for".to_owned()))
+    Err(JobError::Lost("the bus went away while a job was waited for".to_owned()))
 }
 
 /// Which job ended, and how. A signal that is not as documented is none of ours.
@@ -88,7 +99,7 @@ fn result(text: &str) -> JobResult {
 
 /// What a refusal means. While a shutdown is queued, its irreversible stop jobs make every restart
 /// destructive.
-fn refused(unit: &UnitName, error: zbus::Error) -> JobError {
+fn refused(unit: &str, how: Job, error: zbus::Error) -> JobError {
     let message = description(&error);
     match name(&error).as_deref() {
         Some(
@@ -100,7 +111,7 @@ fn refused(unit: &UnitName, error: zbus::Error) -> JobError {
         None => JobError::Lost(message),
         Some(_) => {
             let unit = unit.to_string();
-            JobError::Refused(Error::Call { call: "a restart", unit, source: error }.into())
+            JobError::Refused(Error::Call { call: how.call(), unit, source: error }.into())
         }
     }
 }

@@ -33,6 +33,14 @@ impl Link {
         matches!(self, Self::Socket { .. })
     }
 
+    /// The manager on a bus, which keeps units loaded for who asks for it.
+    pub(super) fn bus(&self) -> Option<&SystemdProxy<'static>> {
+        match self {
+            Self::Bus(systemd) => Some(systemd),
+            Self::Socket { .. } => None,
+        }
+    }
+
     /// The manager, as far as it is there.
     pub(super) async fn systemd(&self) -> Result<SystemdProxy<'static>, Error> {
         let (path, held) = match self {

@@ -1,6 +1,7 @@
 //! systemd's manager, of the host or of a user.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,13 +11,13 @@ use zbus::Connection;
 
 use super::Error;
 use super::inhibit::{Inhibitor, delay_shutdown};
-use super::jobs::{self, Restart};
+use super::jobs::{self, Job};
 use super::link::Link;
 use super::proxy::SystemdProxy;
 use super::unit::Properties;
 use super::words::LastWords;
 use crate::model::{Failure, UnitName};
-use crate::update::port::{self, JobError, JobResult, UnitState};
+use crate::update::port::{self, Followers, JobError, JobResult, Standing, UnitState};
 
 /// How long systemd may be away while it executes itself anew (`systemctl daemon-reexec`, at each
 /// upgrade of its package).
@@ -32,9 +33,12 @@ pub struct Manager {
     timeout: Duration,
     /// Where logind is.
     system: Option<Connection>,
-    /// The unit that was restarted last, of which nothing is to be forgotten.
-    kept: Rc<RefCell<Option<Kept>>>,
+    kept: Memory,
 }
+
+/// The units of which nothing is to be forgotten: those that are restarted, and those that stop with
+/// them.
+type Memory = Rc<RefCell<BTreeMap<String, Kept>>>;
 
 /// As long as it lives, a shutdown waits for us, and systemd is listened to.
 #[derive(Debug)]
@@ -42,15 +46,28 @@ pub struct Manager {
 pub struct Attention {
     _inhibitor: Option<Inhibitor>,
     link: Rc<Link>,
-    kept: Rc<RefCell<Option<Kept>>>,
+    kept: Memory,
 }
 
 /// Who stays connected to systemd itself is woken up by whatever happens on the host.
 impl Drop for Attention {
     fn drop(&mut self) {
-        if self.link.is_private() {
-            self.kept.replace(None);
-            self.link.leave();
+        let kept = self.kept.take();
+        match self.link.bus() {
+            Some(systemd) => drop(tokio::spawn(let_go(systemd.clone(), kept))),
+            None => {
+                drop(kept);
+                self.link.leave();
+            }
+        }
+    }
+}
+
+/// Units that nobody else refers to may be forgotten again.
+async fn let_go(systemd: SystemdProxy<'static>, kept: BTreeMap<String, Kept>) {
+    for unit in kept.into_keys() {
+        if let Err(error) = systemd.unref_unit(&unit).await {
+            tracing::debug!(unit, %error, "systemd keeps the unit loaded, ignoring");
         }
     }
 }
@@ -59,7 +76,7 @@ impl Drop for Attention {
 #[derive(Debug)]
 enum Kept {
     /// systemd keeps it loaded for us.
-    Referred(UnitName),
+    Referred,
     /// We listen to what is said of it.
     Heard(LastWords),
 }
@@ -90,30 +107,26 @@ impl Manager {
         Self { system, ..self }
     }
 
-    /// Sees to it that what is known of `unit` stays known until the next unit is restarted, or we
-    /// leave. A unit that nothing refers to is forgotten as soon as it stops, and with it whether
-    /// it was asked to.
-    async fn keep(&self, systemd: &SystemdProxy<'_>, unit: &UnitName) {
-        if self.kept.borrow().as_ref().is_some_and(|kept| kept.is(unit)) {
+    /// Sees to it that what is known of `unit` stays known for as long as a shutdown is delayed. A
+    /// unit that nothing refers to is forgotten as soon as it stops, and with it whether it was
+    /// asked to.
+    async fn keep(&self, systemd: &SystemdProxy<'_>, unit: &str) {
+        if self.kept.borrow().get(unit).is_some_and(Kept::still_is) {
             return;
         }
         let kept = match self.link.is_private() {
             true => listen(systemd, unit).await.map(Kept::Heard),
-            false => systemd.ref_unit(unit.as_str()).await.map(|()| Kept::Referred(unit.clone())),
+            false => systemd.ref_unit(unit).await.map(|()| Kept::Referred),
         };
-        let kept = match kept {
-            Ok(kept) => kept,
-            // The restart says so, too.
-            Err(error) if jobs::name(&error).as_deref() == Some(NO_SUCH_UNIT) => return,
-            Err(error) => {
-                tracing::debug!(%unit, %error, "what is known of the unit may be lost, ignoring");
-                return;
+        match kept {
+            Ok(kept) => {
+                self.kept.borrow_mut().insert(unit.to_owned(), kept);
             }
-        };
-        if let Some(Kept::Referred(before)) = self.kept.replace(Some(kept))
-            && let Err(error) = systemd.unref_unit(before.as_str()).await
-        {
-            tracing::debug!(unit = %before, %error, "systemd keeps the unit loaded, ignoring");
+            // The restart says so, too.
+            Err(error) if jobs::name(&error).as_deref() == Some(NO_SUCH_UNIT) => {}
+            Err(error) => {
+                tracing::debug!(unit, %error, "what is known of the unit may be lost, ignoring");
+            }
         }
     }
 
@@ -123,21 +136,33 @@ impl Manager {
         unit: &UnitName,
         patience: Duration,
     ) -> Result<UnitState, Failure> {
+        let read = async || {
+            let (properties, systemd) = self.read(unit.as_str()).await?;
+            properties.state(systemd.inner().connection(), unit.as_str()).await
+        };
+        self.patiently(read, patience).await
+    }
+
+    /// Asks; while systemd is away, for at most `patience`, again and again.
+    async fn patiently<T>(
+        &self,
+        ask: impl AsyncFn() -> Result<T, Error>,
+        patience: Duration,
+    ) -> Result<T, Failure> {
         let until = Instant::now() + patience;
         loop {
-            match self.read(unit).await {
+            match ask().await {
                 Err(error) if self.link.is_away(&error) && Instant::now() < until => {
                     tokio::time::sleep(AGAIN).await;
                 }
-                state => return Ok(state?),
+                answer => return Ok(answer?),
             }
         }
     }
 
-    async fn read(&self, unit: &UnitName) -> Result<UnitState, Error> {
+    async fn read(&self, unit: &str) -> Result<(Properties, SystemdProxy<'static>), Error> {
         let systemd = self.link.systemd().await?;
-        let lost = |kept: &Kept| matches!(kept, Kept::Heard(words) if words.are_over());
-        if self.kept.borrow().as_ref().is_some_and(lost) {
+        if self.kept.borrow().get(unit).is_some_and(|kept| !kept.still_is()) {
             self.keep(&systemd, unit).await;
         }
         let mut properties = properties(&systemd, unit).await?;
@@ -146,47 +171,46 @@ impl Manager {
             properties = self::properties(&systemd, unit).await?;
             self.recall(unit, &mut properties);
         }
-        properties.state(systemd.inner().connection(), unit).await
+        Ok((properties, systemd))
     }
 
-    fn has_heard_of(&self, unit: &UnitName) -> bool {
-        matches!(&*self.kept.borrow(), Some(Kept::Heard(words)) if words.unit == *unit)
+    fn has_heard_of(&self, unit: &str) -> bool {
+        matches!(self.kept.borrow().get(unit), Some(Kept::Heard(_)))
     }
 
     /// Of a unit that was forgotten, and loaded anew only because we asked.
-    fn recall(&self, unit: &UnitName, properties: &mut Properties) {
-        if let Some(Kept::Heard(words)) = &*self.kept.borrow()
-            && words.unit == *unit
+    fn recall(&self, unit: &str, properties: &mut Properties) {
+        if let Some(Kept::Heard(words)) = self.kept.borrow().get(unit)
             && !properties.was_started()
         {
             words.recall(properties);
         }
     }
 
-    async fn queue(&self, unit: &UnitName, how: Restart) -> Result<JobResult, JobError> {
+    async fn queue(&self, unit: &str, how: Job) -> Result<JobResult, JobError> {
         let systemd = self.link.systemd().await.map_err(|error| JobError::Refused(error.into()))?;
         self.keep(&systemd, unit).await;
-        jobs::restart(&systemd, unit, how, self.timeout).await
+        jobs::queue(&systemd, unit, how, self.timeout).await
     }
 }
 
 impl Kept {
-    fn is(&self, unit: &UnitName) -> bool {
+    fn still_is(&self) -> bool {
         match self {
-            Self::Referred(kept) => kept == unit,
-            Self::Heard(words) => words.unit == *unit && !words.are_over(),
+            Self::Referred => true,
+            Self::Heard(words) => !words.are_over(),
         }
     }
 }
 
-async fn listen(systemd: &SystemdProxy<'_>, unit: &UnitName) -> zbus::Result<LastWords> {
-    let path = systemd.load_unit(unit.as_str()).await?;
-    LastWords::listen(systemd.inner().connection(), unit, path).await
+async fn listen(systemd: &SystemdProxy<'_>, unit: &str) -> zbus::Result<LastWords> {
+    let path = systemd.load_unit(unit).await?;
+    LastWords::listen(systemd.inner().connection(), path).await
 }
 
-async fn properties(systemd: &SystemdProxy<'_>, unit: &UnitName) -> Result<Properties, Error> {
+async fn properties(systemd: &SystemdProxy<'_>, unit: &str) -> Result<Properties, Error> {
     let failed = |source| Error::Call { call: "LoadUnit", unit: unit.to_string(), source };
-    let path = systemd.load_unit(unit.as_str()).await.map_err(failed)?;
+    let path = systemd.load_unit(unit).await.map_err(failed)?;
     Properties::read(systemd.inner().connection(), path, unit).await
 }
 
@@ -217,15 +241,44 @@ impl port::Manager for Manager {
     }
 
     async fn try_restart(&self, unit: &UnitName) -> Result<JobResult, JobError> {
-        self.queue(unit, Restart::Try).await
+        self.queue(unit.as_str(), Job::TryRestart).await
     }
 
     async fn restart(&self, unit: &UnitName) -> Result<JobResult, JobError> {
-        self.queue(unit, Restart::Always).await
+        self.queue(unit.as_str(), Job::Restart).await
     }
 
-    async fn reset_failed(&self, unit: &UnitName) -> Result<(), Failure> {
-        match self.link.systemd().await?.reset_failed_unit(unit.as_str()).await {
+    async fn start(&self, unit: &str) -> Result<JobResult, JobError> {
+        self.queue(unit, Job::Start).await
+    }
+
+    async fn standing(&self, unit: &str) -> Result<Standing, Failure> {
+        let read = async || {
+            let systemd = self.link.systemd().await?;
+            self.keep(&systemd, unit).await;
+            let (properties, systemd) = self.read(unit).await?;
+            properties.standing(systemd.inner().connection(), unit).await
+        };
+        self.patiently(read, AWAY).await
+    }
+
+    async fn followers(&self, unit: &str) -> Result<Followers, Failure> {
+        let read = async || {
+            let systemd = self.link.systemd().await?;
+            Ok(properties(&systemd, unit).await?.followers())
+        };
+        self.patiently(read, AWAY).await
+    }
+
+    fn now(&self) -> Duration {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        // Neither is below zero (clock_gettime(2)).
+        let (seconds, nanoseconds) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
+        Duration::from_secs(seconds) + Duration::from_nanos(nanoseconds)
+    }
+
+    async fn reset_failed(&self, unit: &str) -> Result<(), Failure> {
+        match self.link.systemd().await?.reset_failed_unit(unit).await {
             Ok(()) => Ok(()),
             Err(error) if jobs::name(&error).as_deref() == Some(NO_SUCH_UNIT) => Ok(()),
             Err(source) => {

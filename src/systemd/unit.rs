@@ -1,6 +1,7 @@
 //! What systemd's properties say of one unit.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use zbus::fdo::PropertiesProxy;
 use zbus::names::InterfaceName;
@@ -9,8 +10,7 @@ use zbus::{Connection, OwnedObjectPath, OwnedVariant};
 
 use super::Error;
 use super::proxy::JobProxy;
-use crate::model::UnitName;
-use crate::update::port::UnitState;
+use crate::update::port::{Followers, Standing, UnitState};
 
 pub(super) const UNIT: &str = "org.freedesktop.systemd1.Unit";
 pub(super) const SERVICE: &str = "org.freedesktop.systemd1.Service";
@@ -20,7 +20,7 @@ pub(super) const SERVICE: &str = "org.freedesktop.systemd1.Service";
 pub(super) struct Properties {
     /// Those of every unit.
     pub(super) general: HashMap<String, OwnedVariant>,
-    /// Those of a service.
+    /// Those of a service; none of any other unit.
     pub(super) service: HashMap<String, OwnedVariant>,
 }
 
@@ -41,7 +41,7 @@ impl Properties {
     pub(super) async fn read(
         connection: &Connection,
         path: OwnedObjectPath,
-        unit: &UnitName,
+        unit: &str,
     ) -> Result<Self, Error> {
         let failed = |source| Error::Call { call: "GetAll", unit: unit.to_string(), source };
         let proxy = proxy(connection, path).await.map_err(failed)?;
@@ -49,7 +49,8 @@ impl Properties {
             let interface = InterfaceName::from_static_str(interface).map_err(failed)?;
             proxy.get_all(interface).await.map_err(|error| failed(error.into()))
         };
-        Ok(Self { general: all(UNIT).await?, service: all(SERVICE).await? })
+        let service = if unit.ends_with(".service") { all(SERVICE).await? } else { HashMap::new() };
+        Ok(Self { general: all(UNIT).await?, service })
     }
 
     /// Whether the unit was started since it was loaded.
@@ -62,20 +63,15 @@ impl Properties {
     pub(super) async fn state(
         &self,
         connection: &Connection,
-        unit: &UnitName,
+        unit: &str,
     ) -> Result<UnitState, Error> {
         let Self { general, service } = self;
         let job = job(connection, property(general, unit, "Job")?).await;
         let result: String = property(service, unit, "Result")?;
-        let times = Times {
-            started: property(service, unit, "ExecMainStartTimestampMonotonic")?,
-            left: property(general, unit, "ActiveExitTimestampMonotonic")?,
-            ended: property(service, unit, "ExecMainExitTimestampMonotonic")?,
-        };
+        let times = self.times(unit)?;
         let since_boot: u64 = property(general, unit, "InactiveExitTimestampMonotonic")?;
         let kind: String = property(service, unit, "Type")?;
         let triggers: Vec<String> = property(general, unit, "TriggeredBy")?;
-        let invocation: Vec<u8> = property(general, unit, "InvocationID")?;
         Ok(UnitState {
             active: property(general, unit, "ActiveState")?,
             sub: property(general, unit, "SubState")?,
@@ -84,12 +80,68 @@ impl Properties {
             job,
             result,
             was_started: since_boot > 0,
+            left: Duration::from_micros(times.left),
             transient: kind == "oneshot" || triggers.iter().any(|unit| unit.ends_with(".timer")),
             restarts: property(service, unit, "NRestarts")?,
-            invocation: invocation.iter().map(|byte| format!("{byte:02x}")).collect(),
+            invocation: self.invocation(unit)?,
         })
     }
 }
+
+impl Properties {
+    fn times(&self, unit: &str) -> Result<Times, Error> {
+        let Self { general, service } = self;
+        Ok(Times {
+            started: property(service, unit, "ExecMainStartTimestampMonotonic")?,
+            left: property(general, unit, "ActiveExitTimestampMonotonic")?,
+            ended: property(service, unit, "ExecMainExitTimestampMonotonic")?,
+        })
+    }
+
+    /// What is to be known of a unit of any type. Most have no program that could end by itself.
+    pub(super) async fn standing(
+        &self,
+        connection: &Connection,
+        unit: &str,
+    ) -> Result<Standing, Error> {
+        let Self { general, service } = self;
+        let job = job(connection, property(general, unit, "Job")?).await;
+        let active: String = property(general, unit, "ActiveState")?;
+        let left: u64 = property(general, unit, "ActiveExitTimestampMonotonic")?;
+        let has_process = !service.is_empty() && !property(service, unit, "RemainAfterExit")?;
+        let stopped = match has_process {
+            true => self.times(unit)?.show_a_stop(&property::<String>(service, unit, "Result")?),
+            false => active == "inactive",
+        };
+        Ok(Standing {
+            active,
+            stopped_on_request: job.as_deref() == Some("stop") || stopped,
+            job,
+            was_started: self.was_started(),
+            left: Duration::from_micros(left),
+            restarts: if service.is_empty() { 0 } else { property(service, unit, "NRestarts")? },
+            invocation: self.invocation(unit)?,
+        })
+    }
+
+    fn invocation(&self, unit: &str) -> Result<String, Error> {
+        let bytes: Vec<u8> = property(&self.general, unit, "InvocationID")?;
+        Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Who has to do with the unit. What this systemd does not know of is nobody.
+    pub(super) fn followers(&self) -> Followers {
+        let units = |names: &[&str]| {
+            let values = names.iter().filter_map(|name| self.general.get(*name)?.try_clone().ok());
+            values.filter_map(|value| Vec::<String>::try_from(value).ok()).flatten().collect()
+        };
+        Followers { later: units(&["Before"]), dependents: units(&STOP_WITH_IT) }
+    }
+}
+
+/// The properties that name the units to which a stop goes on (systemd.unit(5)).
+const STOP_WITH_IT: [&str; 5] =
+    ["RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "PropagatesStopTo"];
 
 /// The type of a unit's job; `None` where it has none, or where that has just ended.
 async fn job(connection: &Connection, (id, path): (u32, OwnedObjectPath)) -> Option<String> {
@@ -125,7 +177,7 @@ impl Times {
 
 fn property<T: TryFrom<OwnedVariant>>(
     properties: &HashMap<String, OwnedVariant>,
-    unit: &UnitName,
+    unit: &str,
     property: &'static str,
 ) -> Result<T, Error> {
     let value = properties.get(property).and_then(|value| value.try_clone().ok());

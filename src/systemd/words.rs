@@ -12,12 +12,10 @@ use zbus::fdo::PropertiesChanged;
 use zbus::{Connection, OwnedObjectPath, OwnedVariant};
 
 use super::unit::{Properties, SERVICE, UNIT, proxy};
-use crate::model::UnitName;
 
 /// Listens to what is said of one unit, for as long as it lives.
 #[derive(Debug)]
 pub(super) struct LastWords {
-    pub(super) unit: UnitName,
     heard: Arc<Mutex<Heard>>,
     listener: AbortHandle,
 }
@@ -32,10 +30,9 @@ struct Heard {
 }
 
 impl LastWords {
-    /// Listens to `unit`, which is at `path`, from now on.
+    /// Listens to the unit at `path` from now on.
     pub(super) async fn listen(
         connection: &Connection,
-        unit: &UnitName,
         path: OwnedObjectPath,
     ) -> zbus::Result<Self> {
         let mut changes = proxy(connection, path).await?.receive_properties_changed().await?;
@@ -46,7 +43,7 @@ impl LastWords {
                 hears.lock().unwrap_or_else(PoisonError::into_inner).hear(&change);
             }
         });
-        Ok(Self { unit: unit.clone(), heard, listener: listener.abort_handle() })
+        Ok(Self { heard, listener: listener.abort_handle() })
     }
 
     /// Whether the connection, and what it could tell, ended.

@@ -3,11 +3,15 @@
 //! to stand still: where the ledger cannot be written, where the host shuts down, and where the
 //! end of a rollout cannot be written down.
 
+use std::collections::BTreeMap;
+
+use super::dependents::LastRestart;
 use super::port::{Engine, InFlight, Ledger, Manager, World};
 use super::report::Outcome;
+use super::turns::{First, Pending, Slots};
 use super::updater::Updater;
 use super::{Event, EventKind};
-use crate::model::{Failure, Reference};
+use crate::model::{Failure, Reference, UnitName};
 use crate::plan::rollout::{self, Action, Along, Rollout, State, Step, action, next};
 use crate::plan::{Cause, Plan};
 
@@ -38,44 +42,70 @@ pub(super) fn events_of(plan: &Plan) -> impl Iterator<Item = Event> {
     })
 }
 
+/// What this process knows of a rollout beside what is written down.
+pub(super) struct Course {
+    pub(super) begin: Begin,
+    /// The last restart of each unit.
+    pub(super) restarts: BTreeMap<UnitName, LastRestart>,
+}
+
 impl<W: World> Updater<W> {
-    /// Carries a fresh rollout to its end; `staged` is what became of its staging.
-    pub(super) async fn carry_out(
-        &self,
-        flight: &mut InFlight,
-        staged: Result<(), Failure>,
-    ) -> Ended {
-        let event = match staged {
-            Ok(()) => rollout::Event::Succeeded,
-            Err(failure) => rollout::Event::Failed(Cause::Host { failure }),
+    /// Carries a rollout to its end.
+    pub(super) async fn carry_out(&self, pending: Pending, slots: &Slots) -> Ended {
+        let Pending { mut flight, first } = pending;
+        let begin = match first {
+            First::Resume => Begin::Resumed,
+            First::After(event) => {
+                self.advance(&mut flight, event);
+                Begin::Fresh
+            }
         };
-        self.advance(flight, event);
-        self.drive(flight, Begin::Fresh).await
+        self.drive(&mut flight, begin, slots).await
     }
 
-    /// Takes up a rollout that an earlier process left.
-    pub(super) async fn resume(&self, flight: &mut InFlight) -> Ended {
-        self.drive(flight, Begin::Resumed).await
-    }
-
-    async fn drive(&self, flight: &mut InFlight, mut begin: Begin) -> Ended {
-        let why = format!("updating {}", flight.rollout.reference());
-        let _delay = self.world.manager().delay_shutdown(&why).await;
+    async fn drive(&self, flight: &mut InFlight, begin: Begin, slots: &Slots) -> Ended {
+        let mut course = Course { begin, restarts: BTreeMap::new() };
+        let mut slot = None;
         while flight.progress.state != State::Ended {
+            slot = slots.for_state(slot, &flight.progress.state).await;
+            if slots.are_closed() && is_untouched(flight, course.begin) {
+                return Ended { outcomes: vec![], suspended: true };
+            }
             if let Err(failure) = self.world.ledger().save_rollout(flight) {
                 return self.give_up(flight, failure);
             }
-            let event = self.perform(flight, begin).await;
+            let event = match self.prepare(flight, &course).await {
+                Ok(()) => self.perform(flight, &mut course).await,
+                Err(failure) => not_begun(failure),
+            };
             if let Some(ended) = self.stand_still(flight, &event) {
                 return ended;
             }
             // Until the first unit's restart is behind us: its binding may have to be done again.
             if restarts(&flight.progress.state) {
-                begin = Begin::Fresh;
+                course.begin = Begin::Fresh;
             }
             self.advance(flight, event);
         }
         self.conclude(flight)
+    }
+
+    /// Finds out what cannot be known any more once a unit is touched: who stops with it.
+    async fn prepare(&self, flight: &mut InFlight, course: &Course) -> Result<(), Failure> {
+        let InFlight { rollout, progress, dependents, .. } = flight;
+        match action(rollout, progress) {
+            Action::Promote { step } => {
+                let found = self.dependents(&step.unit).await?;
+                dependents.insert(step.unit.clone(), found);
+            }
+            Action::PutBack { step } => {
+                if let Some(dependents) = dependents.get_mut(&step.unit) {
+                    self.forget_stopped(step, dependents, course).await;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// A rollout that goes on later, in the state that it is in.
@@ -106,8 +136,9 @@ impl<W: World> Updater<W> {
     }
 
     /// Carries out the action that is due and says what came of it.
-    async fn perform(&self, flight: &InFlight, begin: Begin) -> rollout::Event {
+    async fn perform(&self, flight: &InFlight, course: &mut Course) -> rollout::Event {
         let InFlight { rollout, progress, .. } = flight;
+        let begin = course.begin;
         let reference = rollout.reference();
         let engine = match self.world.engine(rollout.engine) {
             Ok(engine) => engine,
@@ -130,12 +161,22 @@ impl<W: World> Updater<W> {
             Action::Release => return of(self.release(rollout, progress).await),
             Action::TryRestart { step } => {
                 self.tell(flight, step, EventKind::Restarting, "");
-                match flight.undoes {
+                let event = match flight.undoes {
                     None => self.try_restart(step, rollout, begin).await,
                     Some(_) => self.restart_by_hand(step, rollout, begin).await,
-                }
+                };
+                self.remember_restart(step, flight, course).await;
+                event
             }
-            Action::Restart { step } => self.start_again(&step.unit).await,
+            Action::Restart { step } => {
+                let event = self.start_again(&step.unit).await;
+                self.remember_restart(step, flight, course).await;
+                event
+            }
+            Action::Revive { step } => {
+                let dependents = flight.dependents.get(&step.unit).cloned().unwrap_or_default();
+                self.revive(step, dependents, course).await
+            }
             Action::Verify { step, image } => {
                 if forward {
                     self.tell(flight, step, EventKind::Verifying, "");
@@ -189,6 +230,12 @@ async fn put_back<E: Engine>(
         engine.bind(&step.unit, &source.reference, old).await?;
     }
     engine.bind(&step.unit, reference, &step.old).await
+}
+
+/// Whether nothing was done yet to any unit.
+fn is_untouched(flight: &InFlight, begin: Begin) -> bool {
+    let first = State::Forward { at: 0, phase: rollout::Phase::Binding };
+    begin == Begin::Fresh && flight.progress.state == first
 }
 
 fn restarts(state: &State) -> bool {

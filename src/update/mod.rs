@@ -6,6 +6,7 @@
 
 mod check;
 mod conclude;
+mod dependents;
 pub mod event;
 mod execute;
 pub mod port;
@@ -13,6 +14,7 @@ mod release;
 pub mod report;
 mod restart;
 mod rollback;
+mod turns;
 mod updater;
 mod verify;
 

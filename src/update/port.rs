@@ -3,8 +3,10 @@
 //! Futures are not `Send`: every program of this project runs on a current-thread runtime.
 #![allow(async_fn_in_trait, reason = "ports are used generically on one thread only")]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::future;
 use jiff::Timestamp;
 
 use super::report::Entry;
@@ -12,8 +14,8 @@ use crate::model::{
     Bystander, Container, ContainerId, Digest, EngineKind, Failure, FailureKind, HealthState,
     ImageIdentity, ImageSource, Platform, Reference, UnitName,
 };
-pub use crate::plan::JobResult;
 use crate::plan::rollout::Progress;
+pub use crate::plan::{Followers, JobResult};
 use crate::plan::{Memory, Quarantine, Quarantined, Rollout};
 
 /// What an engine found: the containers, and what it could not read (each skipped, and said).
@@ -146,11 +148,30 @@ pub struct UnitState {
     pub stopped_on_request: bool,
     /// Whether it was started since the host booted.
     pub was_started: bool,
+    /// When it left its active state last, on the manager's clock.
+    pub left: Duration,
     /// Whether it runs to an end of its own: `Type=oneshot`, or started by a timer.
     pub transient: bool,
     /// Automatic restarts since the last explicit start.
     pub restarts: u32,
     /// 32 hexadecimal digits; changes at each start.
+    pub invocation: String,
+}
+
+/// What is to be known of a unit of any type that stops with another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// As [`UnitState::active`].
+    pub active: String,
+    /// As [`UnitState::job`].
+    pub job: Option<String>,
+    /// Whether it left its active state without having failed. systemd stops a unit for another one
+    /// in the same way as for an operator.
+    pub stopped_on_request: bool,
+    pub was_started: bool,
+    pub left: Duration,
+    /// As [`UnitState::restarts`]; 0 of a unit that is no service.
+    pub restarts: u32,
     pub invocation: String,
 }
 
@@ -185,8 +206,16 @@ pub trait Manager {
     async fn try_restart(&self, unit: &UnitName) -> Result<JobResult, JobError>;
     /// `RestartUnit(unit, "replace")`, waited for.
     async fn restart(&self, unit: &UnitName) -> Result<JobResult, JobError>;
+    /// `StartUnit(unit, "replace")`, of a unit of any type, waited for.
+    async fn start(&self, unit: &str) -> Result<JobResult, JobError>;
     /// `ResetFailedUnit`: a start limit must not refuse the rollback. Not failed is no error.
-    async fn reset_failed(&self, unit: &UnitName) -> Result<(), Failure>;
+    async fn reset_failed(&self, unit: &str) -> Result<(), Failure>;
+    /// A unit of any type.
+    async fn standing(&self, unit: &str) -> Result<Standing, Failure>;
+    /// Who comes after a unit of any type, and who stops with it.
+    async fn followers(&self, unit: &str) -> Result<Followers, Failure>;
+    /// Now, on the clock of the times that it tells.
+    fn now(&self) -> Duration;
 }
 
 /// A rollout that has not ended.
@@ -198,6 +227,9 @@ pub struct InFlight {
     pub trigger: String,
     /// Whether a failure of each step goes back, as it was configured when the rollout began.
     pub rollback: Vec<bool>,
+    /// For each unit of it that was about to be restarted: those that run and stop with it.
+    #[serde(default)]
+    pub dependents: BTreeMap<UnitName, Vec<String>>,
     /// When the pass began that it is of.
     #[serde(default)]
     pub pass: Option<Timestamp>,
@@ -258,13 +290,14 @@ pub trait World {
         })
     }
 
-    /// What runs on the host. An engine that cannot say is a problem beside what the others say;
+    /// What runs on the host; all engines are asked at once. An engine that cannot say is a problem beside what the others say;
     /// where none can, it is a failure.
     async fn inventory(&self) -> Result<Inventory, Failure> {
         let mut all = Inventory::default();
         let mut failures = Vec::new();
-        for engine in self.engines() {
-            match engine.inventory().await {
+        let found = future::join_all(self.engines().iter().map(Engine::inventory)).await;
+        for found in found {
+            match found {
                 Ok(found) => {
                     all.containers.extend(found.containers);
                     all.bystanders.extend(found.bystanders);

@@ -40,7 +40,7 @@ impl<W: World> Updater<W> {
             return Event::Succeeded;
         }
         // A start limit must not refuse the restart, and automatic restarts count from here.
-        if let Err(failure) = manager.reset_failed(unit).await {
+        if let Err(failure) = manager.reset_failed(unit.as_str()).await {
             return Event::NotBegun(Cause::Host { failure });
         }
         match manager.try_restart(unit).await {
@@ -63,7 +63,7 @@ impl<W: World> Updater<W> {
         {
             return Event::FoundStopped;
         }
-        if let Err(failure) = manager.reset_failed(unit).await {
+        if let Err(failure) = manager.reset_failed(unit.as_str()).await {
             return Event::NotBegun(Cause::Host { failure });
         }
         match manager.restart(unit).await {
@@ -90,7 +90,7 @@ impl<W: World> Updater<W> {
 }
 
 /// What a job that did not come to its end says of the unit.
-fn not_queued(error: JobError) -> Event {
+pub(super) fn not_queued(error: JobError) -> Event {
     match error {
         JobError::ShuttingDown(message) => Event::Failed(Cause::ShuttingDown { message }),
         JobError::ServiceStopping => Event::Failed(Cause::ServiceStopping),

@@ -1,14 +1,15 @@
 //! Going back by hand: units get an image that they had, out of storage, through the same states as
 //! an update. What may go wrong on the way goes back to what they run.
 
-use super::execute::{Begin, Ended};
+use super::execute::Begin;
 use super::port::{Clock, Engine, InFlight, Inventory, Ledger, Manager, Observer, World};
 use super::report::{Entry, OutcomeKind, Report, Trigger};
+use super::turns::Pending;
 use super::updater::Updater;
 use super::{Event, EventKind};
 use crate::model::{EngineKind, Failure, FailureKind, UnitName};
 use crate::plan::back::{Past, Place, Stored, WayBack, Wish, places, way_back};
-use crate::plan::rollout::{self, Mark, Progress, Rollout, Step};
+use crate::plan::rollout::{self, Mark, Rollout, Step};
 use crate::plan::{Cause, Plan, Quarantined};
 
 /// Why a digest is quarantined that nothing is wrong with but that an operator did not want it.
@@ -41,28 +42,21 @@ impl<W: World> Updater<W> {
             .map_err(|refusal| Failure::from_error(FailureKind::NotFound, &refusal))?;
         self.refuse_in_the_way(&way).await?;
         self.keep_targets(&way).await?;
-        let WayBack { rollouts, undone, warnings } = way;
-        let mut report = Report { problems, warnings, ..Report::default() };
-        let pass = Some(self.world.clock().now());
-        for (rollout, undone) in rollouts.into_iter().zip(undone) {
-            let mut flight = InFlight {
-                progress: Progress::start(&rollout),
-                started: self.world.clock().now(),
-                trigger: Trigger::Rollback.to_string(),
+        let WayBack { mut rollouts, undone, warnings } = way;
+        let turns = self.turns(&mut rollouts).await?;
+        let pass = self.world.clock().now();
+        let pending = rollouts.into_iter().zip(undone).map(|(rollout, undone)| {
+            let flight = InFlight {
                 // Whatever is configured for updates: a unit is never left down by this.
                 rollback: vec![true; rollout.steps.len()],
-                rollout,
-                pass,
                 undoes: Some(undone),
+                ..self.in_flight(rollout, Trigger::Rollback, pass)
             };
             // What is in storage needs no staging.
-            let Ended { outcomes, suspended } = self.carry_out(&mut flight, Ok(())).await;
-            report.outcomes.extend(outcomes);
-            if suspended {
-                break;
-            }
-        }
-        Ok(report)
+            Pending::fresh(flight, Ok(()))
+        });
+        let outcomes = self.carry_out_all(pending.collect(), &turns).await.outcomes;
+        Ok(Report { outcomes, problems, warnings, ..Report::default() })
     }
 
     /// What is in storage for a place, by the engine that has its containers; where nobody knows

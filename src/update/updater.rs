@@ -1,18 +1,20 @@
 //! One pass, from beginning to end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future;
+use jiff::Timestamp;
 
 use super::check::Surveyed;
 use super::execute::{Ended, events_of};
 use super::port::{Clock, Engine, InFlight, Ledger, Manager as _, Observer, World};
 use super::report::{Report, Trigger};
+use super::turns::{First, Pending};
 use super::{Event, EventKind};
 use crate::model::{EngineKind, Failure, FailureKind, ImageSource, UnitName};
 use crate::plan::rollout::{Progress, Rollout};
-use crate::plan::{Backoff, Memory, Plan, Reason};
+use crate::plan::{Backoff, Graph, Memory, Plan, Reason, Turn, order};
 
 /// The unit in which Podman updates its containers itself.
 const PODMANS_OWN: &str = "podman-auto-update.service";
@@ -22,6 +24,8 @@ const PODMANS_OWN: &str = "podman-auto-update.service";
 pub struct Options {
     /// Registry questions under way at once; at least one.
     pub checks_in_flight: usize,
+    /// Units that are restarted at once; at least one.
+    pub max_parallel: usize,
     /// How long a unit is watched after its restart.
     pub settle: Duration,
     /// Whether a failed update goes back.
@@ -154,28 +158,52 @@ impl<W: World> Updater<W> {
             .filter(|(_, staged)| staged.is_err())
             .map(|(rollout, _)| rollout.source.clone())
             .collect();
-        for (mut rollout, staged) in plan.rollouts.into_iter().zip(staged) {
+        let (turns, pass) = (self.turns(&mut plan.rollouts).await?, plan.made_at);
+        let pending = plan.rollouts.into_iter().zip(staged).map(|(mut rollout, staged)| {
             // What could not be staged comes along with nothing.
             for step in &mut rollout.steps {
                 step.along.retain(|along| !failed.contains(&along.source));
             }
-            let rollback = self.options.rollback(&rollout);
-            let mut flight = InFlight {
-                progress: Progress::start(&rollout),
-                rollout,
-                started: self.world.clock().now(),
-                trigger: trigger.to_string(),
-                rollback,
-                pass: Some(plan.made_at),
-                undoes: None,
-            };
-            let ended = self.carry_out(&mut flight, staged).await;
-            report.outcomes.extend(ended.outcomes);
-            if ended.suspended {
-                break;
-            }
-        }
+            Pending::fresh(self.in_flight(rollout, trigger, pass), staged)
+        });
+        let pending = pending.collect();
+        report.outcomes.extend(self.carry_out_all(pending, &turns).await.outcomes);
         Ok(())
+    }
+
+    /// What each rollout waits for.
+    ///
+    /// # Errors
+    /// Where systemd cannot be asked.
+    pub(super) async fn turns(&self, rollouts: &mut [Rollout]) -> Result<Vec<Turn>, Failure> {
+        let units: BTreeSet<UnitName> = rollouts
+            .iter()
+            .flat_map(|rollout| rollout.steps.iter().map(|step| step.unit.clone()))
+            .collect();
+        let graph = match units.len() {
+            0 | 1 => Graph::default(),
+            _ => self.graph(&units.iter().collect()).await?,
+        };
+        Ok(order(rollouts, &graph))
+    }
+
+    /// A rollout of the pass that began at `pass`.
+    pub(super) fn in_flight(
+        &self,
+        rollout: Rollout,
+        trigger: Trigger,
+        pass: Timestamp,
+    ) -> InFlight {
+        InFlight {
+            progress: Progress::start(&rollout),
+            rollback: self.options.rollback(&rollout),
+            rollout,
+            started: self.world.clock().now(),
+            trigger: trigger.to_string(),
+            dependents: BTreeMap::new(),
+            pass: Some(pass),
+            undoes: None,
+        }
     }
 
     /// Two who move the same tags and restart the same units undo each other's work.
@@ -205,17 +233,21 @@ impl<W: World> Updater<W> {
         Ok(self.take_up().await?.report)
     }
 
+    /// Those that are in flight were begun side by side: none of them waits for another.
     async fn take_up(&self) -> Result<Recovered, Failure> {
         let mut report = Report::default();
-        for mut flight in self.world.ledger().in_flight()? {
-            self.tell_about(&flight, EventKind::Resumed, "");
-            let Ended { outcomes, suspended } = self.resume(&mut flight).await;
-            report.outcomes.extend(outcomes);
-            if suspended {
-                return Ok(Recovered { report, suspended });
-            }
+        let flights = self.world.ledger().in_flight()?;
+        if flights.is_empty() {
+            return Ok(Recovered { report, suspended: false });
         }
-        Ok(Recovered { report, suspended: false })
+        for flight in &flights {
+            self.tell_about(flight, EventKind::Resumed, "");
+        }
+        let turns = vec![Turn::default(); flights.len()];
+        let pending = flights.into_iter().map(|flight| Pending { flight, first: First::Resume });
+        let Ended { outcomes, suspended } = self.carry_out_all(pending.collect(), &turns).await;
+        report.outcomes = outcomes;
+        Ok(Recovered { report, suspended })
     }
 
     /// Brings all new images of the pass into storage before the first restart.

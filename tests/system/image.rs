@@ -44,7 +44,7 @@ impl Image {
 
     /// A program that runs until it is told to stop.
     pub(crate) fn app(version: &str) -> Self {
-        Self::script(version, &format!("echo app {version} started\n{UNTIL_TERM}"))
+        Self::script(version, &format!("{ON_TERM}\necho app {version} started\n{UNTIL_TERM}"))
     }
 
     /// A program that fails as soon as it runs.
@@ -63,7 +63,10 @@ impl Image {
     /// with `--sdnotify=container --volume /usr:/usr:ro`.
     pub(crate) fn notifying(version: &str) -> Self {
         let ready = "/usr/bin/systemd-notify --ready";
-        Self::script(version, &format!("echo app {version} started\n{ready}\n{UNTIL_TERM}"))
+        Self::script(
+            version,
+            &format!("{ON_TERM}\necho app {version} started\n{ready}\n{UNTIL_TERM}"),
+        )
     }
 
     /// This machine's Debian, with its systemd as the command: for units that run it with
@@ -131,8 +134,9 @@ impl Image {
     }
 }
 
-const UNTIL_TERM: &str =
-    "trap 'echo app stopped; exit 0' TERM\nwhile :; do sleep 1000 & wait $!; done";
+/// Before it says anything: a first process without a handler is not hurt by a signal.
+const ON_TERM: &str = "trap 'echo app stopped; exit 0' TERM";
+const UNTIL_TERM: &str = "while :; do sleep 1000 & wait $!; done";
 
 /// This machine's architecture, in the words of image indexes.
 pub(crate) fn architecture() -> &'static str {

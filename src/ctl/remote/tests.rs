@@ -5,7 +5,7 @@ use zbus::connection::Builder;
 use zbus::{Guid, fdo};
 
 use super::*;
-use crate::daemon::bus::Service;
+use crate::daemon::bus::{Service, outbox};
 use crate::daemon::request::{Call, Request};
 
 /// The client and the real service, peer to peer; `answer` stands in for the main loop.
@@ -18,7 +18,7 @@ pub(crate) async fn connected(
         Builder::unix_stream(theirs).p2p().build(),
     );
     let (sender, mut requests) = mpsc::channel::<Request>(8);
-    let service = Service::serve(server.unwrap(), sender).await.unwrap();
+    let service = Service::serve(server.unwrap(), sender, outbox().0.fence()).await.unwrap();
     tokio::spawn(async move {
         while let Some(Request { call, reply }) = requests.recv().await {
             let _ = reply.send(answer(&call));

@@ -9,7 +9,7 @@ use zbus::Connection;
 use zbus::fdo::RequestNameFlags;
 use zbus::object_server::SignalEmitter;
 
-use super::{Change, NAME, PATH, Properties, Signal, Updater1};
+use super::{Change, Fence, NAME, PATH, Properties, Signal, Updater1};
 use crate::daemon::request::Request;
 use crate::daemon::run::Name;
 
@@ -31,9 +31,10 @@ impl Service {
     pub async fn serve(
         connection: Connection,
         requests: mpsc::Sender<Request>,
+        fence: Fence,
     ) -> zbus::Result<Self> {
         let properties = Arc::new(Mutex::new(Properties::default()));
-        let object = Updater1 { requests, properties: Arc::clone(&properties) };
+        let object = Updater1 { requests, fence, properties: Arc::clone(&properties) };
         connection.object_server().at(PATH, object).await?;
         Ok(Self { connection, properties })
     }

@@ -14,7 +14,7 @@ async fn pair() -> (Service, Connection, mpsc::Receiver<Request>) {
         Builder::unix_stream(theirs).p2p().build(),
     );
     let (sender, requests) = mpsc::channel(8);
-    let service = Service::serve(server.unwrap(), sender).await.unwrap();
+    let service = Service::serve(server.unwrap(), sender, outbox().0.fence()).await.unwrap();
     (service, client.unwrap(), requests)
 }
 

@@ -8,8 +8,9 @@ use crate::model::{
     Container, Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Platform,
     Policy, Reference,
 };
+use crate::plan::Followers;
 use crate::update::port::{
-    Clock, Engine, Inventory, JobError, JobResult, Manager, Registry, Running, UnitState,
+    Clock, Engine, Inventory, JobError, JobResult, Manager, Registry, Running, Standing, UnitState,
 };
 
 /// One container, `app.service`, whose registry offers what it runs.
@@ -52,8 +53,24 @@ impl Manager for Unreachable {
         unreachable!("there is no bus")
     }
 
-    async fn reset_failed(&self, _: &UnitName) -> Result<(), Failure> {
+    async fn start(&self, _: &str) -> Result<JobResult, JobError> {
         unreachable!("there is no bus")
+    }
+
+    async fn reset_failed(&self, _: &str) -> Result<(), Failure> {
+        unreachable!("there is no bus")
+    }
+
+    async fn standing(&self, _: &str) -> Result<Standing, Failure> {
+        unreachable!("there is no bus")
+    }
+
+    async fn followers(&self, _: &str) -> Result<Followers, Failure> {
+        unreachable!("there is no bus")
+    }
+
+    fn now(&self) -> Duration {
+        Duration::ZERO
     }
 }
 
@@ -197,6 +214,7 @@ fn pass(dir: &tempfile::TempDir) -> Pass<Host> {
     };
     let options = Options {
         checks_in_flight: 1,
+        max_parallel: 4,
         settle: Duration::ZERO,
         rollback: true,
         backoff_max: Duration::from_secs(3600),

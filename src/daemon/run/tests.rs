@@ -4,7 +4,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::daemon::api::{Checked, UnitStatus};
-use crate::daemon::bus::Properties;
+use crate::daemon::bus::{Outgoing, Properties, Signal, outbox};
 use crate::daemon::request::Call;
 use crate::daemon::schedule::IDLE;
 use crate::model::UnitName;
@@ -148,7 +148,7 @@ struct Handles {
     reload: mpsc::Sender<()>,
     stop: RefCell<Option<oneshot::Sender<()>>>,
     flight: Flight,
-    properties: Mutex<mpsc::UnboundedReceiver<Signal>>,
+    properties: Mutex<mpsc::UnboundedReceiver<Outgoing>>,
     name: Rc<Registered>,
 }
 
@@ -201,7 +201,9 @@ impl Handles {
         let mut properties = self.properties.lock().await;
         loop {
             match properties.recv().await.unwrap() {
-                Signal::Properties(properties) if wanted(&properties) => return properties,
+                Outgoing::Signal(Signal::Properties(properties)) if wanted(&properties) => {
+                    return properties;
+                }
                 _ => {}
             }
         }
@@ -222,7 +224,7 @@ async fn beside<F: Future<Output = ()>>(
     let (request_sender, requests) = mpsc::channel(16);
     let (reload_sender, reload) = mpsc::channel(4);
     let (stop_sender, stop) = oneshot::channel();
-    let (signals, properties) = mpsc::unbounded_channel();
+    let (signals, properties) = outbox();
     let handles = Rc::new(Handles {
         work: Rc::default(),
         clock: Rc::default(),

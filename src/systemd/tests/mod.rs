@@ -156,7 +156,7 @@ async fn the_calls_are_the_documented_ones() {
     let (manager, systemd) = manager(Script { after, ..Script::default() }, LONG).await;
     manager.try_restart(&app()).await.unwrap();
     manager.restart(&app()).await.unwrap();
-    manager.reset_failed(&app()).await.unwrap();
+    manager.reset_failed("app.service").await.unwrap();
     let calls = systemd.calls.lock().unwrap();
     let expected = [
         "Subscribe",
@@ -183,10 +183,10 @@ async fn a_second_subscription_is_no_error() {
 async fn nothing_to_reset_is_no_error() {
     let refusal = Some(Refusal::NoSuchUnit("Unit app.service not loaded.".into()));
     let (unloaded, _systemd) = manager(Script { refusal, ..Script::default() }, LONG).await;
-    assert_eq!(unloaded.reset_failed(&app()).await, Ok(()));
+    assert_eq!(unloaded.reset_failed("app.service").await, Ok(()));
     let refusal = Some(Refusal::UnitMasked("masked".into()));
     let (masked, _systemd) = manager(Script { refusal, ..Script::default() }, LONG).await;
-    assert!(masked.reset_failed(&app()).await.is_err());
+    assert!(masked.reset_failed("app.service").await.is_err());
 }
 
 #[tokio::test]
@@ -271,16 +271,25 @@ async fn a_unit_that_cannot_be_read_is_named() {
 
 /// Of a unit that is forgotten when it stops, nobody can say whether it was asked to.
 #[tokio::test]
-async fn only_the_unit_restarted_last_is_kept_loaded() {
+async fn units_are_kept_loaded_as_long_as_a_shutdown_is_delayed() {
     let after = vec![(JOB, "app.service", "done")];
     let (manager, systemd) = manager(Script { after, ..Script::default() }, LONG).await;
+    let attention = manager.delay_shutdown("updating").await;
     for unit in ["app.service", "app.service", "other.service"] {
         manager.restart(&unit.parse().unwrap()).await.unwrap();
     }
-    let calls = systemd.calls.lock().unwrap();
-    let references: Vec<_> = calls.iter().filter(|call| call.contains("efUnit")).collect();
-    assert_eq!(
-        references,
-        ["RefUnit app.service", "RefUnit other.service", "UnrefUnit app.service"]
-    );
+    let references = || -> Vec<String> {
+        let calls = systemd.calls.lock().unwrap();
+        calls.iter().filter(|call| call.contains("efUnit")).cloned().collect()
+    };
+    assert_eq!(references(), ["RefUnit app.service", "RefUnit other.service"]);
+    drop(attention);
+    tokio::time::timeout(LONG, async {
+        while references().len() < 4 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+    .expect("they stay loaded");
+    assert_eq!(references()[2..], ["UnrefUnit app.service", "UnrefUnit other.service"]);
 }

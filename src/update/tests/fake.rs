@@ -11,7 +11,7 @@ use crate::model::{
     Container, Digest, EngineKind, Failure, FailureKind, HealthState, ImageIdentity, ImageSource,
     Platform, Policy, Reference, UnitName,
 };
-use crate::plan::{Memory, Quarantine, Quarantined};
+use crate::plan::{Followers, Memory, Quarantine, Quarantined};
 use crate::update::port::*;
 use crate::update::{Entry, Event, EventKind};
 
@@ -54,6 +54,7 @@ pub(super) struct Unit {
     result: &'static str,
     invocation: u32,
     started: Duration,
+    left: Duration,
 }
 
 #[derive(Default)]
@@ -87,6 +88,21 @@ pub(super) struct Host {
     pub(super) heads: Cell<u32>,
     pub(super) gets: Cell<u32>,
     pub(super) restarts: Cell<u32>,
+    /// Who comes after whom, and who stops with whom.
+    pub(super) graph: RefCell<BTreeMap<String, Followers>>,
+    /// How long a job takes.
+    pub(super) job_time: Cell<Duration>,
+    /// Jobs under way, and the most there were.
+    jobs: Cell<usize>,
+    pub(super) most_jobs: Cell<usize>,
+    /// Every restart, as it ended.
+    pub(super) restarted: RefCell<Vec<String>>,
+    /// A unit that its operator stops while another one settles on the new image.
+    pub(super) stopped_beside: Cell<Option<&'static str>>,
+    /// Units without an image that do not start as long as another one runs the new one.
+    pub(super) allergic: RefCell<BTreeSet<String>>,
+    /// Units that crash and are restarted by systemd all the time.
+    pub(super) restless: RefCell<BTreeSet<String>>,
     /// Counts down at each durable write; the process "dies" at zero.
     pub(super) writes_left: Cell<Option<u32>>,
     clock: Cell<Duration>,
@@ -112,7 +128,7 @@ impl Host {
         for unit in units {
             let unit: UnitName = unit.parse().unwrap();
             host.references.borrow_mut().insert(unit.clone(), app.clone());
-            host.start(&unit);
+            host.begin_anew(&unit);
         }
         host.restarts.set(0);
         host
@@ -136,7 +152,7 @@ impl Host {
         self.writes_left.set(None);
         let units: Vec<UnitName> = self.references.borrow().keys().cloned().collect();
         for unit in units {
-            self.start(&unit);
+            self.begin_anew(&unit);
         }
     }
 
@@ -161,7 +177,7 @@ impl Host {
         self.behaviours.borrow().get(&image.manifest).copied().unwrap_or(Behaviour::Good)
     }
 
-    fn start(&self, unit: &UnitName) -> JobResult {
+    fn begin_anew(&self, unit: &UnitName) -> JobResult {
         self.restarts.set(self.restarts.get() + 1);
         let image = self.given(unit);
         let behaviour = self.behaviour(&image);
@@ -178,9 +194,79 @@ impl Host {
             result: if limited { "start-limit-hit" } else { "success" },
             invocation,
             started: self.clock.get(),
+            left: self.clock.get(),
         };
         self.units.borrow_mut().insert(unit.clone(), unit_state);
+        self.take_along(unit, !fails);
         if fails { JobResult::Failed } else { JobResult::Done }
+    }
+
+    /// What systemd does with those that stop with a unit that is restarted.
+    fn take_along(&self, unit: &UnitName, came_up: bool) {
+        let followers = self.graph.borrow().get(unit.as_str()).cloned().unwrap_or_default();
+        for dependent in followers.dependents {
+            let dependent: UnitName = dependent.parse().unwrap();
+            let runs = self.units.borrow().get(&dependent).is_some_and(|it| it.active == "active");
+            match runs {
+                true if came_up && !self.allergic.borrow().contains(dependent.as_str()) => {
+                    self.set(&dependent, "active", false);
+                }
+                // A job that is canceled stops as a person does.
+                true => self.set(&dependent, "inactive", true),
+                false => {}
+            }
+        }
+    }
+
+    /// The first start of a unit.
+    pub(super) fn begin(&self, unit: &UnitName) {
+        self.begin_anew(unit);
+        self.restarts.set(0);
+    }
+
+    pub(super) fn stop(&self, unit: &str) {
+        self.set(&unit.parse().unwrap(), "inactive", true);
+    }
+
+    /// A unit without an image.
+    pub(super) fn plain(&self, unit: &str) {
+        self.set(&unit.parse().unwrap(), "active", false);
+    }
+
+    fn set(&self, name: &UnitName, active: &'static str, on_request: bool) {
+        let mut units = self.units.borrow_mut();
+        let before = units.get(name).cloned();
+        let invocation = before.as_ref().map_or(0, |unit| unit.invocation);
+        units.insert(
+            name.clone(),
+            Unit {
+                active,
+                image: before.and_then(|unit| unit.image),
+                restarts: 0,
+                main_status: 0,
+                on_request,
+                job: None,
+                result: "success",
+                invocation: invocation + u32::from(active == "active"),
+                started: self.clock.get(),
+                left: self.clock.get(),
+            },
+        );
+    }
+
+    pub(super) fn needs(&self, unit: &str, dependents: &[&str]) {
+        let dependents: Vec<String> = dependents.iter().map(|unit| (*unit).to_owned()).collect();
+        let followers = Followers { later: dependents.clone(), dependents };
+        self.graph.borrow_mut().insert(unit.to_owned(), followers);
+    }
+
+    async fn take_time(&self) {
+        self.jobs.set(self.jobs.get() + 1);
+        self.most_jobs.set(self.most_jobs.get().max(self.jobs.get()));
+        if !self.job_time.get().is_zero() {
+            self.sleep(self.job_time.get()).await;
+        }
+        self.jobs.set(self.jobs.get() - 1);
     }
 
     /// Lets a unit's image do what it does a second after its start.
@@ -242,7 +328,7 @@ impl Host {
                 (unit.active, unit.on_request, unit.image) = ("inactive", true, None);
                 Ok(JobResult::Canceled)
             }
-            _ => Ok(self.start(unit)),
+            _ => Ok(self.begin_anew(unit)),
         }
     }
 
@@ -404,12 +490,24 @@ impl Manager for Host {
     }
 
     async fn state(&self, name: &UnitName) -> Result<UnitState, Failure> {
+        if let Some(beside) = self.stopped_beside.get()
+            && self.image_of(name.as_str()) == Some(image("new").manifest)
+        {
+            self.stopped_beside.set(None);
+            self.sleep(Duration::from_secs(1)).await;
+            self.set(&beside.parse().unwrap(), "inactive", true);
+        }
         let mut units = self.units.borrow_mut();
         let Some(unit) = units.get_mut(name) else {
             return Err(Failure::new(FailureKind::Local, "no such unit"));
         };
+        let was_active = unit.active;
         self.let_live(name, unit);
+        if was_active == "active" && unit.active != "active" {
+            unit.left = self.clock.get();
+        }
         Ok(UnitState {
+            left: unit.left,
             active: unit.active.into(),
             sub: if unit.active == "active" { "running" } else { "dead" }.into(),
             result: match (unit.result, unit.main_status) {
@@ -434,8 +532,10 @@ impl Manager for Host {
         if let Some(refusal) = &*self.refusal.borrow() {
             return Err(refusal.clone());
         }
+        self.take_time().await;
+        self.restarted.borrow_mut().push(unit.to_string());
         if let Some(beside) = self.restarts_beside.take() {
-            self.start(&beside.parse().unwrap());
+            self.begin_anew(&beside.parse().unwrap());
         }
         self.job(unit, self.coming(unit))
     }
@@ -444,9 +544,44 @@ impl Manager for Host {
         self.try_restart(unit).await
     }
 
-    async fn reset_failed(&self, unit: &UnitName) -> Result<(), Failure> {
-        self.units.borrow_mut().get_mut(unit).unwrap().restarts = 0;
+    async fn start(&self, unit: &str) -> Result<JobResult, JobError> {
+        let bad = |unit: &Unit| unit.image == Some(image("new"));
+        if self.allergic.borrow().contains(unit) && self.units.borrow().values().any(bad) {
+            return Ok(JobResult::Failed);
+        }
+        self.set(&unit.parse().unwrap(), "active", false);
+        Ok(JobResult::Done)
+    }
+
+    async fn reset_failed(&self, unit: &str) -> Result<(), Failure> {
+        self.units.borrow_mut().get_mut(&unit.parse().unwrap()).unwrap().restarts = 0;
         Ok(())
+    }
+
+    async fn standing(&self, unit: &str) -> Result<Standing, Failure> {
+        let mut units = self.units.borrow_mut();
+        let name: UnitName = unit.parse().unwrap();
+        let unit = units.get_mut(&name).unwrap();
+        if self.restless.borrow().contains(name.as_str()) {
+            (unit.restarts, unit.invocation) = (unit.restarts + 1, unit.invocation + 1);
+        }
+        Ok(Standing {
+            active: unit.active.into(),
+            job: unit.job.map(str::to_owned),
+            stopped_on_request: unit.on_request,
+            was_started: true,
+            left: unit.left,
+            restarts: unit.restarts,
+            invocation: unit.invocation.to_string(),
+        })
+    }
+
+    async fn followers(&self, unit: &str) -> Result<Followers, Failure> {
+        Ok(self.graph.borrow().get(unit).cloned().unwrap_or_default())
+    }
+
+    fn now(&self) -> Duration {
+        self.clock.get()
     }
 }
 
@@ -512,8 +647,12 @@ impl Clock for Host {
         self.clock.get()
     }
 
+    /// The time of a runtime that passes it as soon as all sleep.
     async fn sleep(&self, time: Duration) {
-        self.clock.set(self.clock.get() + time.max(Duration::from_millis(1)));
+        let time = time.max(Duration::from_millis(1));
+        let until = self.clock.get() + time;
+        tokio::time::sleep(time).await;
+        self.clock.set(self.clock.get().max(until));
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod by_hand;
 mod fake;
+mod together;
 
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use super::*;
 use crate::model::{EngineKind, Failure, FailureKind, ImageSource, UnitName};
 
 fn run<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build().unwrap();
     runtime.block_on(future)
 }
 
@@ -22,6 +24,7 @@ fn updater(host: &Host) -> Updater<&Host> {
         host,
         Options {
             checks_in_flight: 16,
+            max_parallel: 4,
             settle: Duration::from_secs(10),
             rollback: true,
             backoff_max: Duration::from_secs(3600),

@@ -47,6 +47,7 @@ mod storage;
 mod surroundings;
 mod systemd_inside;
 mod terminal;
+mod together;
 mod update;
 mod users;
 
@@ -94,6 +95,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("surroundings", surroundings::CASES),
         ("systemd_inside", systemd_inside::CASES),
         ("terminal", terminal::CASES),
+        ("together", together::CASES),
         ("update", update::CASES),
         ("users", users::CASES),
     ];

@@ -192,6 +192,7 @@ fn a_stopped_unit_is_not_started(host: &Host) {
     configure_quiet(host);
     registry.push("app:latest", &Image::app("v1"));
     ContainerUnit::new("app", &registry.reference("app:latest")).start(host);
+    host.wait_for("journalctl -u app.service | grep 'app v1 started'", seconds(10));
     host.sh("systemctl stop app.service");
     registry.push("app:latest", &Image::app("v2"));
     host.sh("updaterctl update");

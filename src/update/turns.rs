@@ -1,0 +1,128 @@
+//! Rollouts side by side, each when its turn has come.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::execute::Ended;
+use super::port::{InFlight, Manager, World};
+use super::report::OutcomeKind;
+use super::updater::Updater;
+use crate::model::{Failure, UnitName};
+use crate::plan::rollout::{Event, Phase, State};
+use crate::plan::{Cause, Turn};
+
+/// A rollout that is to be carried out.
+pub(super) struct Pending {
+    pub(super) flight: InFlight,
+    pub(super) first: First,
+}
+
+/// Where a rollout begins.
+pub(super) enum First {
+    /// Where an earlier process left it.
+    Resume,
+    /// After this came of its staging.
+    After(Event),
+}
+
+impl Pending {
+    /// One that begins; `staged` is what became of its staging.
+    pub(super) fn fresh(flight: InFlight, staged: Result<(), Failure>) -> Self {
+        let staged = match staged {
+            Ok(()) => Event::Succeeded,
+            Err(failure) => Event::Failed(Cause::Host { failure }),
+        };
+        Self { flight, first: First::After(staged) }
+    }
+}
+
+/// Places for those who restart a unit now. Whoever goes back needs none: a service is down.
+pub(super) struct Slots {
+    free: Semaphore,
+    closed: Cell<bool>,
+}
+
+impl Slots {
+    fn new(number: usize) -> Self {
+        Self { free: Semaphore::new(number.max(1)), closed: Cell::new(false) }
+    }
+
+    /// The place that a rollout in `state` has, which is what it `held` where it goes on with it.
+    pub(super) async fn for_state<'a>(
+        &'a self,
+        held: Option<SemaphorePermit<'a>>,
+        state: &State,
+    ) -> Option<SemaphorePermit<'a>> {
+        match state {
+            State::Forward { phase: Phase::Binding | Phase::Restarting, .. } => match held {
+                Some(held) => Some(held),
+                // It is never closed.
+                None => self.free.acquire().await.ok(),
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether the host or the service stops: what is not begun is not to be begun.
+    pub(super) fn are_closed(&self) -> bool {
+        self.closed.get()
+    }
+}
+
+impl<W: World> Updater<W> {
+    /// Carries out all rollouts, each after those it waits for; where one that it needs did not go
+    /// well, it is not begun. The outcomes come in the order of the rollouts.
+    pub(super) async fn carry_out_all(&self, pending: Vec<Pending>, turns: &[Turn]) -> Ended {
+        let _delay = self.world.manager().delay_shutdown(&describe(&pending)).await;
+        let slots = Slots::new(self.options.max_parallel);
+        let mut waiting: BTreeMap<usize, Pending> = pending.into_iter().enumerate().collect();
+        let mut ended: BTreeMap<usize, Ended> = BTreeMap::new();
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            for at in ready(&waiting, &ended, turns) {
+                let Some(mut pending) = waiting.remove(&at) else { continue };
+                let needs = turns[at].needs.iter().filter_map(|other| ended.get(other));
+                if let Some(unit) = needs.filter_map(Ended::failed).next() {
+                    let cause = Cause::Needed { unit: unit.clone() };
+                    pending.first = First::After(Event::NotBegun(cause));
+                }
+                let slots = &slots;
+                under_way.push(async move { (at, self.carry_out(pending, slots).await) });
+            }
+            let Some((at, one)) = under_way.next().await else { break };
+            slots.closed.set(slots.closed.get() || one.suspended);
+            ended.insert(at, one);
+        }
+        let suspended = slots.are_closed();
+        Ended { outcomes: ended.into_values().flat_map(|one| one.outcomes).collect(), suspended }
+    }
+}
+
+/// Those that wait for nothing any more.
+fn ready(
+    waiting: &BTreeMap<usize, Pending>,
+    ended: &BTreeMap<usize, Ended>,
+    turns: &[Turn],
+) -> Vec<usize> {
+    let over = |at: &usize| turns[*at].after.iter().all(|other| ended.contains_key(other));
+    waiting.keys().copied().filter(over).collect()
+}
+
+fn describe(pending: &[Pending]) -> String {
+    match pending {
+        [one] => format!("updating {}", one.flight.rollout.reference()),
+        many => format!("updating {} images", many.len()),
+    }
+}
+
+impl Ended {
+    /// A unit that did not get there.
+    fn failed(&self) -> Option<&UnitName> {
+        use OutcomeKind::{Deferred, Reverted, Stopped, Updated};
+        let well = |result| matches!(result, Updated | Reverted | Deferred | Stopped);
+        self.outcomes.iter().find(|outcome| !well(outcome.result)).map(|outcome| &outcome.unit)
+    }
+}
