@@ -13,7 +13,7 @@ use crate::units::configure;
 
 const UNITS: usize = 20;
 const ROUND_TRIP: Duration = Duration::from_millis(20);
-const SETTLE: Duration = Duration::from_secs(1);
+const SETTLE: Duration = Duration::from_secs(10);
 const NEAR: u16 = 5011;
 const FAR: u16 = 5012;
 

@@ -124,8 +124,12 @@ impl Podman {
         name: &str,
         image: &ImageIdentity,
     ) -> Result<(), Failure> {
+        let id = self.id_of(image).await?;
         self.list_anew().await?;
-        self.move_tag(name, image).await
+        if self.tags.id(name).as_ref() == Some(&id) {
+            return Ok(());
+        }
+        self.move_to(name, &id).await
     }
 
     /// Has an image stay under the newest of the names; what had that goes on to the older one, and
