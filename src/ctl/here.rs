@@ -3,6 +3,8 @@
 use std::io::Write as _;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::Error;
 use super::access::{AutoUpdated, Done, Embedded};
 use super::args::AutoUpdate;
@@ -13,6 +15,7 @@ use crate::daemon::host::{self, Host, Manner, Opener};
 use crate::daemon::journal;
 use crate::daemon::observe::{Journal, Observers};
 use crate::daemon::pass::Pass;
+use crate::model::{Container, EngineKind, Policy};
 use crate::update::port::Observer;
 use crate::update::{Event, EventKind, Surveyed};
 
@@ -70,26 +73,17 @@ impl Embedded for Here {
             rollback: Some(flags.rollback),
         };
         let pass = self.open_with(Observers::default().with(Pulls), manner)?;
-        if flags.dry_run {
+        let began = Timestamp::now();
+        let done = if flags.dry_run {
             let Surveyed { plan, containers } = pass.survey().await?;
-            return Ok(AutoUpdated { containers, done: Done::Planned(plan) });
+            AutoUpdated { containers, done: Done::Planned(plan) }
+        } else {
+            in_turn(&pass).await?
+        };
+        if done.containers.iter().any(is_podmans_work) {
+            host::tell_podman(self.scope, began);
         }
-        let mut told = false;
-        loop {
-            match pass.update_all().await {
-                Err(api::Error::Busy(who)) => {
-                    if !std::mem::replace(&mut told, true) {
-                        // Who does not read it waits all the same.
-                        let _ = writeln!(std::io::stderr(), "{who}: waiting until it has ended");
-                    }
-                    tokio::time::sleep(BUSY).await;
-                }
-                done => {
-                    let (containers, report) = done?;
-                    return Ok(AutoUpdated { containers, done: Done::Updated(report) });
-                }
-            }
-        }
+        Ok(done)
     }
 
     fn validate(&self) -> Result<(), Error> {
@@ -98,6 +92,33 @@ impl Embedded for Here {
 
     fn onlooker(&self) -> Option<&dyn Observer> {
         self.progress.as_ref().map(|progress| progress as &dyn Observer)
+    }
+}
+
+/// Whether `podman auto-update` would have had something to look at.
+fn is_podmans_work(container: &Container) -> bool {
+    container.engine == EngineKind::Podman
+        && container.unit.is_some()
+        && matches!(container.policy, Ok(Policy::Registry | Policy::Local))
+}
+
+/// Updates everything, as soon as no other pass is under way.
+async fn in_turn(pass: &Pass<Host>) -> Result<AutoUpdated, Error> {
+    let mut told = false;
+    loop {
+        match pass.update_all().await {
+            Err(api::Error::Busy(who)) => {
+                if !std::mem::replace(&mut told, true) {
+                    // Who does not read it waits all the same.
+                    let _ = writeln!(std::io::stderr(), "{who}: waiting until it has ended");
+                }
+                tokio::time::sleep(BUSY).await;
+            }
+            done => {
+                let (containers, report) = done?;
+                return Ok(AutoUpdated { containers, done: Done::Updated(report) });
+            }
+        }
     }
 }
 

@@ -233,6 +233,14 @@ fn podman(
     Some(Any::Podman(Box::new(Podman::new(options, Platform::running(&cpuinfo)))))
 }
 
+/// Has Podman's log of events hear of a run that had work of Podman's to look at.
+pub fn tell_podman(scope: Scope, began: Timestamp) {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    if let Err(cause) = podman::Events::of(scope, variable).auto_update(began) {
+        tracing::debug!(%cause, "no entry for \"podman events\", ignoring");
+    }
+}
+
 fn options(settings: &Settings) -> Options {
     let mut options = Options {
         checks_in_flight: settings.checks_in_flight,

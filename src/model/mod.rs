@@ -6,6 +6,7 @@
 
 #![deny(clippy::disallowed_methods)]
 
+pub mod asker;
 pub mod cgroup;
 pub mod container;
 pub mod digest;
@@ -19,6 +20,7 @@ pub mod reference;
 pub mod scope;
 pub mod unit;
 
+pub use asker::{Asker, Asking};
 pub use container::{Bystander, Container, ContainerId, EngineKind};
 pub use digest::Digest;
 pub use failure::{Failure, FailureKind};

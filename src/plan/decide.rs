@@ -9,7 +9,7 @@ use super::rollout::{Along, Rollout, Step};
 use super::sharer::sharers;
 use super::{Quarantine, Reason, Sharer};
 use crate::model::{
-    Bystander, Container, ContainerId, Digest, EngineKind, Failure, ImageIdentity, Policy,
+    Asker, Bystander, Container, ContainerId, Digest, EngineKind, Failure, ImageIdentity, Policy,
     Reference, UnitName,
 };
 
@@ -53,6 +53,9 @@ pub struct Plan {
     /// What an operator should know, and nothing is wrong with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Sharer>,
+    /// The same, of containers whose failed update could not be taken back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asking: Vec<Asker>,
 }
 
 /// A container that is left as it is.
@@ -70,8 +73,7 @@ pub struct Skipped {
 pub fn wants_check(container: &Container) -> Option<Policy> {
     let pinned = container.source.reference.digest().is_some();
     match (&container.policy, &container.unit) {
-        (Ok(Policy::Registry), Some(_)) if !pinned => Some(Policy::Registry),
-        (Ok(Policy::Local), Some(_)) => Some(Policy::Local),
+        (Ok(policy @ (Policy::Registry | Policy::Local)), Some(_)) if !pinned => Some(*policy),
         _ => None,
     }
 }
@@ -106,7 +108,14 @@ pub fn decide(input: &Input<'_>) -> Plan {
         candidates.into_values().flat_map(|group| rollouts(group, input)).collect();
     join(&mut rollouts);
     let warnings = sharers(input);
-    Plan { made_at: input.now, rollouts, skipped, problems: Vec::new(), warnings }
+    Plan {
+        made_at: input.now,
+        rollouts,
+        skipped,
+        problems: Vec::new(),
+        warnings,
+        asking: Vec::new(),
+    }
 }
 
 /// The image that `container` shall get, or why it shall get none.

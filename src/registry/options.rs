@@ -116,16 +116,20 @@ impl Paths {
                 own.into_iter().chain([RegistriesConf { file, drop_ins }]).collect()
             }
         };
-        let docker = path("DOCKER_CONFIG").or_else(|| below_home(".docker"));
+        let docker = |dir: PathBuf| dir.join("config.json");
+        let usual = runtime
+            .into_iter()
+            .chain(without_runtime)
+            .chain(of_user("auth.json"))
+            .chain(below_home(".docker").map(docker));
         Self {
             registries_conf,
             authfile: path("REGISTRY_AUTH_FILE"),
-            authfiles: runtime
-                .into_iter()
-                .chain(without_runtime)
-                .chain(of_user("auth.json"))
-                .chain(docker.map(|dir| dir.join("config.json")))
-                .collect(),
+            // As Podman does it: the directory stands for all the usual places.
+            authfiles: match path("DOCKER_CONFIG") {
+                Some(dir) => vec![docker(dir)],
+                None => usual.collect(),
+            },
             certs_dirs: of_user("certs.d")
                 .into_iter()
                 .chain([system.join("certs.d"), PathBuf::from("/etc/docker/certs.d")])
@@ -211,6 +215,11 @@ mod tests {
         let (file, _) = registries_conf("/cfg/containers");
         assert_eq!(paths.registries_conf[0].file, file);
         assert_eq!(paths.certs_dirs[0], Path::new("/cfg/containers/certs.d"));
+        let docker = |name: &str| {
+            if name == "DOCKER_CONFIG" { Some("/docker".into()) } else { variable(name) }
+        };
+        let docker = Paths::from_variables(7, docker, || None);
+        assert_eq!(docker.authfiles, [Path::new("/docker/config.json")]);
         let root = Paths::from_variables(0, variable, || None);
         let both = ["/run/user/7/containers/auth.json", "/run/containers/0/auth.json"];
         assert_eq!(root.authfiles[..2], both.map(PathBuf::from));

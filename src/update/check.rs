@@ -66,7 +66,8 @@ impl<W: World> Updater<W> {
             selection,
             now,
         };
-        let plan = Plan { problems: inventory.problems, ..decide(&input) };
+        let plan =
+            Plan { problems: inventory.problems, asking: inventory.asking, ..decide(&input) };
         Ok(Surveyed { plan, containers: inventory.containers })
     }
 

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 
 use super::report::Entry;
 use crate::model::{
-    Bystander, Container, ContainerId, Digest, EngineKind, Failure, FailureKind, HealthState,
-    ImageIdentity, ImageSource, Platform, Reference, UnitName,
+    Asker, Bystander, Container, ContainerId, Digest, EngineKind, Failure, FailureKind,
+    HealthState, ImageIdentity, ImageSource, Platform, Reference, UnitName,
 };
 use crate::plan::rollout::Progress;
 pub use crate::plan::{Followers, JobResult};
@@ -25,6 +25,8 @@ pub struct Inventory {
     /// Where an engine has no bindings: who follows the tags, unasked.
     pub bystanders: Vec<Bystander>,
     pub problems: Vec<Failure>,
+    /// Those that no rollback can hold.
+    pub asking: Vec<Asker>,
 }
 
 /// A registry, asked read-only.
@@ -302,6 +304,7 @@ pub trait World {
                     all.containers.extend(found.containers);
                     all.bystanders.extend(found.bystanders);
                     all.problems.extend(found.problems);
+                    all.asking.extend(found.asking);
                 }
                 Err(failure) => failures.push(failure),
             }

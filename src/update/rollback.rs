@@ -31,7 +31,7 @@ impl<W: World> Updater<W> {
         to: Option<&str>,
         history: &[Entry],
     ) -> Result<Report, Failure> {
-        let Inventory { containers, bystanders, problems } = self.world.inventory().await?;
+        let Inventory { containers, bystanders, problems, .. } = self.world.inventory().await?;
         let past: Vec<Past> = history.iter().filter_map(past).collect();
         let mut stored = Vec::new();
         for place in places(units, &containers, &past) {
@@ -96,6 +96,7 @@ impl<W: World> Updater<W> {
             skipped: vec![],
             problems: vec![],
             warnings: vec![],
+            asking: vec![],
         };
         self.yield_to_podman(&mut plan).await;
         plan.problems.pop().map_or(Ok(()), Err)

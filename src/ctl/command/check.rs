@@ -73,6 +73,9 @@ pub(super) fn table(checked: &Checked, style: Style) -> String {
     for warning in &plan.warnings {
         let _ = writeln!(text, "warning: {warning}");
     }
+    for asker in &plan.asking {
+        let _ = writeln!(text, "warning: {asker}");
+    }
     text
 }
 

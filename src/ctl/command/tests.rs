@@ -75,6 +75,7 @@ fn checked() -> Checked {
         ],
         problems: vec![],
         warnings: vec![],
+        asking: vec![],
     };
     Checked { plan, not_running: vec![gone()] }
 }

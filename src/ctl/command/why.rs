@@ -9,7 +9,7 @@ use crate::ctl::Error;
 use crate::ctl::access::{Access, Embedded, Service};
 use crate::ctl::exit;
 use crate::daemon::api::{Checked, Standing, UnitStatus};
-use crate::model::{Digest, Failure, Reference, UnitName};
+use crate::model::{Asker, Digest, Failure, Reference, UnitName};
 use crate::plan::decide::Skipped;
 use crate::plan::{Reason, Sharer};
 use crate::update::{Entry, OutcomeKind};
@@ -38,6 +38,9 @@ pub(super) struct Answer<'a> {
     last: Option<&'a Entry>,
     /// Who gets what the unit's tags stand for, unasked.
     warnings: Vec<&'a Sharer>,
+    /// The unit's containers whose failed update could not be taken back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    asking: Vec<&'a Asker>,
     problems: &'a [Failure],
 }
 
@@ -74,6 +77,9 @@ pub(super) fn text(answer: &Answer<'_>) -> String {
     for warning in &answer.warnings {
         let _ = writeln!(text, "warning: {warning}");
     }
+    for asker in &answer.asking {
+        let _ = writeln!(text, "warning: {asker}");
+    }
     problems(&mut text, answer.problems);
     text
 }
@@ -99,11 +105,12 @@ pub(super) fn answer<'a>(question: &Question<'a>, style: Style) -> Answer<'a> {
             || available.iter().any(|newer| newer.reference == reference)
     };
     let warnings = plan.warnings.iter().filter(|sharer| uses(&sharer.reference)).collect();
+    let asking = plan.asking.iter().filter(|asker| &asker.unit == unit).collect();
     let last = history.first();
     let mut said = phrases(question, &skipped, &available);
     said.extend(last.map(|entry| ended(entry, &said, style)));
     let answer = format!("{unit}: {}", said.join("; "));
-    Answer { unit, answer, available, skipped, last, warnings, problems: &plan.problems }
+    Answer { unit, answer, available, skipped, last, warnings, asking, problems: &plan.problems }
 }
 
 impl Answer<'_> {

@@ -83,6 +83,7 @@ fn checked() -> Checked {
         skipped: vec![],
         problems: vec![],
         warnings: vec![],
+        asking: vec![],
     };
     Checked { plan, not_running: vec![] }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::creation;
 use super::document;
 use super::image::Facts;
 use crate::model::{
@@ -80,6 +81,11 @@ pub(super) fn container(
     let id: ContainerId = found.id.parse().map_err(|error| failed(format!("{error}")))?;
     let reference: Reference =
         found.image_name.parse().map_err(|error: InvalidReference| failed(error.to_string()))?;
+    // Podman shows a name of the image all the same, which the next start does not go by.
+    let reference = match creation::names_id(&found.config.create_command, &found.image) {
+        true => reference.pinned(&image.identity.target),
+        false => reference,
+    };
     // A label that the image carries may be the image's doing.
     let own = found
         .config

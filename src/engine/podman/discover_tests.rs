@@ -97,6 +97,7 @@ fn an_image_without_names_is_known_by_what_was_learnt() {
         id: before.id.clone(),
         digest: Digest::of(b"index").to_string(),
         repo_digests: vec![],
+        repo_tags: vec![],
         architecture: "amd64".into(),
         os: "linux".into(),
         variant: None,

@@ -73,6 +73,9 @@ pub(super) struct Config {
     pub(super) labels: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) healthcheck: Option<Healthcheck>,
+    /// The command line that made it; none where `kube play` did.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) create_command: Vec<String>,
 }
 
 /// Times in nanoseconds.
@@ -96,6 +99,9 @@ pub(super) struct Image {
     /// `REPOSITORY@DIGEST`, for each name and each digest; none for an image without names.
     #[serde(default, deserialize_with = "or_default")]
     pub(super) repo_digests: Vec<String>,
+    /// `REPOSITORY:TAG`, for each name.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) repo_tags: Vec<String>,
     pub(super) architecture: String,
     pub(super) os: String,
     #[serde(default)]

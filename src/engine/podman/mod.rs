@@ -1,14 +1,17 @@
 //! Podman, through its command line: a handful of calls for any number of containers, and no word of
 //! what it says is believed further than `docs/architecture.md` allows.
 //!
-//! [`program`] is one call, [`document`] what comes of it, [`discover`] and [`image`] what that means,
-//! [`presence`] whether there is anything to ask, [`query`] the calls that read; [`stage`] pulls and
-//! [`tags`] moves names. Podman has no bindings: a promotion moves the tag
-//! (`docs/decisions/0015-podman.md`).
+//! [`program`] is one call, [`document`] what comes of it, [`discover`], [`creation`] and [`image`]
+//! what that means, [`presence`] whether there is anything to ask, [`query`] the calls that read;
+//! [`stage`] pulls, [`tags`] moves names, [`events`] is what Podman's own log of events is told. Podman
+//! has no bindings: a promotion moves the tag (`docs/decisions/0015-podman.md`).
 
+mod creation;
 mod discover;
 mod document;
+mod events;
 mod image;
+mod kube;
 mod names;
 mod presence;
 mod program;
@@ -28,6 +31,7 @@ use crate::model::{
     Digest, EngineKind, Failure, ImageIdentity, ImageSource, Platform, Reference, Scope, UnitName,
 };
 use crate::update::port::{Engine, Inventory, Running};
+pub use events::Events;
 use image::Facts;
 pub use presence::Presence;
 pub use program::Program;

@@ -21,16 +21,7 @@ impl Presence {
             Scope::System => PathBuf::from("/run/libpod/alive"),
             Scope::User => variable("XDG_RUNTIME_DIR")?.join("libpod/tmp/alive"),
         };
-        let user = variable("XDG_CONFIG_HOME")
-            .or_else(|| variable("HOME").map(|home| home.join(".config")))
-            .map(|config| config.join("containers"));
-        let roots = ["/usr/share/containers", "/etc/containers"].map(PathBuf::from);
-        let user = user.into_iter().filter(|_| scope == Scope::User);
-        let roots = roots.into_iter().chain(user);
-        let configuration = roots
-            .flat_map(|root| [root.join("containers.conf"), root.join("containers.conf.d")])
-            .chain(variable("CONTAINERS_CONF"))
-            .collect();
+        let configuration = configuration(scope, variable);
         Some(Self { alive, configuration })
     }
 
@@ -38,6 +29,26 @@ impl Presence {
     pub(super) fn has_run(&self) -> bool {
         self.alive.exists() || self.configuration.iter().any(|path| moves_traces(path))
     }
+}
+
+/// Where containers.conf(5) lies, from the weakest to the strongest: files, and directories of drop-ins.
+pub(super) fn configuration(
+    scope: Scope,
+    variable: impl Fn(&str) -> Option<PathBuf>,
+) -> Vec<PathBuf> {
+    if let Some(only) = variable("CONTAINERS_CONF") {
+        return vec![only];
+    }
+    let user = variable("XDG_CONFIG_HOME")
+        .or_else(|| variable("HOME").map(|home| home.join(".config")))
+        .map(|config| config.join("containers"))
+        .filter(|_| scope == Scope::User);
+    ["/usr/share/containers", "/etc/containers"]
+        .into_iter()
+        .map(PathBuf::from)
+        .chain(user)
+        .flat_map(|root| [root.join("containers.conf"), root.join("containers.conf.d")])
+        .collect()
 }
 
 /// Whether a file, or one in the directory, says where the traces lie. What cannot be read may.

@@ -22,6 +22,20 @@ const MAX_SAID: usize = 64 << 10;
 /// systemd's own way to run a program as a unit of its own.
 const SYSTEMD_RUN: &str = "/usr/bin/systemd-run";
 
+/// Variables by which Podman finds its files. They are paths and words, no secrets: who may ask
+/// systemd for a unit's properties sees them.
+const ENVIRONMENT: [&str; 9] = [
+    "CONTAINERS_CONF",
+    "CONTAINERS_REGISTRIES_CONF",
+    "CONTAINERS_STORAGE_CONF",
+    "DOCKER_CONFIG",
+    "HOME",
+    "REGISTRY_AUTH_FILE",
+    "STORAGE_DRIVER",
+    "STORAGE_OPTS",
+    "XDG_CONFIG_HOME",
+];
+
 /// How Podman is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
@@ -82,6 +96,8 @@ impl Program {
             apart.args(["--description=updaterd calls Podman", "--property=LogLevelMax=err"]);
             // Where we are killed, nobody else ends it.
             apart.arg(format!("--property=RuntimeMaxSec={}", time.as_secs().saturating_add(5)));
+            // A unit has none of our environment, and the check went by it.
+            apart.args(ENVIRONMENT.iter().filter_map(|name| passed(name)));
             apart.arg("--").arg(&self.path);
             apart
         } else {
@@ -123,6 +139,14 @@ impl Program {
         };
         Failure::new(kind, format!("\"{}\" failed: {error}", self.name(arguments)))
     }
+}
+
+/// The flag that gives a variable to the unit; none where it is not set.
+fn passed(name: &str) -> Option<OsString> {
+    let value = std::env::var_os(name)?;
+    let mut flag = OsString::from(format!("--setenv={name}="));
+    flag.push(value);
+    Some(flag)
 }
 
 /// Ends the call's whole process group, unless the call has ended.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
+use super::creation;
 use super::discover::{self, Owner};
 use super::document::{Container, Image, Listed, Row};
 use super::image::Facts;
@@ -99,7 +100,12 @@ impl Podman {
             };
             let owner = self.owner(look, container);
             match discover::container(container, owner, image) {
-                Ok(found) => inventory.containers.extend(found),
+                Ok(found) => {
+                    inventory.asking.extend(found.as_ref().and_then(|found| {
+                        creation::asks_itself(found, &container.config.create_command)
+                    }));
+                    inventory.containers.extend(found);
+                }
                 Err(problem) => inventory.problems.push(problem),
             }
         }
@@ -211,6 +217,13 @@ impl Podman {
             Some(facts)
         });
         Ok(facts.collect())
+    }
+
+    /// Those of the images with these IDs that nobody has a name for.
+    pub(super) async fn nameless(&self, ids: &[String]) -> Result<Vec<String>, Failure> {
+        let documents: Vec<Image> = self.inspect(["image", "inspect"], ids).await?;
+        let nameless = documents.into_iter().filter(|image| image.repo_tags.is_empty());
+        Ok(nameless.map(|image| image.id).collect())
     }
 
     /// What was learnt of an image before.

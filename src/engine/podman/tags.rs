@@ -155,8 +155,9 @@ impl Podman {
         Ok(())
     }
 
-    /// Removes the images that were kept and need not stay, where nobody else has a name for them or
-    /// runs them: Podman itself refuses that, and goes on to the next.
+    /// Removes the images that were kept and need not stay, where nobody else has a name for them:
+    /// an ID is good for the last name, whosesoever that is. What somebody runs Podman itself refuses
+    /// to remove, and goes on to the next.
     pub(super) async fn drop_superseded(&self) {
         let mut ids = self.tags.superseded.take();
         ids.sort();
@@ -164,11 +165,19 @@ impl Podman {
         if ids.is_empty() {
             return;
         }
-        let mut arguments = words(["image", "rm"]);
-        arguments.extend(ids.iter().map(Into::into));
-        if let Err(cause) = self.act(arguments, self.options.timeout).await {
+        if let Err(cause) = self.remove_nameless(&ids).await {
             tracing::debug!(?ids, %cause, "superseded images stay, ignoring");
         }
+    }
+
+    async fn remove_nameless(&self, ids: &[String]) -> Result<(), Failure> {
+        let ids = self.nameless(ids).await?;
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let mut arguments = words(["image", "rm"]);
+        arguments.extend(ids.iter().map(Into::into));
+        self.act(arguments, self.options.timeout).await.map(drop)
     }
 }
 

@@ -12,6 +12,7 @@ cases![
     a_dry_run_says_what_podman_says,
     a_command_line_is_refused_as_podman_refuses_it,
     an_update_is_told_as_podman_tells_it,
+    podmans_events_know_of_each_run,
 ];
 
 fn prepare(host: &Host) -> Registry<'_> {
@@ -158,4 +159,39 @@ fn an_update_is_told_as_podman_tells_it(host: &Host) {
     assert_eq!(outcome.stdout, "failed\n");
     assert!(outcome.stderr.contains("restarting unit app.service"), "{}", outcome.describe());
     assert_eq!(version(host, "app"), "");
+}
+/// One event for each run that had work of Podman's to look at, dry or not, from whichever program.
+fn podmans_events_know_of_each_run(host: &Host) {
+    let registry = prepare(host);
+    let log = "podman events --stream=false --since 1h --filter event=auto-update --format json";
+    let events = || {
+        let events = host.sh(&format!("journalctl --sync; {log}"));
+        events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>()
+    };
+    host.sh("podman info > /dev/null");
+    both(host, "--dry-run");
+    assert_eq!(events().len(), 0, "no work");
+
+    registry.push("app:latest", &Image::app("v1"));
+    PodmanUnit::new("off", &registry.reference("app:latest")).policy("disabled").start(host);
+    both(host, "--dry-run");
+    assert_eq!(events().len(), 0, "nothing to look at");
+    PodmanUnit::new("app", &registry.reference("app:latest")).start(host);
+    both(host, "--dry-run");
+    let seen = events();
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    for field in ["Status", "Type", "Attributes"] {
+        assert_eq!(seen[0][field], seen[1][field], "{seen:?}");
+    }
+    registry.push("app:latest", &Image::app("v2"));
+    host.sh("updaterctl auto-update");
+    assert_eq!(events().len(), 3);
+    // `check` and `update` are no words of Podman's.
+    host.sh("updaterctl check; updaterctl update");
+    assert_eq!(events().len(), 3);
+    // Who keeps events elsewhere gets none from us.
+    host.sh("sed -i '/^runtime/a events_logger = \"file\"' /etc/containers/containers.conf");
+    host.sh("updaterctl auto-update --dry-run");
+    let journal = host.journal("PODMAN_EVENT=auto-update");
+    assert_eq!(journal.lines().count(), 3, "{journal}");
 }

@@ -33,6 +33,8 @@ mod process_model;
 mod notification;
 mod pasta;
 mod podman;
+mod podman_names;
+mod podman_policies;
 mod podman_rootless;
 mod pods;
 mod observing;
@@ -81,6 +83,8 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("notification", notification::CASES),
         ("pasta", pasta::CASES),
         ("podman", podman::CASES),
+        ("podman_names", podman_names::CASES),
+        ("podman_policies", podman_policies::CASES),
         ("podman_rootless", podman_rootless::CASES),
         ("pods", pods::CASES),
         ("observing", observing::CASES),
