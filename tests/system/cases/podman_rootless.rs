@@ -82,6 +82,10 @@ fn what_podman_generates_is_updated_and_rolled_back(host: &Host) {
         ("container-app.service true", "v3")
     );
 
+    let events = "podman events --stream=false --since 1h --filter event=auto-update";
+    host.sh("journalctl --sync");
+    assert_eq!(someone.sh(events).lines().count(), 3, "Podman's dry run, and both of ours");
+
     registry.push("app:latest", &Image::crashing_later("v4"));
     let outcome = someone.fails(ROLLED_BACK, "updaterctl update");
     assert!(outcome.said().contains("rolled back"), "{}", outcome.describe());
