@@ -15,6 +15,7 @@ mod relay;
 mod start;
 mod stop;
 mod supervisor;
+mod update;
 
 // The system tests' host, images and registry, of which not all is needed here.
 #[allow(dead_code, reason = "shared with the system tests")]
@@ -46,6 +47,8 @@ const COMPARISONS: &[Comparison] = &[
     ("burst", burst::compare),
     ("supervisor", supervisor::compare),
     ("pull", pull::compare),
+    // Last: it leaves sixty images in Podman's storage, of which the others know nothing.
+    ("update", update::compare),
 ];
 
 const BOOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/box/boot");
