@@ -141,9 +141,6 @@ impl<W: World> Updater<W> {
             Err(failure) if !report.outcomes.is_empty() => report.problems.push(failure),
             done => done?,
         }
-        for engine in self.world.engines() {
-            engine.tidy().await;
-        }
         Ok(report)
     }
 
