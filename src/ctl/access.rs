@@ -12,7 +12,9 @@ use super::remote::{Caller, Properties, Remote, RemoteError};
 use crate::config::Scope;
 use crate::daemon::api::{self, Api, Checked, UnitStatus};
 use crate::daemon::observe;
+use crate::model::failure::chain;
 use crate::model::{Container, UnitName};
+use crate::plan::doctor::Facts;
 use crate::plan::{Plan, Quarantined};
 use crate::update::port::Observer;
 use crate::update::{Entry, Event, Report, Trigger};
@@ -47,6 +49,17 @@ pub trait Embedded {
     /// # Errors
     /// Where it could not be done at all.
     async fn auto_update(&self, flags: &AutoUpdate) -> Result<AutoUpdated, Error>;
+
+    /// Looks at the host, which is always this process's own work. `checked` is what a check found, or
+    /// why there was none; `containers` is what runs.
+    ///
+    /// # Errors
+    /// Where the configuration cannot be read.
+    async fn facts(
+        &self,
+        checked: Result<Checked, String>,
+        containers: &[UnitStatus],
+    ) -> Result<Facts, Error>;
 
     /// Whether the service could start with the configuration as it is.
     ///
@@ -141,6 +154,19 @@ impl<E: Embedded> Access<E> {
     pub async fn auto_update(&self, flags: &AutoUpdate) -> Result<AutoUpdated, Error> {
         let done = until_interrupted(Box::pin(self.embedded.auto_update(flags))).await;
         done.unwrap_or(Err(Error::Interrupted))
+    }
+
+    /// What is seen on the host. That nothing can be checked is part of it.
+    pub async fn facts(&self) -> Result<Facts, Error> {
+        let checked = match self.check().await {
+            Err(Error::Service(error)) => Err(chain(&error)),
+            checked => Ok(checked?),
+        };
+        let containers = match self.units().await {
+            Err(Error::Service(_)) => vec![],
+            containers => containers?,
+        };
+        self.embedded.facts(checked, &containers).await
     }
 
     pub async fn units(&self) -> Result<Vec<UnitStatus>, Error> {

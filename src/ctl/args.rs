@@ -16,7 +16,7 @@ Exit codes:
   0  done; for check and why: also where updates are available
   1  the command could not be carried out
   2  the command line is wrong
-  3  some image could not be checked, or some unit could not be updated or lost its container
+  3  some image could not be checked, or some unit not be updated; or doctor found something
   4  some unit was rolled back to its old image; for rollback: got back what it ran
   5  some unit needs an operator: neither image came back
   6  another pass is under way
@@ -128,6 +128,12 @@ Examples:
   updaterctl auto-update --dry-run             UPDATED is \"pending\" where there is something new
   updaterctl auto-update --format '{{.Unit}} {{.Updated}}'")]
     AutoUpdate(AutoUpdate),
+    /// Look for what keeps updates from happening, each with the command that mends it
+    #[command(after_help = "\
+Examples:
+  updaterctl doctor           asks the registries, systemd and the host; changes nothing
+  updaterctl doctor --json | jq -r '.findings[].mend'")]
+    Doctor,
     /// Show the containers that take part and how they stand; asks no registry
     #[command(after_help = "\
 Examples:

@@ -9,13 +9,15 @@ use super::Error;
 use super::access::{AutoUpdated, Done, Embedded};
 use super::args::AutoUpdate;
 use crate::config::{self, Scope, Settings};
-use crate::daemon::api;
+use crate::daemon::api::{self, Checked, UnitStatus};
+use crate::daemon::facts;
 use crate::daemon::flight::Flight;
 use crate::daemon::host::{self, Host, Manner, Opener};
 use crate::daemon::journal;
 use crate::daemon::observe::{Journal, Observers};
 use crate::daemon::pass::Pass;
 use crate::model::{Container, EngineKind, Policy};
+use crate::plan::doctor::Facts;
 use crate::update::port::Observer;
 use crate::update::{Event, EventKind, Surveyed};
 
@@ -84,6 +86,14 @@ impl Embedded for Here {
             host::tell_podman(self.scope, began);
         }
         Ok(done)
+    }
+
+    async fn facts(
+        &self,
+        checked: Result<Checked, String>,
+        containers: &[UnitStatus],
+    ) -> Result<Facts, Error> {
+        Ok(facts::gather(self.scope, &self.settings()?, checked, containers).await)
     }
 
     fn validate(&self) -> Result<(), Error> {

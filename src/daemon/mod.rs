@@ -11,6 +11,7 @@ pub mod api;
 pub mod args;
 pub mod bus;
 mod face;
+pub mod facts;
 pub mod flight;
 pub mod host;
 pub mod journal;

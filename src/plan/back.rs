@@ -1,5 +1,5 @@
 //! Going back by hand: from what units run, what they ran, and what is in storage, to rollouts of
-//! the images that they had ([decision 20](../../docs/decisions/0020-by-hand.md)).
+//! the images that they had ([decision 19](../../docs/decisions/0019-by-hand.md)).
 
 use std::collections::{BTreeMap, BTreeSet};
 

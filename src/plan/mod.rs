@@ -9,6 +9,7 @@ pub mod back;
 pub mod back_refusal;
 pub mod backoff;
 pub mod decide;
+pub mod doctor;
 pub mod memory;
 pub mod order;
 pub mod quarantine;

@@ -11,6 +11,7 @@ pub mod notify;
 pub mod private;
 mod proxy;
 mod unit;
+pub mod unit_files;
 mod words;
 
 pub use error::Error;

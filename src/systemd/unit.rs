@@ -15,7 +15,7 @@ use crate::update::port::{Followers, Standing, UnitState};
 pub(super) const UNIT: &str = "org.freedesktop.systemd1.Unit";
 pub(super) const SERVICE: &str = "org.freedesktop.systemd1.Service";
 
-/// A unit's properties, as they were read in one go.
+/// A unit's properties, as they were read one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Properties {
     /// Those of every unit.
@@ -49,8 +49,12 @@ impl Properties {
             let interface = InterfaceName::from_static_str(interface).map_err(failed)?;
             proxy.get_all(interface).await.map_err(|error| failed(error.into()))
         };
+        // The unit before its process: of one that crashes between the two answers, it is known that
+        // the process ended, and not yet that the unit did. The other way round the unit would have
+        // left its active state while the process ran, which is what a stop looks like.
+        let general = all(UNIT).await?;
         let service = if unit.ends_with(".service") { all(SERVICE).await? } else { HashMap::new() };
-        Ok(Self { general: all(UNIT).await?, service })
+        Ok(Self { general, service })
     }
 
     /// Whether the unit was started since it was loaded.

@@ -34,6 +34,10 @@ impl Embedded for &Here {
         Ok(AutoUpdated { containers: vec![], done: Done::Updated(report) })
     }
 
+    async fn facts(&self, _: Result<Checked, String>, _: &[UnitStatus]) -> Result<Facts, Error> {
+        unreachable!()
+    }
+
     fn validate(&self) -> Result<(), Error> {
         Ok(())
     }

@@ -4,6 +4,7 @@
 mod auto_update;
 mod check;
 mod completions;
+mod doctor;
 mod history;
 mod quarantine;
 mod rollback;
@@ -61,6 +62,7 @@ pub async fn run<E: Embedded>(
         Command::Rollback(rollback) => rollback::run(rollback, access, style).await,
         Command::AutoUpdate(flags) => auto_update::run(flags, access, style).await,
         Command::Why { unit } => why::run(unit, access, style).await,
+        Command::Doctor => doctor::run(access, style).await,
         Command::Status => status::run(access, style).await,
         Command::History(history) => history::run(history, access, style).await,
         Command::Quarantine(quarantine) => quarantine::run(quarantine, access, style).await,

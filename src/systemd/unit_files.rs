@@ -1,0 +1,86 @@
+//! Whether units are enabled and active: for who asks once, and changes nothing.
+
+use std::path::Path;
+
+use zbus::proxy::CacheProperties;
+use zbus::{Connection, OwnedObjectPath, proxy};
+
+use super::{Error, private};
+
+#[proxy(
+    interface = "org.freedesktop.systemd1.Manager",
+    default_service = "org.freedesktop.systemd1",
+    default_path = "/org/freedesktop/systemd1"
+)]
+trait UnitFiles {
+    fn get_unit_file_state(&self, name: &str) -> zbus::Result<String>;
+    fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+}
+
+#[proxy(interface = "org.freedesktop.systemd1.Unit", default_service = "org.freedesktop.systemd1")]
+trait LoadedUnit {
+    #[zbus(property)]
+    fn active_state(&self) -> zbus::Result<String>;
+}
+
+/// The state of one unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// As `systemctl is-enabled` has it; empty where there is no such unit.
+    pub enabled: String,
+    /// As `systemctl is-active` has it.
+    pub active: String,
+}
+
+/// A manager that is asked of its units.
+#[derive(Debug)]
+pub struct UnitStates {
+    connection: Connection,
+    systemd: UnitFilesProxy<'static>,
+}
+
+impl UnitStates {
+    /// Over a bus.
+    ///
+    /// # Errors
+    /// Where the connection is gone.
+    pub async fn over(connection: Connection) -> Result<Self, Error> {
+        let systemd = UnitFilesProxy::builder(&connection)
+            .cache_properties(CacheProperties::No)
+            .build()
+            .await
+            .map_err(|source| failed("Introspect", "the manager", source))?;
+        Ok(Self { connection, systemd })
+    }
+
+    /// Over systemd's own socket, where there is no bus.
+    ///
+    /// # Errors
+    /// Where no systemd listens there.
+    pub async fn without_bus(socket: &Path) -> Result<Self, Error> {
+        Self::over(private::connect(socket).await?).await
+    }
+
+    /// The state of `unit`, whether it is there or not.
+    ///
+    /// # Errors
+    /// Where systemd cannot be asked.
+    pub async fn of(&self, unit: &str) -> Result<State, Error> {
+        // No such file is an error of its own there; whether systemd answers at all, the next call says.
+        let enabled = self.systemd.get_unit_file_state(unit).await.unwrap_or_default();
+        let path = self.systemd.load_unit(unit).await;
+        let path = path.map_err(|source| failed("LoadUnit", unit, source))?;
+        let loaded = LoadedUnitProxy::builder(&self.connection)
+            .path(path)
+            .cache_properties(CacheProperties::No)
+            .build()
+            .await
+            .map_err(|source| failed("LoadUnit", unit, source))?;
+        let active = loaded.active_state().await;
+        Ok(State { enabled, active: active.map_err(|source| failed("Get", unit, source))? })
+    }
+}
+
+fn failed(call: &'static str, unit: &str, source: zbus::Error) -> Error {
+    Error::Call { call, unit: unit.to_owned(), source }
+}
