@@ -15,6 +15,7 @@ mod relay;
 mod start;
 mod stop;
 mod supervisor;
+mod update;
 
 // The system tests' host, images and registry, of which not all is needed here.
 #[allow(dead_code, reason = "shared with the system tests")]
@@ -41,6 +42,7 @@ type Comparison = (&'static str, fn(&Host) -> Vec<Goal>);
 const COMPARISONS: &[Comparison] = &[
     // First: where Podman has run since the boot, a check asks it as well.
     ("check", check::compare),
+    ("update", update::compare),
     ("start", start::compare),
     ("stop", stop::compare),
     ("burst", burst::compare),

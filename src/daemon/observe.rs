@@ -163,6 +163,7 @@ mod tests {
             EventKind::UpdateFailed,
             EventKind::NotReached,
             EventKind::StoppedMeanwhile,
+            EventKind::Deferred,
             EventKind::NeedsOperator,
             EventKind::Suspended,
         ] {

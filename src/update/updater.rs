@@ -296,7 +296,13 @@ impl<W: World> Updater<W> {
             ..Event::new(kind)
         };
         self.world.observer().event(&about(EventKind::Staging));
-        self.world.engine(*engine)?.stage(source, new).await?;
+        let engine = self.world.engine(*engine)?;
+        // What runs is kept while the new image is pulled: the promotion has that much less to do, and
+        // tells where it cannot be.
+        let keeps = rollout.steps.iter();
+        let keeps = keeps.map(|step| engine.keep(&step.unit, &source.reference, &step.old));
+        let (staged, _) = future::join(engine.stage(source, new), future::join_all(keeps)).await;
+        staged?;
         self.world.observer().event(&about(EventKind::Staged));
         Ok(())
     }

@@ -153,6 +153,7 @@ pub(super) fn end(text: &str) -> Option<EventKind> {
         EventKind::UpdateFailed,
         EventKind::NotReached,
         EventKind::StoppedMeanwhile,
+        EventKind::Deferred,
         EventKind::NeedsOperator,
         EventKind::Suspended,
     ];

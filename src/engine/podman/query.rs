@@ -147,7 +147,7 @@ impl Podman {
             look.begun >= asked
                 || (look.begun.elapsed() < LOOK && !self.members(look, unit, reference).is_empty())
         });
-        if !still_true {
+        if !still_true && !self.look_again(look.as_mut(), unit, reference).await? {
             *look = Some(self.look_anew().await?);
         }
         let Some(look) = look.as_ref() else { return Ok(vec![]) };
@@ -170,6 +170,34 @@ impl Podman {
             })
         });
         Ok(running.collect())
+    }
+
+    /// Looks in one call whether a unit's containers came back under the names that they had, which says
+    /// nothing of the others; a look that is not fresh is made anew whole.
+    async fn look_again(
+        &self,
+        look: Option<&mut Look>,
+        unit: &UnitName,
+        reference: &Reference,
+    ) -> Result<bool, Failure> {
+        let Some(look) = look.filter(|look| look.begun.elapsed() < LOOK) else { return Ok(false) };
+        let claimed = |container: &Container| {
+            container.image_name == reference.to_string()
+                && container.config.labels.get(label::PODMAN_UNIT).map(String::as_str)
+                    == Some(unit.as_str())
+        };
+        let names: Vec<String> = look
+            .labelled()
+            .filter(|container| container.pod.is_empty() && claimed(container))
+            .map(|container| container.name.clone())
+            .collect();
+        if names.is_empty() {
+            return Ok(false);
+        }
+        let found = self.inspect(["container", "inspect"], &names).await?;
+        look.containers.retain(|container| !names.contains(&container.name));
+        look.containers.extend(found.without_problems());
+        Ok(!self.members(look, unit, reference).is_empty())
     }
 
     /// The containers of a look that the unit's cgroup holds now.

@@ -50,23 +50,30 @@ impl Tags {
         seen.get(name).is_some_and(|seen| seen.id == id && seen.at.elapsed() < FRESH)
     }
 
-    fn set(&self, name: &str, id: &str, at: Instant) {
-        self.seen.borrow_mut().insert(name.to_owned(), Seen { id: id.to_owned(), at });
+    fn set(&self, name: &str, id: &str) {
+        let seen = Seen { id: id.to_owned(), at: Instant::now() };
+        self.seen.borrow_mut().insert(name.to_owned(), seen);
         // Whatever has a name again is to stay.
         self.superseded.borrow_mut().retain(|superseded| superseded != id);
     }
 
+    /// Takes a list for what it is that was begun at this time: what was set since then is newer.
     fn see(&self, images: Vec<Listed>, at: Instant) {
-        let mut seen = BTreeMap::new();
+        let mut listed = BTreeMap::new();
         let named = images.into_iter().flat_map(|Listed { id, names, .. }| {
             names.into_iter().map(move |name| (name, id.clone()))
         });
         for (name, id) in named {
             // In two stores for two images: which of them counts is for Podman to say.
-            seen.entry(name).and_modify(|known| *known = None).or_insert(Some(id));
+            let known = listed.entry(name).or_insert_with(|| Some(id.clone()));
+            *known = known.take().filter(|known| known == &id);
         }
-        let seen = seen.into_iter().filter_map(|(name, id)| Some((name, Seen { id: id?, at })));
-        *self.seen.borrow_mut() = seen.collect();
+        let listed = listed.into_iter().filter_map(|(name, id)| Some((name, Seen { id: id?, at })));
+        let mut seen = self.seen.borrow_mut();
+        seen.retain(|_, seen| seen.at >= at);
+        for (name, found) in listed {
+            seen.entry(name).or_insert(found);
+        }
         self.listed.set(Some(at));
     }
 }
@@ -115,9 +122,8 @@ impl Podman {
         if self.tags.is_certain(name, id) {
             return Ok(());
         }
-        let begun = Instant::now();
         self.act(words(["tag", id, name]), self.options.timeout).await?;
-        self.tags.set(name, id, begun);
+        self.tags.set(name, id);
         Ok(())
     }
 
@@ -127,8 +133,12 @@ impl Podman {
         name: &str,
         image: &ImageIdentity,
     ) -> Result<(), Failure> {
+        let id = self.id_of(image).await?;
         self.list_anew().await?;
-        self.move_tag(name, image).await
+        if self.tags.id(name).as_ref() == Some(&id) {
+            return Ok(());
+        }
+        self.move_to(name, &id).await
     }
 
     /// Has an image stay under the newest of the names; what had that goes on to the older one, and
@@ -196,7 +206,7 @@ mod tests {
         assert_eq!(tags.id("a:1").as_deref(), Some("1"));
         assert!(tags.is_certain("a:1", "1") && !tags.is_certain("a:1", "2"));
         assert_eq!(tags.id("b:1"), None);
-        tags.set("b:1", "2", now);
+        tags.set("b:1", "2");
         assert!(tags.is_certain("b:1", "2"));
         tags.forget();
         assert_eq!(tags.id("a:1"), None);
@@ -206,7 +216,7 @@ mod tests {
     fn what_has_a_name_again_is_not_superseded() {
         let tags = Tags::default();
         tags.superseded.borrow_mut().extend(["1".to_owned(), "2".to_owned()]);
-        tags.set("a:1", "1", Instant::now());
+        tags.set("a:1", "1");
         assert_eq!(tags.superseded.take(), ["2"]);
     }
 
@@ -214,12 +224,13 @@ mod tests {
     fn what_was_seen_long_ago_is_looked_at_again() {
         let tags = Tags::default();
         let Some(before) = Instant::now().checked_sub(FRESH) else { return };
-        tags.set("a:1", "1", before);
+        tags.see(vec![listed("1", &["a:1"])], before);
         assert!(!tags.is_certain("a:1", "1"));
         assert_eq!(tags.id("a:1").as_deref(), Some("1"));
     }
 
-    /// Another unit's list of images shows what was, and takes its time.
+    /// Another unit's list of images shows what was, and takes its time; a check beside it has
+    /// forgotten what was set.
     #[test]
     fn a_name_that_moved_while_images_were_listed_moves_back() {
         let fake = Fake::new(
@@ -236,12 +247,23 @@ mod tests {
                 while !fake.has("seen") {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
-                podman.move_to("quay.io/app:1", "new").await
+                let moved = podman.move_to("quay.io/app:1", "new").await;
+                podman.tags.forget();
+                moved
             };
             let (listed, moved) = tokio::join!(podman.list_anew(), moved);
             listed.and(moved).unwrap();
             podman.move_to("quay.io/app:1", "old").await.unwrap();
         });
         assert_eq!(fake.read("tag"), "old\n");
+    }
+
+    #[test]
+    fn a_list_that_was_begun_before_a_name_was_moved_does_not_know_of_it() {
+        let (tags, begun) = (Tags::default(), Instant::now());
+        tags.set("a:1", "2");
+        tags.see(vec![listed("1", &["a:1", "b:1"]), listed("1", &["b:1"])], begun);
+        assert_eq!(tags.id("a:1").as_deref(), Some("2"));
+        assert_eq!(tags.id("b:1").as_deref(), Some("1"), "one image, listed twice");
     }
 }

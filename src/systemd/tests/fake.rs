@@ -62,6 +62,10 @@ pub(super) struct Unit {
     pub(super) ended: u64,
     pub(super) result: &'static str,
     pub(super) job: u32,
+    /// What it is after the first of its interfaces was read.
+    pub(super) meanwhile: Option<Box<Unit>>,
+    /// Which that was.
+    pub(super) read: Option<&'static str>,
 }
 
 impl Default for Unit {
@@ -77,6 +81,8 @@ impl Default for Unit {
             ended: 0,
             result: "success",
             job: 0,
+            meanwhile: None,
+            read: None,
         }
     }
 }
@@ -257,13 +263,23 @@ impl Job {
     }
 }
 
+/// The unit as who asks for this interface sees it.
+fn seen(unit: &Mutex<Unit>, interface: &'static str) -> Unit {
+    let mut unit = unit.lock().unwrap();
+    let first = *unit.read.get_or_insert(interface);
+    match &unit.meanwhile {
+        Some(changed) if first != interface => (**changed).clone(),
+        _ => unit.clone(),
+    }
+}
+
 struct General(Arc<Mutex<Unit>>);
 
 #[interface(name = "org.freedesktop.systemd1.Unit")]
 impl General {
     #[zbus(property)]
     fn active_state(&self) -> String {
-        self.0.lock().unwrap().active.to_owned()
+        seen(&self.0, "Unit").active.to_owned()
     }
 
     #[zbus(property)]
@@ -273,22 +289,22 @@ impl General {
 
     #[zbus(property, name = "InvocationID")]
     fn invocation(&self) -> Vec<u8> {
-        self.0.lock().unwrap().invocation.clone()
+        seen(&self.0, "Unit").invocation.clone()
     }
 
     #[zbus(property)]
     fn active_exit_timestamp_monotonic(&self) -> u64 {
-        self.0.lock().unwrap().left
+        seen(&self.0, "Unit").left
     }
 
     #[zbus(property)]
     fn inactive_exit_timestamp_monotonic(&self) -> u64 {
-        self.0.lock().unwrap().begun
+        seen(&self.0, "Unit").begun
     }
 
     #[zbus(property)]
     fn job(&self) -> (u32, OwnedObjectPath) {
-        let job = self.0.lock().unwrap().job;
+        let job = seen(&self.0, "Unit").job;
         (job, path(job))
     }
 
@@ -304,7 +320,7 @@ struct Service(Arc<Mutex<Unit>>);
 impl Service {
     #[zbus(property)]
     fn result(&self) -> &'static str {
-        self.0.lock().unwrap().result
+        seen(&self.0, "Service").result
     }
 
     #[zbus(property, name = "Type")]
@@ -314,7 +330,7 @@ impl Service {
 
     #[zbus(property)]
     fn exec_main_start_timestamp_monotonic(&self) -> u64 {
-        self.0.lock().unwrap().started
+        seen(&self.0, "Service").started
     }
 
     #[zbus(property)]
@@ -324,11 +340,11 @@ impl Service {
 
     #[zbus(property, name = "NRestarts")]
     fn restarts(&self) -> u32 {
-        self.0.lock().unwrap().restarts
+        seen(&self.0, "Service").restarts
     }
 
     #[zbus(property)]
     fn exec_main_exit_timestamp_monotonic(&self) -> u64 {
-        self.0.lock().unwrap().ended
+        seen(&self.0, "Service").ended
     }
 }

@@ -241,6 +241,22 @@ async fn a_unit_is_read_anew_each_time() {
     assert_eq!(manager.state(&app()).await.unwrap().job.as_deref(), Some("stop"));
 }
 
+/// Its properties come in two answers, and in between the program may end.
+#[tokio::test]
+async fn a_crash_between_two_answers_is_no_stop() {
+    let (manager, systemd) = manager(Script::default(), LONG).await;
+    let crashed = fake::Unit {
+        active: "failed",
+        left: 9,
+        ended: 8,
+        result: "exit-code",
+        ..Default::default()
+    };
+    let meanwhile = Some(Box::new(crashed));
+    *systemd.unit.lock().unwrap() = fake::Unit { meanwhile, ..Default::default() };
+    assert!(!manager.state(&app()).await.unwrap().stopped_on_request);
+}
+
 /// systemd is off the bus for a moment when its package is upgraded: that fails no update.
 #[tokio::test]
 async fn a_systemd_that_executes_itself_anew_is_asked_again() {

@@ -15,6 +15,7 @@ cases![
     two_runs_take_turns,
     podmans_own_service_has_the_turn_while_it_runs,
     a_crash_after_readiness_is_caught,
+    those_that_depend_on_it_come_back_after_a_rollback,
     a_check_spends_no_pulls,
     a_tag_with_a_digest_is_told_for_what_it_is,
     a_slow_start_is_no_failure_and_an_ill_one_is,
@@ -231,6 +232,28 @@ fn a_crash_after_readiness_is_caught(host: &Host) {
     host.wait_for("systemctl is-failed app.service", seconds(20));
     host.wait_for("[ $(systemctl show -P NRestarts always.service) -ge 3 ]", seconds(30));
     assert_ne!(host.property("always.service", "ActiveState"), "failed");
+}
+
+/// Point 7: systemd stops with a unit those that require it, and gives their start up where its own
+/// fails. Podman puts the unit back, and that is all.
+fn those_that_depend_on_it_come_back_after_a_rollback(host: &Host) {
+    let registry = prepare(host);
+    registry.push("db:latest", &Image::app("v1"));
+    PodmanUnit::new("db", &registry.reference("db:latest")).start(host);
+    host.write(
+        "/etc/systemd/system/client.service",
+        "[Unit]\nRequires=db.service\nAfter=db.service\n[Service]\nExecStart=/bin/sleep 1000\n",
+    );
+    host.sh("systemctl daemon-reload; systemctl start client.service");
+    let run = |program: &str, bad: &str| {
+        registry.push("db:latest", &unstartable(bad));
+        assert_eq!(host.sh(&format!("{program} {COLUMNS}")), "db: rolled back");
+        assert_eq!(version(host, "db"), "v1");
+        host.property("client.service", "ActiveState")
+    };
+    assert_ne!(run(PODMAN, "bad1"), "active");
+    host.sh("systemctl start client.service");
+    assert_eq!(run(OURS, "bad2"), "active");
 }
 
 /// How often manifests were asked for, by GET and by HEAD, while `work` ran: Docker Hub counts a GET

@@ -4,6 +4,7 @@ use crate::host::{Host, seconds};
 use crate::image::Image;
 use crate::podman::{self, PodmanUnit};
 use crate::registry::Registry;
+use crate::someone::Someone;
 use crate::units::{ContainerUnit, configure_quiet, invocation, version};
 
 cases![
@@ -16,6 +17,7 @@ cases![
     who_shares_podmans_tag_goes_back_as_well,
     a_failed_update_does_not_cost_podmans_way_back,
     a_pod_goes_back_by_one_restart,
+    a_users_unit_goes_back,
 ];
 
 /// Exit codes of `updaterctl`, as its manual has them.
@@ -230,4 +232,24 @@ fn a_pod_goes_back_by_one_restart(host: &Host) {
     assert_eq!(versions(), ["v3", "v2"]);
     host.sh("updaterctl rollback pod-pod");
     assert_eq!(versions(), ["v3", "v1"], "back was updated last");
+}
+
+/// By the user's own service, on the session bus.
+fn a_users_unit_goes_back(host: &Host) {
+    let registry = Registry::start(host);
+    registry.push("app:latest", &Image::app("v1"));
+    let reference = registry.reference("app:latest");
+    let someone = Someone::new(host);
+    let settings = "schedule = \"timer\"\nsettle = \"1s\"\n";
+    host.write("/home/someone/.config/updaterd/updaterd.toml", settings);
+    let flags = "--sdnotify=conmon --network host --label io.containers.autoupdate=registry";
+    someone.start("app", flags, &reference, "");
+    registry.push("app:latest", &Image::app("v2"));
+    someone.sh("updaterctl update");
+    assert_eq!(someone.version("app"), "v2");
+    registry.down();
+    let said = someone.sh("updaterctl rollback app");
+    assert!(said.contains("reverted"), "{said}");
+    assert_eq!(someone.version("app"), "v1");
+    host.sh("grep -q rolled.back /home/someone/.local/share/updaterd/ledger/quarantine.json");
 }
