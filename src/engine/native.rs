@@ -84,25 +84,26 @@ impl<R: Remote> Engine for Native<R> {
         check_staged(&source.reference, &staged, image)
     }
 
-    /// The store keeps every image until somebody removes it, and then none that a container is
-    /// made from.
     async fn keep(
         &self,
-        _unit: &UnitName,
-        _reference: &Reference,
+        unit: &UnitName,
+        reference: &Reference,
         image: &ImageIdentity,
     ) -> Result<(), Failure> {
-        self.complete(&image.manifest)
+        self.complete(&image.manifest)?;
+        Ok(self.store.keep(unit, reference, &image.manifest)?)
     }
 
     async fn kept(
         &self,
-        _unit: &UnitName,
-        _reference: &Reference,
+        unit: &UnitName,
+        reference: &Reference,
         known: &[Digest],
     ) -> Result<Vec<ImageIdentity>, Failure> {
+        let kept = self.store.kept_by(unit)?.remove(reference).unwrap_or_default();
+        let more = kept.iter().filter(|manifest| !known.contains(manifest));
         let mut found = Vec::new();
-        for manifest in known {
+        for manifest in known.iter().chain(more) {
             found.extend(self.store.image(manifest)?.map(|image| image.identity));
         }
         Ok(found)

@@ -9,6 +9,7 @@
 //! ROOT/layers/sha256/HEX/ one directory for each layer, named by diff ID, an overlay lowerdir
 //! ROOT/mapped/KEY/HEX/     copies of layers under other owners, for containers of ordinary users
 //! ROOT/bindings/UNIT      JSON: reference -> manifest digest
+//! ROOT/kept/UNIT          JSON: reference -> manifest digests that the unit may go back to
 //! ROOT/tmp/               work of pulls that are running, or died
 //! ROOT/locks/             files for flock(2)
 //! ```
@@ -24,6 +25,7 @@ pub mod containers;
 mod error;
 pub mod health;
 mod image;
+mod kept;
 mod layout;
 mod lock;
 mod mapped;

@@ -1,6 +1,6 @@
 //! Who uses an image: containers, by their definitions, and units that an update has bound to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::launch::Error;
 use crate::launch::lifecycle::definition::Definition;
@@ -13,6 +13,8 @@ use crate::store::containers::Record;
 pub(crate) struct Usage {
     containers: BTreeMap<Digest, Vec<(ContainerId, String)>>,
     units: BTreeMap<Digest, UnitName>,
+    /// What units may go back to.
+    kept: BTreeSet<Digest>,
 }
 
 impl Usage {
@@ -44,6 +46,7 @@ impl Usage {
         }
         usage.units =
             place.store()?.bound()?.into_iter().map(|(unit, digest)| (digest, unit)).collect();
+        usage.kept = place.store()?.kept()?.into_iter().collect();
         Ok(usage)
     }
 
@@ -67,6 +70,8 @@ impl Usage {
     }
 
     pub(crate) fn is_used(&self, manifest: &Digest) -> bool {
-        !self.containers(manifest).is_empty() || self.unit(manifest).is_some()
+        !self.containers(manifest).is_empty()
+            || self.unit(manifest).is_some()
+            || self.kept.contains(manifest)
     }
 }

@@ -51,6 +51,7 @@ fn a_unit_goes_back_while_the_registry_is_down(host: &Host) {
     assert!(never.stderr.contains("no update is recorded"), "{}", never.describe());
     let second = update(host, &registry, "v2");
     registry.down();
+    host.sh("updater-launch image prune --all --force");
 
     let said = host.sh("updaterctl rollback app");
     assert!(said.contains("reverted") && said.contains("by an operator"), "{said}");
