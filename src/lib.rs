@@ -12,6 +12,7 @@ pub mod registry;
 pub mod store;
 pub mod engine;
 pub mod systemd;
+pub mod probe;
 pub mod ledger;
 pub mod daemon;
 pub mod terminal;

@@ -20,12 +20,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("registry", &["disk", "model", "config", "update"]),
     ("store", &["disk", "model", "config", "update", "registry"]),
     ("systemd", &["model", "config", "update"]),
+    ("probe", &["model", "update"]),
     ("engine", &["model", "config", "update", "registry", "store", "systemd"]),
     ("ledger", &["disk", "model", "config", "plan", "update"]),
     (
         "daemon",
         &[
-            "model", "config", "plan", "update", "registry", "store", "engine", "systemd",
+            "model", "config", "plan", "update", "registry", "store", "engine", "systemd", "probe",
             "ledger", "terminal",
         ],
     ),
@@ -41,6 +42,7 @@ const DOORS: &[(&str, &str, &str)] = &[
     ("registry", "update", "port"),
     ("store", "update", "port"),
     ("systemd", "update", "port"),
+    ("probe", "update", "port"),
     ("engine", "update", "port"),
 ];
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{Error, value};
-use crate::model::UnitName;
+use crate::model::{Probe, UnitName};
 
 /// What one file says; `None` where it says nothing. The keys are in updaterd.toml(5).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -66,6 +66,10 @@ pub(super) struct UnitFragment {
     #[serde(deserialize_with = "value::time")]
     pub(super) settle: Option<Duration>,
     pub(super) rollback: Option<bool>,
+    pub(super) health: Option<bool>,
+    pub(super) probe: Option<Probe>,
+    #[serde(deserialize_with = "value::pause")]
+    pub(super) probe_timeout: Option<Duration>,
 }
 
 impl Fragment {
@@ -106,6 +110,12 @@ impl Fragment {
 
 impl UnitFragment {
     fn over(self, other: Self) -> Self {
-        Self { settle: self.settle.or(other.settle), rollback: self.rollback.or(other.rollback) }
+        Self {
+            settle: self.settle.or(other.settle),
+            rollback: self.rollback.or(other.rollback),
+            health: self.health.or(other.health),
+            probe: self.probe.or(other.probe),
+            probe_timeout: self.probe_timeout.or(other.probe_timeout),
+        }
     }
 }

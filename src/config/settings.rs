@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Paths;
 use super::fragment::{Fragment, ScheduleWord};
-use crate::model::UnitName;
+use crate::model::{Probe, UnitName};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -55,6 +55,10 @@ pub struct PodmanSettings {
 pub struct UnitSettings {
     pub settle: Option<Duration>,
     pub rollback: Option<bool>,
+    /// Whether the health of its containers counts.
+    pub health: Option<bool>,
+    pub probe: Option<Probe>,
+    pub probe_timeout: Option<Duration>,
 }
 
 impl Settings {
@@ -65,6 +69,9 @@ impl Settings {
         let own = |unit: super::fragment::UnitFragment| UnitSettings {
             settle: unit.settle,
             rollback: unit.rollback,
+            health: unit.health,
+            probe: unit.probe,
+            probe_timeout: unit.probe_timeout,
         };
         Self {
             paths: Paths {

@@ -136,6 +136,9 @@ fn errors_say_where_and_what_was_expected() {
         ("[paths]\nstate = \"var\"", ":2:9: ", "from the root"),
         ("[unit.app]\nsettle = \"1s\"", ":1:", "not the name of a service unit"),
         ("[unit.\"a.service\"]\nsettel = \"1s\"", ":2:1: ", "did you mean `settle`?"),
+        ("[unit.\"a.service\"]\nprobe = \"https://h/\"", ":2:9: ", "tcp://HOST:PORT"),
+        ("[unit.\"a.service\"]\nprobe = [\"true\"]", ":2:9: ", "path from the root"),
+        ("[unit.\"a.service\"]\nprobe = 7", ":2:9: ", "a text or a list"),
         ("rollback = \n", ":1:", ""),
     ] {
         let error = Roots::new().write("etc/updaterd.toml", text).load().unwrap_err().to_string();

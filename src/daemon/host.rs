@@ -16,17 +16,19 @@ use crate::config::{PodmanSettings, Schedule, Scope, Settings};
 use crate::engine::{Any, Native, Podman, podman};
 use crate::ledger::Ledger;
 use crate::model::{Failure, FailureKind, Platform};
+use crate::probe::Prober;
 use crate::registry;
 use crate::store::{Store, containers::Records};
 use crate::systemd;
-use crate::update::Options;
 use crate::update::port::{Clock, World};
+use crate::update::{Options, UnitOptions};
 
 /// The ports of this host, or of one user on it.
 pub struct Host {
     registries: Registries,
     engines: Vec<Any<Registries>>,
     manager: Braked<ToManager>,
+    prober: Prober,
     ledger: Ledger,
     clock: SystemClock,
     observers: Observers,
@@ -36,6 +38,7 @@ impl World for Host {
     type Registry = Registries;
     type Engine = Any<Registries>;
     type Manager = Braked<ToManager>;
+    type Prober = Prober;
     type Ledger = Ledger;
     type Clock = SystemClock;
     type Observer = Observers;
@@ -50,6 +53,10 @@ impl World for Host {
 
     fn manager(&self) -> &Self::Manager {
         &self.manager
+    }
+
+    fn prober(&self) -> &Self::Prober {
+        &self.prober
     }
 
     fn ledger(&self) -> &Self::Ledger {
@@ -147,6 +154,12 @@ impl Clock for SystemClock {
         self.start.elapsed()
     }
 
+    /// Empty where the kernel does not say (random(4)).
+    fn boot(&self) -> String {
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        id.trim().to_owned()
+    }
+
     async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
@@ -197,6 +210,7 @@ pub fn open(scope: Scope, settings: &Settings, opener: Opener) -> Result<Pass<Ho
     let native = Native::new(store, records, registries.clone(), scope);
     let manager = ToManager { scope, connection, restart_timeout: settings.restart_timeout };
     let host = Host {
+        prober: Prober,
         engines: [Any::Native(native)].into_iter().chain(podman).collect(),
         registries,
         manager: Braked::new(manager, flight.clone()),
@@ -251,9 +265,14 @@ fn options(settings: &Settings) -> Options {
         units: BTreeMap::new(),
     };
     for (unit, own) in &settings.units {
-        let unit = options.units.entry(unit.clone()).or_default();
-        unit.settle = own.settle;
-        unit.rollback = own.rollback;
+        let own = UnitOptions {
+            settle: own.settle,
+            rollback: own.rollback,
+            health: own.health,
+            probe: own.probe.clone(),
+            probe_timeout: own.probe_timeout,
+        };
+        options.units.insert(unit.clone(), own);
     }
     options
 }

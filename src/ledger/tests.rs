@@ -37,6 +37,7 @@ fn flight(reference: &str) -> InFlight {
         trigger: "manual".into(),
         rollback: vec![true],
         dependents: Default::default(),
+        boot: String::new(),
         pass: None,
         undoes: None,
     }

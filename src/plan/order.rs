@@ -144,13 +144,25 @@ fn break_circles(turns: &mut [Turn]) -> Vec<usize> {
     while ended.len() < turns.len() {
         let mut open = (0..turns.len()).filter(|at| !ended.contains(at));
         let ready = open.clone().find(|at| turns[*at].after.is_subset(&ended));
-        let Some(next) = ready.or_else(|| open.next()) else { break };
+        let circle = || first_of_circle(open.next()?, turns, &ended);
+        let Some(next) = ready.or_else(circle) else { break };
         turns[next].after.retain(|other| ended.contains(other));
         turns[next].needs.retain(|other| ended.contains(other));
         ended.insert(next);
         sequence.push(next);
     }
     sequence
+}
+
+/// The first of those that wait for each other; `from` is one of them, or waits for them.
+fn first_of_circle(from: usize, turns: &[Turn], ended: &BTreeSet<usize>) -> Option<usize> {
+    let mut way = Vec::new();
+    let mut at = from;
+    while !way.contains(&at) {
+        way.push(at);
+        at = turns[at].after.iter().copied().find(|other| !ended.contains(other))?;
+    }
+    way.into_iter().skip_while(|one| *one != at).min()
 }
 
 /// A unit that needs another one of the same rollout comes after it; by name otherwise.

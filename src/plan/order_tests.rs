@@ -110,6 +110,15 @@ fn a_circle_is_broken_at_its_first() {
 }
 
 #[test]
+fn who_stands_behind_a_circle_goes_on_waiting() {
+    let mut rollouts = [rollout(&["app"]), rollout(&["a", "c"]), rollout(&["b"])];
+    let edges: [(&str, &[&str], &[&str]); 3] =
+        [("a", &["b"], &[]), ("b", &["c"], &[]), ("c", &["app"], &["app"])];
+    let turns = turns_of(&mut rollouts, &graph(&edges));
+    assert_eq!(turns, [(vec![1, 2], vec![1]), (vec![], vec![]), (vec![1], vec![])]);
+}
+
+#[test]
 fn the_units_of_one_rollout_follow_the_graph_too() {
     let mut rollouts = [rollout(&["a", "b", "c"])];
     order(&mut rollouts, &graph(&[("c", &["a"], &["a"])]));

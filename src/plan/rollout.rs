@@ -236,12 +236,24 @@ pub fn next(rollout: &Rollout, progress: Progress, event: Event, rollback: bool)
         (State::Back { at, phase }, Event::Succeeded) => match following(phase) {
             Some(phase) => State::Back { at, phase },
             None => {
-                mark(&mut marks, at, Mark::PutBack);
+                if !is_stuck(&marks, at) {
+                    mark(&mut marks, at, Mark::PutBack);
+                }
                 back_before(at, &mut marks)
             }
         },
-        (State::Back { at, .. }, Event::Failed(why) | Event::NotBegun(why)) => {
+        // It may run all the same, and those that stop with it with it.
+        (
+            State::Back { at, phase: Phase::Verifying },
+            Event::Failed(why) | Event::NotBegun(why),
+        ) => {
             mark(&mut marks, at, Mark::Stuck { cause: why });
+            State::Back { at, phase: Phase::Reviving }
+        }
+        (State::Back { at, .. }, Event::Failed(why) | Event::NotBegun(why)) => {
+            if !is_stuck(&marks, at) {
+                mark(&mut marks, at, Mark::Stuck { cause: why });
+            }
             back_before(at, &mut marks)
         }
         (State::Back { at, .. }, Event::FoundStopped | Event::FoundTransient) => {
@@ -325,6 +337,10 @@ fn back_before(at: usize, marks: &mut [Mark]) -> State {
         Some(at) => State::Back { at, phase: Phase::Binding },
         None => State::Releasing,
     }
+}
+
+fn is_stuck(marks: &[Mark], at: usize) -> bool {
+    matches!(marks.get(at), Some(Mark::Stuck { .. }))
 }
 
 fn mark(marks: &mut [Mark], at: usize, mark: Mark) {

@@ -52,6 +52,8 @@ pub enum Cause {
     Unhealthy { streak: u32 },
     /// A container of the unit ended while the unit went on.
     ContainerEnded { container: String },
+    /// What the operator has it asked was not answered well within its time.
+    Probe { probe: String, why: String },
     /// No health check of its container passed in all the time that it may take.
     NotHealthy { seconds: u64 },
     /// systemd did not even start the service: a start limit, or no resources for it.
@@ -86,6 +88,7 @@ impl Cause {
             | Self::RestartedItself { .. }
             | Self::ContainerEnded { .. }
             | Self::Dependent { .. }
+            | Self::Probe { .. }
             | Self::Unhealthy { .. }
             | Self::NotHealthy { .. } => true,
             Self::StartedAnew
@@ -144,6 +147,7 @@ impl fmt::Display for Cause {
             Self::FailedBefore { active, result } => {
                 write!(f, "the unit was {active} (result {result}) before the update began")
             }
+            Self::Probe { probe, why } => write!(f, "the probe {probe} did not pass: {why}"),
             Self::Dependent { unit, why } => {
                 write!(f, "{unit}, which ran before and stops with it, did not come back: {why}")
             }

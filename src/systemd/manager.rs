@@ -278,13 +278,14 @@ impl port::Manager for Manager {
     }
 
     async fn reset_failed(&self, unit: &str) -> Result<(), Failure> {
-        match self.link.systemd().await?.reset_failed_unit(unit).await {
+        let reset = async || match self.link.systemd().await?.reset_failed_unit(unit).await {
             Ok(()) => Ok(()),
             Err(error) if jobs::name(&error).as_deref() == Some(NO_SUCH_UNIT) => Ok(()),
             Err(source) => {
                 let call = "ResetFailedUnit";
-                Err(Error::Call { call, unit: unit.to_string(), source }.into())
+                Err(Error::Call { call, unit: unit.to_string(), source })
             }
-        }
+        };
+        self.patiently(reset, AWAY).await
     }
 }

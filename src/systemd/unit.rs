@@ -112,20 +112,35 @@ impl Properties {
         let job = job(connection, property(general, unit, "Job")?).await;
         let active: String = property(general, unit, "ActiveState")?;
         let left: u64 = property(general, unit, "ActiveExitTimestampMonotonic")?;
-        let has_process = !service.is_empty() && !property(service, unit, "RemainAfterExit")?;
-        let stopped = match has_process {
-            true => self.times(unit)?.show_a_stop(&property::<String>(service, unit, "Result")?),
-            false => active == "inactive",
-        };
-        Ok(Standing {
+        let entered: u64 = property(general, unit, "ActiveEnterTimestampMonotonic")?;
+        let inactive = active == "inactive";
+        let mut standing = Standing {
+            stopped_on_request: job.as_deref() == Some("stop") || inactive,
             active,
-            stopped_on_request: job.as_deref() == Some("stop") || stopped,
+            sub: property(general, unit, "SubState")?,
             job,
+            came_to_its_end: false,
             was_started: self.was_started(),
+            transient: false,
+            entered: Duration::from_micros(entered),
             left: Duration::from_micros(left),
-            restarts: if service.is_empty() { 0 } else { property(service, unit, "NRestarts")? },
+            restarts: 0,
             invocation: self.invocation(unit)?,
-        })
+        };
+        if service.is_empty() {
+            return Ok(standing);
+        }
+        standing.restarts = property(service, unit, "NRestarts")?;
+        if property(service, unit, "RemainAfterExit")? {
+            return Ok(standing);
+        }
+        let result: String = property(service, unit, "Result")?;
+        let times = self.times(unit)?;
+        let stopped = times.show_a_stop(&result);
+        standing.stopped_on_request = standing.job.as_deref() == Some("stop") || stopped;
+        standing.came_to_its_end = inactive && result == "success" && times.ended > 0 && !stopped;
+        standing.transient = property::<String>(service, unit, "Type")? == "oneshot";
+        Ok(standing)
     }
 
     fn invocation(&self, unit: &str) -> Result<String, Error> {

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::execute::{Begin, Course};
-use super::port::{Clock, InFlight, JobError, Manager, Standing, UnitState, World};
+use super::execute::Course;
+use super::port::{Clock, Dependent, InFlight, JobError, Manager, Standing, UnitState, World};
 use super::restart::not_queued;
 use super::updater::Updater;
-use crate::model::{Failure, UnitName};
+use crate::model::{Failure, FailureKind, UnitName};
 use crate::plan::rollout::{Event, Step};
 use crate::plan::{Cause, Graph, JobResult};
 
@@ -39,22 +39,25 @@ impl<W: World> Updater<W> {
         }
     }
 
-    /// The units that run, or are about to, and stop with `unit`.
-    pub(super) async fn dependents(&self, unit: &UnitName) -> Result<Vec<String>, Failure> {
+    /// The units that run, or are about to, and stop with `unit`. Those that end by themselves are
+    /// none: nobody counts on them to run.
+    pub(super) async fn dependents(&self, unit: &UnitName) -> Result<Vec<Dependent>, Failure> {
         let manager = self.world.manager();
         let mut reached = vec![unit.to_string()];
         let mut next = 0;
         while let Some(at) = reached.get(next).cloned() {
             let found = manager.followers(&at).await?.dependents;
-            let new: Vec<String> =
-                found.into_iter().filter(|unit| !reached.contains(unit)).collect();
+            let new = found.into_iter().filter(|unit| !reached.contains(unit));
+            let new: Vec<String> = new.collect();
             reached.extend(new);
             next += 1;
         }
         let mut running = Vec::new();
-        for dependent in reached.into_iter().skip(1) {
-            if manager.standing(&dependent).await?.is_wanted() {
-                running.push(dependent);
+        for unit in reached.into_iter().skip(1) {
+            let standing = manager.standing(&unit).await?;
+            if standing.is_wanted() && !standing.transient {
+                let restless = standing.is_restless(manager.now());
+                running.push(Dependent { unit, restless });
             }
         }
         Ok(running)
@@ -71,9 +74,9 @@ impl<W: World> Updater<W> {
         // Of a unit that cannot be read nothing is known, and who stopped with it comes up again.
         let Ok(UnitState { invocation, .. }) = manager.state(unit).await else { return };
         let mut dependents = BTreeMap::new();
-        for dependent in flight.dependents.get(unit).into_iter().flatten() {
-            if let Ok(standing) = manager.standing(dependent).await {
-                dependents.insert(dependent.clone(), standing.invocation);
+        for Dependent { unit, .. } in flight.dependents.get(unit).into_iter().flatten() {
+            if let Ok(standing) = manager.standing(unit).await {
+                dependents.insert(unit.clone(), standing.invocation);
             }
         }
         course.restarts.insert(unit.clone(), LastRestart { ended, invocation, dependents });
@@ -83,7 +86,8 @@ impl<W: World> Updater<W> {
     pub(super) async fn forget_stopped(
         &self,
         step: &Step,
-        dependents: &mut Vec<String>,
+        dependents: &mut Vec<Dependent>,
+        boot: &str,
         course: &Course,
     ) {
         if dependents.is_empty() {
@@ -91,12 +95,12 @@ impl<W: World> Updater<W> {
         }
         let manager = self.world.manager();
         let Ok(unit) = manager.state(&step.unit).await else { return };
+        let last = course.restarts.get(&step.unit);
+        let booted = self.world.clock().boot() != boot;
         let mut wanted = Vec::new();
         for dependent in dependents.drain(..) {
-            let stopped = match manager.standing(&dependent).await {
-                Ok(standing) => {
-                    standing.was_stopped(&unit, course.restarts.get(&step.unit), course.begin)
-                }
+            let stopped = match manager.standing(&dependent.unit).await {
+                Ok(standing) => standing.was_stopped(&unit, last, booted),
                 Err(_) => false,
             };
             if !stopped {
@@ -106,21 +110,27 @@ impl<W: World> Updater<W> {
         *dependents = wanted;
     }
 
-    /// Starts those that do not run. Those that had to be started, by us or by systemd itself, are
-    /// watched for the unit's settle time.
+    /// Starts those that do not run, where the unit does. Those that had to be started, by us or by
+    /// systemd itself, are watched for the unit's settle time.
     pub(super) async fn revive(
         &self,
         step: &Step,
-        mut dependents: Vec<String>,
+        mut dependents: Vec<Dependent>,
+        flight: &InFlight,
         course: &Course,
     ) -> Event {
-        self.forget_stopped(step, &mut dependents, course).await;
+        self.forget_stopped(step, &mut dependents, &flight.boot, course).await;
+        if dependents.is_empty() || !self.is_up(&step.unit).await {
+            return Event::Succeeded;
+        }
         let last = course.restarts.get(&step.unit);
         let mut watched = BTreeMap::new();
-        for dependent in dependents {
-            match self.bring_up(&dependent, last).await {
+        for Dependent { unit, restless } in dependents {
+            match self.bring_up(&unit, last).await {
+                // It could not be relied on before.
+                _ if restless => {}
                 Ok(None) => {}
-                Ok(Some(invocation)) => drop(watched.insert(dependent, invocation)),
+                Ok(Some(invocation)) => drop(watched.insert(unit, invocation)),
                 Err(event) => return event,
             }
         }
@@ -128,19 +138,22 @@ impl<W: World> Updater<W> {
             return Event::Succeeded;
         }
         self.world.clock().sleep(self.options.settle(&step.unit)).await;
-        for (dependent, invocation) in watched {
-            match self.world.manager().standing(&dependent).await {
-                Ok(standing) if !standing.is_up() => {
-                    return dead(dependent, format!("it is {}", standing.active));
+        for (unit, invocation) in watched {
+            match self.world.manager().standing(&unit).await {
+                Ok(standing) => {
+                    if let Some(why) = standing.trouble(&invocation) {
+                        return dead(unit, why);
+                    }
                 }
-                Ok(standing) if standing.invocation != invocation && standing.restarts > 0 => {
-                    return dead(dependent, "systemd restarts it again and again".to_owned());
-                }
-                Ok(_) => {}
-                Err(failure) => return dead(dependent, failure.to_string()),
+                Err(failure) => return host(failure),
             }
         }
         Event::Succeeded
+    }
+
+    async fn is_up(&self, unit: &UnitName) -> bool {
+        let state = self.world.manager().state(unit).await;
+        state.is_ok_and(|state| is_up(&state.active))
     }
 
     /// Starts a unit that does not run. One that is about to start is waited for. Returns the
@@ -151,23 +164,24 @@ impl<W: World> Updater<W> {
         last: Option<&LastRestart>,
     ) -> Result<Option<String>, Event> {
         let manager = self.world.manager();
-        let failed = |failure: Failure| dead(unit.to_owned(), failure.to_string());
-        let standing = manager.standing(unit).await.map_err(failed)?;
-        if standing.is_up() {
+        let standing = manager.standing(unit).await.map_err(host)?;
+        if is_up(&standing.active) {
             let before = last.and_then(|last| last.dependents.get(unit));
             let by_itself = standing.restarts > 0 && before != Some(&standing.invocation);
             return Ok(by_itself.then_some(standing.invocation));
         }
-        manager.reset_failed(unit).await.map_err(failed)?;
+        manager.reset_failed(unit).await.map_err(host)?;
         match manager.start(unit).await {
-            Ok(JobResult::Done) => {
-                Ok(Some(manager.standing(unit).await.map_err(failed)?.invocation))
-            }
+            Ok(JobResult::Done) => Ok(Some(manager.standing(unit).await.map_err(host)?.invocation)),
+            // Somebody wants it otherwise.
+            Ok(JobResult::Canceled) => Ok(None),
             Ok(result) => {
                 Err(dead(unit.to_owned(), format!("its start job ended with \"{result}\"")))
             }
-            Err(JobError::Refused(failure) | JobError::Stuck(failure)) => Err(failed(failure)),
-            Err(JobError::NoSuchUnit(message)) => Err(dead(unit.to_owned(), message)),
+            Err(JobError::Refused(failure) | JobError::Stuck(failure)) => Err(host(failure)),
+            Err(JobError::NoSuchUnit(message)) => {
+                Err(host(Failure::new(FailureKind::Local, message)))
+            }
             Err(error) => Err(not_queued(error)),
         }
     }
@@ -177,28 +191,52 @@ fn dead(unit: String, why: String) -> Event {
     Event::Failed(Cause::Dependent { unit, why })
 }
 
-impl Standing {
-    fn is_up(&self) -> bool {
-        matches!(self.active.as_str(), "active" | "reloading" | "refreshing")
-    }
+/// What the host did says nothing of an image.
+fn host(failure: Failure) -> Event {
+    Event::Failed(Cause::Host { failure })
+}
 
+fn is_up(active: &str) -> bool {
+    matches!(active, "active" | "reloading" | "refreshing")
+}
+
+/// For so long a unit that systemd had to restart has to run, to count as one that does.
+const STEADY: Duration = Duration::from_secs(10 * 60);
+
+impl Standing {
     /// Whether it runs, or is about to.
     fn is_wanted(&self) -> bool {
         let starts = matches!(self.job.as_deref(), Some("start" | "restart" | "reload-or-start"));
-        self.is_up() || self.active == "activating" || starts
+        is_up(&self.active) || self.active == "activating" || starts
+    }
+
+    /// Whether systemd had to restart it shortly before.
+    fn is_restless(&self, now: Duration) -> bool {
+        let lately = now < self.entered.saturating_add(STEADY);
+        self.sub == "auto-restart" || (self.restarts > 0 && lately)
+    }
+
+    /// What is wrong with it since it ran as `invocation`; nothing is with one that somebody stopped.
+    fn trouble(&self, invocation: &str) -> Option<String> {
+        if self.restarts > 0 && self.invocation != invocation {
+            return Some("systemd restarts it again and again".to_owned());
+        }
+        let left = self.stopped_on_request || self.came_to_its_end;
+        (!is_up(&self.active) && !left).then(|| format!("it is {}", self.active))
     }
 
     /// Whether somebody stopped it, rather than that it stopped with the unit. It stopped with it
-    /// where the unit itself went down at that time, or has been started anew since: in doubt, it
-    /// ran before, and runs again.
-    fn was_stopped(&self, unit: &UnitState, last: Option<&LastRestart>, begin: Begin) -> bool {
+    /// where the unit itself went down at that time, or has been started anew since: in doubt, it ran
+    /// before, and runs again.
+    fn was_stopped(&self, unit: &UnitState, last: Option<&LastRestart>, booted: bool) -> bool {
         if self.is_wanted() {
             return false;
         }
-        let Some(last) = last else {
+        if booted {
             // A boot starts what is to run.
-            return begin == Begin::Resumed && !self.was_started;
-        };
+            return !self.was_started;
+        }
+        let Some(last) = last else { return false };
         let stood = unit.left <= last.ended || unit.left > self.left;
         let by_request = self.stopped_on_request && self.left > last.ended;
         by_request && stood && unit.invocation == last.invocation

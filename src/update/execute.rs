@@ -92,7 +92,7 @@ impl<W: World> Updater<W> {
 
     /// Finds out what cannot be known any more once a unit is touched: who stops with it.
     async fn prepare(&self, flight: &mut InFlight, course: &Course) -> Result<(), Failure> {
-        let InFlight { rollout, progress, dependents, .. } = flight;
+        let InFlight { rollout, progress, dependents, boot, .. } = flight;
         match action(rollout, progress) {
             Action::Promote { step } => {
                 let found = self.dependents(&step.unit).await?;
@@ -100,7 +100,7 @@ impl<W: World> Updater<W> {
             }
             Action::PutBack { step } => {
                 if let Some(dependents) = dependents.get_mut(&step.unit) {
-                    self.forget_stopped(step, dependents, course).await;
+                    self.forget_stopped(step, dependents, boot, course).await;
                 }
             }
             _ => {}
@@ -175,7 +175,7 @@ impl<W: World> Updater<W> {
             }
             Action::Revive { step } => {
                 let dependents = flight.dependents.get(&step.unit).cloned().unwrap_or_default();
-                self.revive(step, dependents, course).await
+                self.revive(step, dependents, flight, course).await
             }
             Action::Verify { step, image } => {
                 if forward {

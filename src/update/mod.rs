@@ -21,7 +21,7 @@ mod verify;
 pub use check::Surveyed;
 pub use event::{Event, EventKind};
 pub use report::{Entry, Outcome, OutcomeKind, Report, Trigger};
-pub use updater::{Options, Updater};
+pub use updater::{Options, UnitOptions, Updater};
 
 #[cfg(test)]
 mod tests;

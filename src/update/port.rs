@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::report::Entry;
 use crate::model::{
     Asker, Bystander, Container, ContainerId, Digest, EngineKind, Failure, FailureKind,
-    HealthState, ImageIdentity, ImageSource, Platform, Reference, UnitName,
+    HealthState, ImageIdentity, ImageSource, Platform, Probe, Reference, UnitName,
 };
 use crate::plan::rollout::Progress;
 pub use crate::plan::{Followers, JobResult};
@@ -167,10 +167,17 @@ pub struct Standing {
     pub active: String,
     /// As [`UnitState::job`].
     pub job: Option<String>,
+    pub sub: String,
     /// Whether it left its active state without having failed. systemd stops a unit for another one
     /// in the same way as for an operator.
     pub stopped_on_request: bool,
+    /// Whether its program came to its end by itself, and well.
+    pub came_to_its_end: bool,
     pub was_started: bool,
+    /// Whether it runs to an end of its own.
+    pub transient: bool,
+    /// When it became active last, on the manager's clock.
+    pub entered: Duration,
     pub left: Duration,
     /// As [`UnitState::restarts`]; 0 of a unit that is no service.
     pub restarts: u32,
@@ -224,6 +231,15 @@ pub trait Manager {
     fn now(&self) -> Duration;
 }
 
+/// A unit that runs and stops with another one.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Dependent {
+    pub unit: String,
+    /// systemd had restarted it by itself shortly before: that it does so again, or that it fails,
+    /// says nothing of the other one.
+    pub restless: bool,
+}
+
 /// A rollout that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct InFlight {
@@ -235,7 +251,10 @@ pub struct InFlight {
     pub rollback: Vec<bool>,
     /// For each unit of it that was about to be restarted: those that run and stop with it.
     #[serde(default)]
-    pub dependents: BTreeMap<UnitName, Vec<String>>,
+    pub dependents: BTreeMap<UnitName, Vec<Dependent>>,
+    /// The boot in which they were found.
+    #[serde(default)]
+    pub boot: String,
     /// When the pass began that it is of.
     #[serde(default)]
     pub pass: Option<Timestamp>,
@@ -257,11 +276,19 @@ pub trait Ledger {
     fn append(&self, entry: &Entry) -> Result<(), Failure>;
 }
 
+/// Asks services whether they are well.
+pub trait Prober {
+    /// Asks once; `Err` says why the service is not well, or did not answer within `time`.
+    async fn ask(&self, probe: &Probe, time: Duration) -> Result<(), String>;
+}
+
 /// Time, so that tests need none.
 pub trait Clock {
     fn now(&self) -> Timestamp;
     /// Time since some fixed point, which no clock change moves.
     fn monotonic(&self) -> Duration;
+    /// The boot of the host that this is.
+    fn boot(&self) -> String;
     async fn sleep(&self, time: Duration);
 }
 
@@ -275,6 +302,7 @@ pub trait World {
     type Registry: Registry;
     type Engine: Engine;
     type Manager: Manager;
+    type Prober: Prober;
     type Ledger: Ledger;
     type Clock: Clock;
     type Observer: Observer;
@@ -283,6 +311,7 @@ pub trait World {
     /// The engines of the host, each of a kind of its own.
     fn engines(&self) -> &[Self::Engine];
     fn manager(&self) -> &Self::Manager;
+    fn prober(&self) -> &Self::Prober;
     fn ledger(&self) -> &Self::Ledger;
     fn clock(&self) -> &Self::Clock;
     fn observer(&self) -> &Self::Observer;

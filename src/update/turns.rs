@@ -7,7 +7,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::execute::Ended;
-use super::port::{InFlight, Manager, World};
+use super::port::{Engine, InFlight, Manager, World};
 use super::report::OutcomeKind;
 use super::updater::Updater;
 use crate::model::{Failure, UnitName};
@@ -76,6 +76,9 @@ impl<W: World> Updater<W> {
     /// Carries out all rollouts, each after those it waits for; where one that it needs did not go
     /// well, it is not begun. The outcomes come in the order of the rollouts.
     pub(super) async fn carry_out_all(&self, pending: Vec<Pending>, turns: &[Turn]) -> Ended {
+        if pending.is_empty() {
+            return Ended { outcomes: vec![], suspended: false };
+        }
         let _delay = self.world.manager().delay_shutdown(&describe(&pending)).await;
         let slots = Slots::new(self.options.max_parallel);
         let mut waiting: BTreeMap<usize, Pending> = pending.into_iter().enumerate().collect();
@@ -85,7 +88,10 @@ impl<W: World> Updater<W> {
             for at in ready(&waiting, &ended, turns) {
                 let Some(mut pending) = waiting.remove(&at) else { continue };
                 let needs = turns[at].needs.iter().filter_map(|other| ended.get(other));
-                if let Some(unit) = needs.filter_map(Ended::failed).next() {
+                if let Some(unit) = needs.filter_map(Ended::failed).next()
+                    && matches!(pending.first, First::After(Event::Succeeded))
+                    && !slots.are_closed()
+                {
                     let cause = Cause::Needed { unit: unit.clone() };
                     pending.first = First::After(Event::NotBegun(cause));
                 }
@@ -97,6 +103,11 @@ impl<W: World> Updater<W> {
             ended.insert(at, one);
         }
         let suspended = slots.are_closed();
+        if !suspended {
+            for engine in self.world.engines() {
+                engine.tidy().await;
+            }
+        }
         Ended { outcomes: ended.into_values().flat_map(|one| one.outcomes).collect(), suspended }
     }
 }
@@ -119,10 +130,10 @@ fn describe(pending: &[Pending]) -> String {
 }
 
 impl Ended {
-    /// A unit that did not get there.
+    /// A unit that did not get there. Where only the tag is still to be moved, it did.
     fn failed(&self) -> Option<&UnitName> {
-        use OutcomeKind::{Deferred, Reverted, Stopped, Updated};
-        let well = |result| matches!(result, Updated | Reverted | Deferred | Stopped);
+        use OutcomeKind::{Deferred, Reverted, Stopped, Suspended, Updated};
+        let well = |result| matches!(result, Updated | Reverted | Deferred | Stopped | Suspended);
         self.outcomes.iter().find(|outcome| !well(outcome.result)).map(|outcome| &outcome.unit)
     }
 }

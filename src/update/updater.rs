@@ -12,7 +12,7 @@ use super::port::{Clock, Engine, InFlight, Ledger, Manager as _, Observer, World
 use super::report::{Report, Trigger};
 use super::turns::{First, Pending};
 use super::{Event, EventKind};
-use crate::model::{EngineKind, Failure, FailureKind, ImageSource, UnitName};
+use crate::model::{EngineKind, Failure, FailureKind, ImageSource, Probe, UnitName};
 use crate::plan::rollout::{Progress, Rollout};
 use crate::plan::{Backoff, Graph, Memory, Plan, Reason, Turn, order};
 
@@ -41,12 +41,31 @@ pub struct Options {
 pub struct UnitOptions {
     pub settle: Option<Duration>,
     pub rollback: Option<bool>,
+    /// Whether the health of its containers counts.
+    pub health: Option<bool>,
+    pub probe: Option<Probe>,
+    /// How long the probe may take to pass, after the settle time.
+    pub probe_timeout: Option<Duration>,
 }
+
+/// How long a probe may take to pass, where nobody says otherwise.
+const PROBE: Duration = Duration::from_secs(30);
 
 impl Options {
     /// How long `unit` is watched.
     pub fn settle(&self, unit: &UnitName) -> Duration {
         self.units.get(unit).and_then(|own| own.settle).unwrap_or(self.settle)
+    }
+
+    /// Whether the health of `unit`'s containers counts.
+    pub(super) fn health(&self, unit: &UnitName) -> bool {
+        self.units.get(unit).and_then(|own| own.health).unwrap_or(true)
+    }
+
+    /// What `unit` is asked, and how long it may take to answer well.
+    pub(super) fn probe(&self, unit: &UnitName) -> Option<(&Probe, Duration)> {
+        let own = self.units.get(unit)?;
+        Some((own.probe.as_ref()?, own.probe_timeout.unwrap_or(PROBE)))
     }
 
     /// For each step of a rollout, whether its failure goes back.
@@ -121,9 +140,6 @@ impl<W: World> Updater<W> {
             // What was brought to an end before is not to be lost with it.
             Err(failure) if !report.outcomes.is_empty() => report.problems.push(failure),
             done => done?,
-        }
-        for engine in self.world.engines() {
-            engine.tidy().await;
         }
         Ok(report)
     }
@@ -201,6 +217,7 @@ impl<W: World> Updater<W> {
             started: self.world.clock().now(),
             trigger: trigger.to_string(),
             dependents: BTreeMap::new(),
+            boot: self.world.clock().boot(),
             pass: Some(pass),
             undoes: None,
         }
@@ -237,9 +254,6 @@ impl<W: World> Updater<W> {
     pub(super) async fn take_up(&self) -> Result<Recovered, Failure> {
         let mut report = Report::default();
         let flights = self.world.ledger().in_flight()?;
-        if flights.is_empty() {
-            return Ok(Recovered { report, suspended: false });
-        }
         for flight in &flights {
             self.tell_about(flight, EventKind::Resumed, "");
         }

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::execute::Begin;
-use super::port::{Clock, Engine, Health, Manager, Running, UnitState, World};
+use super::port::{Clock, Engine, Health, Manager, Prober as _, Running, UnitState, World};
 use super::restart::LAUNCHER_FAILED;
 use super::updater::Updater;
-use crate::model::{ContainerId, Digest, Failure, HealthState, ImageIdentity, Reference, UnitName};
+use crate::model::{
+    ContainerId, Digest, Failure, HealthState, ImageIdentity, Probe, Reference, UnitName,
+};
 use crate::plan::Cause;
 use crate::plan::rollout::Event;
 
@@ -33,6 +35,8 @@ struct Watch {
     members: BTreeMap<ContainerId, u32>,
     /// One of them was missing at the last look.
     missed: bool,
+    /// When it was asked first, and did not answer well.
+    asked: Option<Duration>,
 }
 
 impl<W: World> Updater<W> {
@@ -69,12 +73,14 @@ impl<W: World> Updater<W> {
             }
             let now = clock.monotonic();
             watch.begin_anew(&state, now);
-            let settled = now >= watch.until;
             if let Some(cause) = watch.fault(&state) {
                 return Ok(Event::Failed(cause));
             }
             let running = engine.running(unit, reference).await?;
-            let healths = || running.iter().filter_map(|running| running.health);
+            watch.wait_for_new(&state, &running, now);
+            let settled = now >= watch.until;
+            let counts = self.options.health(unit);
+            let healths = || running.iter().filter_map(|running| running.health).filter(|_| counts);
             let fault = watch
                 .loss(&state, &running, settled)
                 .or_else(|| mismatch(&state, &image.manifest, &running, settled))
@@ -84,7 +90,13 @@ impl<W: World> Updater<W> {
             }
             let is_starting = healths().any(|health| health.state == HealthState::Starting);
             if settled && !is_starting {
-                return Ok(Event::Succeeded);
+                match self.question(unit).await {
+                    Ok(()) => return Ok(Event::Succeeded),
+                    Err(cause) if watch.has_waited(self.options.probe(unit), clock.monotonic()) => {
+                        return Ok(Event::Failed(cause));
+                    }
+                    Err(_) => {}
+                }
             }
             let left = watch.until.saturating_sub(now);
             clock.sleep(if settled { LOOK } else { left.min(LOOK) }).await;
@@ -93,7 +105,26 @@ impl<W: World> Updater<W> {
     }
 }
 
+/// How long one answer may take.
+const ANSWER: Duration = Duration::from_secs(5);
+
+impl<W: World> Updater<W> {
+    /// Asks what the operator has the unit asked, once.
+    async fn question(&self, unit: &UnitName) -> Result<(), Cause> {
+        let Some((probe, time)) = self.options.probe(unit) else { return Ok(()) };
+        let asked = self.world.prober().ask(probe, time.clamp(Duration::from_secs(1), ANSWER));
+        asked.await.map_err(|why| Cause::Probe { probe: probe.to_string(), why })
+    }
+}
+
 impl Watch {
+    /// Whether a probe has had its time. It begins anew where the settle time does, and for a
+    /// container that takes long to be healthy when that is over.
+    fn has_waited(&mut self, probe: Option<(&Probe, Duration)>, now: Duration) -> bool {
+        let asked = *self.asked.get_or_insert(now);
+        probe.is_none_or(|(_, time)| now >= asked.saturating_add(time))
+    }
+
     fn begin(state: &UnitState, settle: Duration, now: Duration, begin: Begin) -> Self {
         // What was restarted by this process counts from zero. After a boot the unit may have been
         // restarted for reasons that have nothing to do with its image.
@@ -101,7 +132,15 @@ impl Watch {
         let until = now.saturating_add(settle);
         let first = UnitState { restarts, ..state.clone() };
         let patience = until.saturating_add(PATIENCE);
-        Self { first, settle, until, patience, members: BTreeMap::new(), missed: false }
+        Self {
+            first,
+            settle,
+            until,
+            patience,
+            members: BTreeMap::new(),
+            missed: false,
+            asked: None,
+        }
     }
 
     /// The settle time begins when the unit is up, and again when somebody starts it anew.
@@ -112,6 +151,19 @@ impl Watch {
             self.first = UnitState { restarts, ..state.clone() };
             self.until = now.saturating_add(self.settle);
             self.members.clear();
+            self.asked = None;
+        }
+    }
+
+    /// Each container is watched for the settle time, also one that its unit did not wait for.
+    fn wait_for_new(&mut self, state: &UnitState, running: &[Running], now: Duration) {
+        // One whose unit stays active without processes is not watched.
+        if state.sub == "exited" {
+            return;
+        }
+        let known = |one: &Running| self.members.contains_key(&one.container);
+        if !running.iter().all(known) && now < self.patience {
+            self.until = now.saturating_add(self.settle);
         }
     }
 

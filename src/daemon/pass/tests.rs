@@ -169,6 +169,10 @@ impl Clock for Host {
         Duration::ZERO
     }
 
+    fn boot(&self) -> String {
+        String::new()
+    }
+
     async fn sleep(&self, _: Duration) {}
 }
 
@@ -176,6 +180,7 @@ impl World for Host {
     type Registry = Self;
     type Engine = Self;
     type Manager = Braked<NoBus>;
+    type Prober = crate::probe::Prober;
     type Ledger = Ledger;
     type Clock = Self;
     type Observer = Flight;
@@ -190,6 +195,10 @@ impl World for Host {
 
     fn manager(&self) -> &Braked<NoBus> {
         &self.manager
+    }
+
+    fn prober(&self) -> &crate::probe::Prober {
+        &crate::probe::Prober
     }
 
     fn ledger(&self) -> &Ledger {

@@ -35,6 +35,10 @@ impl Clock for Still {
         Duration::from_secs(self.seconds.get().unsigned_abs())
     }
 
+    fn boot(&self) -> String {
+        String::new()
+    }
+
     async fn sleep(&self, time: Duration) {
         let until = self.now() + time;
         while self.now() < until {

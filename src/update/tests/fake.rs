@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::model::{
     Container, Digest, EngineKind, Failure, FailureKind, HealthState, ImageIdentity, ImageSource,
-    Platform, Policy, Reference, UnitName,
+    Platform, Policy, Probe, Reference, UnitName,
 };
 use crate::plan::{Followers, Memory, Quarantine, Quarantined};
 use crate::update::port::*;
@@ -39,6 +39,10 @@ pub(super) enum Behaviour {
     NeverHealthy,
     /// Its first health check passes late, but in time.
     SlowlyHealthy,
+    /// Runs, and never answers.
+    Deadlocked,
+    /// Answers after half a minute.
+    AnswersLate,
     /// Dies at once, and something else than systemd's own restart starts it anew each time.
     StartedAnewForEver,
 }
@@ -104,8 +108,14 @@ pub(super) struct Host {
     pub(super) stopped_beside: Cell<Option<&'static str>>,
     /// Units without an image that do not start as long as another one runs the new one.
     pub(super) allergic: RefCell<BTreeSet<String>>,
-    /// Units that crash and are restarted by systemd all the time.
+    pub(super) oneshots: RefCell<BTreeSet<String>>,
+    /// Units that crash, and are restarted by systemd, as long as another one runs the new image.
     pub(super) restless: RefCell<BTreeSet<String>>,
+    /// Images that cannot be pulled.
+    pub(super) unpullable: RefCell<BTreeMap<Reference, Failure>>,
+    pub(super) boots: Cell<u32>,
+    /// Dependents that nobody remembers when they have stopped.
+    pub(super) forgotten: Cell<bool>,
     /// Counts down at each durable write; the process "dies" at zero.
     pub(super) writes_left: Cell<Option<u32>>,
     clock: Cell<Duration>,
@@ -153,6 +163,7 @@ impl Host {
     /// A power cut and the boot after it: every unit that ran comes up with what it is given.
     pub(super) fn reboot(&self) {
         self.writes_left.set(None);
+        self.boots.set(self.boots.get() + 1);
         let units: Vec<UnitName> = self.references.borrow().keys().cloned().collect();
         for unit in units {
             self.begin_anew(&unit);
@@ -255,6 +266,11 @@ impl Host {
                 left: self.clock.get(),
             },
         );
+    }
+
+    /// systemd had to restart it just now.
+    pub(super) fn crashed(&self, unit: &str) {
+        self.units.borrow_mut().get_mut(&unit.parse().unwrap()).unwrap().restarts = 1;
     }
 
     pub(super) fn needs(&self, unit: &str, dependents: &[&str]) {
@@ -394,7 +410,10 @@ impl Engine for Host {
         Ok(self.tags.borrow().get(reference).cloned())
     }
 
-    async fn stage(&self, _source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure> {
+    async fn stage(&self, source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure> {
+        if let Some(failure) = self.unpullable.borrow().get(&source.reference) {
+            return Err(failure.clone());
+        }
         if let Some(failure) = &*self.stage_failure.borrow() {
             return Err(failure.clone());
         }
@@ -572,15 +591,20 @@ impl Manager for Host {
     async fn standing(&self, unit: &str) -> Result<Standing, Failure> {
         let mut units = self.units.borrow_mut();
         let name: UnitName = unit.parse().unwrap();
+        let moved = units.values().any(|unit| unit.image == Some(image("new")));
         let unit = units.get_mut(&name).unwrap();
-        if self.restless.borrow().contains(name.as_str()) {
+        if moved && self.restless.borrow().contains(name.as_str()) {
             (unit.restarts, unit.invocation) = (unit.restarts + 1, unit.invocation + 1);
         }
         Ok(Standing {
             active: unit.active.into(),
+            sub: String::new(),
             job: unit.job.map(str::to_owned),
             stopped_on_request: unit.on_request,
-            was_started: true,
+            came_to_its_end: false,
+            was_started: unit.active == "active" || !self.forgotten.get(),
+            transient: self.oneshots.borrow().contains(name.as_str()),
+            entered: unit.started,
             left: unit.left,
             restarts: unit.restarts,
             invocation: unit.invocation.to_string(),
@@ -658,12 +682,30 @@ impl Clock for Host {
         self.clock.get()
     }
 
+    fn boot(&self) -> String {
+        self.boots.get().to_string()
+    }
+
     /// The time of a runtime that passes it as soon as all sleep.
     async fn sleep(&self, time: Duration) {
         let time = time.max(Duration::from_millis(1));
         let until = self.clock.get() + time;
         tokio::time::sleep(time).await;
         self.clock.set(self.clock.get().max(until));
+    }
+}
+
+impl Prober for Host {
+    async fn ask(&self, _: &Probe, _: Duration) -> Result<(), String> {
+        let units = self.units.borrow();
+        let since = |unit: &Unit| self.clock.get().saturating_sub(unit.started);
+        let well =
+            units.values().all(|unit| match unit.image.as_ref().map(|it| self.behaviour(it)) {
+                Some(Behaviour::Deadlocked) => false,
+                Some(Behaviour::AnswersLate) => since(unit) >= Duration::from_secs(30),
+                _ => true,
+            });
+        if well { Ok(()) } else { Err("no answer within 5 s".into()) }
     }
 }
 
@@ -677,6 +719,7 @@ impl World for &Host {
     type Registry = Host;
     type Engine = Host;
     type Manager = Host;
+    type Prober = Host;
     type Ledger = Host;
     type Clock = Host;
     type Observer = Host;
@@ -688,6 +731,9 @@ impl World for &Host {
         std::slice::from_ref(*self)
     }
     fn manager(&self) -> &Host {
+        self
+    }
+    fn prober(&self) -> &Host {
         self
     }
     fn ledger(&self) -> &Host {

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use fake::{Behaviour, Host, image, reference};
 
-use super::updater::UnitOptions;
 use super::*;
 use crate::model::{EngineKind, Failure, FailureKind, ImageSource, UnitName};
 
@@ -411,4 +410,48 @@ fn without_bindings_a_stopped_unit_does_not_hold_the_tag_back() {
     host.kind.set(Some(EngineKind::Podman));
     assert_eq!(results(&pass(&host)), [OutcomeKind::Stopped]);
     assert_eq!(host.tags.borrow()[&reference("quay.io/app:1")], image("old"), "nobody verified it");
+}
+
+fn probed(host: &Host, own: UnitOptions) -> Report {
+    let mut updater = updater(host);
+    let probe = Some(crate::model::Probe::Tcp("127.0.0.1:80".into()));
+    let own = UnitOptions { probe, ..own };
+    updater.options.units.insert(unit("a.service"), own);
+    run(updater.update(&[], Trigger::Schedule)).unwrap()
+}
+
+#[test]
+fn a_program_that_runs_and_does_not_answer_is_rolled_back() {
+    let host = Host::with(&["a.service"], Behaviour::Deadlocked);
+    let report = probed(&host, UnitOptions::default());
+    assert_eq!(results(&report), [OutcomeKind::RolledBack]);
+    let detail = &report.outcomes[0].detail;
+    assert!(detail.contains("the probe tcp://127.0.0.1:80 did not pass: no answer"), "{detail}");
+    assert_eq!(host.quarantine.borrow().iter().count(), 1);
+    // Nobody asks those that have no probe.
+    let host = Host::with(&["a.service"], Behaviour::Deadlocked);
+    assert_eq!(results(&pass(&host)), [OutcomeKind::Updated]);
+}
+
+#[test]
+fn a_program_may_take_its_time_to_answer() {
+    let host = Host::with(&["a.service"], Behaviour::AnswersLate);
+    assert_eq!(results(&probed(&host, UnitOptions::default())), [OutcomeKind::Updated]);
+    let host = Host::with(&["a.service"], Behaviour::AnswersLate);
+    let probe_timeout = Some(Duration::from_secs(10));
+    let report = probed(&host, UnitOptions { probe_timeout, ..UnitOptions::default() });
+    assert_eq!(results(&report), [OutcomeKind::RolledBack]);
+}
+
+#[test]
+fn health_counts_unless_the_unit_is_not_to_be_judged_by_it() {
+    for (health, expected) in [(None, OutcomeKind::RolledBack), (Some(false), OutcomeKind::Updated)]
+    {
+        let host = Host::with(&["a.service"], Behaviour::Unhealthy);
+        let mut updater = updater(&host);
+        let own = UnitOptions { health, ..UnitOptions::default() };
+        updater.options.units.insert(unit("a.service"), own);
+        let report = run(updater.update(&[], Trigger::Schedule)).unwrap();
+        assert_eq!(results(&report), [expected], "{health:?}");
+    }
 }

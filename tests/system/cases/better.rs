@@ -177,7 +177,8 @@ fn two_runs_take_turns(host: &Host) {
         let stopping = "systemctl show -P ActiveState app.service | grep -q deactivating";
         let run = format!("{program} {COLUMNS}");
         let both = host.run(&format!(
-            "{run} & first=$!; until {stopping}; do sleep 0.05; done; {run}; wait $first"
+            "{run} > /tmp/first & first=$!; until {stopping}; do sleep 0.05; done
+             {run}; wait $first; cat /tmp/first"
         ));
         assert_eq!(version(host, "app"), new, "{}", both.describe());
         told(&both).join(" ")

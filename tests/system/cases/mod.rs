@@ -29,6 +29,7 @@ mod launcher;
 mod launcher_box;
 mod lifecycle;
 mod networks;
+mod probes;
 mod process_model;
 mod notification;
 mod pasta;
@@ -79,6 +80,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),
         ("networks", networks::CASES),
+        ("probes", probes::CASES),
         ("process_model", process_model::CASES),
         ("notification", notification::CASES),
         ("pasta", pasta::CASES),
