@@ -51,9 +51,6 @@ impl<W: World> Updater<W> {
             Err(failure) if !report.outcomes.is_empty() => report.problems.push(failure),
             Err(failure) => return Err(failure),
         }
-        for engine in self.world.engines() {
-            engine.tidy().await;
-        }
         Ok(report)
     }
 
