@@ -130,12 +130,16 @@ impl<C: Connect> Manager for Braked<C> {
         }
     }
 
+    fn is_winding_down(&self) -> bool {
+        self.flight.0.winding_down.get()
+    }
+
     async fn state(&self, unit: &UnitName) -> Result<UnitState, Failure> {
         self.manager().await?.state(unit).await
     }
 
     async fn try_restart(&self, unit: &UnitName) -> Result<JobResult, JobError> {
-        if self.flight.0.winding_down.get() {
+        if self.is_winding_down() {
             return Err(JobError::ServiceStopping);
         }
         self.manager().await.map_err(JobError::Refused)?.try_restart(unit).await

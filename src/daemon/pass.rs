@@ -8,7 +8,7 @@ use super::run::Work;
 use super::units::{Known, not_running, statuses, unknown};
 use crate::ledger::{History, Ledger, PassLock, lock::LockError};
 use crate::model::failure::chain;
-use crate::model::{Container, UnitName};
+use crate::model::{Container, Failure, UnitName};
 use crate::plan::Quarantined;
 use crate::update::port::{Inventory, Ledger as _, World};
 use crate::update::{Entry, Options, Report, Surveyed, Trigger, Updater};
@@ -49,8 +49,8 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
     }
 
     /// Newest first.
-    fn entries(&self, limit: usize) -> Result<Vec<Entry>, Error> {
-        let mut entries = self.ledger().history(limit).map_err(failed)?.entries;
+    fn entries(&self, limit: usize) -> Result<Vec<Entry>, Failure> {
+        let mut entries = self.ledger().history(limit)?.entries;
         entries.reverse();
         Ok(entries)
     }
@@ -71,7 +71,7 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
 }
 
 fn failed(error: crate::ledger::Error) -> Error {
-    crate::model::Failure::from(error).into()
+    Failure::from(error).into()
 }
 
 impl<W: World<Ledger = Ledger>> Pass<W> {
@@ -107,12 +107,7 @@ impl<W: World<Ledger = Ledger>> Api for Pass<W> {
 
     async fn roll_back(&self, units: &[UnitName], to: Option<&str>) -> Result<Report, Error> {
         let _lock = self.lock()?;
-        let mut report = self.updater.recover().await?;
-        let done = self.updater.roll_back(units, to, &self.entries(usize::MAX)?).await?;
-        report.outcomes.extend(done.outcomes);
-        report.problems.extend(done.problems);
-        report.warnings.extend(done.warnings);
-        Ok(report)
+        Ok(self.updater.roll_back(units, to, || self.entries(usize::MAX)).await?)
     }
 
     async fn units(&self) -> Result<Vec<UnitStatus>, Error> {

@@ -144,10 +144,11 @@ pub fn places<'a>(
 pub fn way_back(wish: Wish<'_>, stored: &[Stored<'_>]) -> Result<WayBack, Refusal> {
     let mut picks: BTreeMap<(EngineKind, &Reference), Vec<Pick<'_>>> = BTreeMap::new();
     for unit in wish.units {
-        let own: Vec<&Stored<'_>> = stored.iter().filter(|at| at.place.unit == unit).collect();
-        if own.is_empty() {
+        let all: Vec<&Stored<'_>> = stored.iter().filter(|at| at.place.unit == unit).collect();
+        if all.is_empty() {
             return Err(Refusal::UnknownUnit { unit: unit.clone() });
         }
+        let own: Vec<&Stored<'_>> = all.iter().copied().filter(|at| belongs(at, &all)).collect();
         let chosen = match wish.to {
             Some(to) => named(unit, to, &own)?,
             None => before_last_update(unit, &own)?,
@@ -220,7 +221,7 @@ fn before_last_update<'a>(
     let unit = unit.clone();
     let mut changes: Vec<(&'a Stored<'a>, &Past)> = Vec::new();
     for stored in own {
-        changes.extend(stored.place.last().filter(|_| belongs(stored, own)).map(|p| (*stored, p)));
+        changes.extend(stored.place.last().map(|past| (*stored, past)));
     }
     let Some((_, newest)) = changes.iter().max_by_key(|(_, past)| past.ended) else {
         return Err(Refusal::NoUpdate { unit, stock: stock(own) });
@@ -245,7 +246,7 @@ fn before_last_update<'a>(
 }
 
 /// Whether a place is one that the unit still has. One where nothing runs, while the unit was started
-/// anew since it was heard of, may be of another time.
+/// anew since it was heard of, may be of another time: the unit would be restarted onto what it has left.
 fn belongs(stored: &Stored<'_>, own: &[&Stored<'_>]) -> bool {
     let Some(newest) = stored.place.past.first() else { return true };
     let started_since = |found: &&Container| found.created > newest.ended;

@@ -120,6 +120,24 @@ fn a_member_that_ended_is_the_one_that_goes_back() {
 }
 
 #[test]
+fn a_reference_that_the_unit_has_left_is_nothing_to_go_back_to() {
+    const NEXT: &str = "quay.io/a:2";
+    let moved = Timestamp::from_second(30).unwrap();
+    let runs = Container { created: moved, ..container("app.service", NEXT, "b1") };
+    let case = Case::of(vec![runs], vec![past("app.service", A, ("a1", "a2"), 10)]);
+    let refusal = case.back(&["app.service"], Some(&image("a1").manifest.short())).unwrap_err();
+    assert!(
+        matches!(&refusal, Refusal::NoSuchImage { stock, .. } if stock.0.is_empty()),
+        "{refusal}"
+    );
+    // It came there by an update, and that one can be taken back.
+    let mut case = case;
+    case.past.insert(0, past("app.service", NEXT, ("b2", "b1"), 40));
+    let way = case.back(&["app.service"], Some(&image("b2").manifest.short())).unwrap();
+    assert_eq!(to(&way), [(NEXT.to_owned(), image("b2").manifest)]);
+}
+
+#[test]
 fn how_a_unit_came_to_what_it_runs_is_what_counts() {
     let past =
         vec![past("app.service", A, ("a2", "a3"), 20), past("app.service", A, ("a1", "a2"), 10)];

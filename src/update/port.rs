@@ -210,6 +210,10 @@ pub trait Manager {
     async fn delay_shutdown(&self, why: &str) -> Self::Delay;
     /// Whether the host, or the user's manager, is stopping everything.
     async fn is_shutting_down(&self) -> bool;
+    /// Whether the service itself is stopping: units are put back then, and none is begun.
+    fn is_winding_down(&self) -> bool {
+        false
+    }
     async fn state(&self, unit: &UnitName) -> Result<UnitState, Failure>;
     /// `TryRestartUnit(unit, "replace")`, waited for. A unit that is not running stays so.
     async fn try_restart(&self, unit: &UnitName) -> Result<JobResult, JobError>;

@@ -2,10 +2,11 @@
 //! an update. What may go wrong on the way goes back to what they run.
 
 use super::execute::Begin;
-use super::port::{Clock, Engine, InFlight, Inventory, Ledger, Manager, Observer, World};
+use super::port::{Clock, Engine, InFlight, Inventory, JobError, Ledger, Manager, Observer, World};
 use super::report::{Entry, OutcomeKind, Report, Trigger};
+use super::restart::not_queued;
 use super::turns::Pending;
-use super::updater::Updater;
+use super::updater::{Recovered, Updater};
 use super::{Event, EventKind};
 use crate::model::{EngineKind, Failure, FailureKind, UnitName};
 use crate::plan::back::{Past, Place, Stored, WayBack, Wish, places, way_back};
@@ -19,13 +20,41 @@ pub(super) const AT_NEXT_START: &str =
 
 impl<W: World> Updater<W> {
     /// Has `units` go back to the image `to` (a digest or its beginning), or to what each ran before
-    /// its last update. Asks no registry. `history` is newest first. The caller has recovered what
-    /// was in flight.
+    /// its last update, after finishing what is in flight. Asks no registry. `history` is newest
+    /// first, and read when that has ended.
     ///
     /// # Errors
     /// Where containers or ledger cannot be read, or one of the units cannot go back: then nothing
-    /// was done to any.
+    /// was done to any. Where something was in flight, the report has its end, and the failure too.
     pub async fn roll_back(
+        &self,
+        units: &[UnitName],
+        to: Option<&str>,
+        history: impl FnOnce() -> Result<Vec<Entry>, Failure>,
+    ) -> Result<Report, Failure> {
+        let Recovered { mut report, suspended } = self.take_up().await?;
+        if suspended {
+            let message = "no unit was rolled back, for the host or updaterd is stopping: ask again \
+                           when it has started";
+            report.problems.push(Failure::new(FailureKind::Local, message));
+            return Ok(report);
+        }
+        let done = async { self.go_back(units, to, &history()?).await };
+        let done: Result<Report, Failure> = done.await;
+        match done {
+            Ok(done) => {
+                report.outcomes.extend(done.outcomes);
+                report.problems.extend(done.problems);
+                report.warnings.extend(done.warnings);
+            }
+            // What was brought to an end before is not to be lost with it.
+            Err(failure) if !report.outcomes.is_empty() => report.problems.push(failure),
+            Err(failure) => return Err(failure),
+        }
+        Ok(report)
+    }
+
+    async fn go_back(
         &self,
         units: &[UnitName],
         to: Option<&str>,
@@ -131,6 +160,10 @@ impl<W: World> Updater<W> {
         }
         if (begin == Begin::Resumed || step.led) && self.runs_new_image(step, rollout).await {
             return rollout::Event::Succeeded;
+        }
+        // It may be down: what only restarts units that run, and is braked by itself, will not do.
+        if self.world.manager().is_winding_down() {
+            return not_queued(JobError::ServiceStopping);
         }
         match self.start_again(&step.unit).await {
             rollout::Event::FoundStopped => rollout::Event::FoundTransient,

@@ -76,10 +76,10 @@ impl Options {
 }
 
 /// What became of the rollouts in flight.
-struct Recovered {
-    report: Report,
+pub(super) struct Recovered {
+    pub(super) report: Report,
     /// Nothing else may be begun now.
-    suspended: bool,
+    pub(super) suspended: bool,
 }
 
 /// Takes back, where pulls are given up in good order, that they took the process with them.
@@ -251,7 +251,7 @@ impl<W: World> Updater<W> {
     }
 
     /// Those that are in flight were begun side by side: none of them waits for another.
-    async fn take_up(&self) -> Result<Recovered, Failure> {
+    pub(super) async fn take_up(&self) -> Result<Recovered, Failure> {
         let mut report = Report::default();
         let flights = self.world.ledger().in_flight()?;
         for flight in &flights {

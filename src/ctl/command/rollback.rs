@@ -25,9 +25,12 @@ pub(super) fn text(report: &Report, style: Style) -> String {
     for warning in &report.warnings {
         let _ = writeln!(text, "warning: {warning}");
     }
-    let went = report.outcomes.iter().filter(|o| o.result == OutcomeKind::Reverted).count();
-    let _ = writeln!(text, "{} reverted.", count(went, "unit"));
-    if went > 0 {
+    let ended = |kind| report.outcomes.iter().filter(|outcome| outcome.result == kind).count();
+    let (went, later) = (ended(OutcomeKind::Reverted), ended(OutcomeKind::Deferred));
+    // What does not run gets the image when it is started: it has gone back all the same.
+    let then = if later > 0 { format!(", {later} at the next start") } else { String::new() };
+    let _ = writeln!(text, "{} reverted{then}.", count(went, "unit"));
+    if went + later > 0 {
         text.push_str(
             "What was left is quarantined; \"updaterctl quarantine clear DIGEST\" lets it come again.\n",
         );

@@ -147,6 +147,15 @@ fn a_rollback_says_what_went_back_and_whom_it_concerns() {
     insta::assert_snapshot!("rollback", rollback::text(&report, style(100)));
 }
 
+#[test]
+fn a_rollback_tells_of_units_that_do_not_run() {
+    let told = |outcomes| rollback::text(&report(outcomes), style(100));
+    let later = told(vec![outcome(OutcomeKind::Deferred, "")]);
+    assert!(later.contains("0 units reverted, 1 at the next start.\nWhat was left is"), "{later}");
+    let none = told(vec![outcome(OutcomeKind::RolledBack, "")]);
+    assert!(none.ends_with("0 units reverted.\n"), "{none}");
+}
+
 fn why_of(unit: &str, checked: &Checked, units: &[UnitStatus], history: &[Entry]) -> (String, u8) {
     let unit: crate::model::UnitName = unit.parse().unwrap();
     let next_check = "2027-01-15T09:00:00Z";

@@ -295,6 +295,7 @@ async fn winding_down_keeps_units_from_being_restarted() {
     let unit = "app.service".parse().unwrap();
     assert!(matches!(manager.try_restart(&unit).await, Err(JobError::Refused(_))));
     flight.wind_down();
+    assert!(manager.is_winding_down());
     assert!(matches!(manager.try_restart(&unit).await, Err(JobError::ServiceStopping)));
     // The way back stays open.
     assert!(matches!(manager.restart(&unit).await, Err(JobError::Refused(_))));

@@ -63,6 +63,7 @@ pub(super) struct State {
 pub(super) struct Health {
     /// Empty where nobody checks.
     pub(super) status: String,
+    #[serde(deserialize_with = "at_least_nothing")]
     pub(super) failing_streak: u32,
 }
 
@@ -78,13 +79,18 @@ pub(super) struct Config {
     pub(super) create_command: Vec<String>,
 }
 
-/// Times in nanoseconds.
+/// Times in nanoseconds. Podman takes them out of an image's configuration as they are: some are below
+/// nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Healthcheck {
+    #[serde(deserialize_with = "at_least_nothing")]
     pub(super) start_period: u64,
+    #[serde(deserialize_with = "at_least_nothing")]
     pub(super) interval: u64,
+    #[serde(deserialize_with = "at_least_nothing")]
     pub(super) timeout: u64,
+    #[serde(deserialize_with = "at_least_nothing")]
     pub(super) retries: u32,
 }
 
@@ -118,6 +124,17 @@ pub(super) struct Listed {
     /// With tags and with digests.
     #[serde(default, deserialize_with = "or_default")]
     pub(super) names: Vec<String>,
+}
+
+/// Go's numbers have a sign.
+fn at_least_nothing<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + TryFrom<u64>,
+{
+    let number = Option::<serde_json::Number>::deserialize(deserializer)?;
+    let number = number.and_then(|number| number.as_u64());
+    Ok(number.and_then(|number| T::try_from(number).ok()).unwrap_or_default())
 }
 
 /// `null` is how Go writes what is empty.

@@ -1,7 +1,7 @@
 //! Podman, through its command line: a handful of calls for any number of containers, and no word of
 //! what it says is believed further than `docs/architecture.md` allows.
 //!
-//! [`program`] is one call, [`document`] what comes of it, [`discover`], [`creation`] and [`image`]
+//! [`program`] is one call, [`document`] what comes of it and [`told`] the list of them, [`discover`], [`creation`] and [`image`]
 //! what that means, [`presence`] whether there is anything to ask, [`query`] the calls that read;
 //! [`stage`] pulls, [`tags`] moves names, [`events`] is what Podman's own log of events is told. Podman
 //! has no bindings: a promotion moves the tag (`docs/decisions/0015-podman.md`).
@@ -10,6 +10,8 @@ mod creation;
 mod discover;
 mod document;
 mod events;
+#[cfg(test)]
+mod fake;
 mod image;
 mod kube;
 mod names;
@@ -18,6 +20,7 @@ mod program;
 mod query;
 mod stage;
 mod tags;
+mod told;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

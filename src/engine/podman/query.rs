@@ -9,6 +9,8 @@ use super::creation;
 use super::discover::{self, Owner};
 use super::document::{Container, Image, Listed, Row};
 use super::image::Facts;
+use super::program::Said;
+use super::told::Told;
 use super::{Podman, words};
 use crate::model::{
     Bystander, EngineKind, Failure, FailureKind, ImageIdentity, Reference, UnitName, label,
@@ -22,6 +24,10 @@ const LOOK: Duration = Duration::from_secs(2);
 /// IDs in one call: far from the longest command line that Linux takes.
 const AT_ONCE: usize = 1000;
 
+/// How many calls may fail before it is not the things that they ask for: those that can be read are
+/// found by halves.
+const FAILING: usize = 40;
+
 /// The oldest Podman whose documents are known.
 const OLDEST: u32 = 4;
 
@@ -32,6 +38,8 @@ pub(super) struct Look {
     containers: Vec<Container>,
     /// Containers without the label.
     others: Vec<Row>,
+    /// What is wrong with those that cannot be read.
+    problems: Vec<Failure>,
 }
 
 impl Podman {
@@ -71,7 +79,8 @@ impl Podman {
     /// What runs now: two calls.
     pub(super) async fn look_anew(&self) -> Result<Look, Failure> {
         let begun = Instant::now();
-        let rows: Vec<Row> = self.ask(words(["ps", "--format=json"]), &[]).await?;
+        let Told { documents: rows, mut problems } =
+            self.ask::<Row>(words(["ps", "--format=json"]), &[]).await?;
         let labelled = |row: &&Row| row.labels.contains_key(label::AUTOUPDATE);
         let pods: Vec<&str> = rows.iter().filter(labelled).map(|row| row.pod.as_str()).collect();
         let infra = |row: &Row| row.is_infra && pods.contains(&row.pod.as_str());
@@ -81,8 +90,10 @@ impl Podman {
             .map(|row| row.id.clone())
             .collect();
         let containers = self.inspect(["container", "inspect"], &ids).await?;
+        problems.extend(containers.problems);
+        let containers = containers.documents;
         let others = rows.into_iter().filter(|row| !labelled(&row) && !row.is_infra).collect();
-        Ok(Look { begun, containers, others })
+        Ok(Look { begun, containers, others, problems })
     }
 
     /// The containers of a look for the pipeline.
@@ -91,8 +102,9 @@ impl Podman {
             look.labelled().map(|container| container.image.clone()).collect();
         ids.sort();
         ids.dedup();
-        let images = self.facts(&ids).await?;
-        let mut inventory = Inventory::default();
+        let Told { documents: images, problems } = self.facts_or_why(&ids).await?;
+        let problems = look.problems.iter().cloned().chain(problems).collect();
+        let mut inventory = Inventory { problems, ..Inventory::default() };
         for container in look.labelled() {
             // One that vanished with its image meanwhile is as good as not found.
             let Some(image) = images.iter().find(|image| image.id == container.image) else {
@@ -182,9 +194,9 @@ impl Podman {
         if names.is_empty() {
             return Ok(false);
         }
-        let found: Vec<Container> = self.inspect(["container", "inspect"], &names).await?;
+        let found = self.inspect(["container", "inspect"], &names).await?;
         look.containers.retain(|container| !names.contains(&container.name));
-        look.containers.extend(found);
+        look.containers.extend(found.without_problems());
         Ok(!self.members(look, unit, reference).is_empty())
     }
 
@@ -205,9 +217,14 @@ impl Podman {
     }
 
     /// What is known of the images with these names or IDs, which are asked for; those that are not
-    /// there are left out.
+    /// there or cannot be read are left out.
     pub(super) async fn facts(&self, names: &[String]) -> Result<Vec<Facts>, Failure> {
-        let documents: Vec<Image> = self.inspect(["image", "inspect"], names).await?;
+        Ok(self.facts_or_why(names).await?.without_problems())
+    }
+
+    async fn facts_or_why(&self, names: &[String]) -> Result<Told<Facts>, Failure> {
+        let Told { documents, problems } =
+            self.inspect::<Image>(["image", "inspect"], names).await?;
         let mut images = self.images.borrow_mut();
         let facts = documents.into_iter().filter_map(|document| {
             let facts = Facts::new(document, &self.host)?;
@@ -216,13 +233,13 @@ impl Podman {
             images.insert(facts.id.clone(), facts.clone());
             Some(facts)
         });
-        Ok(facts.collect())
+        Ok(Told { documents: facts.collect(), problems })
     }
 
     /// Those of the images with these IDs that nobody has a name for.
     pub(super) async fn nameless(&self, ids: &[String]) -> Result<Vec<String>, Failure> {
-        let documents: Vec<Image> = self.inspect(["image", "inspect"], ids).await?;
-        let nameless = documents.into_iter().filter(|image| image.repo_tags.is_empty());
+        let images = self.inspect::<Image>(["image", "inspect"], ids).await?.without_problems();
+        let nameless = images.into_iter().filter(|image| image.repo_tags.is_empty());
         Ok(nameless.map(|image| image.id).collect())
     }
 
@@ -237,9 +254,9 @@ impl Podman {
 
     /// What is known of every image in storage.
     pub(super) async fn all_images(&self) -> Result<Vec<Facts>, Failure> {
-        let listed: Vec<Listed> =
-            self.ask(words(["images", "--all", "--format=json"]), &[]).await?;
-        let ids: Vec<String> = listed.into_iter().map(|listed| listed.id).collect();
+        let listed = self.ask::<Listed>(words(["images", "--all", "--format=json"]), &[]).await?;
+        let ids: Vec<String> =
+            listed.without_problems().into_iter().map(|listed| listed.id).collect();
         self.facts(&ids).await
     }
 
@@ -256,28 +273,68 @@ impl Podman {
     }
 
     /// Asks for documents of the things with these names. Some may have vanished since they were
-    /// listed: Podman fails then, and shows the others.
+    /// listed: Podman fails then, and shows the others. Where one of them is damaged, it shows none:
+    /// what is wrong with that one is not to be the others' end.
     async fn inspect<T: DeserializeOwned>(
         &self,
         verb: [&str; 2],
         names: &[String],
-    ) -> Result<Vec<T>, Failure> {
-        let mut all = Vec::new();
-        for names in names.chunks(AT_ONCE) {
-            all.extend(self.ask::<T>(words(verb), names).await?);
+    ) -> Result<Told<T>, Failure> {
+        let mut all = Told::default();
+        let (mut failed, mut answered) = (0, names.is_empty());
+        let mut left: Vec<&[String]> = names.chunks(AT_ONCE).collect();
+        while let Some(names) = left.pop() {
+            let (arguments, said) = self.say(words(verb), names).await?;
+            match self.read(&arguments, names, &said) {
+                Ok(told) => {
+                    answered = true;
+                    all.add(told);
+                }
+                Err(failure) if failed == FAILING => return Err(failure),
+                Err(failure) => {
+                    failed += 1;
+                    match names.split_at(names.len() / 2) {
+                        ([], _) => all.problems.push(failure),
+                        (first, second) => left.extend([second, first]),
+                    }
+                }
+            }
         }
-        Ok(all)
+        match all.problems.pop() {
+            Some(failure) if !answered => Err(failure),
+            last => {
+                all.problems.extend(last);
+                Ok(all)
+            }
+        }
     }
 
     pub(super) async fn ask<T: DeserializeOwned>(
         &self,
+        arguments: Vec<OsString>,
+        names: &[String],
+    ) -> Result<Told<T>, Failure> {
+        let (arguments, said) = self.say(arguments, names).await?;
+        self.read(&arguments, names, &said)
+    }
+
+    async fn say(
+        &self,
         mut arguments: Vec<OsString>,
         names: &[String],
-    ) -> Result<Vec<T>, Failure> {
+    ) -> Result<(Vec<OsString>, Said), Failure> {
         self.known().await?;
         arguments.extend(names.iter().map(OsString::from));
-        let program = &self.options.program;
-        let said = program.call(&arguments, self.options.timeout).await?;
+        let said = self.options.program.call(&arguments, self.options.timeout).await?;
+        Ok((arguments, said))
+    }
+
+    fn read<T: DeserializeOwned>(
+        &self,
+        arguments: &[OsString],
+        names: &[String],
+        said: &Said,
+    ) -> Result<Told<T>, Failure> {
         let vanished = |line: &str| {
             line.contains("no such container")
                 || line.contains("image not known")
@@ -285,20 +342,10 @@ impl Podman {
         };
         let complaint = said.error.contains("Error: ");
         if !said.success && (names.is_empty() || !complaint || !vanished(&said.error)) {
-            return Err(program.failure(&arguments, &said));
+            return Err(self.options.program.failure(arguments, said));
         }
-        // Podman 4 prints nothing at all where there is nothing.
-        if said.output.trim_ascii().is_empty() {
-            return Ok(vec![]);
-        }
-        let documents: Option<Vec<T>> = serde_json::from_slice(&said.output).map_err(|error| {
-            let shown: Vec<_> =
-                arguments.iter().take(2).map(|word| word.to_string_lossy()).collect();
-            let message =
-                format!("what \"podman {}\" says cannot be read: {error}", shown.join(" "));
-            Failure::new(FailureKind::InvalidContent, message)
-        })?;
-        Ok(documents.unwrap_or_default())
+        let verb: Vec<_> = arguments.iter().take(2).map(|word| word.to_string_lossy()).collect();
+        Told::read(&said.output, &verb.join(" "))
     }
 }
 
@@ -309,3 +356,7 @@ impl Look {
         self.containers.iter().filter(label)
     }
 }
+
+#[cfg(test)]
+#[path = "query_tests.rs"]
+mod tests;

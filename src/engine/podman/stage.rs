@@ -177,7 +177,8 @@ fn judge(
         let of = |id: &String| came.iter().find(|facts| &facts.id == id);
         let pairs = wanted.iter().zip(ids);
         return match in_order {
-            true => pairs.map(|(wanted, id)| check(wanted, of(id))).collect(),
+            // What cannot be read is asked for alone, for the cause.
+            true => pairs.map(|(wanted, id)| check(wanted, Some(of(id)?))).collect(),
             false => wanted.iter().map(|_| None).collect(),
         };
     }

@@ -21,7 +21,7 @@ pub(super) struct Tags {
     seen: RefCell<BTreeMap<String, Seen>>,
     /// When the images were listed last, if that is not forgotten.
     listed: Cell<Option<Instant>>,
-    /// Held by who lists them.
+    /// Held by who lists the images, or moves a name.
     turn: Mutex<()>,
     /// IDs of images that were kept, and need not stay.
     superseded: RefCell<Vec<String>>,
@@ -104,7 +104,7 @@ impl Podman {
         if !self.tags.listed.get().is_some_and(good) {
             let begun = Instant::now();
             let images = self.ask(words(["images", "--format=json"]), &[]).await?;
-            self.tags.see(images, begun);
+            self.tags.see(images.without_problems(), begun);
         }
         Ok(())
     }
@@ -115,7 +115,10 @@ impl Podman {
         self.move_to(name, &id).await
     }
 
+    /// A list of images that is under way while a name moves may say either, and would have the last
+    /// word on it: so none is.
     async fn move_to(&self, name: &str, id: &str) -> Result<(), Failure> {
+        let _turn = self.tags.turn.lock().await;
         if self.tags.is_certain(name, id) {
             return Ok(());
         }
@@ -189,6 +192,7 @@ impl Podman {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fake::{Fake, run};
     use super::*;
 
     fn listed(id: &str, names: &[&str]) -> Listed {
@@ -223,6 +227,35 @@ mod tests {
         tags.see(vec![listed("1", &["a:1"])], before);
         assert!(!tags.is_certain("a:1", "1"));
         assert_eq!(tags.id("a:1").as_deref(), Some("1"));
+    }
+
+    /// Another unit's list of images shows what was, and takes its time; a check beside it has
+    /// forgotten what was set.
+    #[test]
+    fn a_name_that_moved_while_images_were_listed_moves_back() {
+        let fake = Fake::new(
+            r#"
+            images*) cat tag >seen; sleep 0.2
+                printf '[{"Id":"%s","Names":["quay.io/app:1"]}]' "$(cat seen)" ;;
+            tag*) echo "$2" >tag ;;
+            "#,
+        );
+        fake.write("tag", "old");
+        let podman = fake.podman();
+        run(async {
+            let moved = async {
+                while !fake.has("seen") {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                let moved = podman.move_to("quay.io/app:1", "new").await;
+                podman.tags.forget();
+                moved
+            };
+            let (listed, moved) = tokio::join!(podman.list_anew(), moved);
+            listed.and(moved).unwrap();
+            podman.move_to("quay.io/app:1", "old").await.unwrap();
+        });
+        assert_eq!(fake.read("tag"), "old\n");
     }
 
     #[test]

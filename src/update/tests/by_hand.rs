@@ -1,8 +1,10 @@
 //! Going back by hand, against a host in memory.
 
+use super::together::distinct;
 use super::*;
 use crate::model::Digest;
 use crate::plan::Reason;
+use crate::update::port::JobError;
 
 fn history(host: &Host) -> Vec<Entry> {
     host.history.borrow().iter().rev().cloned().collect()
@@ -10,14 +12,7 @@ fn history(host: &Host) -> Vec<Entry> {
 
 fn back(host: &Host, units: &[&str], to: Option<&str>) -> Result<Report, Failure> {
     let units: Vec<UnitName> = units.iter().map(|name| unit(name)).collect();
-    run(async {
-        let updater = updater(host);
-        let mut report = updater.recover().await?;
-        let done = updater.roll_back(&units, to, &history(host)).await?;
-        report.outcomes.extend(done.outcomes);
-        report.warnings.extend(done.warnings);
-        Ok(report)
-    })
+    run(updater(host).roll_back(&units, to, || Ok(history(host))))
 }
 
 fn held(host: &Host) -> Vec<Digest> {
@@ -38,6 +33,7 @@ fn a_unit_goes_back_and_the_next_check_does_not_bring_it_again() {
     assert_eq!(host.tags.borrow()[&reference("quay.io/app:1")], image("old"));
     assert_eq!(held(&host), [image("new").manifest]);
     assert_eq!((host.heads.get(), host.gets.get()), asked, "no registry is asked");
+    assert_eq!(host.tidied.get(), 2, "after each of both");
     let report = pass(&host);
     assert!(matches!(report.skipped[0].reason, Reason::Quarantined { .. }), "{report:?}");
     assert_eq!(host.image_of("a.service"), Some(image("old").manifest));
@@ -152,4 +148,69 @@ fn a_power_cut_anywhere_ends_back_or_where_it_was() {
             }
         }
     }
+}
+
+/// Two units that were updated, and another update of the first that a crash has cut.
+fn cut_beside() -> Host {
+    let host = distinct(&[("a", Behaviour::Good), ("b", Behaviour::Good)]);
+    pass(&host);
+    host.remote.borrow_mut().insert(reference("quay.io/a:1"), Ok(image("newer")));
+    host.writes_left.set(Some(4));
+    pass(&host);
+    host.writes_left.set(None);
+    assert_eq!(host.flights.borrow().len(), 1);
+    host.restarted.borrow_mut().clear();
+    host
+}
+
+#[test]
+fn while_the_host_shuts_down_nobody_goes_back() {
+    let host = cut_beside();
+    host.shutting_down.set(true);
+    *host.refusal.borrow_mut() = Some(JobError::ShuttingDown("poweroff".into()));
+    let report = back(&host, &["b.service"], None).unwrap();
+    assert_eq!(results(&report), [OutcomeKind::Suspended]);
+    assert!(report.problems[0].message.contains("no unit was rolled back"), "{report:?}");
+    assert_eq!(host.flights.borrow().len(), 1, "{report:?}");
+    assert_eq!(host.image_of("b.service"), Some(image("new b").manifest));
+}
+
+#[test]
+fn a_refusal_does_not_cost_the_end_of_what_was_in_flight() {
+    let host = cut_beside();
+    let report = back(&host, &["z.service"], None).unwrap();
+    assert_eq!(results(&report), [OutcomeKind::Updated]);
+    assert!(report.problems[0].message.contains("z.service"), "{report:?}");
+}
+
+#[test]
+fn a_service_that_stops_begins_nothing_and_still_brings_back_what_failed() {
+    let host = Host::with(&["a.service"], Behaviour::Good);
+    pass(&host);
+    let restarts = host.restarts.get();
+    host.winding_down.set(true);
+    assert_eq!(results(&back(&host, &["a.service"], None).unwrap()), [OutcomeKind::Suspended]);
+    assert_eq!(host.restarts.get(), restarts);
+    host.winding_down.set(false);
+    assert_eq!(results(&run(updater(&host).recover()).unwrap()), [OutcomeKind::Reverted]);
+
+    let mut came_back = 0;
+    for writes in 0..12 {
+        let host = Host::with(&["a.service"], Behaviour::Good);
+        pass(&host);
+        host.behaviours.borrow_mut().insert(image("old").manifest, Behaviour::CrashLoops);
+        host.writes_left.set(Some(writes));
+        // Cut short, it may end in any way.
+        let _ = back(&host, &["a.service"], None);
+        host.writes_left.set(None);
+        host.winding_down.set(true);
+        let restarts = host.restarts.get();
+        let report = run(updater(&host).recover()).unwrap();
+        if host.restarts.get() > restarts {
+            assert_eq!(results(&report), [OutcomeKind::RolledBack], "{writes}");
+            assert_eq!(host.image_of("a.service"), Some(image("new").manifest), "{writes}");
+            came_back += 1;
+        }
+    }
+    assert!(came_back > 0);
 }

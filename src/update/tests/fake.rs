@@ -84,6 +84,9 @@ pub(super) struct Host {
     /// Units that run to an end of their own.
     pub(super) transient: Cell<bool>,
     pub(super) shutting_down: Cell<bool>,
+    pub(super) winding_down: Cell<bool>,
+    /// How often the engine could let go of what need not stay.
+    pub(super) tidied: Cell<u32>,
     /// What refuses every job.
     pub(super) refusal: RefCell<Option<JobError>>,
     pub(super) tag_failure: RefCell<Option<Failure>>,
@@ -430,6 +433,10 @@ impl Engine for Host {
         Ok(())
     }
 
+    async fn tidy(&self) {
+        self.tidied.set(self.tidied.get() + 1);
+    }
+
     async fn kept(
         &self,
         unit: &UnitName,
@@ -506,6 +513,10 @@ impl Manager for Host {
 
     async fn is_shutting_down(&self) -> bool {
         self.shutting_down.get()
+    }
+
+    fn is_winding_down(&self) -> bool {
+        self.winding_down.get()
     }
 
     async fn state(&self, name: &UnitName) -> Result<UnitState, Failure> {

@@ -5,7 +5,7 @@ use crate::plan::Followers;
 use crate::update::port::Clock as _;
 
 /// Units with an image of their own each, called as they are; each has a new one that does this.
-fn distinct(units: &[(&str, Behaviour)]) -> Host {
+pub(super) fn distinct(units: &[(&str, Behaviour)]) -> Host {
     let host = Host::default();
     for (name, behaviour) in units {
         let own = reference(&format!("quay.io/{name}:1"));
