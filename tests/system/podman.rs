@@ -1,7 +1,9 @@
 //! Podman on the host: units as `podman generate systemd --new` writes them, and what runs in them.
 
 use crate::host::{Host, seconds};
+use crate::registry::Registry;
 use crate::someone::Someone;
+use crate::units::configure_quiet;
 
 /// A unit that runs one container with Podman.
 pub(crate) struct PodmanUnit {
@@ -20,7 +22,14 @@ pub(crate) fn configure(host: &Host) {
     );
 }
 
-/// The same for an ordinary user, on a host that has cgroup v2 alone.
+/// A host with Podman, an updater that does nothing by itself, and an empty registry.
+pub(crate) fn prepare(host: &Host) -> Registry<'_> {
+    configure(host);
+    configure_quiet(host);
+    Registry::start(host)
+}
+
+/// As [`configure`] for an ordinary user, on a host that has cgroup v2 alone.
 ///
 /// Podman 4.3 asks of every line of /proc/self/cgroup whether the user owns that cgroup, and moves
 /// itself, with `conmon`, out of its unit where they do not. Where the machine of the box has cgroup

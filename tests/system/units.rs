@@ -1,6 +1,8 @@
 //! Units that run a container, and the service under test: what most tests begin with.
 
 use crate::host::{Host, seconds};
+use crate::image::Image;
+use crate::registry::Registry;
 
 /// A unit that runs one container with `updater-launch`, as the README tells people to write it.
 pub(crate) struct ContainerUnit {
@@ -114,6 +116,16 @@ pub(crate) fn wait_for_version(host: &Host, name: &str, expected: &str) {
 /// The invocation of a unit: another one means that it was restarted.
 pub(crate) fn invocation(host: &Host, name: &str) -> String {
     host.property(&format!("{name}.service"), "InvocationID")
+}
+
+/// An updater that does nothing by itself, and a registry with v1 of `app:latest`, whose reference
+/// comes along.
+pub(crate) fn begin(host: &Host) -> (Registry<'_>, String) {
+    configure_quiet(host);
+    let registry = Registry::start(host);
+    registry.push("app:latest", &Image::app("v1"));
+    let reference = registry.reference("app:latest");
+    (registry, reference)
 }
 
 /// Configuration for tests: nothing by itself, a short settle time.

@@ -3,9 +3,8 @@
 use crate::host::{Host, Outcome};
 use crate::image::Image;
 use crate::podman::{self, PodmanUnit};
-use crate::registry::Registry;
 use crate::someone::Someone;
-use crate::units::{ContainerUnit, configure_quiet};
+use crate::units::{ContainerUnit, begin, configure_quiet};
 
 cases![
     why_tells_how_a_unit_stands,
@@ -20,14 +19,6 @@ cases![
 /// Exit codes of `updaterctl`, as its manual has them.
 const FAILED: i32 = 1;
 const PARTLY: i32 = 3;
-
-fn begin(host: &Host) -> (Registry<'_>, String) {
-    configure_quiet(host);
-    let registry = Registry::start(host);
-    registry.push("app:latest", &Image::app("v1"));
-    let reference = registry.reference("app:latest");
-    (registry, reference)
-}
 
 /// The answer is one line where there is nothing to warn of.
 fn why(host: &Host, unit: &str) -> String {

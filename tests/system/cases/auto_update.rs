@@ -4,9 +4,7 @@ use serde_json::Value;
 
 use crate::host::{Host, Outcome};
 use crate::image::Image;
-use crate::podman::{PodmanUnit, configure, version};
-use crate::registry::Registry;
-use crate::units::configure_quiet;
+use crate::podman::{PodmanUnit, prepare, version};
 
 cases![
     a_dry_run_says_what_podman_says,
@@ -14,12 +12,6 @@ cases![
     an_update_is_told_as_podman_tells_it,
     podmans_events_know_of_each_run,
 ];
-
-fn prepare(host: &Host) -> Registry<'_> {
-    configure(host);
-    configure_quiet(host);
-    Registry::start(host)
-}
 
 /// The rows of `--format json`, by unit and container.
 fn rows(outcome: &Outcome) -> Vec<Value> {

@@ -3,9 +3,9 @@
 
 use crate::host::{Host, Outcome, seconds};
 use crate::image::Image;
-use crate::podman::{PodmanUnit, configure, version};
+use crate::podman::{PodmanUnit, prepare, version};
 use crate::registry::Registry;
-use crate::units::{configure_quiet, invocation};
+use crate::units::invocation;
 
 cases![
     a_failed_image_is_not_reported_of_the_next_unit,
@@ -27,12 +27,6 @@ const OURS: &str = "updaterctl auto-update";
 
 /// The same columns of both programs.
 const COLUMNS: &str = "--format '{{.ContainerName}}: {{.Updated}}'";
-
-fn prepare(host: &Host) -> Registry<'_> {
-    configure(host);
-    configure_quiet(host);
-    Registry::start(host)
-}
 
 /// What is said of each container, sorted: Podman takes its units in any order.
 fn told(outcome: &Outcome) -> Vec<&str> {

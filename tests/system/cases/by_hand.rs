@@ -5,7 +5,7 @@ use crate::image::Image;
 use crate::podman::{self, PodmanUnit};
 use crate::registry::Registry;
 use crate::someone::Someone;
-use crate::units::{ContainerUnit, configure_quiet, invocation, version};
+use crate::units::{ContainerUnit, begin, configure_quiet, invocation, version};
 
 cases![
     a_unit_goes_back_while_the_registry_is_down,
@@ -23,15 +23,6 @@ cases![
 /// Exit codes of `updaterctl`, as its manual has them.
 const REFUSED: i32 = 1;
 const ROLLED_BACK: i32 = 4;
-
-/// A registry with v1 of `app:latest`.
-fn begin(host: &Host) -> (Registry<'_>, String) {
-    configure_quiet(host);
-    let registry = Registry::start(host);
-    registry.push("app:latest", &Image::app("v1"));
-    let reference = registry.reference("app:latest");
-    (registry, reference)
-}
 
 fn update(host: &Host, registry: &Registry, version: &str) -> String {
     let digest = registry.push("app:latest", &Image::app(version));

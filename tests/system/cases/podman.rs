@@ -2,7 +2,7 @@
 
 use crate::host::{Host, seconds};
 use crate::image::Image;
-use crate::podman::{PodmanUnit, configure, version, wait_for_version};
+use crate::podman::{PodmanUnit, configure, prepare, version, wait_for_version};
 use crate::registry::{Access, PASSWORD, Registry, USER};
 use crate::units::{self, ContainerUnit, configure_every_second, configure_quiet, invocation};
 
@@ -28,12 +28,6 @@ cases![
 /// Exit codes of `updaterctl`, as its manual has them.
 const ROLLED_BACK: i32 = 4;
 const PARTLY: i32 = 3;
-
-fn prepare(host: &Host) -> Registry<'_> {
-    configure(host);
-    configure_quiet(host);
-    Registry::start(host)
-}
 
 fn both_engines_on_one_host(host: &Host) {
     let registry = prepare(host);

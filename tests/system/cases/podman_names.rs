@@ -3,9 +3,8 @@
 
 use crate::host::{Host, Outcome};
 use crate::image::Image;
-use crate::podman::{PodmanUnit, configure, version};
-use crate::registry::Registry;
-use crate::units::{configure_quiet, invocation};
+use crate::podman::{PodmanUnit, prepare, version};
+use crate::units::invocation;
 
 cases![
     what_is_pinned_is_left_alone,
@@ -18,12 +17,6 @@ cases![
 /// Exit codes of `updaterctl`, as its manual has them.
 const ROLLED_BACK: i32 = 4;
 const NEEDS_OPERATOR: i32 = 5;
-
-fn prepare(host: &Host) -> Registry<'_> {
-    configure(host);
-    configure_quiet(host);
-    Registry::start(host)
-}
 
 fn reasons(outcome: &Outcome) -> Vec<String> {
     let plan: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
