@@ -101,8 +101,10 @@ fn end(place: &Place, record: Record) -> Result<i32, Error> {
         if let Ok(Some(status)) = told {
             return Ok(status.into());
         }
+        // Asked before the record is read: a supervisor writes how it ended, and then ends.
+        let runs = last.is_running();
         let Some(now) = place.records().get(&last.id)? else { return Ok(-1) };
-        if !now.is_running() {
+        if !runs && !now.is_running() {
             return Ok(status(&now));
         }
         // It is being started, or outlived its supervisor.
