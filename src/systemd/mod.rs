@@ -6,6 +6,7 @@ mod error;
 pub mod inhibit;
 mod job_log;
 mod jobs;
+pub mod journal;
 mod link;
 mod manager;
 pub mod notify;

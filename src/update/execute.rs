@@ -81,6 +81,7 @@ impl<W: World> Updater<W> {
             if let Some(ended) = self.stand_still(flight, &event) {
                 return ended;
             }
+            self.keep_log(flight, &event, &course).await;
             // Until the first unit's restart is behind us: its binding may have to be done again.
             if restarts(&flight.progress.state) {
                 course.begin = Begin::Fresh;
