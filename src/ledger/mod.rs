@@ -129,6 +129,10 @@ impl port::Ledger for Ledger {
         Ok(write_json(&self.quarantine_file(), &quarantine)?)
     }
 
+    fn drop_from_quarantine(&self, over: &dyn Fn(&Quarantined) -> bool) -> Result<(), Failure> {
+        Ok(self.clear_quarantine(over).map(drop)?)
+    }
+
     fn memory(&self) -> Result<Memory, Failure> {
         // What checks learnt can be learnt again: a torn file costs a few requests, not a night.
         Ok(match read_json(&self.memory_file()) {

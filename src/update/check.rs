@@ -33,7 +33,9 @@ impl<W: World> Updater<W> {
         memory: &mut Memory,
     ) -> Result<Surveyed, Failure> {
         let inventory = self.world.inventory().await?;
+        let now = self.world.clock().now();
         let quarantine = self.world.ledger().quarantine()?;
+        let quarantine = quarantine.in_force(now, self.options.quarantine_expiry);
         let chosen: Vec<&Container> = inventory
             .containers
             .iter()
@@ -56,7 +58,6 @@ impl<W: World> Updater<W> {
             }
         }
         memory.retain_sources(inventory.containers.iter().map(|container| &container.source));
-        let now = self.world.clock().now();
         let containers = &inventory.containers;
         let input = Input {
             containers,

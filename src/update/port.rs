@@ -272,6 +272,8 @@ pub struct InFlight {
 pub trait Ledger {
     fn quarantine(&self) -> Result<Quarantine, Failure>;
     fn add_to_quarantine(&self, entry: Quarantined) -> Result<(), Failure>;
+    /// Forgets those that are over, so that what fails again is quarantined anew.
+    fn drop_from_quarantine(&self, over: &dyn Fn(&Quarantined) -> bool) -> Result<(), Failure>;
     fn memory(&self) -> Result<Memory, Failure>;
     fn save_memory(&self, memory: &Memory) -> Result<(), Failure>;
     fn in_flight(&self) -> Result<Vec<InFlight>, Failure>;

@@ -28,6 +28,8 @@ pub(super) enum Behaviour {
     StoppedByOperator,
     /// The restart is cancelled because the operator stopped the unit.
     JobCanceled,
+    /// A unit that it requires does not start.
+    NeedsWhatFails,
     ShuttingDown,
     /// Needs two seconds to stop, and its operator stops the unit while it settles.
     StopsSlowly,
@@ -343,6 +345,12 @@ impl Host {
     fn job(&self, unit: &UnitName, coming: Behaviour) -> Result<JobResult, JobError> {
         match coming {
             Behaviour::ShuttingDown => Err(JobError::ShuttingDown("poweroff".into())),
+            Behaviour::NeedsWhatFails => {
+                let mut units = self.units.borrow_mut();
+                let unit = units.get_mut(unit).unwrap();
+                (unit.active, unit.image) = ("inactive", None);
+                Ok(JobResult::Dependency)
+            }
             Behaviour::JobCanceled => {
                 let mut units = self.units.borrow_mut();
                 let unit = units.get_mut(unit).unwrap();
@@ -634,6 +642,11 @@ impl Ledger for Host {
             return Err(failure.clone());
         }
         self.quarantine.borrow_mut().add(entry);
+        Ok(())
+    }
+
+    fn drop_from_quarantine(&self, over: &dyn Fn(&Quarantined) -> bool) -> Result<(), Failure> {
+        self.quarantine.borrow_mut().clear(over);
         Ok(())
     }
 
