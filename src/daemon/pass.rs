@@ -153,8 +153,10 @@ fn names(what: &str, held: &Quarantined) -> bool {
 
 impl<W: World<Ledger = Ledger>> Work for Pass<W> {
     async fn recover(&self) -> Result<Report, Error> {
-        // Without anything in flight there is nothing to lock for.
-        if self.ledger().in_flight().map_err(failed)?.is_empty() {
+        // Without anything in flight, and with all of it whole, there is nothing to lock for.
+        let ledger = self.ledger();
+        let is_whole = ledger.damage().map_err(failed)?.is_empty();
+        if is_whole && ledger.in_flight().map_err(failed)?.is_empty() {
             return Ok(Report::default());
         }
         let _lock = self.lock()?;

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Digest, Reference, UnitName};
 
+/// So many are held at most; the oldest go first.
+const MOST: usize = 4096;
+
 /// One image that must not be tried again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quarantined {
@@ -50,6 +53,8 @@ impl Quarantine {
             held.repository == entry.repository && held.manifest == entry.manifest
         };
         if !self.0.iter().any(known) {
+            let more = (self.0.len() + 1).saturating_sub(MOST);
+            self.0.drain(..more);
             self.0.push(entry);
         }
     }

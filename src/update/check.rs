@@ -6,7 +6,9 @@ use futures_util::stream::{self, StreamExt};
 
 use super::port::{Clock, Engine, Ledger, Registry, World};
 use super::updater::{Options, Updater};
-use crate::model::{Container, Digest, Failure, ImageIdentity, ImageSource, Policy, UnitName};
+use crate::model::{
+    Container, Digest, Failure, FailureKind, ImageIdentity, ImageSource, Policy, UnitName,
+};
 use crate::plan::decide::wants_check;
 use crate::plan::{Available, Backoff, Input, Memory, Plan, decide};
 
@@ -67,8 +69,10 @@ impl<W: World> Updater<W> {
             selection,
             now,
         };
-        let plan =
-            Plan { problems: inventory.problems, asking: inventory.asking, ..decide(&input) };
+        let damage = self.world.ledger().damage()?.into_iter();
+        let mut problems = inventory.problems;
+        problems.extend(damage.map(|damage| Failure::new(FailureKind::Local, damage)));
+        let plan = Plan { problems, asking: inventory.asking, ..decide(&input) };
         Ok(Surveyed { plan, containers: inventory.containers })
     }
 

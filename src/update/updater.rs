@@ -263,6 +263,11 @@ impl<W: World> Updater<W> {
     /// Those that are in flight were begun side by side: none of them waits for another.
     pub(super) async fn take_up(&self) -> Result<Recovered, Failure> {
         let mut report = Report::default();
+        for damage in self.world.ledger().mend()? {
+            let failure = Failure::new(FailureKind::Local, damage);
+            self.problem(&failure);
+            report.problems.push(failure);
+        }
         let flights = self.world.ledger().in_flight()?;
         for flight in &flights {
             self.tell_about(flight, EventKind::Resumed, "");

@@ -78,6 +78,8 @@ pub(super) struct Host {
     pub(super) stage_failure: RefCell<Option<Failure>>,
     pub(super) staged: RefCell<BTreeSet<Digest>>,
     pub(super) quarantine: RefCell<Quarantine>,
+    /// What is wrong with the ledger.
+    pub(super) damage: RefCell<Vec<String>>,
     pub(super) memory: RefCell<Memory>,
     pub(super) flights: RefCell<Vec<InFlight>>,
     pub(super) history: RefCell<Vec<Entry>>,
@@ -632,6 +634,14 @@ impl Manager for Host {
 }
 
 impl Ledger for Host {
+    fn mend(&self) -> Result<Vec<String>, Failure> {
+        Ok(self.damage.take())
+    }
+
+    fn damage(&self) -> Result<Vec<String>, Failure> {
+        Ok(self.damage.borrow().clone())
+    }
+
     fn quarantine(&self) -> Result<Quarantine, Failure> {
         Ok(self.quarantine.borrow().clone())
     }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use fake::{Behaviour, Host, image, reference};
 
 use super::*;
-use crate::update::port::Clock;
 use crate::model::{Digest, EngineKind, Failure, FailureKind, ImageSource, UnitName};
+use crate::update::port::Clock;
 
 fn run<T>(future: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();

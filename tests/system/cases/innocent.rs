@@ -93,7 +93,10 @@ fn a_unit_whose_needs_are_not_met(host: &Host) {
     let registry = Registry::start(host);
     configure_quiet(host);
     registry.push("app:latest", &Image::app("v1"));
-    host.write("/etc/systemd/system/key.service", "[Service]\nType=oneshot\nExecStart=test -e /key\n");
+    host.write(
+        "/etc/systemd/system/key.service",
+        "[Service]\nType=oneshot\nExecStart=test -e /key\n",
+    );
     host.sh("touch /key");
     ContainerUnit::new("app", &registry.reference("app:latest"))
         .unit_setting("Requires=key.service\nAfter=key.service")
