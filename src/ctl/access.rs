@@ -10,7 +10,7 @@ use super::Error;
 use super::args::AutoUpdate;
 use super::remote::{Caller, Properties, Remote, RemoteError};
 use crate::config::Scope;
-use crate::daemon::api::{self, Api, Checked, UnitStatus};
+use crate::daemon::api::{self, Api, Checked, HistoryQuery, UnitStatus};
 use crate::daemon::observe;
 use crate::model::failure::chain;
 use crate::model::{Container, UnitName};
@@ -176,14 +176,10 @@ impl<E: Embedded> Access<E> {
         }
     }
 
-    pub async fn history(
-        &self,
-        unit: Option<&UnitName>,
-        limit: usize,
-    ) -> Result<Vec<Entry>, Error> {
-        match self.read(async |service| service.history(unit, limit).await).await? {
+    pub async fn history(&self, query: &HistoryQuery) -> Result<Vec<Entry>, Error> {
+        match self.read(async |service| service.history(query).await).await? {
             Some(entries) => Ok(entries),
-            None => Ok(self.embedded.open()?.history(unit, limit).await?),
+            None => Ok(self.embedded.open()?.history(query).await?),
         }
     }
 

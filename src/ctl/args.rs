@@ -8,7 +8,11 @@ use clap_complete::Shell;
 use crate::config::Scope;
 use crate::model::UnitName;
 use crate::terminal::template::Format;
-use crate::update::Trigger;
+use crate::update::{OutcomeKind, Trigger};
+
+mod since;
+
+pub use since::Since;
 
 /// What `--help` and the man page say of exit codes; [`super::exit`] has the numbers.
 pub const EXIT_CODES: &str = "\
@@ -143,8 +147,10 @@ Examples:
     /// Show what was updated, rolled back or failed, newest first
     #[command(after_help = "\
 Examples:
-  updaterctl history          the last 20 updates
-  updaterctl history app -n 5 the last five of app.service")]
+  updaterctl history                             the last 20 updates
+  updaterctl history app db -n 5                 the last five of app.service and db.service
+  updaterctl history app -v                      in full, with what the unit wrote last where it failed
+  updaterctl history --since 7d --outcome rolled-back,needs-operator")]
     History(History),
     /// Show or clear the images that failed on this host and are not tried again
     #[command(subcommand)]
@@ -242,12 +248,31 @@ impl From<Who> for Trigger {
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct History {
-    /// Only this unit
+    /// Only these units
     #[arg(value_name = "UNIT", value_parser = UnitName::from_argument)]
-    pub unit: Option<UnitName>,
-    /// At most so many
-    #[arg(short = 'n', long = "lines", value_name = "COUNT", default_value_t = 20)]
-    pub lines: u32,
+    pub units: Vec<UnitName>,
+    /// Only this unit, as an option; may be given several times
+    #[arg(long = "unit", value_name = "UNIT", value_parser = UnitName::from_argument)]
+    pub more_units: Vec<UnitName>,
+    /// Not what ended before: "7d" or "2h 30m" ago, or at "2026-11-26", "2026-11-26 08:00", "today",
+    /// "yesterday", or a time of RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = Since::parse)]
+    pub since: Option<Since>,
+    /// Only what ended so: updated, reverted, rolled-back, failed, needs-operator, stopped, deferred,
+    /// not-reached; several with commas
+    #[arg(long = "outcome", value_name = "OUTCOME", value_delimiter = ',', value_parser = outcome)]
+    pub outcomes: Vec<OutcomeKind>,
+    /// At most so many, the newest
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 20)]
+    pub limit: u32,
+    /// Show each in full, with the last lines of the journal where it failed
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+fn outcome(name: &str) -> Result<OutcomeKind, String> {
+    let known = || OutcomeKind::ENDS.map(OutcomeKind::name).join(", ");
+    OutcomeKind::end(name).ok_or_else(|| format!("no update ends so; they end as {}", known()))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]

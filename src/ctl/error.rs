@@ -26,6 +26,9 @@ pub enum Error {
     /// Ctrl-C, while this process works.
     #[error("interrupted")]
     Interrupted,
+    /// A time of `--since` that its clock never showed.
+    #[error("there is no such time in this time zone")]
+    NoSuchTime,
     #[error("cannot write to standard output")]
     Output(#[from] std::io::Error),
     #[error(transparent)]
@@ -56,6 +59,7 @@ impl Error {
             Self::Configuration(_) => {
                 Some("mend it; \"updaterd --check-config\" says whether it is good")
             }
+            Self::NoSuchTime => Some("write it with its offset, as \"2026-03-29T02:30:00+01:00\""),
             Self::Service(_) | Self::Output(_) | Self::Json(_) | Self::Template(_) => None,
         }
     }
@@ -63,6 +67,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Service(error) => super::exit::of_error(error),
+            Self::NoSuchTime => super::exit::USAGE,
             Self::Left | Self::Interrupted => super::exit::INTERRUPTED,
             _ => super::exit::FAILED,
         }

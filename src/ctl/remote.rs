@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use zbus::proxy::MethodFlags;
 use zbus::{Connection, Proxy};
 
-use crate::daemon::api::{Checked, Error, UnitStatus};
+use crate::daemon::api::{Checked, Error, HistoryQuery, UnitStatus};
 use crate::daemon::bus::{Change, ERROR_PREFIX, INTERFACE, NAME, PATH, Signal};
 use crate::model::UnitName;
 use crate::plan::Quarantined;
@@ -151,13 +151,13 @@ impl Caller<'_> {
         self.call("ListUnits", &()).await
     }
 
-    pub async fn history(
-        &self,
-        unit: Option<&UnitName>,
-        limit: usize,
-    ) -> Result<Vec<Entry>, RemoteError> {
-        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        self.call("GetHistory", &(unit.map_or("", UnitName::as_str), limit)).await
+    pub async fn history(&self, query: &HistoryQuery) -> Result<Vec<Entry>, RemoteError> {
+        let HistoryQuery { units, since, outcomes, limit } = query;
+        let units: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+        let since = since.map(|since| since.to_string()).unwrap_or_default();
+        let outcomes: Vec<&str> = outcomes.iter().map(|outcome| outcome.name()).collect();
+        let limit = u32::try_from(*limit).unwrap_or(u32::MAX);
+        self.call("GetHistory", &(units, since, outcomes, limit)).await
     }
 
     pub async fn quarantine(&self) -> Result<Vec<Quarantined>, RemoteError> {

@@ -2,11 +2,12 @@
 //! `updaterctl`, or this very process where there is no service ([`super::pass::Pass`]).
 #![allow(async_fn_in_trait, reason = "used generically on one thread only")]
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Digest, EngineKind, Failure, Reference, UnitName};
 use crate::plan::{Plan, Quarantined};
-use crate::update::{Entry, Report, Trigger};
+use crate::update::{Entry, OutcomeKind, Report, Trigger};
 
 /// Why an operation of the service could not be done at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,8 +44,8 @@ pub trait Api {
     /// read, and the units whose last update left none. Asks no registry.
     async fn units(&self) -> Result<Vec<UnitStatus>, Error>;
 
-    /// At most `limit` ends of updates, newest first; of one unit where one is named.
-    async fn history(&self, unit: Option<&UnitName>, limit: usize) -> Result<Vec<Entry>, Error>;
+    /// The ends of updates that are asked for, newest first.
+    async fn history(&self, query: &HistoryQuery) -> Result<Vec<Entry>, Error>;
 
     /// The images that are not tried again on this host.
     async fn quarantine(&self) -> Result<Vec<Quarantined>, Error>;
@@ -52,6 +53,29 @@ pub trait Api {
     /// Ends quarantines: those of a digest (or its beginning, 12 digits at least) or of a
     /// repository, or all for `None`. Returns what was ended.
     async fn clear_quarantine(&self, what: Option<&str>) -> Result<Vec<Quarantined>, Error>;
+}
+
+/// Which ends of updates are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// Of these units; none means all.
+    pub units: Vec<UnitName>,
+    /// Not before this time.
+    pub since: Option<Timestamp>,
+    /// Those that ended so; none means all.
+    pub outcomes: Vec<OutcomeKind>,
+    /// The newest of them, so many at most.
+    pub limit: usize,
+}
+
+impl HistoryQuery {
+    /// Whether this is one of those that are asked for.
+    pub fn matches(&self, entry: &Entry) -> bool {
+        let Entry { ended, outcome, .. } = entry;
+        (self.units.is_empty() || self.units.contains(&outcome.unit))
+            && self.since.is_none_or(|since| *ended >= since)
+            && (self.outcomes.is_empty() || self.outcomes.contains(&outcome.result))
+    }
 }
 
 /// How a container stands, as far as it is known without asking a registry.

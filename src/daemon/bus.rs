@@ -21,10 +21,11 @@ pub use self::outbox::{Fence, Outbox, Outgoing, outbox};
 pub use self::service::Service;
 pub use self::signal::{Activity, Change, Properties, Signal};
 
-use super::api::Error;
+use super::api::{Error, HistoryQuery};
 use super::request::{Call, Request, ask};
 use crate::model::UnitName;
-use crate::update::Trigger;
+use crate::model::failure::excerpt;
+use crate::update::{OutcomeKind, Trigger};
 
 /// The well-known name of the service, on the system bus or a user's session bus.
 pub const NAME: &str = "org.updaterd.Updater1";
@@ -89,6 +90,22 @@ fn units(names: &[String]) -> Result<Vec<UnitName>, BusError> {
         .map_err(|error| BusError::InvalidArguments(error.to_string()))
 }
 
+fn since(time: &str) -> Result<Option<Timestamp>, BusError> {
+    let invalid = |error| BusError::InvalidArguments(format!("{}: {error}", excerpt(time)));
+    Some(time).filter(|time| !time.is_empty()).map(|time| time.parse().map_err(invalid)).transpose()
+}
+
+fn outcomes(names: &[String]) -> Result<Vec<OutcomeKind>, BusError> {
+    let end = |name: &String| {
+        OutcomeKind::end(name).ok_or_else(|| {
+            let known = OutcomeKind::ENDS.map(OutcomeKind::name).join(", ");
+            let message = format!("no update ends as {:?}, but as {known}", excerpt(name));
+            BusError::InvalidArguments(message)
+        })
+    };
+    names.iter().map(end).collect()
+}
+
 fn timestamp(time: Option<Timestamp>) -> String {
     time.map(|time| format!("{time:.0}")).unwrap_or_default()
 }
@@ -131,11 +148,22 @@ impl Updater1 {
         self.ask(Call::ListUnits).await
     }
 
-    /// The newest updates of one unit, or of all for an empty name, as a JSON array.
-    async fn get_history(&self, unit: String, limit: u32) -> Result<String, BusError> {
-        let unit = if unit.is_empty() { None } else { units(&[unit])?.pop() };
-        let limit = usize::try_from(limit).unwrap_or(MAX_HISTORY).min(MAX_HISTORY);
-        self.ask(Call::History { unit, limit }).await
+    /// The newest updates of these units, or of all where none is named, that ended since the time
+    /// (RFC 3339; empty for any) in one of these ways, or in any where none is named; a JSON array.
+    async fn get_history(
+        &self,
+        units: Vec<String>,
+        since: String,
+        outcomes: Vec<String>,
+        limit: u32,
+    ) -> Result<String, BusError> {
+        let query = HistoryQuery {
+            units: self::units(&units)?,
+            since: self::since(&since)?,
+            outcomes: self::outcomes(&outcomes)?,
+            limit: usize::try_from(limit).unwrap_or(MAX_HISTORY).min(MAX_HISTORY),
+        };
+        self.ask(Call::History(query)).await
     }
 
     /// The images that failed here and are not tried again, as a JSON array.

@@ -19,7 +19,7 @@ use crate::model::{Failure, FailureKind, Platform};
 use crate::probe::Prober;
 use crate::registry;
 use crate::store::{Store, containers::Records};
-use crate::systemd;
+use crate::systemd::{self, journal::Journal};
 use crate::update::port::{Clock, World};
 use crate::update::{Options, UnitOptions};
 
@@ -28,6 +28,7 @@ pub struct Host {
     registries: Registries,
     engines: Vec<Any<Registries>>,
     manager: Braked<ToManager>,
+    journal: Journal,
     prober: Prober,
     ledger: Ledger,
     clock: SystemClock,
@@ -38,6 +39,7 @@ impl World for Host {
     type Registry = Registries;
     type Engine = Any<Registries>;
     type Manager = Braked<ToManager>;
+    type Journal = Journal;
     type Prober = Prober;
     type Ledger = Ledger;
     type Clock = SystemClock;
@@ -53,6 +55,10 @@ impl World for Host {
 
     fn manager(&self) -> &Self::Manager {
         &self.manager
+    }
+
+    fn journal(&self) -> &Self::Journal {
+        &self.journal
     }
 
     fn prober(&self) -> &Self::Prober {
@@ -210,6 +216,7 @@ pub fn open(scope: Scope, settings: &Settings, opener: Opener) -> Result<Pass<Ho
     let native = Native::new(store, records, registries.clone(), scope);
     let manager = ToManager { scope, connection, restart_timeout: settings.restart_timeout };
     let host = Host {
+        journal: Journal::new(scope),
         prober: Prober,
         engines: [Any::Native(native)].into_iter().chain(podman).collect(),
         registries,

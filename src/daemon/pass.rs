@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::api::{Api, Checked, Error, UnitStatus};
+use super::api::{Api, Checked, Error, HistoryQuery, UnitStatus};
 use super::run::Work;
 use super::units::{Known, not_running, statuses, unknown};
 use crate::ledger::{History, Ledger, PassLock, lock::LockError};
@@ -50,7 +50,7 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
 
     /// Newest first.
     fn entries(&self, limit: usize) -> Result<Vec<Entry>, Failure> {
-        let mut entries = self.ledger().history(limit)?.entries;
+        let mut entries = self.ledger().history(limit, |_| true)?.entries;
         entries.reverse();
         Ok(entries)
     }
@@ -117,15 +117,14 @@ impl<W: World<Ledger = Ledger>> Api for Pass<W> {
         Ok(units)
     }
 
-    async fn history(&self, unit: Option<&UnitName>, limit: usize) -> Result<Vec<Entry>, Error> {
-        let read = if unit.is_some() { usize::MAX } else { limit };
-        let History { mut entries, damaged } = self.ledger().history(read).map_err(failed)?;
+    async fn history(&self, query: &HistoryQuery) -> Result<Vec<Entry>, Error> {
+        let asked = |entry: &Entry| query.matches(entry);
+        let found = self.ledger().history(query.limit, asked).map_err(failed)?;
+        let History { mut entries, damaged } = found;
         for line in damaged {
             tracing::warn!(target: "updaterd", "left out of the history: {}", chain(&line));
         }
         entries.reverse();
-        entries.retain(|entry| unit.is_none_or(|unit| &entry.outcome.unit == unit));
-        entries.truncate(limit);
         Ok(entries)
     }
 

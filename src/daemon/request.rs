@@ -4,7 +4,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::api::{Api, Error};
+use super::api::{Api, Error, HistoryQuery};
 use crate::model::UnitName;
 use crate::update::Trigger;
 
@@ -20,7 +20,7 @@ pub enum Call {
     /// The containers that take part, as they are now.
     ListUnits,
     /// What was done, newest first.
-    History { unit: Option<UnitName>, limit: usize },
+    History(HistoryQuery),
     /// The quarantined images.
     Quarantine,
     /// Ends quarantines: of one digest or repository, or all where nothing is named.
@@ -53,7 +53,7 @@ impl Call {
             Self::Update { .. } => Kind::Pass,
             Self::Rollback { .. } => Kind::Rollback,
             Self::ClearQuarantine { .. } => Kind::Change,
-            Self::ListUnits | Self::History { .. } | Self::Quarantine => Kind::Reading,
+            Self::ListUnits | Self::History(_) | Self::Quarantine => Kind::Reading,
             Self::Reload => Kind::Reload,
         }
     }
@@ -85,7 +85,7 @@ pub async fn answer<A: Api>(api: &A, call: Call) -> Result<String, Error> {
         Call::Update { units, trigger } => json(&api.update(&units, trigger).await?),
         Call::Rollback { units, to } => json(&api.roll_back(&units, to.as_deref()).await?),
         Call::ListUnits => json(&api.units().await?),
-        Call::History { unit, limit } => json(&api.history(unit.as_ref(), limit).await?),
+        Call::History(query) => json(&api.history(&query).await?),
         Call::Quarantine => json(&api.quarantine().await?),
         Call::ClearQuarantine { what } => json(&api.clear_quarantine(what.as_deref()).await?),
         Call::Reload => json(&()),

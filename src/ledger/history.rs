@@ -22,7 +22,11 @@ pub(super) fn append(dir: &Path, entry: &Entry) -> Result<(), Error> {
     write(&path, &previous(dir), &line).map_err(|source| Error::Write { path, source })
 }
 
-pub(super) fn read(dir: &Path, limit: usize) -> Result<History, Error> {
+pub(super) fn read(
+    dir: &Path,
+    limit: usize,
+    asked: impl Fn(&Entry) -> bool,
+) -> Result<History, Error> {
     let mut newest = VecDeque::new();
     let mut damaged = Vec::new();
     for path in [previous(dir), current(dir)] {
@@ -34,7 +38,8 @@ pub(super) fn read(dir: &Path, limit: usize) -> Result<History, Error> {
         for (line, text) in (1..).zip(BufReader::new(file).split(b'\n')) {
             let text = text.map_err(|source| Error::Read { path: path.clone(), source })?;
             match serde_json::from_slice(&text) {
-                Ok(entry) => newest.push_back(entry),
+                Ok(entry) if asked(&entry) => newest.push_back(entry),
+                Ok(_) => {}
                 Err(_) if text.is_empty() => {}
                 Err(source) => damaged.push(Error::Line { path: path.clone(), line, source }),
             }

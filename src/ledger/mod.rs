@@ -43,12 +43,12 @@ impl Ledger {
         Self { dir: dir.to_owned() }
     }
 
-    /// The newest `limit` entries.
+    /// The newest `limit` entries of those that are `asked` for.
     ///
     /// # Errors
     /// Where the file cannot be read at all.
-    pub fn history(&self, limit: usize) -> Result<History, Error> {
-        history::read(&self.dir, limit)
+    pub fn history(&self, limit: usize, asked: impl Fn(&Entry) -> bool) -> Result<History, Error> {
+        history::read(&self.dir, limit, asked)
     }
 
     /// All images that are not tried again.

@@ -41,6 +41,7 @@ fn flight(reference: &str) -> InFlight {
         boot: String::new(),
         pass: None,
         undoes: None,
+        logs: Default::default(),
     }
 }
 
@@ -59,6 +60,7 @@ fn entry(detail: &str) -> Entry {
             detail: detail.into(),
             elapsed_ms: 12,
         },
+        logs: vec![],
     }
 }
 
@@ -66,7 +68,7 @@ fn entry(detail: &str) -> Entry {
 fn an_empty_host_reads_as_empty() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::new(&dir.path().join("ledger"));
-    assert!(ledger.history(10).unwrap().entries.is_empty());
+    assert!(ledger.history(10, |_| true).unwrap().entries.is_empty());
     assert!(ledger.in_flight().unwrap().is_empty());
     assert_eq!(ledger.quarantine().unwrap(), Quarantine::default());
     assert!(!dir.path().join("ledger").exists(), "reading makes nothing");
@@ -96,9 +98,9 @@ fn the_history_survives_a_torn_line() {
     text.extend_from_slice(b"{\"ended\":\"20");
     fs::write(&path, text).unwrap();
     ledger.append(&entry("two")).unwrap();
-    let history = ledger.history(10).unwrap();
+    let history = ledger.history(10, |_| true).unwrap();
     assert_eq!(history.entries, [entry("one"), entry("two")]);
-    assert_eq!(ledger.history(1).unwrap().entries, [entry("two")]);
+    assert_eq!(ledger.history(1, |_| true).unwrap().entries, [entry("two")]);
     let [damaged] = &history.damaged[..] else { panic!("{history:?}") };
     let said = crate::model::failure::chain(damaged);
     assert!(said.contains("history.jsonl:2 is damaged: delete the line"), "{said}");

@@ -5,6 +5,7 @@
 mod error;
 pub mod inhibit;
 mod jobs;
+pub mod journal;
 mod link;
 mod manager;
 pub mod notify;

@@ -128,7 +128,8 @@ fn label(argument: &clap::Arg) -> String {
         (None, None, Some(value)) => value,
         (Some(short), Some(long), Some(value)) => format!("-{short}, --{long}={value}"),
         (_, Some(long), Some(value)) => format!("--{long}={value}"),
-        (_, Some(long), None) => format!("--{long}"),
+        (Some(short), Some(long), None) => format!("-{short}, --{long}"),
+        (None, Some(long), None) => format!("--{long}"),
         (Some(short), None, _) => format!("-{short}"),
         (None, None, None) => argument.get_id().to_string(),
     }

@@ -36,6 +36,7 @@ impl<W: World> Updater<W> {
                 pass: flight.pass,
                 engine: Some(flight.rollout.engine),
                 outcome: outcome.clone(),
+                logs: flight.logs.get(&outcome.unit).cloned().unwrap_or_default(),
             };
             failures.extend(self.world.ledger().append(&entry).err());
         }

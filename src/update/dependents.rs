@@ -18,7 +18,7 @@ pub(super) struct LastRestart {
     /// On the manager's clock.
     ended: Duration,
     /// The unit's invocation since.
-    invocation: String,
+    pub(super) invocation: String,
     /// Those of the units that stop with it.
     dependents: BTreeMap<String, String>,
 }

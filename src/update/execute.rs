@@ -105,10 +105,11 @@ impl<W: World> Updater<W> {
             // Of a rollout that has not ended something is under way.
             let Some((at, done)) = work.next().await else { break };
             match (at, done) {
-                (_, Done::Came(Came { event, dependents })) => {
+                (_, Done::Came(Came { event, dependents, logs })) => {
                     let step = at.and_then(|at| flight.rollout.steps.get(at));
-                    if let (Some(step), Some(dependents)) = (step, dependents) {
-                        flight.dependents.insert(step.unit.clone(), dependents);
+                    if let Some(unit) = step.map(|step| step.unit.clone()) {
+                        flight.keep_logs(&unit, logs);
+                        flight.dependents.extend(dependents.map(|found| (unit, found)));
                     }
                     if let Some(ended) = self.stand_still(flight, &event) {
                         return ended;
@@ -156,7 +157,9 @@ impl<W: World> Updater<W> {
             let now = Rc::clone(now);
             work.begin(at, mark, async move {
                 let _place = if place { slots.take().await } else { None };
-                self.perform(&now, at, course).await
+                let came = self.perform(&now, at, course).await;
+                let logs = self.last_words(&now, at, &came.event, course).await;
+                Came { logs, ..came }
             });
         }
         Ok(())
@@ -280,7 +283,7 @@ impl<W: World> Updater<W> {
             Ok(found) => {
                 let bound = promote(engine, step, rollout).await;
                 let event = bound.map_or_else(not_begun, |()| rollout::Event::Succeeded);
-                Came { event, dependents: Some(found) }
+                Came { dependents: Some(found), ..event.into() }
             }
             Err(failure) => not_begun(failure).into(),
         }
@@ -298,7 +301,7 @@ impl<W: World> Updater<W> {
             self.forget_stopped(step, dependents, &flight.boot, course).await;
         }
         let event = of(put_back(engine, step, flight.rollout.reference()).await);
-        Came { event, dependents }
+        Came { dependents, ..event.into() }
     }
 
     /// Takes back what a unit was given; it may have started by itself meanwhile.

@@ -9,6 +9,7 @@ mod conclude;
 mod dependents;
 pub mod event;
 mod execute;
+mod logs;
 pub mod port;
 mod release;
 pub mod report;
@@ -21,7 +22,7 @@ mod verify;
 
 pub use check::Surveyed;
 pub use event::{Event, EventKind};
-pub use report::{Entry, Outcome, OutcomeKind, Report, Trigger};
+pub use report::{Entry, Excerpt, Outcome, OutcomeKind, Report, Trigger};
 pub use updater::{Options, UnitOptions, Updater};
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future;
 use jiff::Timestamp;
 
-use super::report::Entry;
+use super::report::{Entry, Excerpt};
 use crate::model::{
     Asker, Bystander, Container, ContainerId, Digest, EngineKind, Failure, FailureKind,
     HealthState, ImageIdentity, ImageSource, Platform, Probe, Reference, UnitName,
@@ -261,6 +261,9 @@ pub struct InFlight {
     /// Where an operator had units go back: the images that are left, and not to come again.
     #[serde(default)]
     pub undoes: Option<Vec<Digest>>,
+    /// What its units wrote last where they failed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub logs: BTreeMap<UnitName, Vec<Excerpt>>,
 }
 
 /// What is remembered on disk. Every write is durable on return.
@@ -274,6 +277,13 @@ pub trait Ledger {
     fn save_rollout(&self, rollout: &InFlight) -> Result<(), Failure>;
     fn end_rollout(&self, rollout: &InFlight) -> Result<(), Failure>;
     fn append(&self, entry: &Entry) -> Result<(), Failure>;
+}
+
+/// What units wrote into the journal.
+pub trait Journal {
+    /// The last lines of these runs of a unit, which have these invocation IDs, oldest first: few,
+    /// short and plain text. `Err` says why they cannot be read.
+    async fn last(&self, invocations: &[String]) -> Result<Vec<String>, String>;
 }
 
 /// Asks services whether they are well.
@@ -302,6 +312,7 @@ pub trait World {
     type Registry: Registry;
     type Engine: Engine;
     type Manager: Manager;
+    type Journal: Journal;
     type Prober: Prober;
     type Ledger: Ledger;
     type Clock: Clock;
@@ -311,6 +322,7 @@ pub trait World {
     /// The engines of the host, each of a kind of its own.
     fn engines(&self) -> &[Self::Engine];
     fn manager(&self) -> &Self::Manager;
+    fn journal(&self) -> &Self::Journal;
     fn prober(&self) -> &Self::Prober;
     fn ledger(&self) -> &Self::Ledger;
     fn clock(&self) -> &Self::Clock;

@@ -59,6 +59,40 @@ pub enum OutcomeKind {
     Reverted,
 }
 
+impl OutcomeKind {
+    /// Those that are ends, which the history has.
+    pub const ENDS: [Self; 8] = [
+        Self::Updated,
+        Self::Reverted,
+        Self::RolledBack,
+        Self::Failed,
+        Self::NeedsOperator,
+        Self::Stopped,
+        Self::Deferred,
+        Self::NotReached,
+    ];
+
+    /// The word for it in documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Updated => "updated",
+            Self::RolledBack => "rolled-back",
+            Self::Failed => "failed",
+            Self::NeedsOperator => "needs-operator",
+            Self::Stopped => "stopped",
+            Self::Deferred => "deferred",
+            Self::NotReached => "not-reached",
+            Self::Suspended => "suspended",
+            Self::Reverted => "reverted",
+        }
+    }
+
+    /// The end that has this name.
+    pub fn end(name: &str) -> Option<Self> {
+        Self::ENDS.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
 impl fmt::Display for OutcomeKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -104,6 +138,22 @@ pub struct Entry {
     pub engine: Option<EngineKind>,
     #[serde(flatten)]
     pub outcome: Outcome,
+    /// What the unit wrote last where it failed, on the new image and then on the old one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logs: Vec<Excerpt>,
+}
+
+/// The end of what a unit wrote into the journal in one run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excerpt {
+    /// The updated unit, or one that stops with it.
+    pub unit: String,
+    pub invocation: String,
+    /// Oldest first.
+    pub lines: Vec<String>,
+    /// Why they could not be read.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub missing: String,
 }
 
 /// All that one pass did.
@@ -121,5 +171,19 @@ impl Report {
     /// Whether any unit ended so.
     pub fn has(&self, kind: OutcomeKind) -> bool {
         self.outcomes.iter().any(|outcome| outcome.result == kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_documents() {
+        for kind in OutcomeKind::ENDS {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+            assert_eq!(OutcomeKind::end(kind.name()), Some(kind));
+        }
+        assert_eq!(OutcomeKind::end("suspended"), None);
     }
 }

@@ -8,6 +8,7 @@ use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use tokio::sync::SemaphorePermit;
 
 use super::port::{Dependent, InFlight};
+use super::report::Excerpt;
 use super::turns::Slots;
 use crate::plan::rollout::{Event, Mark};
 use crate::plan::rollout_due::{has_place, ready};
@@ -24,11 +25,13 @@ pub(super) struct Came {
     pub(super) event: Event,
     /// Those that stop with the unit, where they were looked for.
     pub(super) dependents: Option<Vec<Dependent>>,
+    /// What was written last where it failed.
+    pub(super) logs: Vec<Excerpt>,
 }
 
 impl From<Event> for Came {
     fn from(event: Event) -> Self {
-        Self { event, dependents: None }
+        Self { event, dependents: None, logs: vec![] }
     }
 }
 

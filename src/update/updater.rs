@@ -220,6 +220,7 @@ impl<W: World> Updater<W> {
             boot: self.world.clock().boot(),
             pass: Some(pass),
             undoes: None,
+            logs: BTreeMap::new(),
         }
     }
 

@@ -2,7 +2,7 @@ use std::cell::{Cell, RefCell};
 
 use super::*;
 use crate::ctl::remote::tests::connected;
-use crate::daemon::api::Error as ApiError;
+use crate::daemon::api::{Error as ApiError, HistoryQuery};
 use crate::daemon::bus::{Change, Signal};
 use crate::update::EventKind;
 
@@ -64,7 +64,7 @@ impl Api for Empty {
         Ok(vec![])
     }
 
-    async fn history(&self, _: Option<&UnitName>, _: usize) -> Result<Vec<Entry>, ApiError> {
+    async fn history(&self, _: &HistoryQuery) -> Result<Vec<Entry>, ApiError> {
         Ok(vec![])
     }
 

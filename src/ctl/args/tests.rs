@@ -46,6 +46,8 @@ fn refuses_what_makes_no_sense() {
         "updaterctl quarantine clear",
         "updaterctl quarantine clear --all 4bcff63911fc",
         "updaterctl history -n -1",
+        "updaterctl history --since soon",
+        "updaterctl history --outcome suspended",
         "updaterctl check app",
     ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");

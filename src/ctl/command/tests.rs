@@ -115,6 +115,7 @@ fn report(outcomes: Vec<Outcome>) -> Report {
 
 fn entry(result: OutcomeKind, detail: &str, ended: i64) -> Entry {
     Entry {
+        logs: vec![],
         ended: Timestamp::from_second(ended).unwrap(),
         trigger: "schedule".into(),
         pass: None,
@@ -253,6 +254,25 @@ fn a_history_is_newest_first_as_it_came() {
 }
 
 #[test]
+fn a_history_in_full_has_what_the_unit_said_last() {
+    let mut rolled_back = entry(OutcomeKind::RolledBack, "the unit is failed", 1_799_999_000);
+    rolled_back.engine = Some(EngineKind::Podman);
+    let excerpt = |lines: &[&str], missing: &str| crate::update::Excerpt {
+        unit: "app.service".into(),
+        invocation: "0f".repeat(16),
+        lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+        missing: missing.into(),
+    };
+    rolled_back.logs = vec![
+        excerpt(&["app: no such table: users", "systemd: app.service: Main process exited"], ""),
+        excerpt(&[], "No journal files were opened due to insufficient permissions."),
+        excerpt(&[], ""),
+    ];
+    let entries = [rolled_back, entry(OutcomeKind::Updated, "", 1_799_990_000)];
+    insta::assert_snapshot!("history-full", history::full(&entries));
+}
+
+#[test]
 fn a_quarantine_names_its_cause() {
     let held = Quarantined {
         repository: "registry.example/app".into(),
@@ -304,10 +324,14 @@ fn completions_know_the_commands() {
     }
 }
 
+/// `UPDATE_MANUAL=1 cargo test manual` writes it anew.
 #[test]
 fn the_manual_page_is_the_one_in_the_tree() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/man/updaterctl.1");
-    let written = std::fs::read_to_string(path).unwrap();
     let made = completions::manual().unwrap().text;
-    assert_eq!(made, written, "make it anew: updaterctl man > docs/man/updaterctl.1");
+    if std::env::var_os("UPDATE_MANUAL").is_some() {
+        std::fs::write(path, &made).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap();
+    assert!(made == written, "make it anew: UPDATE_MANUAL=1 cargo test manual");
 }

@@ -8,7 +8,7 @@ use super::{Output, Style, age, json, problems};
 use crate::ctl::Error;
 use crate::ctl::access::{Access, Embedded, Service};
 use crate::ctl::exit;
-use crate::daemon::api::{Checked, Standing, UnitStatus};
+use crate::daemon::api::{Checked, HistoryQuery, Standing, UnitStatus};
 use crate::model::{Asker, Digest, Failure, Reference, UnitName};
 use crate::plan::decide::Skipped;
 use crate::plan::{Reason, Sharer};
@@ -60,7 +60,8 @@ pub(super) async fn run<E: Embedded>(
     let service = access.service().await?;
     let checked = access.check().await?;
     let units = access.units().await?;
-    let history = access.history(Some(unit), 1).await?;
+    let last = HistoryQuery { units: vec![unit.clone()], limit: 1, ..HistoryQuery::default() };
+    let history = access.history(&last).await?;
     let next_check = match &service {
         Service::Running(properties) => properties.next_check.as_str(),
         Service::NotRunning | Service::NoBus => "",

@@ -33,7 +33,9 @@ async fn speaks_what_the_service_speaks() {
         Call::Update { units, trigger: Trigger::Timer } if units.len() == 1 => {
             Ok(r#"{"outcomes":[],"skipped":[],"problems":[]}"#.into())
         }
-        Call::History { unit: Some(_), limit: 3 } | Call::ListUnits => Ok("[]".into()),
+        Call::History(HistoryQuery { limit: 3, since: Some(_), .. }) | Call::ListUnits => {
+            Ok("[]".into())
+        }
         Call::Check => Ok("{}".into()),
         other => Err(Error::Busy(format!("{other:?}"))),
     })
@@ -42,7 +44,13 @@ async fn speaks_what_the_service_speaks() {
     let report =
         remote.starting().update(std::slice::from_ref(&app), Trigger::Timer).await.unwrap();
     assert!(report.outcomes.is_empty());
-    assert_eq!(remote.running().history(Some(&app), 3).await.unwrap(), []);
+    let query = HistoryQuery {
+        units: vec![app],
+        since: Some(jiff::Timestamp::UNIX_EPOCH),
+        outcomes: vec![crate::update::OutcomeKind::Updated],
+        limit: 3,
+    };
+    assert_eq!(remote.running().history(&query).await.unwrap(), []);
     assert_eq!(remote.running().units().await.unwrap(), []);
     let busy = remote.starting().clear_quarantine(None).await.unwrap_err();
     assert!(matches!(busy, RemoteError::Service(Error::Busy(_))), "{busy:?}");

@@ -51,8 +51,20 @@ async fn methods_become_calls() {
     assert_eq!(answer, r#"Rollback { units: [UnitName("app.service")], to: None }"#);
     let none: Result<String, _> = proxy.call("Rollback", &(Vec::<&str>::new(), "")).await;
     assert!(name_of(none.unwrap_err()).ends_with("InvalidArguments"));
-    let answer: String = proxy.call("GetHistory", &("", u32::MAX)).await.unwrap();
-    assert_eq!(answer, "History { unit: None, limit: 10000 }");
+    let none = &[][..] as &[&str];
+    let answer: String = proxy.call("GetHistory", &(none, "", none, u32::MAX)).await.unwrap();
+    let query = "HistoryQuery { units: [], since: None, outcomes: [], limit: 10000 }";
+    assert_eq!(answer, format!("History({query})"));
+    let asked = (vec!["app"], "2026-11-26T20:00:00Z", vec!["rolled-back"], 3u32);
+    let answer: String = proxy.call("GetHistory", &asked).await.unwrap();
+    let query = "units: [UnitName(\"app.service\")], since: Some(2026-11-26T20:00:00Z), \
+                 outcomes: [RolledBack], limit: 3";
+    assert_eq!(answer, format!("History(HistoryQuery {{ {query} }})"));
+    for (since, outcomes) in [("soon", &[][..]), ("", &["sideways"])] {
+        let refused: Result<String, _> =
+            proxy.call("GetHistory", &(none, since, outcomes, 3u32)).await;
+        assert!(name_of(refused.unwrap_err()).ends_with("InvalidArguments"));
+    }
     let answer: String = proxy.call("ClearQuarantine", &("",)).await.unwrap();
     assert_eq!(answer, "ClearQuarantine { what: None }");
     let answer: String = proxy.call("ListUnits", &()).await.unwrap();

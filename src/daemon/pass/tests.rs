@@ -10,7 +10,8 @@ use crate::model::{
 };
 use crate::plan::Followers;
 use crate::update::port::{
-    Clock, Engine, Inventory, JobError, JobResult, Manager, Registry, Running, Standing, UnitState,
+    Clock, Engine, Inventory, JobError, JobResult, Journal, Manager, Registry, Running, Standing,
+    UnitState,
 };
 
 /// One container, `app.service`, whose registry offers what it runs.
@@ -160,6 +161,12 @@ impl Engine for Host {
     }
 }
 
+impl Journal for Host {
+    async fn last(&self, _: &[String]) -> Result<Vec<String>, String> {
+        unreachable!("nothing fails")
+    }
+}
+
 impl Clock for Host {
     fn now(&self) -> Timestamp {
         Timestamp::UNIX_EPOCH
@@ -180,6 +187,7 @@ impl World for Host {
     type Registry = Self;
     type Engine = Self;
     type Manager = Braked<NoBus>;
+    type Journal = Self;
     type Prober = crate::probe::Prober;
     type Ledger = Ledger;
     type Clock = Self;
@@ -195,6 +203,10 @@ impl World for Host {
 
     fn manager(&self) -> &Braked<NoBus> {
         &self.manager
+    }
+
+    fn journal(&self) -> &Self {
+        self
     }
 
     fn prober(&self) -> &crate::probe::Prober {
@@ -238,7 +250,10 @@ async fn reading_works_on_a_fresh_host_and_leaves_nothing_behind() {
     let pass = pass(&dir);
     assert_eq!(pass.check().await.unwrap().plan.skipped.len(), 1);
     assert_eq!(pass.units().await.unwrap()[0].unit, "app.service".parse().ok());
-    assert_eq!(pass.history(None, 10).await.unwrap(), []);
+    assert_eq!(
+        pass.history(&HistoryQuery { limit: 10, ..HistoryQuery::default() }).await.unwrap(),
+        []
+    );
     assert_eq!(pass.quarantine().await.unwrap(), []);
     pass.recover().await.unwrap();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);

@@ -3,7 +3,7 @@ use std::cell::RefCell;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::daemon::api::{Checked, UnitStatus};
+use crate::daemon::api::{Checked, HistoryQuery, UnitStatus};
 use crate::daemon::bus::{Outgoing, Properties, Signal, outbox};
 use crate::daemon::request::Call;
 use crate::daemon::schedule::IDLE;
@@ -125,7 +125,7 @@ impl Api for Rc<Recorder> {
         Ok(vec![])
     }
 
-    async fn history(&self, _: Option<&UnitName>, _: usize) -> Result<Vec<Entry>, Error> {
+    async fn history(&self, _: &HistoryQuery) -> Result<Vec<Entry>, Error> {
         Ok(vec![])
     }
 

@@ -33,6 +33,7 @@ fn container(unit: Option<&str>, label: &str, reference: &str) -> Container {
 
 fn ended(result: OutcomeKind) -> Entry {
     Entry {
+        logs: vec![],
         ended: Timestamp::UNIX_EPOCH,
         trigger: "schedule".into(),
         pass: None,

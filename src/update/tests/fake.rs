@@ -102,6 +102,8 @@ pub(super) struct Host {
     pub(super) refusal: RefCell<Option<JobError>>,
     pub(super) tag_failure: RefCell<Option<Failure>>,
     pub(super) quarantine_failure: RefCell<Option<Failure>>,
+    /// Why the journal cannot be read.
+    pub(super) journal_failure: Cell<Option<&'static str>>,
     pub(super) identify_failure: RefCell<Option<Failure>>,
     pub(super) heads: Cell<u32>,
     pub(super) gets: Cell<u32>,
@@ -712,6 +714,15 @@ impl Clock for Host {
     }
 }
 
+impl Journal for Host {
+    async fn last(&self, invocations: &[String]) -> Result<Vec<String>, String> {
+        match self.journal_failure.get() {
+            Some(why) => Err(why.to_owned()),
+            None => Ok(invocations.iter().map(|run| format!("said in run {run}")).collect()),
+        }
+    }
+}
+
 impl Prober for Host {
     async fn ask(&self, _: &Probe, _: Duration) -> Result<(), String> {
         let units = self.units.borrow();
@@ -737,6 +748,7 @@ impl World for &Host {
     type Registry = Host;
     type Engine = Host;
     type Manager = Host;
+    type Journal = Host;
     type Prober = Host;
     type Ledger = Host;
     type Clock = Host;
@@ -749,6 +761,9 @@ impl World for &Host {
         std::slice::from_ref(*self)
     }
     fn manager(&self) -> &Host {
+        self
+    }
+    fn journal(&self) -> &Host {
         self
     }
     fn prober(&self) -> &Host {

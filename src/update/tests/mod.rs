@@ -456,3 +456,44 @@ fn health_counts_unless_the_unit_is_not_to_be_judged_by_it() {
         assert_eq!(results(&report), [expected], "{health:?}");
     }
 }
+
+fn said(entry: &Entry) -> Vec<&str> {
+    entry.logs.iter().flat_map(|log| &log.lines).map(String::as_str).collect()
+}
+
+/// The unit ran once before, in run 1.
+#[test]
+fn what_a_unit_said_last_is_kept_where_it_failed() {
+    for (bad, runs) in [
+        (Behaviour::NeverReady, &["said in run 2"][..]),
+        // systemd had started it again by the time of the verdict.
+        (Behaviour::CrashLoops, &["said in run 2", "said in run 4"]),
+    ] {
+        let host = Host::with(&["a.service", "b.service"], bad);
+        pass(&host);
+        let history = host.history.borrow();
+        let [first, second] = &history[..] else { panic!("{history:?}") };
+        assert_eq!((said(first), second.logs.len()), (runs.to_vec(), 0), "{bad:?}");
+        assert_eq!(first.logs[0].unit, "a.service");
+    }
+    let host = Host::with(&["a.service"], Behaviour::Good);
+    pass(&host);
+    assert!(host.history.borrow()[0].logs.is_empty());
+}
+
+#[test]
+fn what_the_old_image_said_is_kept_where_that_failed_too() {
+    let host = Host::with(&["a.service"], Behaviour::NeverReady);
+    host.behaviours.borrow_mut().insert(image("old").manifest, Behaviour::Exits(1));
+    assert_eq!(results(&pass(&host)), [OutcomeKind::NeedsOperator]);
+    assert_eq!(said(&host.history.borrow()[0]), ["said in run 2", "said in run 3"]);
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_is_said_and_holds_nothing_up() {
+    let host = Host::with(&["a.service"], Behaviour::NeverReady);
+    host.journal_failure.set(Some("no permission"));
+    assert_eq!(results(&pass(&host)), [OutcomeKind::RolledBack]);
+    let logs = &host.history.borrow()[0].logs;
+    assert_eq!((logs[0].lines.len(), logs[0].missing.as_str()), (0, "no permission"));
+}

@@ -86,6 +86,8 @@ fn a_crash_is_rolled_back_and_not_tried_again(host: &Host) {
     let outcome = host.fails(ROLLED_BACK, "updaterctl update");
     assert!(outcome.said().contains("rolled back"), "{}", outcome.describe());
     assert_eq!(version(host, "app"), "v1");
+    let full = host.sh("updaterctl history app -v");
+    assert!(full.contains("app v2 crashes") && !full.contains("app v1 started"), "{full}");
 
     let after = invocation(host, "app");
     let again = host.run("updaterctl update");

@@ -90,6 +90,8 @@ fn what_podman_generates_is_updated_and_rolled_back(host: &Host) {
     let outcome = someone.fails(ROLLED_BACK, "updaterctl update");
     assert!(outcome.said().contains("rolled back"), "{}", outcome.describe());
     assert_eq!(someone.podman_version("app"), "v3");
+    let full = someone.sh("updaterctl history container-app -v");
+    assert!(full.contains("app v4 crashes"), "{full}");
     let after = someone.property("container-app.service", "InvocationID");
     let again = someone.run("updaterctl update");
     assert!(again.said().contains("quarantined"), "{}", again.describe());

@@ -44,6 +44,21 @@ fn a_crash_is_rolled_back_and_not_tried_again(host: &Host) {
     assert_eq!(invocation(host, "app"), after);
     let history = host.sh("updaterctl history --json");
     assert!(history.contains(&bad), "{history}");
+    // What it wrote last is there, and what systemd said of it; of what goes on now there is nothing.
+    let full = host.sh("updaterctl history app -v");
+    for told in ["app: app v2 crashes", "systemd: app.service: Main process exited, code=exited"] {
+        assert!(full.contains(told), "{told}: {full}");
+    }
+    assert!(!full.contains("app v1 started"), "{full}");
+    for (asked, found) in [
+        ("app --since 1h --outcome rolled-back --limit 1", 1),
+        ("--unit other", 0),
+        ("--outcome updated,failed", 0),
+        ("--since 0s", 0),
+    ] {
+        let entries = host.json(&format!("updaterctl history --json {asked}"));
+        assert_eq!(entries.as_array().map(Vec::len), Some(found), "{asked}: {entries}");
+    }
     // A restart by hand does not bring the bad image either.
     host.sh("systemctl restart app.service");
     assert_eq!(version(host, "app"), "v1");
@@ -51,6 +66,7 @@ fn a_crash_is_rolled_back_and_not_tried_again(host: &Host) {
     registry.push("app:latest", &Image::app("v3"));
     host.sh("updaterctl update");
     assert_eq!(version(host, "app"), "v3");
+    assert!(!host.sh("updaterctl history app -v -n 1").contains("journal"));
 }
 
 /// systemd saw the unit start: only the settle time tells.

@@ -334,6 +334,8 @@ fn a_users_unit_is_put_back(host: &Host) {
     assert_ne!(someone.run("updaterctl update").status, 0);
     assert_eq!(someone.version("app"), "v1");
     assert!(someone.sh("updaterctl quarantine list").contains("app"));
+    let full = someone.sh("updaterctl history app -v");
+    assert!(full.contains("app v2 crashes"), "{full}");
     // What a pull fails by is told as root's is.
     host.sh("echo other:100000:65536 > /etc/subuid");
     let mut layer = Layer::new();
