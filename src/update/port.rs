@@ -154,6 +154,8 @@ pub struct UnitState {
     pub left: Duration,
     /// Whether it runs to an end of its own: `Type=oneshot`, or started by a timer.
     pub transient: bool,
+    /// Whether its container had started before the unit counted as active (`Type=notify`).
+    pub announced: bool,
     /// Automatic restarts since the last explicit start.
     pub restarts: u32,
     /// 32 hexadecimal digits; changes at each start.

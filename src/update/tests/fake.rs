@@ -569,6 +569,7 @@ impl Manager for Host {
             stopped_on_request: unit.on_request,
             was_started: true,
             transient: self.transient.get(),
+            announced: false,
             restarts: unit.restarts,
             invocation: unit.invocation.to_string(),
         })
