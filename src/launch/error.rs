@@ -266,7 +266,9 @@ impl Error {
     pub(crate) fn status(&self) -> u8 {
         match self {
             Self::CommandNotFound { .. } | Self::InterpreterNotFound { .. } => 127,
-            Self::CommandNotExecutable { .. } => 126,
+            Self::CommandNotExecutable { .. }
+            | Self::NoDirectory { .. }
+            | Self::User(user::InvalidUser::NoUser(_) | user::InvalidUser::NoGroup(_)) => 126,
             Self::Background { status, .. } => *status,
             Self::Interrupted { signal } | Self::Ended { signal } => {
                 u8::try_from(signal + 128).unwrap_or(u8::MAX)

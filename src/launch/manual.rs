@@ -14,7 +14,7 @@ pub fn page() -> io::Result<String> {
         exit_status: concat!(
             "  N  run and exec: what the container, or the command in it, ended with\n",
             "  125  updater-launch itself failed; it says why on standard error\n",
-            "  126  the command cannot be executed\n",
+            "  126  the command cannot be executed, or not as that user or in that directory\n",
             "  127  the command was not found\n",
             "  128+N  signal N ended the container",
         ),

@@ -28,14 +28,16 @@ impl Job {
     }
 }
 
-/// Queues the job and waits for its end; both together take at most `timeout`.
+/// Queues the job, tells `began` which it is, and waits for its end; all together takes at most
+/// `timeout`.
 pub(super) async fn queue(
     systemd: &SystemdProxy<'_>,
     unit: &str,
     how: Job,
     timeout: Duration,
+    began: impl Fn(&OwnedObjectPath),
 ) -> Result<JobResult, JobError> {
-    match tokio::time::timeout(timeout, queue_and_follow(systemd, unit, how)).await {
+    match tokio::time::timeout(timeout, queue_and_follow(systemd, unit, how, began)).await {
         Ok(result) => result,
         Err(_) => {
             let stuck = Error::Stuck { unit: unit.to_string(), seconds: timeout.as_secs() };
@@ -49,6 +51,7 @@ async fn queue_and_follow(
     systemd: &SystemdProxy<'_>,
     unit: &str,
     how: Job,
+    began: impl Fn(&OwnedObjectPath),
 ) -> Result<JobResult, JobError> {
     let mut removed =
         systemd.receive_job_removed().await.map_err(|error| refused(unit, how, error))?;
@@ -68,6 +71,7 @@ async fn queue_and_follow(
             Some(signal) = removed.next() => ended.extend(end(&signal)),
         }
     };
+    began(&job);
     if let Some((_, result)) = ended.into_iter().find(|(path, _)| *path == job) {
         return Ok(result);
     }

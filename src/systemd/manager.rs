@@ -7,10 +7,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use zbus::Connection;
+use zbus::{Connection, OwnedObjectPath};
 
 use super::Error;
 use super::inhibit::{Inhibitor, delay_shutdown};
+use super::job_log::{self, JobLog};
 use super::jobs::{self, Job};
 use super::link::Link;
 use super::proxy::SystemdProxy;
@@ -34,7 +35,11 @@ pub struct Manager {
     /// Where logind is.
     system: Option<Connection>,
     kept: Memory,
+    jobs: Jobs,
 }
+
+/// What is heard of jobs while units are kept in mind.
+type Jobs = Rc<RefCell<Option<JobLog>>>;
 
 /// The units of which nothing is to be forgotten: those that are restarted, and those that stop with
 /// them.
@@ -47,12 +52,14 @@ pub struct Attention {
     _inhibitor: Option<Inhibitor>,
     link: Rc<Link>,
     kept: Memory,
+    jobs: Jobs,
 }
 
 /// Who stays connected to systemd itself is woken up by whatever happens on the host.
 impl Drop for Attention {
     fn drop(&mut self) {
         let kept = self.kept.take();
+        drop(self.jobs.take());
         match self.link.bus() {
             Some(systemd) => drop(tokio::spawn(let_go(systemd.clone(), kept))),
             None => {
@@ -99,7 +106,13 @@ impl Manager {
     }
 
     fn over(link: Link, timeout: Duration) -> Self {
-        Self { link: Rc::new(link), timeout, system: None, kept: Rc::default() }
+        Self {
+            link: Rc::new(link),
+            timeout,
+            system: None,
+            kept: Rc::default(),
+            jobs: Rc::default(),
+        }
     }
 
     /// With the system bus, on which logind is asked to delay a shutdown.
@@ -137,10 +150,42 @@ impl Manager {
         patience: Duration,
     ) -> Result<UnitState, Failure> {
         let read = async || {
-            let (properties, systemd) = self.read(unit.as_str()).await?;
-            properties.state(systemd.inner().connection(), unit.as_str()).await
+            let state = self.read_state(unit.as_str()).await?;
+            if !self.stopped_by_itself(unit.as_str(), &state) {
+                return Ok(state);
+            }
+            // What had ended before systemd answered was heard when it answers once more.
+            let mut state = self.read_state(unit.as_str()).await?;
+            if self.stopped_by_itself(unit.as_str(), &state) {
+                state.stopped_on_request = false;
+            }
+            Ok(state)
         };
         self.patiently(read, patience).await
+    }
+
+    async fn read_state(&self, unit: &str) -> Result<UnitState, Error> {
+        let (properties, systemd) = self.read(unit).await?;
+        properties.state(systemd.inner().connection(), unit).await
+    }
+
+    /// Whether what looks like a stop on request was none: nobody's job was heard of.
+    fn stopped_by_itself(&self, unit: &str, state: &UnitState) -> bool {
+        let jobs = self.jobs.borrow();
+        let unasked = || jobs.as_ref().is_some_and(|jobs| jobs.nobody_asked(unit, state.left));
+        state.stopped_on_request && state.job.is_none() && unasked()
+    }
+
+    /// Listens to the ends of jobs, where that is not done already. Without it a stop is told by
+    /// its times alone.
+    async fn listen_to_jobs(&self, systemd: &SystemdProxy<'_>) {
+        if self.jobs.borrow().as_ref().is_some_and(|jobs| !jobs.is_over()) {
+            return;
+        }
+        match JobLog::listen(systemd).await {
+            Ok(jobs) => drop(self.jobs.replace(Some(jobs))),
+            Err(error) => tracing::debug!(%error, "the ends of jobs are not heard, ignoring"),
+        }
     }
 
     /// Asks; while systemd is away, for at most `patience`, again and again.
@@ -190,7 +235,13 @@ impl Manager {
     async fn queue(&self, unit: &str, how: Job) -> Result<JobResult, JobError> {
         let systemd = self.link.systemd().await.map_err(|error| JobError::Refused(error.into()))?;
         self.keep(&systemd, unit).await;
-        jobs::queue(&systemd, unit, how, self.timeout).await
+        self.listen_to_jobs(&systemd).await;
+        let began = |job: &OwnedObjectPath| {
+            if let Some(jobs) = &*self.jobs.borrow() {
+                jobs.is_ours(job);
+            }
+        };
+        jobs::queue(&systemd, unit, how, self.timeout, began).await
     }
 }
 
@@ -224,8 +275,9 @@ impl port::Manager for Manager {
             Some(system) => delay_shutdown(system, why).await,
             None => None,
         };
-        let (link, kept) = (Rc::clone(&self.link), Rc::clone(&self.kept));
-        Attention { _inhibitor: inhibitor, link, kept }
+        let (link, kept, jobs) =
+            (Rc::clone(&self.link), Rc::clone(&self.kept), Rc::clone(&self.jobs));
+        Attention { _inhibitor: inhibitor, link, kept, jobs }
     }
 
     async fn is_shutting_down(&self) -> bool {
@@ -271,10 +323,7 @@ impl port::Manager for Manager {
     }
 
     fn now(&self) -> Duration {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        // Neither is below zero (clock_gettime(2)).
-        let (seconds, nanoseconds) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
-        Duration::from_secs(seconds) + Duration::from_nanos(nanoseconds)
+        job_log::now()
     }
 
     async fn reset_failed(&self, unit: &str) -> Result<(), Failure> {

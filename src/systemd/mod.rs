@@ -4,6 +4,7 @@
 
 mod error;
 pub mod inhibit;
+mod job_log;
 mod jobs;
 pub mod journal;
 mod link;

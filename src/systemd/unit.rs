@@ -86,6 +86,7 @@ impl Properties {
             was_started: since_boot > 0,
             left: Duration::from_micros(times.left),
             transient: kind == "oneshot" || triggers.iter().any(|unit| unit.ends_with(".timer")),
+            announced: kind == "notify",
             restarts: property(service, unit, "NRestarts")?,
             invocation: self.invocation(unit)?,
         })

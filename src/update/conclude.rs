@@ -9,7 +9,7 @@ use super::rollback::{AT_NEXT_START, BY_OPERATOR};
 use super::updater::Updater;
 use super::{Event, EventKind};
 use crate::model::Failure;
-use crate::plan::rollout::{Mark, Phase, State, Step, condemned_by};
+use crate::plan::rollout::{Mark, Phase, Step, condemned_by};
 use crate::plan::{Cause, Quarantined};
 
 const STOPPED: &str = "the unit was stopped meanwhile, and is not started for an update";
@@ -17,7 +17,8 @@ const DEFERRED: &str = "the unit ends by itself; its next start gets the new ima
 
 impl<W: World> Updater<W> {
     /// Records the end of a rollout: quarantine, history, events; then forgets it. Where the image
-    /// cannot be quarantined the rollout is kept, and ends again at the next pass.
+    /// cannot be quarantined, or the end not be written down, the rollout is kept, and ends again at
+    /// the next pass.
     pub(super) fn conclude(&self, flight: &InFlight) -> Ended {
         let outcomes = self.outcomes(flight);
         let quarantined = self.quarantine(flight).and_then(|()| self.quarantine_undone(flight));
@@ -40,7 +41,10 @@ impl<W: World> Updater<W> {
             };
             failures.extend(self.world.ledger().append(&entry).err());
         }
-        failures.extend(self.world.ledger().end_rollout(flight).err());
+        // What nobody would know of ends again at the next pass.
+        if failures.is_empty() {
+            failures.extend(self.world.ledger().end_rollout(flight).err());
+        }
         for failure in failures {
             self.problem(&failure);
         }
@@ -76,12 +80,17 @@ impl<W: World> Updater<W> {
             Mark::Deferred if flight.undoes.is_some() => {
                 (OutcomeKind::Deferred, AT_NEXT_START.to_owned())
             }
-            Mark::Untouched => (OutcomeKind::NotReached, cause.to_owned()),
+            Mark::Untouched | Mark::Withdrawing => (OutcomeKind::NotReached, cause.to_owned()),
             Mark::Updated => (OutcomeKind::Updated, String::new()),
             Mark::Deferred => (OutcomeKind::Deferred, DEFERRED.to_owned()),
             Mark::Stopped => (OutcomeKind::Stopped, STOPPED.to_owned()),
             Mark::PutBack => (OutcomeKind::RolledBack, cause.to_owned()),
-            Mark::Unbegun | Mark::Failed => (OutcomeKind::Failed, cause.to_owned()),
+            Mark::Failed { cause: Some(own) } => (OutcomeKind::Failed, own.to_string()),
+            Mark::Unbegun | Mark::Failed { cause: None } => (OutcomeKind::Failed, cause.to_owned()),
+            // No rollout ends with these.
+            Mark::Moving { .. } | Mark::Returning { .. } => {
+                (OutcomeKind::Suspended, cause.to_owned())
+            }
             Mark::Stuck { cause: back } => {
                 (OutcomeKind::NeedsOperator, format!("{cause}; and on the way back: {back}"))
             }
@@ -109,9 +118,11 @@ impl<W: World> Updater<W> {
 
     /// The ledger cannot be written: nothing more is touched, for nobody would remember it.
     pub(super) fn give_up(&self, flight: &InFlight, failure: Failure) -> Ended {
-        let result = match flight.progress.state {
-            State::Forward { at: 0, phase: Phase::Binding } => OutcomeKind::Failed,
-            _ => OutcomeKind::NeedsOperator,
+        let untouched =
+            |mark: &Mark| matches!(mark, Mark::Untouched | Mark::Moving { phase: Phase::Binding });
+        let result = match flight.progress.marks.iter().all(untouched) {
+            true => OutcomeKind::Failed,
+            false => OutcomeKind::NeedsOperator,
         };
         let detail = format!("the rollout cannot be written down: {failure}");
         let outcomes: Vec<Outcome> = flight
@@ -148,7 +159,7 @@ impl<W: World> Updater<W> {
         });
     }
 
-    fn problem(&self, failure: &Failure) {
+    pub(super) fn problem(&self, failure: &Failure) {
         let detail = failure.to_string();
         self.world.observer().event(&Event { detail, ..Event::new(EventKind::Problem) });
     }

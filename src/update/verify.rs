@@ -200,13 +200,11 @@ impl Watch {
         let up = matches!(state.active.as_str(), "active" | "reloading" | "refreshing");
         let may_come_up = state.is_starting() && self.until < self.patience;
         if !(up || may_come_up) {
+            let UnitState { active, sub, result, .. } = state.clone();
+            // Behind a container that was started it is the program's own status.
             return Some(match state.main_status {
-                LAUNCHER_FAILED => Cause::Launcher,
-                _ => Cause::NotActive {
-                    active: state.active.clone(),
-                    sub: state.sub.clone(),
-                    result: state.result.clone(),
-                },
+                LAUNCHER_FAILED if !state.announced => Cause::Launcher,
+                _ => Cause::NotActive { active, sub, result },
             });
         }
         (state.invocation != self.first.invocation).then_some(Cause::StartedAnew)

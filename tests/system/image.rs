@@ -20,6 +20,7 @@ const APPLETS: &[&str] = &[
 /// An image to be pushed.
 #[derive(Clone)]
 pub(crate) struct Image {
+    architecture: &'static str,
     layers: Vec<Vec<u8>>,
     config: serde_json::Map<String, serde_json::Value>,
 }
@@ -37,9 +38,13 @@ impl Image {
         let mut layer = Layer::new();
         layer.file("app/version", 0o644, format!("{version}\n").as_bytes());
         layer.file("app/start", 0o755, format!("#!/bin/sh\n{script}\n").as_bytes());
-        Self { layers: vec![base().to_vec(), layer.finish()], config: serde_json::Map::new() }
-            .with("Cmd", ["/app/start"])
-            .with("Env", ["PATH=/bin", "FROM_IMAGE=yes"])
+        Self {
+            architecture: architecture(),
+            layers: vec![base().to_vec(), layer.finish()],
+            config: serde_json::Map::new(),
+        }
+        .with("Cmd", ["/app/start"])
+        .with("Env", ["PATH=/bin", "FROM_IMAGE=yes"])
     }
 
     /// A program that runs until it is told to stop.
@@ -92,15 +97,24 @@ impl Image {
             let content = std::fs::read(format!("/etc/{path}")).unwrap();
             layer.file(&format!("etc/{path}"), 0o644, &content);
         }
-        Self { layers: vec![layer.finish()], config: serde_json::Map::new() }
-            .with("Cmd", ["/sbin/init"])
-            .with("Env", ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"])
+        Self {
+            architecture: architecture(),
+            layers: vec![layer.finish()],
+            config: serde_json::Map::new(),
+        }
+        .with("Cmd", ["/sbin/init"])
+        .with("Env", ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"])
     }
 
     /// Sets a key of the image's configuration, such as `User` (image-spec, `config.md`).
     pub(crate) fn with(mut self, key: &str, value: impl Into<serde_json::Value>) -> Self {
         self.config.insert(key.to_owned(), value.into());
         self
+    }
+
+    /// For another machine than this.
+    pub(crate) fn for_architecture(self, architecture: &'static str) -> Self {
+        Self { architecture, ..self }
     }
 
     /// Adds a layer made by hand.
@@ -117,18 +131,13 @@ impl Image {
         let diff_ids: Vec<String> = self.layers.iter().map(|layer| digest(layer)).collect();
         let config = serde_json::json!({
             "created": "2024-01-01T00:00:00Z",
-            "architecture": architecture(),
+            "architecture": self.architecture,
             "os": "linux",
             "config": self.config,
             "rootfs": { "type": "layers", "diff_ids": diff_ids },
         });
-        let compress = |layer: &Vec<u8>| {
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-            encoder.write_all(layer).unwrap();
-            Bytes::from(encoder.finish().unwrap())
-        };
         Built {
-            layers: self.layers.iter().map(compress).collect(),
+            layers: self.layers.iter().map(|layer| compressed(layer)).collect(),
             config: Bytes::from(serde_json::to_vec(&config).unwrap()),
         }
     }
@@ -145,6 +154,17 @@ pub(crate) fn architecture() -> &'static str {
         "aarch64" => "arm64",
         other => other,
     }
+}
+
+/// The base layer is compressed once: a test may push a hundred images.
+fn compressed(layer: &[u8]) -> Bytes {
+    static BASE: OnceLock<Bytes> = OnceLock::new();
+    let compress = || {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(layer).unwrap();
+        Bytes::from(encoder.finish().unwrap())
+    };
+    if layer == base() { BASE.get_or_init(compress).clone() } else { compress() }
 }
 
 /// The layer all images share.

@@ -25,7 +25,7 @@ const TOOLS: &[&str] = &[
     "runc",
 ];
 /// The longest a test may take; it hangs, then.
-const TIME_LIMIT: Duration = Duration::from_secs(120);
+const TIME_LIMIT: Duration = Duration::from_secs(240);
 /// How much of a failed test's journal is shown. All of it is kept beside the test programs.
 const JOURNAL_TAIL: usize = 80;
 

@@ -157,11 +157,23 @@ impl<'host> Registry<'host> {
 
     /// Loses the last layer of the image `name`, as a registry does whose disk was full.
     pub(crate) fn lose_layer(&self, name: &str) {
+        std::fs::remove_file(self.blob(&self.last_layer(name))).unwrap();
+    }
+
+    /// Damages the last layer of the image `name`, as a disk does.
+    pub(crate) fn damage_layer(&self, name: &str) {
+        let file = self.blob(&self.last_layer(name));
+        let mut bytes = std::fs::read(&file).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0xff;
+        std::fs::write(file, bytes).unwrap();
+    }
+
+    fn last_layer(&self, name: &str) -> String {
         let reference: Reference = self.reference(name).parse().unwrap();
         let (client, auth) = (self.client(), self.auth());
         let pulled = block_on(client.pull_image_manifest(&reference, &auth));
-        let digest = pulled.unwrap().0.layers.pop().unwrap().digest;
-        std::fs::remove_file(self.blob(&digest)).unwrap();
+        pulled.unwrap().0.layers.pop().unwrap().digest
     }
 
     /// The size of a blob or a manifest that was pushed, in bytes.

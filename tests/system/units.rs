@@ -72,6 +72,13 @@ impl ContainerUnit {
 
     /// Writes the unit and has systemd read it.
     pub(crate) fn write(self, host: &Host) -> Self {
+        let unit = self.place(host);
+        host.sh("systemctl daemon-reload");
+        unit
+    }
+
+    /// Writes the unit; systemd is not told.
+    pub(crate) fn place(self, host: &Host) -> Self {
         let flags = self.flags.join(" ");
         let network = if flags.contains("--network") { "" } else { "--network host " };
         let sdnotify = if flags.contains("--sdnotify") { "" } else { "--sdnotify=conmon " };
@@ -87,7 +94,6 @@ impl ContainerUnit {
             self.command,
         );
         host.write(&format!("/etc/systemd/system/{}.service", self.name), &text);
-        host.sh("systemctl daemon-reload");
         self
     }
 

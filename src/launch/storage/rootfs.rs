@@ -111,8 +111,13 @@ impl Rootfs {
     /// Makes a directory and those above it, as the container would find them, for this user and
     /// group; those that are there stay as they are.
     pub(crate) fn make_directory(&self, directory: &str, owner: (u32, u32)) -> Result<(), Error> {
-        make_in(&self.path, Path::new(directory), owner)
-            .map_err(|error| Error::file("make the working directory", directory, error.into()))
+        make_in(&self.path, Path::new(directory), owner).map_err(|error| match error {
+            Errno::NOTDIR => {
+                let (directory, why) = (directory.to_owned(), "is not a directory");
+                Error::NoDirectory { directory, why }
+            }
+            error => Error::file("make the working directory", directory, error.into()),
+        })
     }
 
     /// A directory, as the container would find it; `None` where there is none.

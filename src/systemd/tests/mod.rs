@@ -241,6 +241,29 @@ async fn a_unit_is_read_anew_each_time() {
     assert_eq!(manager.state(&app()).await.unwrap().job.as_deref(), Some("stop"));
 }
 
+/// A program may say by itself that it stops (`STOPPING=1`), and leaves its active state as by a stop.
+#[tokio::test]
+async fn a_stop_that_nobody_asked_for_is_none() {
+    let after = vec![(JOB, "app.service", "done")];
+    let (manager, systemd) = manager(Script { after, ..Script::default() }, LONG).await;
+    let _attention = manager.delay_shutdown("a test").await;
+    assert_eq!(manager.try_restart(&app()).await, Ok(JobResult::Done));
+    let now = || u64::try_from(job_log::now().as_micros()).unwrap();
+    let stopping = fake::Unit {
+        active: "deactivating",
+        started: now(),
+        left: now() + 1,
+        ended: 0,
+        ..Default::default()
+    };
+    *systemd.unit.lock().unwrap() = stopping.clone();
+    assert!(!manager.state(&app()).await.unwrap().stopped_on_request);
+
+    // Of what came before it was listened there is nothing to say.
+    *systemd.unit.lock().unwrap() = fake::Unit { started: 5, left: 6, ..stopping };
+    assert!(manager.state(&app()).await.unwrap().stopped_on_request);
+}
+
 /// Its properties come in two answers, and in between the program may end.
 #[tokio::test]
 async fn a_crash_between_two_answers_is_no_stop() {

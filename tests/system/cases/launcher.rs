@@ -77,7 +77,7 @@ fn users_and_directories(host: &Host) {
     for part in ["uid=1000(app)", "gid=1001(app)", "1002(extra)"] {
         assert!(named.contains(part), "{named}");
     }
-    host.fails(125, &run("--user nobody-there", &app, "id"));
+    host.fails(126, &run("--user nobody-there", &app, "id"));
     assert_eq!(host.sh(&run("--workdir /tmp", &app, "pwd")), "/tmp");
     assert_eq!(host.sh(&run("--entrypoint /bin/echo", &app, "hello")), "hello");
 }

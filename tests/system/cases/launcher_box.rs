@@ -104,12 +104,12 @@ fn working_directories(host: &Host) {
     assert_eq!(host.sh(&run("", &app, look)), "/app/not/there\n1000:1001:755");
     assert_eq!(host.sh(&run("--read-only", &app, "pwd")), "/app/not/there");
     for (directory, why) in [("/nope", "does not exist"), ("/etc/passwd", "is not a directory")] {
-        let refused = host.fails(125, &run(&format!("--workdir {directory}"), &app, "true"));
+        let refused = host.fails(126, &run(&format!("--workdir {directory}"), &app, "true"));
         let told = format!("\"{directory}\" {why}");
         assert!(refused.stderr.contains(&told), "{}", refused.describe());
     }
     start(host, "", &app, "sleep 1000");
-    let refused = host.fails(125, "updater-launch exec --workdir /nope box true");
+    let refused = host.fails(126, "updater-launch exec --workdir /nope box true");
     assert!(refused.stderr.contains("\"/nope\" does not exist"), "{}", refused.describe());
 }
 

@@ -53,6 +53,7 @@ mod terminal;
 mod together;
 mod update;
 mod users;
+mod verdicts;
 
 use crate::Case;
 
@@ -104,6 +105,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("together", together::CASES),
         ("update", update::CASES),
         ("users", users::CASES),
+        ("verdicts", verdicts::CASES),
     ];
     let named = |(module, cases): (&str, &[Case])| -> Vec<(String, Case)> {
         cases.iter().map(|case| (format!("{module}::{}", case.name), *case)).collect()

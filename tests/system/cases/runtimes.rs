@@ -169,7 +169,7 @@ fn ends_are_the_same(host: &Host) {
         ends(126, "--user 1000 -v /tmp/text:/etc/mine:noexec", "/etc/mine");
         for (directory, why) in [("/nope", "does not exist"), ("/etc/passwd", "is not a directory")]
         {
-            let said = ends(125, &format!("--workdir {directory}"), "true").stderr;
+            let said = ends(126, &format!("--workdir {directory}"), "true").stderr;
             assert!(said.contains(&format!("\"{directory}\" {why}")), "{runtime}: {said}");
         }
         host.sh(&format!(
@@ -185,7 +185,7 @@ fn ends_are_the_same(host: &Host) {
         exec(127, "box interpreter");
         exec(126, "box /etc/passwd");
         exec(126, "box text");
-        exec(125, "--workdir /nope box true");
+        exec(126, "--workdir /nope box true");
         host.sh("updater-launch rm -f -t 0 box");
     }
 }

@@ -1,0 +1,191 @@
+//! Verdicts: images that are broken, each in its own way, and images that only take their time. Of
+//! the first none may stay, of the second none may go.
+//!
+//! The tables are in [`broken`] and [`slow`]; here they are carried out, all units of a table at
+//! once, in one update.
+
+mod broken;
+mod slow;
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::host::Host;
+use crate::image::Image;
+use crate::registry::Registry;
+use crate::units::{ContainerUnit, configure, version};
+
+cases![broken_programs_go, broken_services_go, slow_images_stay];
+
+/// Exit codes of `updaterctl update`, as its manual has them.
+const DONE: i32 = 0;
+const ROLLED_BACK: i32 = 4;
+
+/// One unit, the image that it runs, and the one that it is to be updated to.
+struct Case {
+    name: &'static str,
+    old: Image,
+    new: Image,
+    unit: fn(ContainerUnit) -> ContainerUnit,
+    /// Lines below `[unit."NAME.service"]`.
+    options: &'static str,
+    /// Further unit files, which come with it, and are started with it.
+    beside: &'static [(&'static str, &'static str)],
+    /// What is done to the new image once it is in the registry.
+    spoil: fn(&Registry<'_>, &str),
+    expected: Expected,
+}
+
+/// What has to become of an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    /// The unit runs the new image.
+    Kept,
+    /// The unit runs the old image, and the new one is quarantined.
+    RolledBack,
+    /// As `RolledBack`, but the image is not to blame.
+    Excused,
+    /// The unit was not touched.
+    Refused,
+}
+
+impl Case {
+    /// `new` in place of a program that works, in a unit as the README has it.
+    fn new(name: &'static str, expected: Expected, new: Image) -> Self {
+        Self {
+            name,
+            old: Image::app("v1"),
+            new,
+            unit: |unit| unit,
+            options: "",
+            beside: &[],
+            spoil: |_, _| {},
+            expected,
+        }
+    }
+
+    /// What runs before the update.
+    fn old(self, old: Image) -> Self {
+        Self { old, ..self }
+    }
+
+    fn unit(self, unit: fn(ContainerUnit) -> ContainerUnit) -> Self {
+        Self { unit, ..self }
+    }
+
+    fn options(self, options: &'static str) -> Self {
+        Self { options, ..self }
+    }
+
+    fn beside(self, beside: &'static [(&'static str, &'static str)]) -> Self {
+        Self { beside, ..self }
+    }
+
+    fn spoil(self, spoil: fn(&Registry<'_>, &str)) -> Self {
+        Self { spoil, ..self }
+    }
+
+    fn image(&self) -> String {
+        format!("{}:latest", self.name)
+    }
+
+    fn service(&self) -> String {
+        format!("{}.service", self.name)
+    }
+}
+
+/// Longer than what a program of the tables needs to fail, where it is not said otherwise.
+const SETTLE: &str = "6s";
+
+/// A host on which all units run their old image; the new ones are in the registry.
+fn prepare<'host>(host: &'host Host, cases: &[Case]) -> Registry<'host> {
+    let mut text = format!("schedule = \"timer\"\nsettle = \"{SETTLE}\"\nmax_parallel = 256\n");
+    for case in cases.iter().filter(|case| !case.options.is_empty()) {
+        let _ = writeln!(text, "[unit.\"{}\"]\n{}", case.service(), case.options);
+    }
+    configure(host, &text);
+    let registry = Registry::start(host);
+    for case in cases {
+        registry.push(&case.image(), &case.old);
+        for (unit, text) in case.beside {
+            host.write(&format!("/etc/systemd/system/{unit}"), text);
+        }
+        (case.unit)(ContainerUnit::new(case.name, &registry.reference(&case.image()))).place(host);
+    }
+    host.sh("systemctl daemon-reload");
+    let services = cases.iter().map(Case::service);
+    let beside = cases.iter().flat_map(|case| case.beside).map(|(unit, _)| (*unit).to_owned());
+    let units: Vec<String> = services.chain(beside).collect();
+    host.sh(&format!("systemctl start {}", units.join(" ")));
+    for case in cases {
+        registry.push(&case.image(), &case.new);
+        (case.spoil)(&registry, &case.image());
+    }
+    registry
+}
+
+/// What is to be said of a case whose update came to another end than it should have.
+fn judge(host: &Host, case: &Case, report: &Value, quarantine: &str) -> Result<(), String> {
+    let service = case.service();
+    let outcomes = report["outcomes"].as_array().unwrap();
+    let outcome = outcomes.iter().find(|outcome| outcome["unit"] == *service);
+    let skipped = report["skipped"].as_array().unwrap();
+    let told = outcome.or_else(|| skipped.iter().find(|skipped| skipped["unit"] == *service));
+    let found = (
+        outcome.and_then(|outcome| outcome["result"].as_str()).unwrap_or_default(),
+        version(host, case.name),
+        host.property(&service, "ActiveState"),
+        quarantine.contains(&service),
+    );
+    let (result, runs, active, quarantined) = &found;
+    let (expected_result, expected_version, expected_quarantine) = match case.expected {
+        Expected::Kept => ("updated", "v2", false),
+        Expected::RolledBack => ("rolled-back", "v1", true),
+        Expected::Excused => ("rolled-back", "v1", false),
+        Expected::Refused => ("failed", "v1", false),
+    };
+    let right = *result == expected_result
+        && runs == expected_version
+        && active == "active"
+        && *quarantined == expected_quarantine;
+    if right {
+        return Ok(());
+    }
+    let told = told.map(Value::to_string).unwrap_or_default();
+    Err(format!("{}: not {:?} but {found:?}\n    {told}", case.name, case.expected))
+}
+
+/// Updates all, and holds what became of each against what should have.
+fn assert_verdicts(host: &Host, cases: &[Case], status: i32) {
+    let outcome = host.fails(status, "updaterctl update --json");
+    let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let quarantine = host.sh("updaterctl quarantine list --json");
+    let judged = cases.iter().map(|case| judge(host, case, &report, &quarantine));
+    let wrong: Vec<String> = judged.filter_map(Result::err).collect();
+    assert!(
+        wrong.is_empty(),
+        "{} of {} verdicts are wrong:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
+}
+
+fn broken_programs_go(host: &Host) {
+    let cases = broken::programs();
+    let _registry = prepare(host, &cases);
+    assert_verdicts(host, &cases, ROLLED_BACK);
+}
+
+fn broken_services_go(host: &Host) {
+    let cases = broken::services();
+    let _registry = prepare(host, &cases);
+    assert_verdicts(host, &cases, ROLLED_BACK);
+}
+
+fn slow_images_stay(host: &Host) {
+    let cases = slow::cases();
+    let _registry = prepare(host, &cases);
+    assert_verdicts(host, &cases, DONE);
+}
