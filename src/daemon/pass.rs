@@ -89,8 +89,12 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
     /// As [`Api::update`].
     pub async fn update_all(&self) -> Result<(Vec<Container>, Report), Error> {
         let _lock = self.lock()?;
-        let before = self.updater.world().inventory().await?.containers;
-        Ok((before, self.updater.update(&[], Trigger::Manual).await?))
+        let (report, before) = self.updater.update_and_tell(&[], Trigger::Manual).await?;
+        let before = match before.is_empty() {
+            true => self.inventory().await?.containers,
+            false => before,
+        };
+        Ok((before, report))
     }
 }
 
