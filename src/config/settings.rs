@@ -1,12 +1,13 @@
 //! Settings: whole and valid.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Paths;
-use super::fragment::{Fragment, ScheduleWord};
-use crate::model::{Probe, UnitName};
+use super::fragment::{Fragment, NotifyFragment, ScheduleWord};
+use crate::model::{OutcomeKind, Probe, UnitName};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -30,6 +31,7 @@ pub struct Settings {
     pub backoff_max: Duration,
     /// How Podman's containers are looked after; `None` where they are left alone.
     pub podman: Option<PodmanSettings>,
+    pub notify: NotifySettings,
     pub units: BTreeMap<UnitName, UnitSettings>,
 }
 
@@ -48,6 +50,33 @@ pub struct PodmanSettings {
     pub program: PathBuf,
     /// How long a call that pulls nothing may take.
     pub timeout: Duration,
+}
+
+/// Who is told how updates ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotifySettings {
+    /// The ends that are told.
+    pub on: BTreeSet<OutcomeKind>,
+    /// A program and its arguments; none where it is empty.
+    pub command: Vec<String>,
+    pub webhook: Option<Webhook>,
+    /// How long each may take.
+    pub timeout: Duration,
+}
+
+/// An address that is told by HTTP.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Webhook {
+    pub url: String,
+    /// What is in it is sent as a bearer token.
+    pub token_file: Option<PathBuf>,
+}
+
+/// The address may hold a secret.
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Webhook").field("token_file", &self.token_file).finish_non_exhaustive()
+    }
 }
 
 /// What one unit has of its own; `None` is the host's value.
@@ -92,7 +121,22 @@ impl Settings {
                 program: written.podman.program.unwrap_or_else(|| "/usr/bin/podman".into()),
                 timeout: written.podman.timeout.unwrap_or(MINUTE),
             }),
+            notify: NotifySettings::new(written.notify),
             units: written.unit.into_iter().map(|(name, unit)| (name, own(unit))).collect(),
+        }
+    }
+}
+
+impl NotifySettings {
+    fn new(written: NotifyFragment) -> Self {
+        let NotifyFragment { on, command, webhook, webhook_token_file, timeout } = written;
+        let bad = [OutcomeKind::RolledBack, OutcomeKind::Failed, OutcomeKind::NeedsOperator];
+        let url = webhook.filter(|url| !url.is_empty());
+        Self {
+            on: on.unwrap_or_else(|| bad.into()),
+            command: command.unwrap_or_default(),
+            webhook: url.map(|url| Webhook { url, token_file: webhook_token_file }),
+            timeout: timeout.unwrap_or(MINUTE / 2),
         }
     }
 }

@@ -8,6 +8,7 @@ mod error;
 mod file;
 mod history;
 pub mod lock;
+pub mod spool;
 
 use std::fs;
 use std::path::{Path, PathBuf};
