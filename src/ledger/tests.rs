@@ -28,6 +28,7 @@ fn flight(reference: &str) -> InFlight {
             old: image("old"),
             along: vec![],
             led: false,
+            after: vec![],
         }],
     };
     InFlight {

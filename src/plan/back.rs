@@ -359,7 +359,7 @@ impl WayBack {
 }
 
 fn bare(unit: &UnitName, old: ImageIdentity) -> Step {
-    Step { unit: unit.clone(), containers: vec![], old, along: vec![], led: false }
+    Step { unit: unit.clone(), containers: vec![], old, along: vec![], led: false, after: vec![] }
 }
 
 fn names(on: &[&Container], unit: &UnitName) -> Vec<String> {

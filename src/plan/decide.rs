@@ -178,6 +178,7 @@ fn rollouts(group: Vec<(&Container, &ImageIdentity)>, input: &Input<'_>) -> Vec<
                 old: container.image.clone(),
                 along: Vec::new(),
                 led: false,
+                after: vec![],
             });
             step.containers.push(container.name.clone());
         }

@@ -16,6 +16,8 @@ pub mod quarantine;
 pub mod reason;
 pub mod rollout;
 pub mod rollout_cause;
+pub mod rollout_due;
+mod rollout_written;
 pub mod sharer;
 
 pub use backoff::Backoff;

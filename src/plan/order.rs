@@ -165,22 +165,29 @@ fn first_of_circle(from: usize, turns: &[Turn], ended: &BTreeSet<usize>) -> Opti
     way.into_iter().skip_while(|one| *one != at).min()
 }
 
-/// A unit that needs another one of the same rollout comes after it; by name otherwise.
+/// A unit that needs another one of the same rollout comes after it; by name otherwise. It waits for
+/// that one, and for one that a third unit needs as it does.
 fn sort_steps(rollout: &mut Rollout, graph: &Graph) {
     let mut open = std::mem::take(&mut rollout.steps);
     let mut ahead: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for step in &open {
         ahead.insert(step.unit.to_string(), graph.followers(step.unit.as_str()));
     }
+    let comes_after = |unit: &str, other: &str| {
+        other != unit && ahead.get(other).is_some_and(|later| later.iter().any(|it| it == unit))
+    };
     while !open.is_empty() {
-        let waits = |unit: &str| {
-            open.iter().any(|other| {
-                other.unit.as_str() != unit
-                    && ahead.get(other.unit.as_str()).is_some_and(|f| f.iter().any(|f| f == unit))
-            })
-        };
+        let waits = |unit: &str| open.iter().any(|other| comes_after(unit, other.unit.as_str()));
         let next = open.iter().position(|step| !waits(step.unit.as_str())).unwrap_or(0);
-        rollout.steps.push(open.remove(next));
+        let mut step = open.remove(next);
+        let own = graph.dependents(step.unit.as_str());
+        let before = rollout.steps.iter().enumerate().filter(|(_, other)| {
+            let theirs = graph.dependents(other.unit.as_str());
+            comes_after(step.unit.as_str(), other.unit.as_str())
+                || own.iter().any(|unit| theirs.contains(unit))
+        });
+        step.after = before.map(|(at, _)| at).collect();
+        rollout.steps.push(step);
     }
 }
 

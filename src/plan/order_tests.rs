@@ -17,6 +17,7 @@ fn rollout(units: &[&str]) -> Rollout {
         old: image("old"),
         along: vec![],
         led: false,
+        after: vec![],
     };
     let reference = format!("quay.io/{}:1", units[0]).parse().unwrap();
     Rollout {

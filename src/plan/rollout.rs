@@ -1,13 +1,16 @@
-//! One rollout as a state machine: total over (state, event), one action for each state.
+//! One rollout as a state machine: total over (state, event). Which actions are due in a state is in
+//! [`super::rollout_due`].
 //!
-//! The executor persists [`Progress`] before it carries out [`action`], so that whatever happens
-//! in between, the same action is due again at the next start.
+//! The first unit is the canary; when it has verified, the others go on side by side. The executor
+//! persists [`Progress`] before it carries out what is due, so that whatever happens in between, the
+//! same is due again at the next start.
 //!
 //! Architecture invariant: every action may be carried out twice.
 
 use serde::{Deserialize, Serialize};
 
 use super::rollout_cause::Cause;
+use super::rollout_due::{due, ready};
 use crate::model::{EngineKind, ImageIdentity, ImageSource, Policy, Reference, UnitName};
 
 /// One image brought to all units of a reference, the first of which is the canary.
@@ -47,6 +50,9 @@ pub struct Step {
     /// Whether the new image may have come along with another rollout's restart.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub led: bool,
+    /// The steps that must have ended before this one begins, by their places among all steps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<usize>,
 }
 
 /// Another image of a unit that is restarted.
@@ -59,6 +65,7 @@ pub struct Along {
 
 /// Where a rollout stands: everything that must survive a power cut.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "super::rollout_written::Written")]
 pub struct Progress {
     pub state: State,
     /// One for each step.
@@ -66,7 +73,6 @@ pub struct Progress {
     /// Why the rollout goes back, where it does.
     pub cause: Option<Cause>,
     /// The step that this cause comes from; `None` where it comes from no unit.
-    #[serde(default)]
     pub failed: Option<usize>,
 }
 
@@ -75,9 +81,9 @@ pub struct Progress {
 #[serde(rename_all = "kebab-case", tag = "state")]
 pub enum State {
     Staging,
-    Forward { at: usize, phase: Phase },
+    Forward,
     Committing,
-    Back { at: usize, phase: Phase },
+    Back,
     Releasing,
     Ended,
 }
@@ -93,11 +99,15 @@ pub enum Phase {
     Reviving,
 }
 
-/// What became of one unit.
+/// How it stands with one unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "mark")]
 pub enum Mark {
     Untouched,
+    /// On its way to the new image. Where the rollout goes back, so far did it come.
+    Moving {
+        phase: Phase,
+    },
     /// Runs the new image, verified.
     Updated,
     /// Runs to its end by itself, and gets the new image at its next start.
@@ -106,39 +116,27 @@ pub enum Mark {
     Stopped,
     /// Nothing could be begun: it is as it was.
     Unbegun,
+    /// It was given the new image and not restarted for it: that is taken back.
+    Withdrawing,
+    /// On its way back to the old image.
+    Returning {
+        phase: Phase,
+        /// Why it does not run with it as it did, where those that stop with it are still to be seen to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trouble: Option<Cause>,
+    },
     /// Runs the old image again, verified.
     PutBack,
     /// The update failed and rollback is switched off, or the image could not be staged.
-    Failed,
+    Failed {
+        /// Its own, where others may have another.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Cause>,
+    },
     /// The way back failed as well: an operator is needed.
     Stuck {
         cause: Cause,
     },
-}
-
-/// What the executor has to do now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action<'a> {
-    /// Bring the new image into storage.
-    Stage,
-    /// Give the unit the new image, and what comes along with it, at its next start.
-    Promote { step: &'a Step },
-    /// Give the unit the old images at its next start.
-    PutBack { step: &'a Step },
-    /// Restart the unit if it still runs.
-    TryRestart { step: &'a Step },
-    /// Restart the unit whether it runs or not.
-    Restart { step: &'a Step },
-    /// Wait and see whether the unit came back and runs this image.
-    Verify { step: &'a Step, image: &'a ImageIdentity },
-    /// See that the units that ran before and stop with this one run again.
-    Revive { step: &'a Step },
-    /// Move the tag, where it moves.
-    Commit,
-    /// Drop the bindings that say what the tag says.
-    Release,
-    /// Nothing is left.
-    Nothing,
 }
 
 /// What came of an action.
@@ -149,6 +147,8 @@ pub enum Event {
     FoundStopped,
     /// The unit is at work that a restart would cut off, and ends by itself.
     FoundTransient,
+    /// The unit has the new image already, by a start that was not ours.
+    FoundMoved,
     /// The unit is as it was: nothing was done to it.
     NotBegun(Cause),
     Failed(Cause),
@@ -162,125 +162,184 @@ impl Progress {
     }
 }
 
-/// The action that is due.
-pub fn action<'a>(rollout: &'a Rollout, progress: &Progress) -> Action<'a> {
-    let step = |at: usize| rollout.steps.get(at);
-    match progress.state {
-        State::Staging => Action::Stage,
-        State::Committing => Action::Commit,
-        State::Releasing => Action::Release,
-        State::Ended => Action::Nothing,
-        State::Forward { at, phase } => step(at).map_or(Action::Nothing, |step| match phase {
-            Phase::Binding => Action::Promote { step },
-            Phase::Restarting => Action::TryRestart { step },
-            Phase::Verifying => Action::Verify { step, image: &rollout.new },
-            Phase::Reviving => Action::Revive { step },
-        }),
-        State::Back { at, phase } => step(at).map_or(Action::Nothing, |step| match phase {
-            Phase::Binding => Action::PutBack { step },
-            Phase::Restarting => Action::Restart { step },
-            Phase::Verifying => Action::Verify { step, image: &step.old },
-            Phase::Reviving => Action::Revive { step },
-        }),
-    }
-}
-
-/// The progress after `event`. Total: an event that cannot happen in a state changes nothing that
-/// a person or a unit would notice.
-pub fn next(rollout: &Rollout, progress: Progress, event: Event, rollback: bool) -> Progress {
-    let Progress { state, mut marks, mut cause, mut failed } = progress;
-    let last = rollout.steps.len();
-    let state = match (state, event) {
-        (State::Staging, Event::Succeeded) => forward(0, last, &marks),
+/// The progress after `event` came of what is done once for all units. Total: an event that cannot
+/// happen in a state changes nothing that a person or a unit would notice.
+pub fn next(rollout: &Rollout, mut progress: Progress, event: Event) -> Progress {
+    progress.state = match (progress.state, event) {
+        (State::Staging, Event::Succeeded) => State::Forward,
         (State::Staging, Event::Failed(why)) => {
-            marks.fill(Mark::Failed);
-            cause = Some(why);
+            progress.marks.fill(Mark::Failed { cause: None });
+            progress.cause = Some(why);
             State::Ended
         }
         (State::Staging, Event::NotBegun(why)) => {
-            cause = Some(why);
+            progress.cause = Some(why);
             State::Ended
-        }
-        (State::Forward { at, phase }, Event::Succeeded) => match following(phase) {
-            Some(phase) => State::Forward { at, phase },
-            None => {
-                mark(&mut marks, at, Mark::Updated);
-                forward(at + 1, last, &marks)
-            }
-        },
-        (State::Forward { at, .. }, Event::FoundStopped) => {
-            mark(&mut marks, at, Mark::Stopped);
-            forward(at + 1, last, &marks)
-        }
-        (State::Forward { at, .. }, Event::FoundTransient) => {
-            mark(&mut marks, at, Mark::Deferred);
-            forward(at + 1, last, &marks)
-        }
-        (State::Forward { at, .. }, Event::NotBegun(why)) => {
-            (cause, failed) = (Some(why), Some(at));
-            mark(&mut marks, at, Mark::Unbegun);
-            if rollback { back_before(at, &mut marks) } else { State::Releasing }
-        }
-        (State::Forward { at, .. }, Event::Failed(why)) => {
-            (cause, failed) = (Some(why), Some(at));
-            if rollback {
-                State::Back { at, phase: Phase::Binding }
-            } else {
-                mark(&mut marks, at, Mark::Failed);
-                State::Releasing
-            }
         }
         // Units run what is to be committed: the commit is tried until it succeeds.
         (State::Committing, Event::Failed(_) | Event::NotBegun(_)) => State::Committing,
         (State::Committing, _) => State::Releasing,
-        (State::Back { at, phase }, Event::Succeeded) => match following(phase) {
-            Some(phase) => State::Back { at, phase },
-            None => {
-                if !is_stuck(&marks, at) {
-                    mark(&mut marks, at, Mark::PutBack);
-                }
-                back_before(at, &mut marks)
-            }
-        },
-        // It may run all the same, and those that stop with it with it.
-        (
-            State::Back { at, phase: Phase::Verifying },
-            Event::Failed(why) | Event::NotBegun(why),
-        ) => {
-            mark(&mut marks, at, Mark::Stuck { cause: why });
-            State::Back { at, phase: Phase::Reviving }
-        }
-        (State::Back { at, .. }, Event::Failed(why) | Event::NotBegun(why)) => {
-            if !is_stuck(&marks, at) {
-                mark(&mut marks, at, Mark::Stuck { cause: why });
-            }
-            back_before(at, &mut marks)
-        }
-        (State::Back { at, .. }, Event::FoundStopped | Event::FoundTransient) => {
-            mark(&mut marks, at, Mark::Stopped);
-            back_before(at, &mut marks)
-        }
-        (State::Staging, Event::FoundStopped | Event::FoundTransient) => State::Staging,
         (State::Releasing, Event::Failed(_) | Event::NotBegun(_)) => State::Releasing,
         (State::Releasing | State::Ended, _) => State::Ended,
+        (state @ (State::Staging | State::Forward | State::Back), _) => state,
     };
-    Progress { state, marks, cause, failed }
+    onward(rollout, progress)
+}
+
+/// The progress after the unit of the step `at` was begun with, forward or back; the same where its
+/// turn has not come.
+pub fn begin(rollout: &Rollout, mut progress: Progress, at: usize) -> Progress {
+    if !ready(rollout, &progress).contains(&at) {
+        return progress;
+    }
+    let phase = Phase::Binding;
+    let mark = match progress.state {
+        State::Back => Mark::Returning { phase, trouble: None },
+        _ => Mark::Moving { phase },
+    };
+    progress.set(at, mark);
+    progress
+}
+
+/// The progress after `event` came of what was due for the step `at`; `rollback` says whether its
+/// failure goes back. Total, as [`next`] is.
+pub fn advance(
+    rollout: &Rollout,
+    mut progress: Progress,
+    at: usize,
+    event: Event,
+    rollback: bool,
+) -> Progress {
+    match (progress.state, progress.marks.get(at).cloned()) {
+        (State::Forward, Some(Mark::Moving { phase })) => {
+            progress.go_forward(at, phase, event, rollback);
+        }
+        (State::Back, Some(Mark::Withdrawing)) => progress.withdraw(at, event),
+        (State::Back, Some(Mark::Returning { phase, trouble })) => {
+            progress.go_back(at, phase, trouble, event);
+        }
+        _ => {}
+    }
+    onward(rollout, progress)
+}
+
+impl Progress {
+    fn set(&mut self, at: usize, mark: Mark) {
+        if let Some(slot) = self.marks.get_mut(at) {
+            *slot = mark;
+        }
+    }
+
+    fn go_forward(&mut self, at: usize, phase: Phase, event: Event, rollback: bool) {
+        match event {
+            Event::Succeeded => {
+                let next = following(phase).map(|phase| Mark::Moving { phase });
+                self.set(at, next.unwrap_or(Mark::Updated));
+            }
+            Event::FoundStopped => self.set(at, Mark::Stopped),
+            Event::FoundTransient => self.set(at, Mark::Deferred),
+            Event::FoundMoved => {}
+            Event::NotBegun(why) => {
+                self.set(at, Mark::Unbegun);
+                self.fail(at, why, rollback);
+            }
+            Event::Failed(why) if rollback => {
+                self.set(at, Mark::Returning { phase: Phase::Binding, trouble: None });
+                self.fail(at, why, rollback);
+            }
+            Event::Failed(why) => {
+                self.set(at, Mark::Failed { cause: Some(why.clone()) });
+                self.fail(at, why, rollback);
+            }
+        }
+    }
+
+    /// Without rollback nothing further is begun, and what is under way goes on.
+    fn fail(&mut self, at: usize, why: Cause, rollback: bool) {
+        if rollback || self.cause.is_none() {
+            (self.cause, self.failed) = (Some(why), Some(at));
+        }
+        if !rollback {
+            return;
+        }
+        self.state = State::Back;
+        let given = |mark: &&mut Mark| {
+            matches!(mark, Mark::Deferred | Mark::Moving { phase: Phase::Binding })
+        };
+        self.marks.iter_mut().filter(given).for_each(|mark| *mark = Mark::Withdrawing);
+    }
+
+    fn withdraw(&mut self, at: usize, event: Event) {
+        let mark = match event {
+            Event::Succeeded | Event::FoundStopped | Event::FoundTransient => Mark::Untouched,
+            Event::FoundMoved => Mark::Returning { phase: Phase::Restarting, trouble: None },
+            Event::Failed(cause) | Event::NotBegun(cause) => Mark::Stuck { cause },
+        };
+        self.set(at, mark);
+    }
+
+    fn go_back(&mut self, at: usize, phase: Phase, trouble: Option<Cause>, event: Event) {
+        let stuck = |cause| Mark::Stuck { cause };
+        let mark = match event {
+            Event::Succeeded => match following(phase) {
+                Some(phase) => Mark::Returning { phase, trouble },
+                None => trouble.map_or(Mark::PutBack, stuck),
+            },
+            // It may run all the same, and those that stop with it with it.
+            Event::Failed(why) | Event::NotBegun(why) if phase == Phase::Verifying => {
+                Mark::Returning { phase: Phase::Reviving, trouble: Some(why) }
+            }
+            Event::Failed(why) | Event::NotBegun(why) => stuck(trouble.unwrap_or(why)),
+            Event::FoundStopped | Event::FoundTransient => Mark::Stopped,
+            Event::FoundMoved => Mark::Returning { phase, trouble },
+        };
+        self.set(at, mark);
+    }
+}
+
+fn following(phase: Phase) -> Option<Phase> {
+    match phase {
+        Phase::Binding => Some(Phase::Restarting),
+        Phase::Restarting => Some(Phase::Verifying),
+        Phase::Verifying => Some(Phase::Reviving),
+        Phase::Reviving => None,
+    }
+}
+
+/// What comes when all units have ended: nothing is committed that no unit verified.
+fn onward(rollout: &Rollout, mut progress: Progress) -> Progress {
+    let over = due(rollout, &progress).is_empty() && ready(rollout, &progress).is_empty();
+    let moved = |mark: &Mark| matches!(mark, Mark::Updated | Mark::Deferred);
+    progress.state = match progress.state {
+        State::Forward if over => match progress.cause {
+            None if progress.marks.iter().any(moved) => State::Committing,
+            _ => State::Releasing,
+        },
+        State::Back if over => State::Releasing,
+        state => state,
+    };
+    progress
 }
 
 /// The image that a unit shall have at the end, whatever the tag says.
 pub fn destined<'a>(rollout: &'a Rollout, step: &'a Step, mark: &Mark) -> &'a ImageIdentity {
     match mark {
-        Mark::Updated | Mark::Deferred | Mark::Failed => &rollout.new,
-        Mark::Untouched | Mark::Unbegun | Mark::Stopped | Mark::PutBack | Mark::Stuck { .. } => {
-            &step.old
-        }
+        Mark::Updated | Mark::Deferred | Mark::Failed { .. } => &rollout.new,
+        Mark::Untouched
+        | Mark::Moving { .. }
+        | Mark::Unbegun
+        | Mark::Stopped
+        | Mark::Withdrawing
+        | Mark::Returning { .. }
+        | Mark::PutBack
+        | Mark::Stuck { .. } => &step.old,
     }
 }
 
 /// The image that the tag shall stand for at the end, where units have no bindings; `None` where it
 /// was not touched. What one unit verified, all get.
 pub fn tagged<'a>(rollout: &'a Rollout, marks: &[Mark]) -> Option<&'a ImageIdentity> {
-    let moved = |mark: &Mark| matches!(mark, Mark::Updated | Mark::Deferred | Mark::Failed);
+    let moved = |mark: &Mark| matches!(mark, Mark::Updated | Mark::Deferred | Mark::Failed { .. });
     if marks.iter().any(moved) {
         return Some(&rollout.new);
     }
@@ -304,49 +363,6 @@ pub fn proves_image_bad(progress: &Progress) -> bool {
     let came_back = failed == Some(&Mark::PutBack);
     let stuck = progress.marks.iter().any(|mark| matches!(mark, Mark::Stuck { .. }));
     to_blame && came_back && !stuck
-}
-
-fn following(phase: Phase) -> Option<Phase> {
-    match phase {
-        Phase::Binding => Some(Phase::Restarting),
-        Phase::Restarting => Some(Phase::Verifying),
-        Phase::Verifying => Some(Phase::Reviving),
-        Phase::Reviving => None,
-    }
-}
-
-/// The next unit, or the end: nothing is committed that no unit verified.
-fn forward(at: usize, last: usize, marks: &[Mark]) -> State {
-    if at < last {
-        State::Forward { at, phase: Phase::Binding }
-    } else if marks.iter().any(|mark| matches!(mark, Mark::Updated | Mark::Deferred)) {
-        State::Committing
-    } else {
-        State::Releasing
-    }
-}
-
-/// The unit updated last before `at` goes back next: one tag, one truth. A unit that would have got
-/// the new image at its next start gets the old one, and nothing is done to it.
-fn back_before(at: usize, marks: &mut [Mark]) -> State {
-    for mark in marks.iter_mut().filter(|mark| **mark == Mark::Deferred) {
-        *mark = Mark::Untouched;
-    }
-    let moved = |index: &usize| marks.get(*index) == Some(&Mark::Updated);
-    match (0..at).rev().find(moved) {
-        Some(at) => State::Back { at, phase: Phase::Binding },
-        None => State::Releasing,
-    }
-}
-
-fn is_stuck(marks: &[Mark], at: usize) -> bool {
-    matches!(marks.get(at), Some(Mark::Stuck { .. }))
-}
-
-fn mark(marks: &mut [Mark], at: usize, mark: Mark) {
-    if let Some(slot) = marks.get_mut(at) {
-        *slot = mark;
-    }
 }
 
 #[cfg(test)]

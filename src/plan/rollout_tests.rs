@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{Digest, Failure, FailureKind, Platform};
 use crate::plan::JobResult;
+use crate::plan::rollout_due::{Action, waits_for_place};
 
 fn image(seed: &str) -> ImageIdentity {
     let digest = Digest::of(seed.as_bytes());
@@ -18,6 +19,7 @@ fn rollout(units: usize) -> Rollout {
         old: image("old"),
         along: vec![],
         led: false,
+        after: vec![],
     };
     Rollout {
         source: ImageSource { reference: "quay.io/app:1".parse().unwrap(), authfile: None },
@@ -42,18 +44,44 @@ fn canceled() -> Event {
     Event::Failed(Cause::Job { result: JobResult::Canceled })
 }
 
-/// Feeds events until the end, then successes.
-fn run(rollout: &Rollout, events: &[Event]) -> Progress {
+/// Begins with all whose turn it is.
+fn begin_all(rollout: &Rollout, progress: Progress) -> Progress {
+    let ready = ready(rollout, &progress);
+    ready.into_iter().fold(progress, |progress, at| begin(rollout, progress, at))
+}
+
+/// The progress after `event` came of one thing that is due.
+fn come(
+    rollout: &Rollout,
+    progress: Progress,
+    at: Option<usize>,
+    event: Event,
+    rollback: bool,
+) -> Progress {
+    match at {
+        Some(at) => advance(rollout, progress, at, event, rollback),
+        None => next(rollout, progress, event),
+    }
+}
+
+/// Feeds events to the first thing that is due, then successes.
+fn run_with(rollout: &Rollout, events: &[Event], rollback: bool) -> Progress {
     let mut progress = Progress::start(rollout);
     let mut events = events.iter().cloned();
     for _ in 0..1000 {
         if progress.state == State::Ended {
             return progress;
         }
+        progress = begin_all(rollout, progress);
+        let at = due(rollout, &progress)[0].0;
         let event = events.next().unwrap_or(Event::Succeeded);
-        progress = next(rollout, progress, event, true);
+        progress = come(rollout, progress, at, event, rollback);
     }
     panic!("no end: {progress:?}");
+}
+
+fn run(rollout: &Rollout, events: &[Event]) -> Progress {
+    run_with(rollout, events, true)
 }
 
 #[test]
@@ -102,16 +130,10 @@ fn an_old_image_that_fails_too_proves_nothing() {
 fn only_the_unit_that_failed_proves_anything() {
     let ok = Event::Succeeded;
     let mut events = vec![ok.clone(); 1 + 4 + 2];
-    // The second fails, and is stopped while it goes back; the first goes back and verifies.
-    events.extend([
-        crashed(),
-        ok.clone(),
-        Event::FoundStopped,
-        ok.clone(),
-        ok.clone(),
-        ok.clone(),
-        ok,
-    ]);
+    // The second fails. The first goes back and verifies; the second is stopped on its way back.
+    events.push(crashed());
+    events.extend(vec![ok; 4]);
+    events.extend([Event::Succeeded, Event::FoundStopped]);
     let progress = run(&rollout(2), &events);
     assert_eq!(progress.marks, [Mark::PutBack, Mark::Stopped]);
     assert!(!proves_image_bad(&progress));
@@ -152,13 +174,121 @@ fn a_unit_stopped_meanwhile_commits_nothing_by_itself() {
 
 #[test]
 fn without_rollback_a_failure_stays() {
-    let rollout = rollout(2);
+    let events = [Event::Succeeded, Event::Succeeded, crashed()];
+    let progress = run_with(&rollout(2), &events, false);
+    let cause = Some(Cause::RestartedItself { restarts: 1 });
+    assert_eq!(progress.marks, [Mark::Failed { cause }, Mark::Untouched]);
+}
+
+/// Three units of which the first has verified, and the others were begun with.
+fn under_way() -> (Rollout, Progress) {
+    let rollout = rollout(3);
     let mut progress = Progress::start(&rollout);
-    for event in [Event::Succeeded, Event::Succeeded, crashed(), Event::Succeeded] {
-        progress = next(&rollout, progress, event, false);
+    for _ in 0..5 {
+        progress = begin_all(&rollout, progress);
+        let at = due(&rollout, &progress)[0].0;
+        progress = come(&rollout, progress, at, Event::Succeeded, true);
     }
-    assert_eq!(progress.state, State::Ended);
-    assert_eq!(progress.marks, [Mark::Failed, Mark::Untouched]);
+    assert_eq!(progress.marks, [Mark::Updated, Mark::Untouched, Mark::Untouched]);
+    (rollout.clone(), begin_all(&rollout, progress))
+}
+
+fn places(rollout: &Rollout, progress: &Progress) -> Vec<Option<usize>> {
+    due(rollout, progress).into_iter().map(|(at, _)| at).collect()
+}
+
+#[test]
+fn when_the_canary_has_verified_the_others_go_side_by_side() {
+    let two = rollout(2);
+    let progress = next(&two, Progress::start(&two), Event::Succeeded);
+    assert_eq!(ready(&two, &progress), [0], "the canary is alone");
+    let (rollout, progress) = under_way();
+    assert_eq!(places(&rollout, &progress), [Some(1), Some(2)]);
+}
+
+#[test]
+fn a_canary_that_verified_nothing_is_followed_by_another() {
+    let rollout = rollout(3);
+    for found in [Event::FoundStopped, Event::FoundTransient] {
+        let progress = next(&rollout, Progress::start(&rollout), Event::Succeeded);
+        let progress = advance(&rollout, begin_all(&rollout, progress), 0, found, true);
+        assert_eq!(ready(&rollout, &progress), [1]);
+    }
+}
+
+#[test]
+fn who_comes_after_another_waits_for_it() {
+    let (mut rollout, progress) = under_way();
+    rollout.steps[2].after = vec![1];
+    let progress =
+        Progress { marks: vec![Mark::Updated, Mark::Untouched, Mark::Untouched], ..progress };
+    assert_eq!(ready(&rollout, &progress), [1]);
+    let progress = begin_all(&rollout, progress);
+    assert_eq!(ready(&rollout, &progress), Vec::<usize>::new());
+    let progress = advance(&rollout, progress, 1, Event::FoundStopped, true);
+    assert_eq!(ready(&rollout, &progress), [2]);
+}
+
+#[test]
+fn those_under_way_go_back_when_one_fails_and_who_was_not_restarted_is_not() {
+    let (rollout, progress) = under_way();
+    let progress = advance(&rollout, progress, 1, Event::Succeeded, true);
+    let progress = advance(&rollout, progress, 1, crashed(), true);
+    assert_eq!(progress.marks[2], Mark::Withdrawing);
+    assert_eq!(ready(&rollout, &progress), [0]);
+    // It has started anew meanwhile, and got the new image.
+    let moved = advance(&rollout, progress.clone(), 2, Event::FoundMoved, true);
+    let actions = due(&rollout, &moved);
+    assert!(matches!(
+        actions[..],
+        [(Some(1), Action::PutBack { .. }), (Some(2), Action::Restart { .. })]
+    ));
+
+    let (rollout, mut progress) = under_way();
+    for at in [1, 1, 2, 2] {
+        progress = advance(&rollout, progress, at, Event::Succeeded, true);
+    }
+    let progress = advance(&rollout, progress, 1, crashed(), true);
+    assert_eq!(ready(&rollout, &progress), [0, 2], "what is watched is not watched to the end");
+    assert!(waits_for_place(&progress, 0) && !waits_for_place(&progress, 2));
+}
+
+#[test]
+fn a_unit_goes_back_after_those_that_come_after_it() {
+    let mut rollout = rollout(3);
+    rollout.steps[1].after = vec![0];
+    let marks = vec![Mark::Updated, Mark::Updated, crashed_back()];
+    let progress = Progress { state: State::Back, marks, cause: None, failed: Some(2) };
+    assert_eq!(ready(&rollout, &progress), [1]);
+    let progress = begin_all(&rollout, progress);
+    assert_eq!(ready(&rollout, &progress), Vec::<usize>::new());
+}
+
+fn crashed_back() -> Mark {
+    Mark::Returning { phase: Phase::Binding, trouble: None }
+}
+
+#[test]
+fn a_tag_stands_for_one_old_image_at_a_time() {
+    let mut rollout = rollout(3);
+    rollout.steps[2].old = image("older");
+    let marks = vec![crashed_back(), Mark::Updated, Mark::Updated];
+    let progress = Progress { state: State::Back, marks, cause: None, failed: Some(0) };
+    assert_eq!(ready(&rollout, &progress), [1, 2]);
+    rollout.engine = EngineKind::Podman;
+    assert_eq!(ready(&rollout, &progress), [1]);
+}
+
+#[test]
+fn without_rollback_what_is_under_way_goes_on_and_nothing_else_begins() {
+    let rollout = rollout(4);
+    let moving = |phase| Mark::Moving { phase };
+    let marks =
+        vec![Mark::Updated, moving(Phase::Verifying), moving(Phase::Restarting), Mark::Untouched];
+    let progress = Progress { state: State::Forward, marks, cause: None, failed: None };
+    let progress = advance(&rollout, progress, 1, crashed(), false);
+    assert_eq!(ready(&rollout, &progress), Vec::<usize>::new());
+    assert_eq!(places(&rollout, &progress), [Some(2)]);
 }
 
 #[test]
@@ -166,14 +296,26 @@ fn a_failed_download_touches_nothing() {
     let failure = Failure::new(FailureKind::StorageFull, "disk full");
     let rollout = rollout(2);
     let progress = run(&rollout, &[Event::Failed(Cause::Host { failure })]);
-    assert_eq!(progress.marks, [Mark::Failed, Mark::Failed]);
+    assert_eq!(progress.marks, [Mark::Failed { cause: None }, Mark::Failed { cause: None }]);
 }
 
-/// Every state that any sequence of events can reach, for up to three units.
+/// Every state that any sequence of events can reach, in whatever order they come, for up to three
+/// units.
 #[test]
 fn exhaustively_every_state_has_an_action_and_an_end() {
-    for units in 1..=3 {
-        let rollout = rollout(units);
+    let events = || -> Vec<Event> {
+        let found = [Event::FoundStopped, Event::FoundTransient, Event::FoundMoved];
+        found.into_iter().chain([Event::Succeeded, not_begun(), crashed(), canceled()]).collect()
+    };
+    for (units, engine) in [
+        (1, EngineKind::Native),
+        (2, EngineKind::Native),
+        (2, EngineKind::Podman),
+        (3, EngineKind::Native),
+    ] {
+        let mut rollout = Rollout { engine, ..rollout(units) };
+        rollout.steps[units - 1].after = vec![0].split_off(usize::from(units != 2));
+        rollout.steps[units - 1].old = image("older");
         for rollback in [true, false] {
             let mut seen = HashSet::new();
             let mut open = vec![Progress::start(&rollout)];
@@ -182,9 +324,12 @@ fn exhaustively_every_state_has_an_action_and_an_end() {
                     continue;
                 }
                 check_invariants(&rollout, &progress);
-                let others = [Event::FoundStopped, Event::FoundTransient, not_begun()];
-                for event in others.into_iter().chain([Event::Succeeded, crashed(), canceled()]) {
-                    open.push(next(&rollout, progress.clone(), event, rollback));
+                for at in ready(&rollout, &progress) {
+                    open.push(begin(&rollout, progress.clone(), at));
+                }
+                for (at, _) in due(&rollout, &progress) {
+                    let come = |event| come(&rollout, progress.clone(), at, event, rollback);
+                    open.extend(events().into_iter().map(come));
                 }
             }
             assert!(seen.len() > 8, "explored {} states", seen.len());
@@ -193,12 +338,22 @@ fn exhaustively_every_state_has_an_action_and_an_end() {
 }
 
 fn check_invariants(rollout: &Rollout, progress: &Progress) {
-    let nothing = action(rollout, progress) == Action::Nothing;
+    let nothing = due(rollout, progress).is_empty() && ready(rollout, progress).is_empty();
     assert_eq!(nothing, progress.state == State::Ended, "{progress:?}");
+    let under_way = |mark: &Mark| {
+        matches!(mark, Mark::Moving { .. } | Mark::Returning { .. } | Mark::Withdrawing)
+    };
+    if matches!(progress.state, State::Committing | State::Releasing | State::Ended) {
+        assert!(!progress.marks.iter().any(under_way), "{progress:?}");
+    }
     if let State::Committing = progress.state {
         let moved = |m: &&Mark| matches!(m, Mark::Updated | Mark::Deferred);
         assert!(progress.marks.iter().any(|mark| moved(&mark)));
         assert!(progress.marks.iter().all(|mark| moved(&mark) || *mark == Mark::Stopped));
+    }
+    if progress.state == State::Forward && !progress.marks.contains(&Mark::Updated) {
+        let moving = |mark: &&Mark| matches!(mark, Mark::Moving { .. });
+        assert!(progress.marks.iter().filter(moving).count() <= 1, "one canary: {progress:?}");
     }
     let went_back = |mark: &Mark| matches!(mark, Mark::PutBack | Mark::Stuck { .. });
     if progress.state == State::Ended && progress.marks.iter().any(went_back) {
@@ -213,32 +368,31 @@ fn check_invariants(rollout: &Rollout, progress: &Progress) {
 
 proptest! {
     #[test]
-    fn any_sequence_ends(picks in proptest::collection::vec(0u8..8, 0..60), units in 1usize..6) {
-        let events: Vec<Event> = picks
-            .iter()
-            .map(|pick| match pick {
+    fn any_sequence_ends(
+        picks in proptest::collection::vec((0u8..9, 0usize..6), 0..90),
+        units in 1usize..6,
+    ) {
+        let rollout = rollout(units);
+        let mut progress = Progress::start(&rollout);
+        let mut picks = picks.into_iter();
+        while progress.state != State::Ended {
+            check_invariants(&rollout, &progress);
+            progress = begin_all(&rollout, progress);
+            let (pick, place) = picks.next().unwrap_or((8, 0));
+            let event = match pick {
                 0 => crashed(),
                 1 => Event::FoundStopped,
                 2 => canceled(),
                 3 => not_begun(),
                 4 => Event::FoundTransient,
+                5 => Event::FoundMoved,
                 _ => Event::Succeeded,
-            })
-            .collect();
-        let rollout = rollout(units);
-        let progress = run(&rollout, &events);
-        check_invariants(&rollout, &progress);
-    }
-
-    #[test]
-    fn what_is_written_is_read_again(picks in proptest::collection::vec(0u8..4, 0..20)) {
-        let rollout = rollout(3);
-        let mut progress = Progress::start(&rollout);
-        for pick in picks {
-            let event = if pick == 0 { crashed() } else { Event::Succeeded };
-            progress = next(&rollout, progress, event, true);
+            };
+            let due = places(&rollout, &progress);
             let text = serde_json::to_string(&progress).unwrap();
             prop_assert_eq!(&serde_json::from_str::<Progress>(&text).unwrap(), &progress);
+            progress = come(&rollout, progress, due[place % due.len()], event, true);
         }
+        check_invariants(&rollout, &progress);
     }
 }

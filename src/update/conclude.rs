@@ -9,7 +9,7 @@ use super::rollback::{AT_NEXT_START, BY_OPERATOR};
 use super::updater::Updater;
 use super::{Event, EventKind};
 use crate::model::Failure;
-use crate::plan::rollout::{Mark, Phase, State, Step, condemned_by};
+use crate::plan::rollout::{Mark, Phase, Step, condemned_by};
 use crate::plan::{Cause, Quarantined};
 
 const STOPPED: &str = "the unit was stopped meanwhile, and is not started for an update";
@@ -76,12 +76,17 @@ impl<W: World> Updater<W> {
             Mark::Deferred if flight.undoes.is_some() => {
                 (OutcomeKind::Deferred, AT_NEXT_START.to_owned())
             }
-            Mark::Untouched => (OutcomeKind::NotReached, cause.to_owned()),
+            Mark::Untouched | Mark::Withdrawing => (OutcomeKind::NotReached, cause.to_owned()),
             Mark::Updated => (OutcomeKind::Updated, String::new()),
             Mark::Deferred => (OutcomeKind::Deferred, DEFERRED.to_owned()),
             Mark::Stopped => (OutcomeKind::Stopped, STOPPED.to_owned()),
             Mark::PutBack => (OutcomeKind::RolledBack, cause.to_owned()),
-            Mark::Unbegun | Mark::Failed => (OutcomeKind::Failed, cause.to_owned()),
+            Mark::Failed { cause: Some(own) } => (OutcomeKind::Failed, own.to_string()),
+            Mark::Unbegun | Mark::Failed { cause: None } => (OutcomeKind::Failed, cause.to_owned()),
+            // No rollout ends with these.
+            Mark::Moving { .. } | Mark::Returning { .. } => {
+                (OutcomeKind::Suspended, cause.to_owned())
+            }
             Mark::Stuck { cause: back } => {
                 (OutcomeKind::NeedsOperator, format!("{cause}; and on the way back: {back}"))
             }
@@ -109,9 +114,11 @@ impl<W: World> Updater<W> {
 
     /// The ledger cannot be written: nothing more is touched, for nobody would remember it.
     pub(super) fn give_up(&self, flight: &InFlight, failure: Failure) -> Ended {
-        let result = match flight.progress.state {
-            State::Forward { at: 0, phase: Phase::Binding } => OutcomeKind::Failed,
-            _ => OutcomeKind::NeedsOperator,
+        let untouched =
+            |mark: &Mark| matches!(mark, Mark::Untouched | Mark::Moving { phase: Phase::Binding });
+        let result = match flight.progress.marks.iter().all(untouched) {
+            true => OutcomeKind::Failed,
+            false => OutcomeKind::NeedsOperator,
         };
         let detail = format!("the rollout cannot be written down: {failure}");
         let outcomes: Vec<Outcome> = flight

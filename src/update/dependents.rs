@@ -67,7 +67,7 @@ impl<W: World> Updater<W> {
         &self,
         Step { unit, .. }: &Step,
         flight: &InFlight,
-        course: &mut Course,
+        course: &Course,
     ) {
         let manager = self.world.manager();
         let ended = manager.now();
@@ -79,7 +79,7 @@ impl<W: World> Updater<W> {
                 dependents.insert(unit.clone(), standing.invocation);
             }
         }
-        course.restarts.insert(unit.clone(), LastRestart { ended, invocation, dependents });
+        course.remember(unit, LastRestart { ended, invocation, dependents });
     }
 
     /// Leaves out those that an operator stopped since the unit's last restart.
@@ -95,12 +95,12 @@ impl<W: World> Updater<W> {
         }
         let manager = self.world.manager();
         let Ok(unit) = manager.state(&step.unit).await else { return };
-        let last = course.restarts.get(&step.unit);
+        let last = course.last_restart(&step.unit);
         let booted = self.world.clock().boot() != boot;
         let mut wanted = Vec::new();
         for dependent in dependents.drain(..) {
             let stopped = match manager.standing(&dependent.unit).await {
-                Ok(standing) => standing.was_stopped(&unit, last, booted),
+                Ok(standing) => standing.was_stopped(&unit, last.as_ref(), booted),
                 Err(_) => false,
             };
             if !stopped {
@@ -123,10 +123,10 @@ impl<W: World> Updater<W> {
         if dependents.is_empty() || !self.is_up(&step.unit).await {
             return Event::Succeeded;
         }
-        let last = course.restarts.get(&step.unit);
+        let last = course.last_restart(&step.unit);
         let mut watched = BTreeMap::new();
         for Dependent { unit, restless } in dependents {
-            match self.bring_up(&unit, last).await {
+            match self.bring_up(&unit, last.as_ref()).await {
                 // It could not be relied on before.
                 _ if restless => {}
                 Ok(None) => {}

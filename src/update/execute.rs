@@ -1,18 +1,22 @@
-//! The executor of rollouts: persists the progress, carries out the one action that is due, feeds
-//! the event back. What to do next is the state machine's choice; the executor's own is only when
-//! to stand still: where the ledger cannot be written, where the host shuts down, and where the
-//! end of a rollout cannot be written down.
+//! The executor of rollouts: persists the progress, carries out what is due, feeds the events back.
+//! What to do next is the state machine's choice; the executor's own is only when to stand still:
+//! where the ledger cannot be written, where the host shuts down, and where the end of a rollout
+//! cannot be written down.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::dependents::LastRestart;
 use super::port::{Engine, InFlight, Ledger, Manager, World};
 use super::report::Outcome;
 use super::turns::{First, Pending, Slots};
+use super::under_way::{Came, Done, UnderWay};
 use super::updater::Updater;
 use super::{Event, EventKind};
 use crate::model::{Failure, Reference, UnitName};
-use crate::plan::rollout::{self, Action, Along, Rollout, State, Step, action, next};
+use crate::plan::rollout::{self, Along, Mark, Rollout, State, Step, advance, begin, next};
+use crate::plan::rollout_due::{Action, due, has_place, ready, waits_for_place};
 use crate::plan::{Cause, Plan};
 
 /// How a rollout ended, for now.
@@ -44,9 +48,30 @@ pub(super) fn events_of(plan: &Plan) -> impl Iterator<Item = Event> {
 
 /// What this process knows of a rollout beside what is written down.
 pub(super) struct Course {
-    pub(super) begin: Begin,
+    begin: Begin,
+    /// The steps whose units this process has restarted.
+    restarted: RefCell<BTreeSet<usize>>,
     /// The last restart of each unit.
-    pub(super) restarts: BTreeMap<UnitName, LastRestart>,
+    restarts: RefCell<BTreeMap<UnitName, LastRestart>>,
+}
+
+impl Course {
+    fn new(begin: Begin) -> Self {
+        Self { begin, restarted: RefCell::default(), restarts: RefCell::default() }
+    }
+
+    /// Until its restart is behind us, what an earlier process did to a unit is not known.
+    fn begin(&self, at: usize) -> Begin {
+        if self.restarted.borrow().contains(&at) { Begin::Fresh } else { self.begin }
+    }
+
+    pub(super) fn last_restart(&self, unit: &UnitName) -> Option<LastRestart> {
+        self.restarts.borrow().get(unit).cloned()
+    }
+
+    pub(super) fn remember(&self, unit: &UnitName, restart: LastRestart) {
+        self.restarts.borrow_mut().insert(unit.clone(), restart);
+    }
 }
 
 impl<W: World> Updater<W> {
@@ -56,55 +81,86 @@ impl<W: World> Updater<W> {
         let begin = match first {
             First::Resume => Begin::Resumed,
             First::After(event) => {
-                self.advance(&mut flight, event);
+                self.advance(&mut flight, None, event);
                 Begin::Fresh
             }
         };
-        self.drive(&mut flight, begin, slots).await
+        self.drive(&mut flight, &Course::new(begin), slots).await
     }
 
-    async fn drive(&self, flight: &mut InFlight, begin: Begin, slots: &Slots) -> Ended {
-        let mut course = Course { begin, restarts: BTreeMap::new() };
-        let mut slot = None;
+    async fn drive(&self, flight: &mut InFlight, course: &Course, slots: &Slots) -> Ended {
+        let mut work = UnderWay::default();
+        let mut saved = None;
         while flight.progress.state != State::Ended {
-            slot = slots.for_state(slot, &flight.progress.state).await;
-            if slots.are_closed() && is_untouched(flight, course.begin) {
-                return Ended { outcomes: vec![], suspended: true };
+            work.keep_what_is_due(flight);
+            for at in ready(&flight.rollout, &flight.progress) {
+                let place = waits_for_place(&flight.progress, at).then_some(slots);
+                work.wait_for_turn(at, place);
             }
-            if let Err(failure) = self.world.ledger().save_rollout(flight) {
+            if let Err(failure) =
+                self.begin_what_is_due(flight, &mut saved, &mut work, course, slots)
+            {
                 return self.give_up(flight, failure);
             }
-            let event = match self.prepare(flight, &course).await {
-                Ok(()) => self.perform(flight, &mut course).await,
-                Err(failure) => not_begun(failure),
-            };
-            if let Some(ended) = self.stand_still(flight, &event) {
-                return ended;
+            // Of a rollout that has not ended something is under way.
+            let Some((at, done)) = work.next().await else { break };
+            match (at, done) {
+                (_, Done::Came(Came { event, dependents, logs })) => {
+                    let step = at.and_then(|at| flight.rollout.steps.get(at));
+                    if let Some(unit) = step.map(|step| step.unit.clone()) {
+                        flight.keep_logs(&unit, logs);
+                        flight.dependents.extend(dependents.map(|found| (unit, found)));
+                    }
+                    if let Some(ended) = self.stand_still(flight, &event) {
+                        return ended;
+                    }
+                    self.advance(flight, at, event);
+                }
+                (Some(_), Done::Turn(_)) if slots.are_closed() && is_untouched(flight, course) => {
+                    return Ended { outcomes: vec![], suspended: true };
+                }
+                (Some(at), Done::Turn(place)) => {
+                    self.step_on(flight, |rollout, progress| begin(rollout, progress, at));
+                    work.hold(at, place);
+                }
+                (None, Done::Turn(_)) => {}
             }
-            self.keep_log(flight, &event, &course).await;
-            // Until the first unit's restart is behind us: its binding may have to be done again.
-            if restarts(&flight.progress.state) {
-                course.begin = Begin::Fresh;
-            }
-            self.advance(flight, event);
         }
         self.conclude(flight)
     }
 
-    /// Finds out what cannot be known any more once a unit is touched: who stops with it.
-    async fn prepare(&self, flight: &mut InFlight, course: &Course) -> Result<(), Failure> {
-        let InFlight { rollout, progress, dependents, boot, .. } = flight;
-        match action(rollout, progress) {
-            Action::Promote { step } => {
-                let found = self.dependents(&step.unit).await?;
-                dependents.insert(step.unit.clone(), found);
-            }
-            Action::PutBack { step } => {
-                if let Some(dependents) = dependents.get_mut(&step.unit) {
-                    self.forget_stopped(step, dependents, boot, course).await;
-                }
-            }
-            _ => {}
+    /// Writes down what is due, and begins it.
+    fn begin_what_is_due<'a>(
+        &'a self,
+        flight: &InFlight,
+        saved: &mut Option<Rc<InFlight>>,
+        work: &mut UnderWay<'a>,
+        course: &'a Course,
+        slots: &'a Slots,
+    ) -> Result<(), Failure> {
+        let due = due(&flight.rollout, &flight.progress).into_iter().map(|(at, _)| at);
+        let due: Vec<Option<usize>> = due.filter(|at| !work.has(*at)).collect();
+        if due.is_empty() {
+            return Ok(());
+        }
+        if saved.as_deref() != Some(flight) {
+            self.world.ledger().save_rollout(flight)?;
+        }
+        let now = saved.insert(Rc::new(flight.clone()));
+        for at in due {
+            let mark = at.and_then(|at| flight.progress.marks.get(at)).cloned();
+            // One that was taken up again has none yet. Whoever goes back needs none.
+            let forward = flight.progress.state == State::Forward;
+            let place = at
+                .zip(mark.as_ref())
+                .is_some_and(|(at, mark)| forward && has_place(mark) && !work.holds_place(at));
+            let now = Rc::clone(now);
+            work.begin(at, mark, async move {
+                let _place = if place { slots.take().await } else { None };
+                let came = self.perform(&now, at, course).await;
+                let logs = self.last_words(&now, at, &came.event, course).await;
+                Came { logs, ..came }
+            });
         }
         Ok(())
     }
@@ -121,45 +177,75 @@ impl<W: World> Updater<W> {
         last.then(|| self.suspend(flight, cause))
     }
 
-    fn advance(&self, flight: &mut InFlight, event: rollout::Event) {
-        let went_forward = !matches!(flight.progress.state, State::Back { .. });
-        let rollback = match flight.progress.state {
-            State::Forward { at, .. } => flight.rollback.get(at).copied().unwrap_or(true),
-            _ => true,
+    fn advance(&self, flight: &mut InFlight, at: Option<usize>, event: rollout::Event) {
+        let Some(at) = at else {
+            self.step_on(flight, |rollout, progress| next(rollout, progress, event));
+            return;
         };
-        flight.progress = next(&flight.rollout, flight.progress.clone(), event, rollback);
-        if let (State::Back { at, .. }, true) = (flight.progress.state, went_forward)
-            && let Some(step) = flight.rollout.steps.get(at)
-        {
-            let why = flight.progress.cause.as_ref().map(Cause::to_string).unwrap_or_default();
-            self.tell(flight, step, EventKind::RollingBack, &why);
+        let rollback = flight.rollback.get(at).copied().unwrap_or(true);
+        self.step_on(flight, |rollout, progress| advance(rollout, progress, at, event, rollback));
+    }
+
+    /// Goes on to the next progress, and tells of those that go back from now on.
+    fn step_on(
+        &self,
+        flight: &mut InFlight,
+        next: impl FnOnce(&Rollout, rollout::Progress) -> rollout::Progress,
+    ) {
+        let progress = next(&flight.rollout, flight.progress.clone());
+        let before = std::mem::replace(&mut flight.progress, progress);
+        let why = flight.progress.cause.as_ref().map(Cause::to_string).unwrap_or_default();
+        let returns = |mark: &Mark| matches!(mark, Mark::Returning { .. });
+        let marks = before.marks.iter().zip(&flight.progress.marks);
+        for (step, (before, now)) in flight.rollout.steps.iter().zip(marks) {
+            if returns(now) && !returns(before) {
+                self.tell(flight, step, EventKind::RollingBack, &why);
+            }
         }
     }
 
-    /// Carries out the action that is due and says what came of it.
-    async fn perform(&self, flight: &InFlight, course: &mut Course) -> rollout::Event {
+    /// Carries out what is due for a step, or for all, and says what came of it.
+    async fn perform(&self, flight: &InFlight, at: Option<usize>, course: &Course) -> Came {
         let InFlight { rollout, progress, .. } = flight;
-        let begin = course.begin;
-        let reference = rollout.reference();
+        let due = due(rollout, progress).into_iter().find(|(of, _)| *of == at);
+        let Some((_, action)) = due else { return rollout::Event::Succeeded.into() };
         let engine = match self.world.engine(rollout.engine) {
             Ok(engine) => engine,
-            Err(failure) => return not_begun(failure),
+            Err(failure) => return not_begun(failure).into(),
         };
-        let forward = matches!(progress.state, State::Forward { .. });
-        let event = match action(rollout, progress) {
-            Action::Stage => return of(engine.stage(&rollout.source, &rollout.new).await),
-            Action::Promote { step } => {
-                let bound = promote(engine, step, rollout).await;
-                return bound.map_or_else(not_begun, |()| rollout::Event::Succeeded);
+        match action {
+            Action::Promote { step } => self.promote(engine, step, rollout).await,
+            Action::PutBack { step } => self.put_back(engine, step, flight, course).await,
+            Action::Withdraw { step } => {
+                let begin = course.begin(at.unwrap_or_default());
+                self.withdraw(engine, step, rollout, begin).await.into()
             }
-            Action::PutBack { step } => {
-                return of(put_back(engine, step, reference).await);
-            }
+            Action::Stage => of(engine.stage(&rollout.source, &rollout.new).await).into(),
             Action::Commit if rollout.moves_tag => {
-                return of(engine.tag(reference, &rollout.new).await);
+                of(engine.tag(rollout.reference(), &rollout.new).await).into()
             }
-            Action::Commit | Action::Nothing => return rollout::Event::Succeeded,
-            Action::Release => return of(self.release(rollout, progress).await),
+            Action::Commit => rollout::Event::Succeeded.into(),
+            Action::Release => of(self.release(rollout, progress).await).into(),
+            action => {
+                let at = at.unwrap_or_default();
+                let event = self.move_unit(engine, action, flight, at, course).await;
+                self.or_shutdown(event).await.into()
+            }
+        }
+    }
+
+    /// Restarts a unit, or sees what became of it.
+    async fn move_unit(
+        &self,
+        engine: &W::Engine,
+        action: Action<'_>,
+        flight: &InFlight,
+        at: usize,
+        course: &Course,
+    ) -> rollout::Event {
+        let rollout = &flight.rollout;
+        let begin = course.begin(at);
+        match action {
             Action::TryRestart { step } => {
                 self.tell(flight, step, EventKind::Restarting, "");
                 let event = match flight.undoes {
@@ -167,11 +253,13 @@ impl<W: World> Updater<W> {
                     Some(_) => self.restart_by_hand(step, rollout, begin).await,
                 };
                 self.remember_restart(step, flight, course).await;
+                course.restarted.borrow_mut().insert(at);
                 event
             }
             Action::Restart { step } => {
                 let event = self.start_again(&step.unit).await;
                 self.remember_restart(step, flight, course).await;
+                course.restarted.borrow_mut().insert(at);
                 event
             }
             Action::Revive { step } => {
@@ -179,13 +267,64 @@ impl<W: World> Updater<W> {
                 self.revive(step, dependents, flight, course).await
             }
             Action::Verify { step, image } => {
-                if forward {
+                if flight.progress.state == State::Forward {
                     self.tell(flight, step, EventKind::Verifying, "");
                 }
-                self.verify(engine, &step.unit, reference, image, begin).await
+                self.verify(engine, &step.unit, rollout.reference(), image, begin).await
             }
-        };
-        self.or_shutdown(event).await
+            _ => rollout::Event::Succeeded,
+        }
+    }
+
+    /// Finds out what cannot be known any more once a unit is touched, who stops with it, and gives
+    /// it its new images.
+    async fn promote(&self, engine: &W::Engine, step: &Step, rollout: &Rollout) -> Came {
+        match self.dependents(&step.unit).await {
+            Ok(found) => {
+                let bound = promote(engine, step, rollout).await;
+                let event = bound.map_or_else(not_begun, |()| rollout::Event::Succeeded);
+                Came { dependents: Some(found), ..event.into() }
+            }
+            Err(failure) => not_begun(failure).into(),
+        }
+    }
+
+    async fn put_back(
+        &self,
+        engine: &W::Engine,
+        step: &Step,
+        flight: &InFlight,
+        course: &Course,
+    ) -> Came {
+        let mut dependents = flight.dependents.get(&step.unit).cloned();
+        if let Some(dependents) = &mut dependents {
+            self.forget_stopped(step, dependents, &flight.boot, course).await;
+        }
+        let event = of(put_back(engine, step, flight.rollout.reference()).await);
+        Came { dependents, ..event.into() }
+    }
+
+    /// Takes back what a unit was given; it may have started by itself meanwhile.
+    async fn withdraw(
+        &self,
+        engine: &W::Engine,
+        step: &Step,
+        rollout: &Rollout,
+        begin: Begin,
+    ) -> rollout::Event {
+        if let Err(failure) = put_back(engine, step, rollout.reference()).await {
+            return rollout::Event::Failed(Cause::Host { failure });
+        }
+        match self.world.manager().state(&step.unit).await {
+            Ok(state) if state.is_stopped_for_good() || state.is_transient() => {}
+            // A boot may have started it with what it was given.
+            Ok(state) if state.active == "failed" && begin == Begin::Resumed => {
+                return rollout::Event::FoundMoved;
+            }
+            _ if self.runs_new_image(step, rollout).await => return rollout::Event::FoundMoved,
+            _ => {}
+        }
+        rollout::Event::Succeeded
     }
 
     /// While the host shuts down units stop, and that says nothing of the image or the operator.
@@ -234,17 +373,9 @@ async fn put_back<E: Engine>(
 }
 
 /// Whether nothing was done yet to any unit.
-fn is_untouched(flight: &InFlight, begin: Begin) -> bool {
-    let first = State::Forward { at: 0, phase: rollout::Phase::Binding };
-    begin == Begin::Fresh && flight.progress.state == first
-}
-
-fn restarts(state: &State) -> bool {
-    use rollout::Phase::Restarting;
-    matches!(
-        state,
-        State::Forward { phase: Restarting, .. } | State::Back { phase: Restarting, .. }
-    )
+fn is_untouched(flight: &InFlight, course: &Course) -> bool {
+    let marks = &flight.progress.marks;
+    course.begin == Begin::Fresh && marks.iter().all(|mark| *mark == Mark::Untouched)
 }
 
 fn not_begun(failure: Failure) -> rollout::Event {

@@ -7,44 +7,57 @@ use super::report::Excerpt;
 use super::updater::Updater;
 use crate::model::UnitName;
 use crate::plan::Cause;
-use crate::plan::rollout::{self, Phase, State};
+use crate::plan::rollout::{self, Mark, Phase};
+
+impl InFlight {
+    /// Keeps what was read for `unit`, once of each run.
+    pub(super) fn keep_logs(&mut self, unit: &UnitName, logs: Vec<Excerpt>) {
+        for log in logs {
+            let kept = self.logs.entry(unit.clone()).or_default();
+            if kept.iter().all(|kept| kept.invocation != log.invocation) {
+                kept.push(log);
+            }
+        }
+    }
+}
 
 impl<W: World> Updater<W> {
-    /// Keeps the last lines of the unit that `event` is about, where it failed.
-    pub(super) async fn keep_log(
+    /// The last lines of the unit that `event` is about, where it failed.
+    pub(super) async fn last_words(
         &self,
-        flight: &mut InFlight,
+        flight: &InFlight,
+        at: Option<usize>,
         event: &rollout::Event,
         course: &Course,
-    ) {
-        let rollout::Event::Failed(cause) = event else { return };
-        let (State::Forward { at, phase } | State::Back { at, phase }) = flight.progress.state
-        else {
-            return;
+    ) -> Vec<Excerpt> {
+        let rollout::Event::Failed(cause) = event else { return vec![] };
+        let InFlight { rollout, progress, .. } = flight;
+        let step = at.and_then(|at| rollout.steps.get(at).zip(progress.marks.get(at)));
+        let Some((step, Mark::Moving { phase } | Mark::Returning { phase, .. })) = step else {
+            return vec![];
         };
-        let Some(step) = flight.rollout.steps.get(at).filter(|_| phase != Phase::Binding) else {
-            return;
-        };
-        let unit = step.unit.clone();
-        let mut found = vec![(unit.to_string(), self.runs_of(&unit, course).await)];
+        if *phase == Phase::Binding {
+            return vec![];
+        }
+        let unit = &step.unit;
+        let mut found = vec![(unit.to_string(), self.runs_of(unit, course).await)];
         if let Cause::Dependent { unit, .. } = cause
             && let Ok(standing) = self.world.manager().standing(unit).await
         {
             found.push((unit.clone(), vec![standing.invocation]));
         }
+        let mut logs = Vec::new();
         for (of, runs) in found {
-            let kept = flight.logs.entry(unit.clone()).or_default();
-            let is_kept = |run: &String| kept.iter().any(|kept| &kept.invocation == run);
-            let new = runs.last().filter(|run| !run.is_empty() && !is_kept(run)).cloned();
-            if let Some(invocation) = new {
-                kept.push(self.excerpt(of, invocation, &runs).await);
+            if let Some(invocation) = runs.last().filter(|run| !run.is_empty()).cloned() {
+                logs.push(self.excerpt(of, invocation, &runs).await);
             }
         }
+        logs
     }
 
     /// The invocations of a unit since its restart by us: systemd may have started it again since.
     async fn runs_of(&self, unit: &UnitName, course: &Course) -> Vec<String> {
-        let first = course.restarts.get(unit).map(|last| last.invocation.clone());
+        let first = course.last_restart(unit).map(|last| last.invocation);
         let now = self.world.manager().state(unit).await.ok().map(|state| state.invocation);
         let mut runs: Vec<String> = first.into_iter().chain(now).collect();
         runs.dedup();

@@ -16,6 +16,7 @@ pub mod report;
 mod restart;
 mod rollback;
 mod turns;
+mod under_way;
 mod updater;
 mod verify;
 

@@ -11,7 +11,7 @@ use super::port::{Engine, InFlight, Manager, World};
 use super::report::OutcomeKind;
 use super::updater::Updater;
 use crate::model::{Failure, UnitName};
-use crate::plan::rollout::{Event, Phase, State};
+use crate::plan::rollout::Event;
 use crate::plan::{Cause, Turn};
 
 /// A rollout that is to be carried out.
@@ -50,20 +50,10 @@ impl Slots {
         Self { free: Semaphore::new(number.max(1)), closed: Cell::new(false) }
     }
 
-    /// The place that a rollout in `state` has, which is what it `held` where it goes on with it.
-    pub(super) async fn for_state<'a>(
-        &'a self,
-        held: Option<SemaphorePermit<'a>>,
-        state: &State,
-    ) -> Option<SemaphorePermit<'a>> {
-        match state {
-            State::Forward { phase: Phase::Binding | Phase::Restarting, .. } => match held {
-                Some(held) => Some(held),
-                // It is never closed.
-                None => self.free.acquire().await.ok(),
-            },
-            _ => None,
-        }
+    /// Waits for a place.
+    pub(super) async fn take(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.free.acquire().await.ok()
     }
 
     /// Whether the host or the service stops: what is not begun is not to be begun.

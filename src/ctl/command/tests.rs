@@ -59,6 +59,7 @@ fn checked() -> Checked {
                 old: image("v1"),
                 along: vec![],
                 led: false,
+                after: vec![],
             }],
         }],
         skipped: vec![

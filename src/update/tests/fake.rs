@@ -61,6 +61,15 @@ pub(super) struct Unit {
     left: Duration,
 }
 
+/// A job that somebody waits for.
+struct Job<'a>(&'a Cell<usize>);
+
+impl Drop for Job<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Host {
     pub(super) units: RefCell<BTreeMap<UnitName, Unit>>,
@@ -73,6 +82,8 @@ pub(super) struct Host {
     pub(super) restarts_beside: Cell<Option<&'static str>>,
     pub(super) remote: RefCell<BTreeMap<Reference, Result<ImageIdentity, Failure>>>,
     pub(super) behaviours: RefCell<BTreeMap<Digest, Behaviour>>,
+    /// Units in which the new image does otherwise.
+    pub(super) own_behaviours: RefCell<BTreeMap<UnitName, Behaviour>>,
     pub(super) stage_failure: RefCell<Option<Failure>>,
     pub(super) staged: RefCell<BTreeSet<Digest>>,
     pub(super) quarantine: RefCell<Quarantine>,
@@ -189,14 +200,19 @@ impl Host {
         bound.unwrap_or_else(|| self.tags.borrow()[&reference].clone())
     }
 
-    fn behaviour(&self, image: &ImageIdentity) -> Behaviour {
+    fn behaviour(&self, unit: &UnitName, image: &ImageIdentity) -> Behaviour {
+        if image != &self::image("old")
+            && let Some(own) = self.own_behaviours.borrow().get(unit)
+        {
+            return *own;
+        }
         self.behaviours.borrow().get(&image.manifest).copied().unwrap_or(Behaviour::Good)
     }
 
     fn begin_anew(&self, unit: &UnitName) -> JobResult {
         self.restarts.set(self.restarts.get() + 1);
         let image = self.given(unit);
-        let behaviour = self.behaviour(&image);
+        let behaviour = self.behaviour(unit, &image);
         let invocation = self.units.borrow().get(unit).map_or(0, |unit| unit.invocation) + 1;
         let fails = matches!(behaviour, Behaviour::NeverReady | Behaviour::StartLimit);
         let limited = behaviour == Behaviour::StartLimit;
@@ -284,10 +300,10 @@ impl Host {
     async fn take_time(&self) {
         self.jobs.set(self.jobs.get() + 1);
         self.most_jobs.set(self.most_jobs.get().max(self.jobs.get()));
+        let _job = Job(&self.jobs);
         if !self.job_time.get().is_zero() {
             self.sleep(self.job_time.get()).await;
         }
-        self.jobs.set(self.jobs.get() - 1);
     }
 
     /// Lets a unit's image do what it does a second after its start.
@@ -301,7 +317,7 @@ impl Host {
         if self.clock.get() < unit.started + Duration::from_secs(1) {
             return;
         }
-        match self.behaviour(&image) {
+        match self.behaviour(name, &image) {
             Behaviour::CrashLoops => {
                 unit.restarts += 1;
                 unit.invocation += 1;
@@ -355,7 +371,7 @@ impl Host {
 
     fn coming(&self, unit: &UnitName) -> Behaviour {
         let tagged = self.given(unit);
-        if tagged == image("old") { Behaviour::Good } else { self.behaviour(&tagged) }
+        if tagged == image("old") { Behaviour::Good } else { self.behaviour(unit, &tagged) }
     }
 }
 
@@ -488,10 +504,11 @@ impl Engine for Host {
         _reference: &Reference,
     ) -> Result<Vec<Running>, Failure> {
         let units = self.units.borrow();
-        let unit = &units[unit];
+        let name = unit;
+        let unit = &units[name];
         let Some(image) = unit.image.clone() else { return Ok(vec![]) };
         let ran = self.clock.get().saturating_sub(unit.started);
-        let state = match self.behaviour(&image) {
+        let state = match self.behaviour(name, &image) {
             Behaviour::Unhealthy if ran >= Duration::from_secs(1) => Some(HealthState::Unhealthy),
             Behaviour::SlowlyHealthy if ran >= Duration::from_secs(20) => {
                 Some(HealthState::Healthy)
@@ -711,12 +728,13 @@ impl Prober for Host {
     async fn ask(&self, _: &Probe, _: Duration) -> Result<(), String> {
         let units = self.units.borrow();
         let since = |unit: &Unit| self.clock.get().saturating_sub(unit.started);
-        let well =
-            units.values().all(|unit| match unit.image.as_ref().map(|it| self.behaviour(it)) {
+        let well = units.iter().all(|(name, unit)| {
+            match unit.image.as_ref().map(|it| self.behaviour(name, it)) {
                 Some(Behaviour::Deadlocked) => false,
                 Some(Behaviour::AnswersLate) => since(unit) >= Duration::from_secs(30),
                 _ => true,
-            });
+            }
+        });
         if well { Ok(()) } else { Err("no answer within 5 s".into()) }
     }
 }

@@ -3,6 +3,7 @@
 
 mod by_hand;
 mod fake;
+mod side_by_side;
 mod together;
 
 use std::time::Duration;

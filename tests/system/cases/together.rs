@@ -7,6 +7,7 @@ use crate::units::{ContainerUnit, configure_quiet, invocation, version};
 
 cases![
     strangers_are_restarted_before_the_first_has_settled,
+    units_of_one_image_follow_the_first_side_by_side_and_go_back_together,
     a_client_is_updated_after_its_database_has_settled,
     a_client_is_left_alone_where_its_database_failed,
     those_that_need_a_unit_come_back_after_a_rollback,
@@ -39,20 +40,23 @@ fn state(host: &Host, unit: &str) -> String {
     host.property(unit, "ActiveState")
 }
 
-/// What the journal calls a restart, and an update that has settled (`updaterd` in its catalog).
-const RESTARTING: &str = "291a59a0d22941faa089f355cb8627ed";
-const UPDATED: &str = "bcab17d2d3a8428888aa816337cefbf4";
+/// What the journal calls a restart, the watch after it, and an update that has settled (`updaterd` in
+/// its catalog).
+const KINDS: [(&str, &str); 3] = [
+    ("restarting", "291a59a0d22941faa089f355cb8627ed"),
+    ("verifying", "e4f508a44a544cab8831ca69d4c8b8fe"),
+    ("updated", "bcab17d2d3a8428888aa816337cefbf4"),
+];
 
-/// Restarts and ends of updates as they came, each as `KIND UNIT`.
+/// These as they came, each as `KIND UNIT`.
 fn events(host: &Host) -> Vec<String> {
-    let journal = host.sh(&format!(
-        "journalctl --sync; journalctl -o json MESSAGE_ID={RESTARTING} MESSAGE_ID={UPDATED}"
-    ));
+    let ids = KINDS.map(|(_, id)| format!("MESSAGE_ID={id}")).join(" ");
+    let journal = host.sh(&format!("journalctl --sync; journalctl -o json {ids}"));
     let entries =
         journal.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     entries
         .map(|entry| {
-            let kind = if entry["MESSAGE_ID"] == RESTARTING { "restarting" } else { "updated" };
+            let (kind, _) = KINDS.iter().find(|(_, id)| entry["MESSAGE_ID"] == *id).unwrap();
             format!("{kind} {}", entry["UNIT"].as_str().unwrap())
         })
         .collect()
@@ -81,6 +85,42 @@ fn strangers_are_restarted_before_the_first_has_settled(host: &Host) {
         let restarted = position(&events, &format!("restarting {name}.service"));
         assert!(restarted < settled, "{events:#?}");
     }
+}
+
+/// The first of them is ready whatever it runs; of a bad image no other one is.
+fn units_of_one_image_follow_the_first_side_by_side_and_go_back_together(host: &Host) {
+    let registry = Registry::start(host);
+    configure_quiet(host);
+    let names = ["a", "b", "c", "d"];
+    registry.push("app:latest", &Image::app("v1"));
+    for name in names {
+        ContainerUnit::new(name, &registry.reference("app:latest"))
+            .flag("--volume /srv:/srv")
+            .start(host);
+    }
+    registry.push("app:latest", &Image::app("v2"));
+    host.sh("updaterctl update");
+    let told = events(host);
+    let at = |event: &str| position(&told, event);
+    assert!(at("verifying a.service") < at("restarting b.service"), "{told:#?}");
+    for one in ["b", "c", "d"] {
+        assert_eq!(version(host, one), "v2");
+        for other in ["b", "c", "d"] {
+            let restarted = at(&format!("restarting {one}.service"));
+            assert!(restarted < at(&format!("verifying {other}.service")), "{told:#?}");
+        }
+    }
+
+    let run = "trap 'exit 0' TERM\nwhile :; do sleep 1000 & wait $!; done";
+    let once = Image::script("v3", &format!("mkdir /srv/v3 || exit 3\n{run}"));
+    registry.push("app:latest", &once);
+    let outcome = host.fails(ROLLED_BACK, "updaterctl update");
+    for name in names {
+        assert_eq!(version(host, name), "v2", "{}", outcome.describe());
+        assert_eq!(state(host, &format!("{name}.service")), "active");
+    }
+    let again = host.run("updaterctl update");
+    assert!(again.said().contains("quarantined"), "{}", again.describe());
 }
 
 fn a_client_is_updated_after_its_database_has_settled(host: &Host) {
