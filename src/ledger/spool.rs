@@ -76,9 +76,10 @@ impl Spool {
             let path = self.file(way, &name);
             match read_json(&path) {
                 Ok(notice) => found.extend(notice),
-                Err(error @ Error::Json { .. }) => {
+                Err(Error::Damaged { .. }) => {
                     file::remove(&path)?;
-                    tracing::warn!(target: "updaterd", "removed: {}", crate::model::failure::chain(&error));
+                    let path = path.display();
+                    tracing::warn!(target: "updaterd", "{path} is damaged, and removed: it is not told");
                 }
                 Err(error) => return Err(error),
             }

@@ -239,6 +239,7 @@ fn pass(dir: &tempfile::TempDir) -> Pass<Host> {
         settle: Duration::ZERO,
         rollback: true,
         backoff_max: Duration::from_secs(3600),
+        quarantine_expiry: None,
         units: std::collections::BTreeMap::new(),
     };
     Pass::new(host, options, dir.path().join("run"), "test")
