@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Paths;
 use super::fragment::{Fragment, ScheduleWord};
-use crate::model::{Probe, UnitName};
+use crate::model::{Probe, Rollback, UnitName};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -24,8 +24,8 @@ pub struct Settings {
     pub max_parallel: usize,
     /// How long a unit's restart may take before it counts as stuck.
     pub restart_timeout: Duration,
-    /// Whether a failed update goes back to the old image.
-    pub rollback: bool,
+    /// What becomes of a unit whose update failed.
+    pub rollback: Rollback,
     /// The longest wait before a registry that fails is asked again.
     pub backoff_max: Duration,
     /// How Podman's containers are looked after; `None` where they are left alone.
@@ -54,7 +54,7 @@ pub struct PodmanSettings {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnitSettings {
     pub settle: Option<Duration>,
-    pub rollback: Option<bool>,
+    pub rollback: Option<Rollback>,
     /// Whether the health of its containers counts.
     pub health: Option<bool>,
     pub probe: Option<Probe>,
@@ -86,7 +86,7 @@ impl Settings {
             checks_in_flight: written.checks_in_flight.unwrap_or(16),
             max_parallel: written.max_parallel.unwrap_or(4),
             restart_timeout: written.restart_timeout.unwrap_or(15 * MINUTE),
-            rollback: written.rollback.unwrap_or(true),
+            rollback: written.rollback.unwrap_or(Rollback::Back),
             backoff_max: written.backoff_max.unwrap_or(24 * HOUR),
             podman: written.podman.enabled.unwrap_or(true).then(|| PodmanSettings {
                 program: written.podman.program.unwrap_or_else(|| "/usr/bin/podman".into()),

@@ -29,6 +29,7 @@ fn flight(reference: &str) -> InFlight {
             along: vec![],
             led: false,
             after: vec![],
+            forward_only: false,
         }],
     };
     InFlight {
