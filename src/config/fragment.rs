@@ -29,6 +29,8 @@ pub(super) struct Fragment {
     pub(super) rollback: Option<Rollback>,
     #[serde(deserialize_with = "value::pause")]
     pub(super) backoff_max: Option<Duration>,
+    #[serde(deserialize_with = "value::or_never")]
+    pub(super) quarantine_expiry: Option<Option<Duration>>,
     pub(super) podman: PodmanFragment,
     pub(super) paths: PathsFragment,
     pub(super) unit: BTreeMap<UnitName, UnitFragment>,
@@ -94,6 +96,7 @@ impl Fragment {
             restart_timeout: self.restart_timeout.or(other.restart_timeout),
             rollback: self.rollback.or(other.rollback),
             backoff_max: self.backoff_max.or(other.backoff_max),
+            quarantine_expiry: self.quarantine_expiry.or(other.quarantine_expiry),
             podman: PodmanFragment {
                 enabled: self.podman.enabled.or(other.podman.enabled),
                 program: self.podman.program.or(other.podman.program),

@@ -28,6 +28,8 @@ pub struct Settings {
     pub rollback: Rollback,
     /// The longest wait before a registry that fails is asked again.
     pub backoff_max: Duration,
+    /// How long an image that failed is not tried again; `None` is until somebody says so.
+    pub quarantine_expiry: Option<Duration>,
     /// How Podman's containers are looked after; `None` where they are left alone.
     pub podman: Option<PodmanSettings>,
     pub units: BTreeMap<UnitName, UnitSettings>,
@@ -88,6 +90,7 @@ impl Settings {
             restart_timeout: written.restart_timeout.unwrap_or(15 * MINUTE),
             rollback: written.rollback.unwrap_or(Rollback::Back),
             backoff_max: written.backoff_max.unwrap_or(24 * HOUR),
+            quarantine_expiry: written.quarantine_expiry.unwrap_or(None),
             podman: written.podman.enabled.unwrap_or(true).then(|| PodmanSettings {
                 program: written.podman.program.unwrap_or_else(|| "/usr/bin/podman".into()),
                 timeout: written.podman.timeout.unwrap_or(MINUTE),

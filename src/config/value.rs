@@ -30,12 +30,39 @@ impl Visitor<'_> for Time {
 
 /// A time of at least a second.
 pub(super) fn pause<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
-    match time(value)? {
-        Some(time) if time < Duration::from_secs(1) => {
-            Err(D::Error::custom("must be at least \"1s\""))
-        }
+    time(value)?.map(at_least_a_second).transpose()
+}
+
+fn at_least_a_second<E: Error>(time: Duration) -> Result<Duration, E> {
+    match time {
+        time if time < Duration::from_secs(1) => Err(E::custom("must be at least \"1s\"")),
         time => Ok(time),
     }
+}
+
+/// A time of at least a second, or `"never"`, which is `None` inside.
+#[expect(clippy::option_option, reason = "the outer one is a key that is not written")]
+pub(super) fn or_never<'de, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<Option<Duration>>, D::Error> {
+    struct OrNever;
+
+    impl Visitor<'_> for OrNever {
+        type Value = Option<Duration>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a time such as \"30d\", or \"never\"")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+            match text {
+                "never" => Ok(None),
+                text => at_least_a_second(Time.visit_str(text)?).map(Some),
+            }
+        }
+    }
+
+    value.deserialize_str(OrNever).map(Some)
 }
 
 /// A number from 1 to 256.

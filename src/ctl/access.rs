@@ -10,7 +10,7 @@ use super::Error;
 use super::args::AutoUpdate;
 use super::remote::{Caller, Properties, Remote, RemoteError};
 use crate::config::Scope;
-use crate::daemon::api::{self, Api, Checked, HistoryQuery, UnitStatus};
+use crate::daemon::api::{self, Api, Checked, Held, HistoryQuery, UnitStatus};
 use crate::daemon::observe;
 use crate::model::failure::chain;
 use crate::model::{Container, UnitName};
@@ -183,7 +183,7 @@ impl<E: Embedded> Access<E> {
         }
     }
 
-    pub async fn quarantine(&self) -> Result<Vec<Quarantined>, Error> {
+    pub async fn quarantine(&self) -> Result<Vec<Held>, Error> {
         match self.read(async |service| service.quarantine().await).await? {
             Some(held) => Ok(held),
             None => Ok(self.embedded.open()?.quarantine().await?),

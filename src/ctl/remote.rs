@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use zbus::proxy::MethodFlags;
 use zbus::{Connection, Proxy};
 
-use crate::daemon::api::{Checked, Error, HistoryQuery, UnitStatus};
+use crate::daemon::api::{Checked, Error, Held, HistoryQuery, UnitStatus};
 use crate::daemon::bus::{Change, ERROR_PREFIX, INTERFACE, NAME, PATH, Signal};
 use crate::model::UnitName;
 use crate::plan::Quarantined;
@@ -160,7 +160,7 @@ impl Caller<'_> {
         self.call("GetHistory", &(units, since, outcomes, limit)).await
     }
 
-    pub async fn quarantine(&self) -> Result<Vec<Quarantined>, RemoteError> {
+    pub async fn quarantine(&self) -> Result<Vec<Held>, RemoteError> {
         self.call("ListQuarantine", &()).await
     }
 

@@ -48,11 +48,20 @@ pub trait Api {
     async fn history(&self, query: &HistoryQuery) -> Result<Vec<Entry>, Error>;
 
     /// The images that are not tried again on this host.
-    async fn quarantine(&self) -> Result<Vec<Quarantined>, Error>;
+    async fn quarantine(&self) -> Result<Vec<Held>, Error>;
 
     /// Ends quarantines: those of a digest (or its beginning, 12 digits at least) or of a
     /// repository, or all for `None`. Returns what was ended.
     async fn clear_quarantine(&self, what: Option<&str>) -> Result<Vec<Quarantined>, Error>;
+}
+
+/// An image that is not tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    #[serde(flatten)]
+    pub image: Quarantined,
+    /// When it may be; `None` is when somebody says so.
+    pub expires: Option<Timestamp>,
 }
 
 /// Which ends of updates are asked for.

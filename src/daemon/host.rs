@@ -268,6 +268,7 @@ fn options(settings: &Settings) -> Options {
         settle: settings.settle,
         rollback: settings.rollback,
         backoff_max: settings.backoff_max,
+        quarantine_expiry: settings.quarantine_expiry,
         units: BTreeMap::new(),
     };
     for (unit, own) in &settings.units {

@@ -3,14 +3,14 @@
 
 use std::path::PathBuf;
 
-use super::api::{Api, Checked, Error, HistoryQuery, UnitStatus};
+use super::api::{Api, Checked, Error, Held, HistoryQuery, UnitStatus};
 use super::run::Work;
 use super::units::{Known, not_running, statuses, unknown};
 use crate::ledger::{History, Ledger, PassLock, lock::LockError};
 use crate::model::failure::chain;
 use crate::model::{Container, Failure, UnitName};
 use crate::plan::Quarantined;
-use crate::update::port::{Inventory, Ledger as _, World};
+use crate::update::port::{Clock as _, Inventory, Ledger as _, World};
 use crate::update::{Entry, Options, Report, Surveyed, Trigger, Updater};
 
 /// How far back a status looks for a unit's last update.
@@ -128,8 +128,12 @@ impl<W: World<Ledger = Ledger>> Api for Pass<W> {
         Ok(entries)
     }
 
-    async fn quarantine(&self) -> Result<Vec<Quarantined>, Error> {
-        Ok(self.ledger().quarantine().map_err(failed)?.iter().cloned().collect())
+    async fn quarantine(&self) -> Result<Vec<Held>, Error> {
+        let after = self.updater.options().quarantine_expiry;
+        let now = self.updater.world().clock().now();
+        let held = self.ledger().quarantine().map_err(failed)?.in_force(now, after);
+        let held = held.iter().cloned();
+        Ok(held.map(|image| Held { expires: image.ends(after), image }).collect())
     }
 
     async fn clear_quarantine(&self, what: Option<&str>) -> Result<Vec<Quarantined>, Error> {
@@ -149,8 +153,10 @@ fn names(what: &str, held: &Quarantined) -> bool {
 
 impl<W: World<Ledger = Ledger>> Work for Pass<W> {
     async fn recover(&self) -> Result<Report, Error> {
-        // Without anything in flight there is nothing to lock for.
-        if self.ledger().in_flight().map_err(failed)?.is_empty() {
+        // Without anything in flight, and with all of it whole, there is nothing to lock for.
+        let ledger = self.ledger();
+        let is_whole = ledger.damage().map_err(failed)?.is_empty();
+        if is_whole && ledger.in_flight().map_err(failed)?.is_empty() {
             return Ok(Report::default());
         }
         let _lock = self.lock()?;

@@ -1,9 +1,19 @@
-//! Small files that are replaced as a whole, and survive a power cut.
+//! Small files that are replaced as a whole or grow at their end, and survive a power cut.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
+
+#[cfg(test)]
+use super::fault::step;
+
+/// A step of a write: tests cut the power there, and `_lose` is what the disk has lost then.
+#[cfg(not(test))]
+#[expect(clippy::unnecessary_wraps, reason = "tests have it fail")]
+fn step(_lose: impl FnOnce()) -> io::Result<()> {
+    Ok(())
+}
 
 /// Whether an error says that there is nothing by that name: a file in the place of a directory
 /// above it is as good as none.
@@ -38,13 +48,68 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // Not made from the name, which may be as long as names can be.
     let aside = path.with_file_name(".new");
-    let written = write_flushed(&aside, bytes).and_then(|()| fs::rename(&aside, path));
+    let written = write_flushed(&aside, bytes).and_then(|()| rename(&aside, path));
     if let Err(error) = written {
         // A full disk must not keep the half of a file as well.
-        let _ = fs::remove_file(&aside);
+        if step(|| ()).is_ok() {
+            let _ = fs::remove_file(&aside);
+        }
         return Err(error);
     }
     sync_parent(path)
+}
+
+/// Adds to the end of a file, which is made, for its owner only, where it is not there. Durable on
+/// return; after a crash, the beginning of what was added may be there.
+///
+/// # Errors
+/// Whatever the file system says; part of what was added may be there.
+pub fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let is_new = !path.exists();
+    step(|| ())?;
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    let before = file.metadata()?.len();
+    step(|| drop(file.write_all(&bytes[..bytes.len() / 2])))?;
+    file.write_all(bytes)?;
+    // What is not flushed is there in part, or not at all.
+    step(|| drop(file.set_len(before + bytes.len() as u64 / 2)))?;
+    file.sync_all()?;
+    if is_new {
+        // A new file is on disk only with its name.
+        step(|| drop(fs::remove_file(path)))?;
+        sync_parent(path)?;
+    }
+    step(|| ())
+}
+
+/// Cuts a file off after so many bytes. Durable on return.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn cut(path: &Path, length: u64) -> io::Result<()> {
+    step(|| ())?;
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.set_len(length)?;
+    step(|| ())?;
+    file.sync_all()
+}
+
+/// Gives a file another name in its directory, which no file is to have. Durable on return.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn rename_within(path: &Path, to: &Path) -> io::Result<()> {
+    rename(path, to).and_then(|()| sync_parent(to))
+}
+
+/// Gives a file a second name in its directory. Durable on return.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn link_within(path: &Path, to: &Path) -> io::Result<()> {
+    step(|| ())?;
+    fs::hard_link(path, to)?;
+    sync_parent(to)
 }
 
 /// Removes a file durably; none is no error.
@@ -52,6 +117,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// Whatever the file system says.
 pub fn remove(path: &Path) -> io::Result<()> {
+    step(|| ())?;
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed.and_then(|()| sync_parent(path)),
@@ -67,10 +133,18 @@ pub fn make_private(dir: &Path) -> io::Result<()> {
 }
 
 fn write_flushed(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    step(|| ())?;
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    step(|| drop(file.write_all(&bytes[..bytes.len() / 2])))?;
     file.write_all(bytes)?;
+    step(|| drop(file.set_len(bytes.len() as u64 / 2)))?;
     file.sync_all()
+}
+
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    step(|| ())?;
+    fs::rename(from, to)
 }
 
 /// Makes the names in a directory durable.
@@ -78,6 +152,7 @@ fn write_flushed(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// Whatever the file system says.
 pub fn sync_directory(dir: &Path) -> io::Result<()> {
+    step(|| ())?;
     File::open(dir)?.sync_all()
 }
 
@@ -99,6 +174,10 @@ mod tests {
         assert_eq!(read(&path, 3).unwrap().unwrap(), b"new");
         assert_eq!(read(&path.join("below"), 9).unwrap(), None);
         assert_eq!(read(&path, 2).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        append(&path, b"er").unwrap();
+        assert_eq!(read(&path, 5).unwrap().unwrap(), b"newer");
+        cut(&path, 3).unwrap();
+        assert_eq!(read(&path, 5).unwrap().unwrap(), b"new");
         remove(&path).unwrap();
         remove(&path).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);

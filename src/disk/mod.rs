@@ -3,12 +3,17 @@
 //!
 //! What must not live here: what is in a file, and what an error of it means.
 
+#[cfg(test)]
+pub(crate) mod fault;
 mod file;
 mod lock;
 mod tree;
 mod walk;
 
-pub use file::{is_absent, make_private, read, remove, replace, sync_directory};
+pub use file::{
+    append, cut, is_absent, link_within, make_private, read, remove, rename_within, replace,
+    sync_directory,
+};
 pub use lock::{Lock, Mode, is_at, lock, try_lock};
 pub use tree::{remove_tree, remove_tree_at};
 pub use walk::{Entry, usage, walk};

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::seal::{Fault, SCHEMA};
 use crate::model::{Failure, FailureKind};
 
 /// A file of the ledger that cannot be read or written.
@@ -12,23 +13,35 @@ pub enum Error {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot write {path}", path = path.display())]
     Write { path: PathBuf, source: io::Error },
+    #[error("cannot put what is to be written into words")]
+    Words(#[from] serde_json::Error),
+    #[error("{path} is damaged; the next pass sets it aside", path = path.display())]
+    Damaged { path: PathBuf, source: Fault },
+    #[error("{path}:{line} is damaged; the next pass sets it aside", path = path.display())]
+    Line { path: PathBuf, line: usize, source: Fault },
     #[error(
-        "{path} is damaged: move it away to go on without what it says",
+        "{path} was written by a newer version of updaterd (schema {schema}, and this one knows \
+         {SCHEMA}): install that version again, or move the file away to go on without what it says",
         path = path.display()
     )]
-    Json { path: PathBuf, source: serde_json::Error },
-    #[error(
-        "{path}:{line} is damaged: delete the line to go on without it",
-        path = path.display()
-    )]
-    Line { path: PathBuf, line: usize, source: serde_json::Error },
+    Newer { path: PathBuf, schema: u32 },
+}
+
+impl Error {
+    /// What is wrong with what was read from `path`.
+    pub(super) fn of(path: PathBuf, fault: Fault) -> Self {
+        match fault {
+            Fault::Newer(schema) => Self::Newer { path, schema },
+            source => Self::Damaged { path, source },
+        }
+    }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Read { source, .. } | Error::Write { source, .. } => FailureKind::of_io(source),
-            Error::Json { .. } | Error::Line { .. } => FailureKind::Local,
+            _ => FailureKind::Local,
         };
         Self::from_error(kind, &error)
     }

@@ -1,25 +1,56 @@
-//! The history: one JSON object a line, newest last.
+//! The history: one sealed document a line, newest last.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::file::make_parent;
+use super::seal::{self, Fault};
 use super::{Error, History};
 use crate::disk;
 use crate::update::report::Entry;
 
 /// At this size the file becomes `history.1.jsonl`, and the one of that name before is dropped.
-const ROTATE_AT: u64 = 4 << 20;
+pub(super) const ROTATE_AT: u64 = if cfg!(test) { 4 << 10 } else { 4 << 20 };
 
+/// How much of the end is looked at for an entry that is there already.
+const TAIL: u64 = 64 << 10;
+
+/// Adds an entry, unless it is there: a rollout that a crash kept from being forgotten ends again.
 pub(super) fn append(dir: &Path, entry: &Entry) -> Result<(), Error> {
     let path = current(dir);
-    let mut line =
-        serde_json::to_vec(entry).map_err(|source| Error::Json { path: path.clone(), source })?;
+    let mut line = seal::seal(entry)?;
     line.push(b'\n');
-    write(&path, &previous(dir), &line).map_err(|source| Error::Write { path, source })
+    let write = || {
+        make_parent(&path)?;
+        if is_there(&path, entry)? {
+            return Ok(());
+        }
+        let length = fs::metadata(&path).map(|metadata| metadata.len()).unwrap_or_default();
+        if length >= ROTATE_AT {
+            disk::rename_within(&path, &previous(dir))?;
+        }
+        disk::append(&path, &line)
+    };
+    write().map_err(|source| Error::Write { path: path.clone(), source })
+}
+
+fn is_there(path: &Path, entry: &Entry) -> io::Result<bool> {
+    let end = end_of(path, TAIL)?;
+    let mut lines = end.split(|byte| *byte == b'\n');
+    Ok(lines.any(|line| seal::open::<Entry>(line).is_ok_and(|(other, _)| is_same(&other, entry))))
+}
+
+/// Whether both are the end of one rollout for one unit.
+fn is_same(one: &Entry, other: &Entry) -> bool {
+    let key = |entry: &Entry| {
+        let outcome = &entry.outcome;
+        let image = (outcome.reference.clone(), outcome.old.clone(), outcome.new.clone());
+        (entry.pass, entry.engine, outcome.unit.clone(), image, outcome.result)
+    };
+    one.pass.is_some() && key(one) == key(other)
 }
 
 pub(super) fn read(
@@ -29,26 +60,101 @@ pub(super) fn read(
 ) -> Result<History, Error> {
     let mut newest = VecDeque::new();
     let mut damaged = Vec::new();
-    for path in [previous(dir), current(dir)] {
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(source) => return Err(Error::Read { path, source }),
-        };
-        for (line, text) in (1..).zip(BufReader::new(file).split(b'\n')) {
-            let text = text.map_err(|source| Error::Read { path: path.clone(), source })?;
-            match serde_json::from_slice(&text) {
+    for path in files(dir) {
+        each_line(&path, |line, _, read| {
+            match read {
                 Ok(entry) if asked(&entry) => newest.push_back(entry),
                 Ok(_) => {}
-                Err(_) if text.is_empty() => {}
+                Err(Fault::Newer(schema)) => {
+                    return Err(Error::Newer { path: path.clone(), schema });
+                }
                 Err(source) => damaged.push(Error::Line { path: path.clone(), line, source }),
             }
             if newest.len() > limit {
                 newest.pop_front();
             }
-        }
+            Ok(())
+        })?;
     }
     Ok(History { entries: newest.into(), damaged })
+}
+
+/// The whole lines of a file that is damaged, without those that are no entries; `None` where it is
+/// not.
+pub(super) fn sound_lines(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let (mut sound, mut damaged) = (Vec::new(), false);
+    each_line(path, |_, text, read| {
+        match read {
+            Ok(_) => sound.extend([text, b"\n"].concat()),
+            Err(Fault::Newer(schema)) => {
+                return Err(Error::Newer { path: path.to_owned(), schema });
+            }
+            Err(_) => damaged = true,
+        }
+        Ok(())
+    })?;
+    Ok(damaged.then_some(sound))
+}
+
+/// Cuts off what a write that did not come to its end has left: nobody was told that it is there.
+pub(super) fn drop_unfinished(dir: &Path) -> Result<(), Error> {
+    let path = current(dir);
+    let drop = || {
+        let length = match fs::metadata(&path) {
+            Err(error) if disk::is_absent(&error) => return Ok(()),
+            metadata => metadata?.len(),
+        };
+        // A line is far shorter than that.
+        let end = end_of(&path, 1 << 20)?;
+        match end.iter().rposition(|byte| *byte == b'\n') {
+            Some(at) if at + 1 == end.len() => Ok(()),
+            Some(at) => disk::cut(&path, length - (end.len() - at - 1) as u64),
+            None if length == end.len() as u64 && length > 0 => disk::cut(&path, 0),
+            None => Ok(()),
+        }
+    };
+    drop().map_err(|source| Error::Write { path: path.clone(), source })
+}
+
+/// The older one first.
+pub(super) fn files(dir: &Path) -> [PathBuf; 2] {
+    [previous(dir), current(dir)]
+}
+
+/// Hands over each line that came to its end, with its number and what it says.
+fn each_line(
+    path: &Path,
+    mut take: impl FnMut(usize, &[u8], Result<Entry, Fault>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let failed = |source| Error::Read { path: path.to_owned(), source };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(failed(source)),
+    };
+    let mut reader = BufReader::new(file);
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        reader.read_until(b'\n', &mut line).map_err(failed)?;
+        let Some(text) = line.strip_suffix(b"\n") else { break };
+        if !text.is_empty() {
+            take(number, text, seal::open(text).map(|(entry, _)| entry))?;
+        }
+    }
+    Ok(())
+}
+
+fn end_of(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = match File::open(path) {
+        Err(error) if disk::is_absent(&error) => return Ok(vec![]),
+        file => file?,
+    };
+    let length = file.metadata()?.len();
+    let mut end = vec![0; usize::try_from(length.min(most)).unwrap_or(0)];
+    let from = length - end.len() as u64;
+    file.read_exact_at(&mut end, from)?;
+    Ok(end)
 }
 
 fn current(dir: &Path) -> PathBuf {
@@ -57,35 +163,4 @@ fn current(dir: &Path) -> PathBuf {
 
 fn previous(dir: &Path) -> PathBuf {
     dir.join("history.1.jsonl")
-}
-
-fn write(path: &Path, previous: &Path, line: &[u8]) -> io::Result<()> {
-    make_parent(path)?;
-    let length = fs::metadata(path).ok().map(|metadata| metadata.len());
-    if length.is_some_and(|length| length >= ROTATE_AT) {
-        fs::rename(path, previous)?;
-    }
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    if !ends_with_newline(path)? {
-        file.write_all(b"\n")?;
-    }
-    file.write_all(line)?;
-    file.sync_all()?;
-    // A new file is on disk only with its name.
-    match (length, path.parent()) {
-        (Some(..ROTATE_AT), _) | (_, None) => Ok(()),
-        (_, Some(dir)) => disk::sync_directory(dir),
-    }
-}
-
-/// Whether the last line is whole: after a power cut it may not be, and must not swallow the next.
-fn ends_with_newline(path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::FileExt;
-    let file = File::open(path)?;
-    let length = file.metadata()?.len();
-    let mut last = [b'\n'];
-    if length > 0 {
-        file.read_exact_at(&mut last, length - 1)?;
-    }
-    Ok(last == *b"\n")
 }

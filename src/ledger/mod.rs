@@ -1,19 +1,22 @@
 //! Edge: what is remembered on disk. History, quarantine, rollouts in flight, what checks learnt,
 //! and the lock that makes passes exclusive.
 //!
-//! Every file is small, is replaced whole (written aside, flushed, renamed, directory flushed) and
-//! is readable JSON. What must not live here: any decision about what is written.
+//! Every file is small, is replaced whole (written aside, flushed, renamed, directory flushed), or
+//! grows by whole lines, and is JSON with a schema and a checksum ([`seal`]). What is damaged is set
+//! aside ([`mend`]). What must not live here: any decision about what is written.
 
 mod error;
 mod file;
 mod history;
 pub mod lock;
+mod mend;
+mod seal;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use error::Error;
-use file::{read_json, write_json};
+use file::{read_if_whole, read_json, write_json};
 pub use lock::PassLock;
 
 use crate::model::{Digest, Failure};
@@ -26,7 +29,7 @@ use crate::update::report::Entry;
 pub struct History {
     /// Oldest first.
     pub entries: Vec<Entry>,
-    /// Lines that are no entries: a power cut may have torn the last one.
+    /// Lines that are no entries.
     pub damaged: Vec<Error>,
 }
 
@@ -54,8 +57,13 @@ impl Ledger {
     /// All images that are not tried again.
     ///
     /// # Errors
-    /// Where the file cannot be read or is no JSON.
+    /// Where the file cannot be read. One that is damaged says nothing: see [`Ledger::damage`].
     pub fn quarantine(&self) -> Result<Quarantine, Error> {
+        read_if_whole(&self.quarantine_file()).map(Option::unwrap_or_default)
+    }
+
+    /// What is to be written again must be whole.
+    fn whole_quarantine(&self) -> Result<Quarantine, Error> {
         read_json(&self.quarantine_file()).map(Option::unwrap_or_default)
     }
 
@@ -63,12 +71,12 @@ impl Ledger {
     /// holds the pass lock.
     ///
     /// # Errors
-    /// Where the file cannot be read or written.
+    /// Where the file is damaged, or cannot be read or written.
     pub fn clear_quarantine(
         &self,
         matches: impl Fn(&Quarantined) -> bool,
     ) -> Result<Vec<Quarantined>, Error> {
-        let mut quarantine = self.quarantine()?;
+        let mut quarantine = self.whole_quarantine()?;
         let gone = quarantine.clear(matches);
         if !gone.is_empty() {
             write_json(&self.quarantine_file(), &quarantine)?;
@@ -79,8 +87,17 @@ impl Ledger {
     /// The rollouts that have not ended, oldest first.
     ///
     /// # Errors
-    /// Where a file cannot be read or is no JSON.
+    /// Where a file cannot be read. One that is damaged is left out: see [`Ledger::damage`].
     pub fn in_flight(&self) -> Result<Vec<InFlight>, Error> {
+        let mut found = Vec::new();
+        for path in self.rollout_files()? {
+            found.extend(read_if_whole::<InFlight>(&path)?);
+        }
+        found.sort_by_key(|flight| flight.started);
+        Ok(found)
+    }
+
+    fn rollout_files(&self) -> Result<Vec<PathBuf>, Error> {
         let dir = self.rollouts_dir();
         let entries = match fs::read_dir(&dir) {
             Ok(entries) => entries,
@@ -91,10 +108,9 @@ impl Ledger {
         for entry in entries {
             let path = entry.map_err(|source| Error::Read { path: dir.clone(), source })?.path();
             if path.extension().is_some_and(|extension| extension == "json") {
-                found.extend(read_json::<InFlight>(&path)?);
+                found.push(path);
             }
         }
-        found.sort_by_key(|flight| flight.started);
         Ok(found)
     }
 
@@ -119,23 +135,31 @@ impl Ledger {
 }
 
 impl port::Ledger for Ledger {
+    fn mend(&self) -> Result<Vec<String>, Failure> {
+        Ok(self.mend()?)
+    }
+
+    fn damage(&self) -> Result<Vec<String>, Failure> {
+        Ok(self.damage()?)
+    }
+
     fn quarantine(&self) -> Result<Quarantine, Failure> {
         Ok(self.quarantine()?)
     }
 
     fn add_to_quarantine(&self, entry: Quarantined) -> Result<(), Failure> {
-        let mut quarantine = self.quarantine()?;
+        let mut quarantine = self.whole_quarantine()?;
         quarantine.add(entry);
         Ok(write_json(&self.quarantine_file(), &quarantine)?)
     }
 
+    fn drop_from_quarantine(&self, over: &dyn Fn(&Quarantined) -> bool) -> Result<(), Failure> {
+        Ok(self.clear_quarantine(over).map(drop)?)
+    }
+
     fn memory(&self) -> Result<Memory, Failure> {
-        // What checks learnt can be learnt again: a torn file costs a few requests, not a night.
-        Ok(match read_json(&self.memory_file()) {
-            Ok(memory) => memory.unwrap_or_default(),
-            Err(Error::Json { .. }) => Memory::default(),
-            Err(error) => return Err(error.into()),
-        })
+        // What checks learnt can be learnt again: it costs a few requests, not a night.
+        Ok(read_if_whole(&self.memory_file())?.unwrap_or_default())
     }
 
     fn save_memory(&self, memory: &Memory) -> Result<(), Failure> {

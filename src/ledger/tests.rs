@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::lock::LockError;
 use super::*;
+use crate::disk::fault;
 use crate::model::{EngineKind, ImageIdentity, ImageSource, Platform, Policy};
 use crate::plan::rollout::{Progress, Rollout, Step};
 use crate::update::port::Ledger as _;
@@ -89,30 +90,249 @@ fn a_rollout_is_kept_until_it_ends() {
     assert_eq!(ledger.in_flight().unwrap(), [second]);
 }
 
-#[test]
-fn the_history_survives_a_torn_line() {
+/// Where the files of a ledger lie that has one of each kind.
+fn filled() -> (tempfile::TempDir, Ledger) {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::new(dir.path());
     ledger.append(&entry("one")).unwrap();
-    let path = dir.path().join("history.jsonl");
-    let mut text = fs::read(&path).unwrap();
-    text.extend_from_slice(b"{\"ended\":\"20");
-    fs::write(&path, text).unwrap();
     ledger.append(&entry("two")).unwrap();
-    let history = ledger.history(10, |_| true).unwrap();
-    assert_eq!(history.entries, [entry("one"), entry("two")]);
-    assert_eq!(ledger.history(1, |_| true).unwrap().entries, [entry("two")]);
-    let [damaged] = &history.damaged[..] else { panic!("{history:?}") };
-    let said = crate::model::failure::chain(damaged);
-    assert!(said.contains("history.jsonl:2 is damaged: delete the line"), "{said}");
+    ledger.add_to_quarantine(held("quay.io/a")).unwrap();
+    ledger.save_rollout(&flight("quay.io/a:1")).unwrap();
+    let mut memory = Memory::default();
+    memory.learn(&"quay.io/a:1".parse().unwrap(), image("new"));
+    ledger.save_memory(&memory).unwrap();
+    (dir, ledger)
+}
+
+fn held(repository: &str) -> Quarantined {
+    Quarantined {
+        repository: repository.into(),
+        manifest: Digest::of(b"bad"),
+        since: Timestamp::UNIX_EPOCH,
+        unit: "a.service".parse().unwrap(),
+        cause: "crashed".into(),
+    }
+}
+
+fn details(ledger: &Ledger) -> Vec<String> {
+    let entries = ledger.history(10, |_| true).unwrap().entries;
+    entries.into_iter().map(|entry| entry.outcome.detail).collect()
 }
 
 #[test]
-fn a_damaged_quarantine_is_an_error_and_names_the_file() {
+fn a_line_that_did_not_come_to_its_end_was_never_there() {
+    let (dir, ledger) = filled();
+    let path = dir.path().join("history.jsonl");
+    let whole = fs::read(&path).unwrap();
+    for torn in ["{\"schema\":2,\"su", "\0\0\0\0"] {
+        fs::write(&path, [&whole, torn.as_bytes()].concat()).unwrap();
+        assert_eq!(details(&ledger), ["one", "two"]);
+        assert_eq!(ledger.mend().unwrap(), [""; 0], "a power cut is no damage");
+        ledger.append(&entry(torn)).unwrap();
+        assert_eq!(details(&ledger), ["one", "two", torn]);
+    }
+    fs::write(&path, "{").unwrap();
+    ledger.mend().unwrap();
+    assert_eq!(details(&ledger), [""; 0]);
+    assert_eq!(ledger.set_aside(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn the_newest_entries_are_the_last() {
+    let (_dir, ledger) = filled();
+    let last = ledger.history(1, |_| true).unwrap();
+    assert_eq!((last.entries, last.damaged.len()), (vec![entry("two")], 0));
+    let asked = ledger.history(1, |entry| entry.outcome.detail == "one").unwrap();
+    assert_eq!(asked.entries, [entry("one")]);
+}
+
+#[test]
+fn the_same_end_is_written_down_once() {
+    let (_dir, ledger) = filled();
+    let mut first = entry("one");
+    first.pass = Some(Timestamp::UNIX_EPOCH);
+    let mut again = first.clone();
+    again.ended = Timestamp::from_second(60).unwrap();
+    again.outcome.elapsed_ms = 60_012;
+    ledger.append(&first).unwrap();
+    ledger.append(&again).unwrap();
+    assert_eq!(ledger.history(10, |_| true).unwrap().entries.last(), Some(&first));
+    again.outcome.result = OutcomeKind::RolledBack;
+    ledger.append(&again).unwrap();
+    assert_eq!(details(&ledger), ["one", "two", "one", "one"]);
+}
+
+/// A byte of a file, in its middle.
+fn damage(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn what_is_damaged_is_set_aside_and_said_and_the_rest_goes_on() {
+    for name in ["quarantine.json", "checks.json", "history.jsonl", "rollouts"] {
+        let (dir, ledger) = filled();
+        let path = match name {
+            "rollouts" => ledger.rollout_file(&flight("quay.io/a:1")),
+            name => dir.path().join(name),
+        };
+        damage(&path);
+        let damaged = fs::read(&path).unwrap();
+        let [told] = &ledger.damage().unwrap()[..] else { panic!("{name}") };
+        assert!(told.contains("the next pass sets it aside"), "{told}");
+        assert_eq!(fs::read(&path).unwrap(), damaged, "looking changes nothing");
+        // Whoever only reads goes on without it.
+        let flights = ledger.in_flight().unwrap().len();
+        assert_eq!(flights, usize::from(name != "rollouts"), "{name}");
+        assert_eq!(
+            ledger.quarantine().unwrap().iter().count(),
+            usize::from(name != "quarantine.json")
+        );
+        ledger.memory().unwrap();
+        let written = ledger.add_to_quarantine(held("quay.io/b"));
+        assert_eq!(written.is_err(), name == "quarantine.json", "{name}: what is damaged stays");
+
+        let [told] = &ledger.mend().unwrap()[..] else { panic!("{name}") };
+        let [aside] = &ledger.set_aside()[..] else { panic!("{name}") };
+        assert!(told.contains(&*aside.to_string_lossy()), "{told}");
+        assert!(told.contains("damaged"), "{told}");
+        assert_eq!(fs::read(aside).unwrap(), damaged);
+        assert_eq!(ledger.damage().unwrap(), [""; 0]);
+        assert_eq!(ledger.mend().unwrap(), [""; 0]);
+        let left = if name == "history.jsonl" { 1 } else { 2 };
+        assert_eq!(details(&ledger).len(), left, "{name}: one bad line costs no other");
+        ledger.add_to_quarantine(held("quay.io/b")).unwrap();
+        ledger.append(&entry("three")).unwrap();
+        ledger.save_rollout(&flight("quay.io/a:1")).unwrap();
+    }
+}
+
+#[test]
+fn not_all_that_was_ever_damaged_stays() {
+    let (dir, ledger) = filled();
+    for _ in 0..12 {
+        fs::write(dir.path().join("checks.json"), "?").unwrap();
+        assert_eq!(ledger.mend().unwrap().len(), 1);
+    }
+    assert_eq!(ledger.set_aside().len(), 8);
+}
+
+#[test]
+fn what_a_newer_version_wrote_is_refused_and_left_alone() {
+    for name in ["quarantine.json", "checks.json", "history.jsonl", "rollouts/a.json"] {
+        let (dir, ledger) = filled();
+        let path = dir.path().join(name);
+        let newer = "{\"schema\":3,\"in\":\"other words\"}\n";
+        fs::write(&path, newer).unwrap();
+        // Something else is damaged as well.
+        fs::write(ledger.rollout_file(&flight("quay.io/a:1")), "?").unwrap();
+        let failure = port::Ledger::mend(&ledger).unwrap_err();
+        let told = "was written by a newer version of updaterd (schema 3, and this one knows 2)";
+        assert!(failure.message.contains(told) && failure.message.contains(name), "{failure}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), newer);
+        assert_eq!(ledger.set_aside(), Vec::<PathBuf>::new());
+        let writes = [
+            ledger.add_to_quarantine(held("quay.io/b")).is_err(),
+            ledger.save_memory(&Memory::default()).is_err(),
+            ledger.history(1, |_| true).is_err(),
+            ledger.in_flight().is_err(),
+        ];
+        assert_eq!(writes.iter().filter(|refused| **refused).count(), 1, "{name}");
+    }
+}
+
+#[test]
+fn what_an_older_version_wrote_is_read_and_written_anew() {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("quarantine.json"), "[{").unwrap();
-    let failure = port::Ledger::quarantine(&Ledger::new(dir.path())).unwrap_err();
-    assert!(failure.message.contains("quarantine.json is damaged"), "{failure}");
+    let ledger = Ledger::new(dir.path());
+    let flight = flight("quay.io/a:1");
+    fs::create_dir(dir.path().join("rollouts")).unwrap();
+    fs::write(
+        dir.path().join("quarantine.json"),
+        serde_json::to_string(&[held("quay.io/a")]).unwrap(),
+    )
+    .unwrap();
+    fs::write(ledger.rollout_file(&flight), serde_json::to_string(&flight).unwrap()).unwrap();
+    fs::write(
+        dir.path().join("history.jsonl"),
+        serde_json::to_string(&entry("old")).unwrap() + "\n",
+    )
+    .unwrap();
+    assert_eq!(ledger.mend().unwrap(), [""; 0]);
+    assert_eq!(ledger.in_flight().unwrap(), std::slice::from_ref(&flight));
+    assert_eq!(ledger.quarantine().unwrap().iter().count(), 1);
+    for path in [dir.path().join("quarantine.json"), ledger.rollout_file(&flight)] {
+        assert!(fs::read_to_string(path).unwrap().starts_with("{\"schema\":2,"));
+    }
+    ledger.append(&entry("new")).unwrap();
+    assert_eq!(details(&ledger), ["old", "new"]);
+}
+
+#[test]
+fn the_history_does_not_grow_for_ever() {
+    let (dir, ledger) = filled();
+    for number in 0..200 {
+        ledger.append(&entry(&number.to_string())).unwrap();
+    }
+    let size: u64 =
+        history::files(dir.path()).iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+    assert!(size < 3 * history::ROTATE_AT, "{size}");
+    let newest: Vec<String> = (190..200).map(|number| number.to_string()).collect();
+    assert_eq!(details(&ledger), newest);
+}
+
+/// What a ledger says, for comparison.
+fn all(ledger: &Ledger) -> (Vec<String>, Vec<InFlight>, Vec<String>, Memory) {
+    let quarantine = ledger.quarantine().unwrap();
+    let held = quarantine.iter().map(|held| held.repository.clone()).collect();
+    (details(ledger), ledger.in_flight().unwrap(), held, ledger.memory().unwrap())
+}
+
+/// The power is cut at each step of each write in turn: what was said to be written is there then,
+/// what was being written is there whole or not at all, and nothing is damaged.
+#[test]
+fn a_power_cut_at_any_step_costs_nothing_that_was_written() {
+    type Write = fn(&Ledger) -> Result<(), Failure>;
+    let learn = |ledger: &Ledger| {
+        let mut memory = Memory::default();
+        memory.learn(&"quay.io/a:1".parse().unwrap(), image("new"));
+        ledger.save_memory(&memory)
+    };
+    let writes: [Write; 8] = [
+        |ledger| ledger.save_rollout(&flight("quay.io/a:1")),
+        |ledger| ledger.append(&entry(&"x".repeat(5000))),
+        // The file is turned over now.
+        |ledger| ledger.append(&entry("after")),
+        |ledger| ledger.add_to_quarantine(held("quay.io/a")),
+        |ledger| ledger.add_to_quarantine(held("quay.io/b")),
+        learn,
+        |ledger| ledger.end_rollout(&flight("quay.io/a:1")),
+        |ledger| ledger.append(&entry("last")),
+    ];
+    let whole = tempfile::tempdir().unwrap();
+    let whole = Ledger::new(whole.path());
+    let mut states = vec![all(&whole)];
+    for write in writes {
+        write(&whole).unwrap();
+        states.push(all(&whole));
+    }
+    for cut in 0.. {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::new(dir.path());
+        fault::cut_after(Some(cut));
+        let done = writes.iter().take_while(|write| write(&ledger).is_ok()).count();
+        fault::cut_after(None);
+        assert_eq!(ledger.mend().unwrap(), [""; 0], "cut at step {cut}");
+        let found = all(&ledger);
+        let may_be = &states[done..states.len().min(done + 2)];
+        assert!(may_be.contains(&found), "cut at step {cut}, in write {done}: {found:?}");
+        if done == writes.len() {
+            assert!(cut > 30, "only {cut} steps");
+            return;
+        }
+    }
 }
 
 #[test]

@@ -115,6 +115,42 @@ fn what_the_image_did_not_do_is_not_held_against_it() {
     assert!(!proves_image_bad(&progress));
 }
 
+/// What is not listed here as the image's doing is not.
+#[test]
+fn only_what_an_image_can_do_is_held_against_it() {
+    let text = String::new;
+    let failure = || Failure::new(FailureKind::StorageFull, "no space left on device");
+    let job = |result| Cause::Job { result };
+    for innocent in [
+        job(JobResult::Canceled),
+        job(JobResult::Dependency),
+        job(JobResult::Skipped),
+        job(JobResult::Other),
+        job(JobResult::Done),
+        Cause::StartedAnew,
+        Cause::WrongImage { expected: Digest::of(b"new"), found: None },
+        Cause::NotStarted { result: "start-limit-hit".to_owned() },
+        Cause::FailedBefore { active: text(), result: text() },
+        Cause::Needed { unit: "db.service".parse().unwrap() },
+        Cause::Launcher,
+        Cause::ShuttingDown { message: text() },
+        Cause::BusLost { message: text() },
+        Cause::ServiceStopping,
+        Cause::Host { failure: failure() },
+    ] {
+        for event in [Event::Failed(innocent.clone()), Event::NotBegun(innocent.clone())] {
+            let progress = run(&rollout(1), &[Event::Succeeded, Event::Succeeded, event]);
+            assert!(!proves_image_bad(&progress), "{innocent:?}");
+            assert_eq!(condemned_by(&rollout(1), &progress), None);
+        }
+    }
+    for guilty in [job(JobResult::Failed), job(JobResult::Timeout), Cause::Unhealthy { streak: 3 }]
+    {
+        let events = [Event::Succeeded, Event::Succeeded, Event::Failed(guilty.clone())];
+        assert!(proves_image_bad(&run(&rollout(1), &events)), "{guilty:?}");
+    }
+}
+
 #[test]
 fn an_old_image_that_fails_too_proves_nothing() {
     let ok = Event::Succeeded;

@@ -6,7 +6,9 @@ use futures_util::stream::{self, StreamExt};
 
 use super::port::{Clock, Engine, Ledger, Registry, World};
 use super::updater::{Options, Updater};
-use crate::model::{Container, Digest, Failure, ImageIdentity, ImageSource, Policy, UnitName};
+use crate::model::{
+    Container, Digest, Failure, FailureKind, ImageIdentity, ImageSource, Policy, UnitName,
+};
 use crate::plan::decide::wants_check;
 use crate::plan::{Available, Backoff, Input, Memory, Plan, decide};
 
@@ -33,7 +35,9 @@ impl<W: World> Updater<W> {
         memory: &mut Memory,
     ) -> Result<Surveyed, Failure> {
         let inventory = self.world.inventory().await?;
+        let now = self.world.clock().now();
         let quarantine = self.world.ledger().quarantine()?;
+        let quarantine = quarantine.in_force(now, self.options.quarantine_expiry);
         let chosen: Vec<&Container> = inventory
             .containers
             .iter()
@@ -56,7 +60,6 @@ impl<W: World> Updater<W> {
             }
         }
         memory.retain_sources(inventory.containers.iter().map(|container| &container.source));
-        let now = self.world.clock().now();
         let containers = &inventory.containers;
         let input = Input {
             containers,
@@ -66,8 +69,10 @@ impl<W: World> Updater<W> {
             selection,
             now,
         };
-        let plan =
-            Plan { problems: inventory.problems, asking: inventory.asking, ..decide(&input) };
+        let damage = self.world.ledger().damage()?.into_iter();
+        let mut problems = inventory.problems;
+        problems.extend(damage.map(|damage| Failure::new(FailureKind::Local, damage)));
+        let plan = Plan { problems, asking: inventory.asking, ..decide(&input) };
         Ok(Surveyed { plan, containers: inventory.containers })
     }
 

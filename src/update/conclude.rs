@@ -19,7 +19,8 @@ const HALTED: &str = "the unit is stopped, and keeps the new image, for its data
 
 impl<W: World> Updater<W> {
     /// Records the end of a rollout: quarantine, history, events; then forgets it. Where the image
-    /// cannot be quarantined the rollout is kept, and ends again at the next pass.
+    /// cannot be quarantined, or the end not be written down, the rollout is kept, and ends again at
+    /// the next pass.
     pub(super) fn conclude(&self, flight: &InFlight) -> Ended {
         let outcomes = self.outcomes(flight);
         let quarantined = self.quarantine(flight).and_then(|()| self.quarantine_undone(flight));
@@ -42,7 +43,10 @@ impl<W: World> Updater<W> {
             };
             failures.extend(self.world.ledger().append(&entry).err());
         }
-        failures.extend(self.world.ledger().end_rollout(flight).err());
+        // What nobody would know of ends again at the next pass.
+        if failures.is_empty() {
+            failures.extend(self.world.ledger().end_rollout(flight).err());
+        }
         for failure in failures {
             self.problem(&failure);
         }
@@ -164,7 +168,7 @@ impl<W: World> Updater<W> {
         });
     }
 
-    fn problem(&self, failure: &Failure) {
+    pub(super) fn problem(&self, failure: &Failure) {
         let detail = failure.to_string();
         self.world.observer().event(&Event { detail, ..Event::new(EventKind::Problem) });
     }

@@ -272,8 +272,14 @@ pub struct InFlight {
 
 /// What is remembered on disk. Every write is durable on return.
 pub trait Ledger {
+    /// Sets aside what is damaged, and says so: one line for each.
+    fn mend(&self) -> Result<Vec<String>, Failure>;
+    /// What would be set aside.
+    fn damage(&self) -> Result<Vec<String>, Failure>;
     fn quarantine(&self) -> Result<Quarantine, Failure>;
     fn add_to_quarantine(&self, entry: Quarantined) -> Result<(), Failure>;
+    /// Forgets those that are over, so that what fails again is quarantined anew.
+    fn drop_from_quarantine(&self, over: &dyn Fn(&Quarantined) -> bool) -> Result<(), Failure>;
     fn memory(&self) -> Result<Memory, Failure>;
     fn save_memory(&self, memory: &Memory) -> Result<(), Failure>;
     fn in_flight(&self) -> Result<Vec<InFlight>, Failure>;

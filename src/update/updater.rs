@@ -32,6 +32,8 @@ pub struct Options {
     pub rollback: Rollback,
     /// The longest wait before a source that fails is asked again.
     pub backoff_max: Duration,
+    /// How long an image that failed is not tried again; `None` is for ever.
+    pub quarantine_expiry: Option<Duration>,
     /// What single units have of their own.
     pub units: BTreeMap<UnitName, UnitOptions>,
 }
@@ -134,6 +136,11 @@ impl<W: World> Updater<W> {
         Self { world, options }
     }
 
+    /// What it works by.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// The ports this updater works with.
     pub fn world(&self) -> &W {
         &self.world
@@ -177,6 +184,8 @@ impl<W: World> Updater<W> {
         trigger: Trigger,
         report: &mut Report,
     ) -> Result<(), Failure> {
+        let (now, expiry) = (self.world.clock().now(), self.options.quarantine_expiry);
+        self.world.ledger().drop_from_quarantine(&|held| held.is_over(now, expiry))?;
         let before = self.world.ledger().memory()?;
         let mut memory = before.clone();
         let manual = trigger == Trigger::Manual;
@@ -284,6 +293,11 @@ impl<W: World> Updater<W> {
     /// Those that are in flight were begun side by side: none of them waits for another.
     pub(super) async fn take_up(&self) -> Result<Recovered, Failure> {
         let mut report = Report::default();
+        for damage in self.world.ledger().mend()? {
+            let failure = Failure::new(FailureKind::Local, damage);
+            self.problem(&failure);
+            report.problems.push(failure);
+        }
         let flights = self.world.ledger().in_flight()?;
         for flight in &flights {
             self.tell_about(flight, EventKind::Resumed, "");

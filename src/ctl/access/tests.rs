@@ -2,7 +2,7 @@ use std::cell::{Cell, RefCell};
 
 use super::*;
 use crate::ctl::remote::tests::connected;
-use crate::daemon::api::{Error as ApiError, HistoryQuery};
+use crate::daemon::api::{Error as ApiError, Held, HistoryQuery};
 use crate::daemon::bus::{Change, Signal};
 use crate::update::EventKind;
 
@@ -68,7 +68,7 @@ impl Api for Empty {
         Ok(vec![])
     }
 
-    async fn quarantine(&self) -> Result<Vec<Quarantined>, ApiError> {
+    async fn quarantine(&self) -> Result<Vec<Held>, ApiError> {
         Ok(vec![])
     }
 

@@ -7,13 +7,14 @@ use crate::ctl::Error;
 use crate::ctl::access::{Access, Embedded};
 use crate::ctl::args;
 use crate::ctl::exit;
-use crate::plan::Quarantined;
+use crate::daemon::api::Held;
 use crate::terminal::table::{Cell, Column, render};
 
-const COLUMNS: [Column; 5] = [
+const COLUMNS: [Column; 6] = [
     Column::flexible("REPOSITORY", 16),
     Column::fixed("DIGEST"),
     Column::fixed("SINCE"),
+    Column::fixed("EXPIRES"),
     Column::flexible("UNIT", 12),
     Column::flexible("WHY", 12),
 ];
@@ -56,15 +57,17 @@ pub(super) async fn run<E: Embedded>(
     }
 }
 
-pub(super) fn list(held: &[Quarantined], style: Style) -> String {
+pub(super) fn list(held: &[Held], style: Style) -> String {
     if held.is_empty() {
         return "Nothing is quarantined.\n".into();
     }
-    let row = |held: &Quarantined| {
+    let row = |Held { image: held, expires }: &Held| {
+        let expires = expires.map_or("never".to_owned(), |expires| format!("{expires:.0}"));
         vec![
             Cell::new(held.repository.as_str()),
             Cell::new(held.manifest.short()),
             Cell::new(format!("{:.0}", held.since)),
+            Cell::new(expires),
             Cell::new(held.unit.as_str()),
             Cell::new(held.cause.as_str()),
         ]

@@ -282,7 +282,12 @@ fn a_quarantine_names_its_cause() {
         unit: "app.service".parse().unwrap(),
         cause: "the service died".into(),
     };
-    insta::assert_snapshot!("quarantine", quarantine::list(&[held], style(100)));
+    let ended = Timestamp::from_second(86_400).ok();
+    let held = [Some(ended), None].map(|expires| crate::daemon::api::Held {
+        image: held.clone(),
+        expires: expires.flatten(),
+    });
+    insta::assert_snapshot!("quarantine", quarantine::list(&held, style(120)));
 }
 
 #[test]

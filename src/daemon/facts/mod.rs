@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::api::{Checked, UnitStatus};
 use super::host::connect;
 use crate::config::{Schedule, Scope, Settings};
+use crate::ledger::Ledger;
 use crate::model::EngineKind;
 use crate::model::failure::chain;
 use crate::plan::doctor::{Disk, Facts, PODMANS_TIMER, SERVICE, TIMER, UnitFile};
@@ -31,6 +32,12 @@ pub async fn gather(
         Ok(Checked { plan, not_running }) => (Ok(plan), not_running),
         Err(why) => (Err(why), vec![]),
     };
+    let ledger = Ledger::new(&settings.paths.state.join("ledger"));
+    // A check says what is damaged; without one it is said here.
+    let damage = match plan {
+        Ok(_) => vec![],
+        Err(_) => ledger.damage().unwrap_or_else(|error| vec![chain(&error)]),
+    };
     let skipped = plan.as_ref().map(|plan| plan.skipped.as_slice()).unwrap_or_default();
     Facts {
         scope,
@@ -43,6 +50,8 @@ pub async fn gather(
         missing: programs::missing(scope),
         lingerless: users::lingerless(scope),
         volatile: credentials::volatile(),
+        ledger: damage,
+        set_aside: ledger.set_aside(),
         disks: disks(scope, settings),
     }
 }

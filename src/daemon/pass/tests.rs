@@ -243,6 +243,7 @@ fn pass(dir: &tempfile::TempDir) -> Pass<Host> {
         settle: Duration::ZERO,
         rollback: crate::model::Rollback::Back,
         backoff_max: Duration::from_secs(3600),
+        quarantine_expiry: None,
         units: std::collections::BTreeMap::new(),
     };
     Pass::new(host, options, dir.path().join("run"), "test")

@@ -3,7 +3,7 @@ use std::cell::RefCell;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::daemon::api::{Checked, HistoryQuery, UnitStatus};
+use crate::daemon::api::{Checked, Held, HistoryQuery, UnitStatus};
 use crate::daemon::bus::{Outgoing, Properties, Signal, outbox};
 use crate::daemon::request::Call;
 use crate::daemon::schedule::IDLE;
@@ -129,7 +129,7 @@ impl Api for Rc<Recorder> {
         Ok(vec![])
     }
 
-    async fn quarantine(&self) -> Result<Vec<Quarantined>, Error> {
+    async fn quarantine(&self) -> Result<Vec<Held>, Error> {
         Ok(vec![])
     }
 

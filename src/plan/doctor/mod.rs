@@ -5,7 +5,7 @@ mod needs;
 pub use needs::{Helper, needs};
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,10 @@ pub struct Facts {
     /// The user whose manager ends with the last session; `None` where it stays, or is the host's.
     pub lingerless: Option<String>,
     pub volatile: Vec<Volatile>,
+    /// What is wrong with the ledger, or why that cannot be said.
+    pub ledger: Vec<String>,
+    /// Files of the ledger that were damaged, and set aside.
+    pub set_aside: Vec<PathBuf>,
     pub disks: Vec<Disk>,
 }
 
@@ -109,6 +113,8 @@ pub enum Kind {
     MissingHelper,
     NoLinger,
     VolatileCredentials,
+    /// Some of what was remembered is lost.
+    DamagedLedger,
     DiskNearlyFull,
 }
 
@@ -140,6 +146,12 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
         mend: format!("apt install {}", helper.package()),
     }));
     found.extend(facts.volatile.iter().map(volatile));
+    found.extend(facts.ledger.iter().map(|what| Finding {
+        finding: Kind::DamagedLedger,
+        what: what.clone(),
+        mend: "updaterctl update".to_owned(),
+    }));
+    found.extend(facts.set_aside.iter().map(|path| set_aside(path)));
     found.extend(facts.disks.iter().filter(|disk| disk.is_nearly_full()).map(disk));
     found
 }
@@ -293,6 +305,17 @@ fn volatile(volatile: &Volatile) -> Finding {
             file.display()
         ),
         mend,
+    }
+}
+
+fn set_aside(path: &Path) -> Finding {
+    Finding {
+        finding: Kind::DamagedLedger,
+        what: format!(
+            "{} was damaged, and what it said is lost to the ledger: look at it, and remove it",
+            path.display()
+        ),
+        mend: format!("rm {}", path.display()),
     }
 }
 

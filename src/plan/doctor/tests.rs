@@ -52,6 +52,8 @@ fn well() -> Facts {
         missing: vec![],
         lingerless: None,
         volatile: vec![],
+        ledger: vec![],
+        set_aside: vec![],
         disks: vec![Disk {
             path: "/var/lib/updaterd".into(),
             free: 50 << 30,
@@ -102,6 +104,8 @@ fn each_finding_has_a_command() {
         units: Ok(vec![unit(SERVICE, false, true), unit(PODMANS_TIMER, true, false)]),
         missing: vec![(Helper::Pasta, "web.service".into())],
         lingerless: Some("ann".into()),
+        ledger: vec!["/ledger/checks.json is damaged (it is no JSON)".into()],
+        set_aside: vec!["/ledger/quarantine.json.damaged-20261126T200000Z".into()],
         volatile: vec![Volatile {
             file: "/run/user/7/containers/auth.json".into(),
             registries: vec!["quay.io".into(), "ghcr.io".into()],

@@ -28,6 +28,8 @@ pub(super) enum Behaviour {
     StoppedByOperator,
     /// The restart is cancelled because the operator stopped the unit.
     JobCanceled,
+    /// A unit that it requires does not start.
+    NeedsWhatFails,
     ShuttingDown,
     /// Needs two seconds to stop, and its operator stops the unit while it settles.
     StopsSlowly,
@@ -87,6 +89,8 @@ pub(super) struct Host {
     pub(super) stage_failure: RefCell<Option<Failure>>,
     pub(super) staged: RefCell<BTreeSet<Digest>>,
     pub(super) quarantine: RefCell<Quarantine>,
+    /// What is wrong with the ledger.
+    pub(super) damage: RefCell<Vec<String>>,
     pub(super) memory: RefCell<Memory>,
     pub(super) flights: RefCell<Vec<InFlight>>,
     pub(super) history: RefCell<Vec<Entry>>,
@@ -359,6 +363,12 @@ impl Host {
     fn job(&self, unit: &UnitName, coming: Behaviour) -> Result<JobResult, JobError> {
         match coming {
             Behaviour::ShuttingDown => Err(JobError::ShuttingDown("poweroff".into())),
+            Behaviour::NeedsWhatFails => {
+                let mut units = self.units.borrow_mut();
+                let unit = units.get_mut(unit).unwrap();
+                (unit.active, unit.image) = ("inactive", None);
+                Ok(JobResult::Dependency)
+            }
             Behaviour::JobCanceled => {
                 let mut units = self.units.borrow_mut();
                 let unit = units.get_mut(unit).unwrap();
@@ -652,6 +662,14 @@ impl Manager for Host {
 }
 
 impl Ledger for Host {
+    fn mend(&self) -> Result<Vec<String>, Failure> {
+        Ok(self.damage.take())
+    }
+
+    fn damage(&self) -> Result<Vec<String>, Failure> {
+        Ok(self.damage.borrow().clone())
+    }
+
     fn quarantine(&self) -> Result<Quarantine, Failure> {
         Ok(self.quarantine.borrow().clone())
     }
@@ -662,6 +680,11 @@ impl Ledger for Host {
             return Err(failure.clone());
         }
         self.quarantine.borrow_mut().add(entry);
+        Ok(())
+    }
+
+    fn drop_from_quarantine(&self, over: &dyn Fn(&Quarantined) -> bool) -> Result<(), Failure> {
+        self.quarantine.borrow_mut().clear(over);
         Ok(())
     }
 

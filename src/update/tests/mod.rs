@@ -12,7 +12,8 @@ use std::time::Duration;
 use fake::{Behaviour, Host, image, reference};
 
 use super::*;
-use crate::model::{EngineKind, Failure, FailureKind, ImageSource, Rollback, UnitName};
+use crate::model::{Digest, EngineKind, Failure, FailureKind, ImageSource, Rollback, UnitName};
+use crate::update::port::Clock;
 
 fn run<T>(future: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -29,6 +30,7 @@ fn updater(host: &Host) -> Updater<&Host> {
             settle: Duration::from_secs(10),
             rollback: Rollback::Back,
             backoff_max: Duration::from_secs(3600),
+            quarantine_expiry: None,
             units: Default::default(),
         },
     )
@@ -497,4 +499,63 @@ fn a_journal_that_cannot_be_read_is_said_and_holds_nothing_up() {
     assert_eq!(results(&pass(&host)), [OutcomeKind::RolledBack]);
     let logs = &host.history.borrow()[0].logs;
     assert_eq!((logs[0].lines.len(), logs[0].missing.as_str()), (0, "no permission"));
+}
+
+/// Another index with the same image in it, as a re-push makes one.
+fn pushed_again(seed: &str) -> crate::model::ImageIdentity {
+    crate::model::ImageIdentity { target: Digest::of(b"re-pushed"), ..image(seed) }
+}
+
+#[test]
+fn a_bad_image_stays_out_whatever_happens_to_its_tag() {
+    let host = Host::with(&["a.service"], Behaviour::CrashLoops);
+    let app = reference("quay.io/app:1");
+    let push = |image| drop(host.remote.borrow_mut().insert(app.clone(), Ok(image)));
+    assert_eq!(results(&pass(&host)), [OutcomeKind::RolledBack]);
+    push(pushed_again("new"));
+    assert_eq!(results(&pass(&host)), [], "another index leads to the same image");
+    push(image("good"));
+    assert_eq!(results(&pass(&host)), [OutcomeKind::Updated], "the tag has gone elsewhere");
+    for back in [image("new"), pushed_again("new")] {
+        push(back);
+        assert_eq!(results(&pass(&host)), [], "the tag has come back");
+    }
+    assert_eq!(host.image_of("a.service"), Some(image("good").manifest));
+}
+
+#[test]
+fn a_bad_image_is_bad_for_all_units_of_its_repository() {
+    let host = Host::with(&["a.service"], Behaviour::CrashLoops);
+    pass(&host);
+    let other = reference("quay.io/app:latest");
+    host.references.borrow_mut().insert(unit("b.service"), other.clone());
+    host.tags.borrow_mut().insert(other.clone(), image("old"));
+    host.remote.borrow_mut().insert(other, Ok(image("new")));
+    host.begin(&unit("b.service"));
+    assert_eq!(results(&pass(&host)), []);
+    assert_eq!(host.restarts.get(), 0);
+}
+
+#[test]
+fn a_quarantine_ends_after_its_time_and_begins_anew() {
+    let host = Host::with(&["a.service"], Behaviour::CrashLoops);
+    let mut updater = updater(&host);
+    updater.options.quarantine_expiry = Some(Duration::from_secs(3600));
+    let pass = || run(updater.update(&[], Trigger::Schedule)).unwrap();
+    let since = || host.quarantine.borrow().iter().map(|held| held.since).collect::<Vec<_>>();
+    assert_eq!(results(&pass()), [OutcomeKind::RolledBack]);
+    let first = since();
+    run(Clock::sleep(&host, Duration::from_secs(3000)));
+    assert_eq!(results(&pass()), []);
+    run(Clock::sleep(&host, Duration::from_secs(1000)));
+    assert_eq!(results(&pass()), [OutcomeKind::RolledBack]);
+    assert!(since().len() == 1 && since() > first, "{first:?}, {:?}", since());
+    assert_eq!(results(&pass()), []);
+}
+
+#[test]
+fn what_the_unit_needs_and_does_not_come_proves_nothing_against_the_image() {
+    let host = Host::with(&["a.service"], Behaviour::NeedsWhatFails);
+    assert_eq!(results(&pass(&host)), [OutcomeKind::RolledBack]);
+    assert_eq!(host.quarantine.borrow().iter().count(), 0);
 }

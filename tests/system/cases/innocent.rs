@@ -10,6 +10,7 @@ cases![
     a_stop_by_hand_of_a_program_that_ignores_it,
     a_restart_by_hand_while_it_settles,
     a_unit_that_was_started_too_often,
+    a_unit_whose_needs_are_not_met,
     a_job_that_is_at_work,
     a_unit_whose_file_is_gone,
     a_bad_image_that_a_person_replaces,
@@ -83,6 +84,32 @@ fn a_unit_that_was_started_too_often(host: &Host) {
         .start(host);
     host.sh("systemctl restart app.service; systemctl restart app.service");
     registry.push("app:latest", &Image::app("v2"));
+    host.sh("updaterctl update");
+    assert_eq!(version(host, "app"), "v2");
+}
+
+/// Neither image can start: that is for an operator, and the new one may come when it is mended.
+fn a_unit_whose_needs_are_not_met(host: &Host) {
+    let registry = Registry::start(host);
+    configure_quiet(host);
+    registry.push("app:latest", &Image::app("v1"));
+    host.write(
+        "/etc/systemd/system/key.service",
+        "[Service]\nType=oneshot\nExecStart=test -e /key\n",
+    );
+    host.sh("touch /key");
+    ContainerUnit::new("app", &registry.reference("app:latest"))
+        .unit_setting("Requires=key.service\nAfter=key.service")
+        .start(host);
+    host.sh("rm /key");
+    registry.push("app:latest", &Image::app("v2"));
+    let failed = host.fails(5, "updaterctl update");
+    for told in ["the restart job ended with \"dependency\"", "and on the way back"] {
+        assert!(failed.said().contains(told), "{}", failed.describe());
+    }
+    assert_eq!(host.json("updaterctl quarantine list --json"), serde_json::json!([]));
+    host.sh("touch /key; systemctl start app.service");
+    assert_eq!(version(host, "app"), "v1");
     host.sh("updaterctl update");
     assert_eq!(version(host, "app"), "v2");
 }
