@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{Error, value};
-use crate::model::{OutcomeKind, Probe, UnitName};
+use crate::model::{OutcomeKind, Probe, Rollback, UnitName};
 
 /// What one file says; `None` where it says nothing. The keys are in updaterd.toml(5).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -26,7 +26,7 @@ pub(super) struct Fragment {
     pub(super) max_parallel: Option<usize>,
     #[serde(deserialize_with = "value::pause")]
     pub(super) restart_timeout: Option<Duration>,
-    pub(super) rollback: Option<bool>,
+    pub(super) rollback: Option<Rollback>,
     #[serde(deserialize_with = "value::pause")]
     pub(super) backoff_max: Option<Duration>,
     #[serde(deserialize_with = "value::or_never")]
@@ -82,7 +82,7 @@ pub(super) struct PathsFragment {
 pub(super) struct UnitFragment {
     #[serde(deserialize_with = "value::time")]
     pub(super) settle: Option<Duration>,
-    pub(super) rollback: Option<bool>,
+    pub(super) rollback: Option<Rollback>,
     pub(super) health: Option<bool>,
     pub(super) probe: Option<Probe>,
     #[serde(deserialize_with = "value::pause")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Paths;
 use super::fragment::{Fragment, NotifyFragment, ScheduleWord};
-use crate::model::{OutcomeKind, Probe, UnitName};
+use crate::model::{OutcomeKind, Probe, Rollback, UnitName};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -25,8 +25,8 @@ pub struct Settings {
     pub max_parallel: usize,
     /// How long a unit's restart may take before it counts as stuck.
     pub restart_timeout: Duration,
-    /// Whether a failed update goes back to the old image.
-    pub rollback: bool,
+    /// What becomes of a unit whose update failed.
+    pub rollback: Rollback,
     /// The longest wait before a registry that fails is asked again.
     pub backoff_max: Duration,
     /// How long an image that failed is not tried again; `None` is until somebody says so.
@@ -85,7 +85,7 @@ impl fmt::Debug for Webhook {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnitSettings {
     pub settle: Option<Duration>,
-    pub rollback: Option<bool>,
+    pub rollback: Option<Rollback>,
     /// Whether the health of its containers counts.
     pub health: Option<bool>,
     pub probe: Option<Probe>,
@@ -117,7 +117,7 @@ impl Settings {
             checks_in_flight: written.checks_in_flight.unwrap_or(16),
             max_parallel: written.max_parallel.unwrap_or(4),
             restart_timeout: written.restart_timeout.unwrap_or(15 * MINUTE),
-            rollback: written.rollback.unwrap_or(true),
+            rollback: written.rollback.unwrap_or(Rollback::Back),
             backoff_max: written.backoff_max.unwrap_or(24 * HOUR),
             quarantine_expiry: written.quarantine_expiry.unwrap_or(None),
             podman: written.podman.enabled.unwrap_or(true).then(|| PodmanSettings {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::Rollback;
 
 struct Roots(tempfile::TempDir);
 
@@ -96,7 +97,7 @@ fn etc_hides_run_hides_lib() {
     roots.write("lib/updaterd.toml", "settle = \"1s\"\nrollback = false");
     roots.write("etc/updaterd.toml", "settle = \"3s\"");
     let settings = roots.load().unwrap();
-    assert_eq!((settings.settle, settings.rollback), (Duration::from_secs(3), true));
+    assert_eq!((settings.settle, settings.rollback), (Duration::from_secs(3), Rollback::Back));
 }
 
 #[test]
@@ -113,7 +114,7 @@ fn drop_ins_are_sorted_by_name_over_all_directories() {
     let settings = roots.load().unwrap();
     assert_eq!(settings.settle, Duration::from_secs(3));
     let unit = &settings.units[&"a.service".parse().unwrap()];
-    assert_eq!((unit.settle, unit.rollback), (Some(Duration::from_secs(9)), Some(false)));
+    assert_eq!((unit.settle, unit.rollback), (Some(Duration::from_secs(9)), Some(Rollback::Leave)));
 }
 
 #[test]
@@ -150,6 +151,8 @@ fn errors_say_where_and_what_was_expected() {
         ("[notify]\ncommand = [\"mail\"]", ":2:11: ", "path from the root"),
         ("[notify]\nwebhook = \"ftp://secret\"", ":2:11: ", "https://HOST"),
         ("rollback = \n", ":1:", ""),
+        ("rollback = \"nver\"", ":1:12: ", "true, false or \"never\""),
+        ("[unit.\"a.service\"]\nrollback = 1", ":2:12: ", "true, false or \"never\""),
     ] {
         let error = Roots::new().write("etc/updaterd.toml", text).load().unwrap_err().to_string();
         assert!(error.contains(&format!("etc/updaterd.toml{place}")), "{text}: {error}");

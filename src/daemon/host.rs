@@ -231,8 +231,7 @@ pub fn open(scope: Scope, settings: &Settings, opener: Opener) -> Result<Pass<Ho
     };
     let mut options = options(settings);
     if let Some(rollback) = manner.rollback {
-        options.rollback = rollback;
-        options.units.values_mut().for_each(|unit| unit.rollback = None);
+        options.ask_for_rollback(rollback);
     }
     Ok(Pass::new(host, options, settings.paths.run.clone(), program).told_by(teller))
 }

@@ -19,6 +19,7 @@ pub mod platform;
 pub mod policy;
 pub mod probe;
 pub mod reference;
+pub mod rollback;
 pub mod scope;
 pub mod unit;
 
@@ -33,5 +34,6 @@ pub use platform::Platform;
 pub use policy::Policy;
 pub use probe::Probe;
 pub use reference::{InvalidReference, Reference};
+pub use rollback::Rollback;
 pub use scope::Scope;
 pub use unit::UnitName;

@@ -109,7 +109,7 @@ pub const NEEDS_OPERATOR: Message = Message {
     id: "6a76d937ed13498ebc2aa72ff07719d7",
     subject: "@UNIT@ needs an operator",
     explanation: "Neither the new image nor the old one brought the unit back, or the cause was \
-        not the image. \"updaterctl history @UNIT@\" and \"journalctl -u @UNIT@\" have both causes.",
+        not the image, or the old one may not come back (rollback = \"never\"): then the unit is stopped. \"updaterctl history @UNIT@\" and \"journalctl -u @UNIT@\" have both causes.",
 };
 pub const QUARANTINED: Message = Message {
     id: "d663153b50184339a8515b2b12338857",
