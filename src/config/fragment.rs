@@ -1,13 +1,13 @@
 //! One file as it is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::{Error, value};
-use crate::model::{Probe, UnitName};
+use crate::model::{OutcomeKind, Probe, Rollback, UnitName};
 
 /// What one file says; `None` where it says nothing. The keys are in updaterd.toml(5).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -26,12 +26,13 @@ pub(super) struct Fragment {
     pub(super) max_parallel: Option<usize>,
     #[serde(deserialize_with = "value::pause")]
     pub(super) restart_timeout: Option<Duration>,
-    pub(super) rollback: Option<bool>,
+    pub(super) rollback: Option<Rollback>,
     #[serde(deserialize_with = "value::pause")]
     pub(super) backoff_max: Option<Duration>,
     #[serde(deserialize_with = "value::or_never")]
     pub(super) quarantine_expiry: Option<Option<Duration>>,
     pub(super) podman: PodmanFragment,
+    pub(super) notify: NotifyFragment,
     pub(super) paths: PathsFragment,
     pub(super) unit: BTreeMap<UnitName, UnitFragment>,
 }
@@ -55,6 +56,20 @@ pub(super) struct PodmanFragment {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub(super) struct NotifyFragment {
+    pub(super) on: Option<BTreeSet<OutcomeKind>>,
+    #[serde(deserialize_with = "value::command")]
+    pub(super) command: Option<Vec<String>>,
+    #[serde(deserialize_with = "value::webhook")]
+    pub(super) webhook: Option<String>,
+    #[serde(deserialize_with = "value::path")]
+    pub(super) webhook_token_file: Option<PathBuf>,
+    #[serde(deserialize_with = "value::pause")]
+    pub(super) timeout: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct PathsFragment {
     #[serde(deserialize_with = "value::path")]
     pub(super) state: Option<PathBuf>,
@@ -67,7 +82,7 @@ pub(super) struct PathsFragment {
 pub(super) struct UnitFragment {
     #[serde(deserialize_with = "value::time")]
     pub(super) settle: Option<Duration>,
-    pub(super) rollback: Option<bool>,
+    pub(super) rollback: Option<Rollback>,
     pub(super) health: Option<bool>,
     pub(super) probe: Option<Probe>,
     #[serde(deserialize_with = "value::pause")]
@@ -101,6 +116,16 @@ impl Fragment {
                 enabled: self.podman.enabled.or(other.podman.enabled),
                 program: self.podman.program.or(other.podman.program),
                 timeout: self.podman.timeout.or(other.podman.timeout),
+            },
+            notify: NotifyFragment {
+                on: self.notify.on.or(other.notify.on),
+                command: self.notify.command.or(other.notify.command),
+                webhook: self.notify.webhook.or(other.notify.webhook),
+                webhook_token_file: self
+                    .notify
+                    .webhook_token_file
+                    .or(other.notify.webhook_token_file),
+                timeout: self.notify.timeout.or(other.notify.timeout),
             },
             paths: PathsFragment {
                 state: self.paths.state.or(other.paths.state),

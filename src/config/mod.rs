@@ -11,7 +11,7 @@ mod value;
 
 pub use error::Error;
 pub use scope::{Paths, Scope};
-pub use settings::{PodmanSettings, Schedule, Settings, UnitSettings};
+pub use settings::{NotifySettings, PodmanSettings, Schedule, Settings, UnitSettings, Webhook};
 
 use std::path::Path;
 

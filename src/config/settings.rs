@@ -1,12 +1,13 @@
 //! Settings: whole and valid.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Paths;
-use super::fragment::{Fragment, ScheduleWord};
-use crate::model::{Probe, UnitName};
+use super::fragment::{Fragment, NotifyFragment, ScheduleWord};
+use crate::model::{OutcomeKind, Probe, Rollback, UnitName};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -24,14 +25,15 @@ pub struct Settings {
     pub max_parallel: usize,
     /// How long a unit's restart may take before it counts as stuck.
     pub restart_timeout: Duration,
-    /// Whether a failed update goes back to the old image.
-    pub rollback: bool,
+    /// What becomes of a unit whose update failed.
+    pub rollback: Rollback,
     /// The longest wait before a registry that fails is asked again.
     pub backoff_max: Duration,
     /// How long an image that failed is not tried again; `None` is until somebody says so.
     pub quarantine_expiry: Option<Duration>,
     /// How Podman's containers are looked after; `None` where they are left alone.
     pub podman: Option<PodmanSettings>,
+    pub notify: NotifySettings,
     pub units: BTreeMap<UnitName, UnitSettings>,
 }
 
@@ -52,11 +54,38 @@ pub struct PodmanSettings {
     pub timeout: Duration,
 }
 
+/// Who is told how updates ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotifySettings {
+    /// The ends that are told.
+    pub on: BTreeSet<OutcomeKind>,
+    /// A program and its arguments; none where it is empty.
+    pub command: Vec<String>,
+    pub webhook: Option<Webhook>,
+    /// How long each may take.
+    pub timeout: Duration,
+}
+
+/// An address that is told by HTTP.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Webhook {
+    pub url: String,
+    /// What is in it is sent as a bearer token.
+    pub token_file: Option<PathBuf>,
+}
+
+/// The address may hold a secret.
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Webhook").field("token_file", &self.token_file).finish_non_exhaustive()
+    }
+}
+
 /// What one unit has of its own; `None` is the host's value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnitSettings {
     pub settle: Option<Duration>,
-    pub rollback: Option<bool>,
+    pub rollback: Option<Rollback>,
     /// Whether the health of its containers counts.
     pub health: Option<bool>,
     pub probe: Option<Probe>,
@@ -88,14 +117,29 @@ impl Settings {
             checks_in_flight: written.checks_in_flight.unwrap_or(16),
             max_parallel: written.max_parallel.unwrap_or(4),
             restart_timeout: written.restart_timeout.unwrap_or(15 * MINUTE),
-            rollback: written.rollback.unwrap_or(true),
+            rollback: written.rollback.unwrap_or(Rollback::Back),
             backoff_max: written.backoff_max.unwrap_or(24 * HOUR),
             quarantine_expiry: written.quarantine_expiry.unwrap_or(None),
             podman: written.podman.enabled.unwrap_or(true).then(|| PodmanSettings {
                 program: written.podman.program.unwrap_or_else(|| "/usr/bin/podman".into()),
                 timeout: written.podman.timeout.unwrap_or(MINUTE),
             }),
+            notify: NotifySettings::new(written.notify),
             units: written.unit.into_iter().map(|(name, unit)| (name, own(unit))).collect(),
+        }
+    }
+}
+
+impl NotifySettings {
+    fn new(written: NotifyFragment) -> Self {
+        let NotifyFragment { on, command, webhook, webhook_token_file, timeout } = written;
+        let bad = [OutcomeKind::RolledBack, OutcomeKind::Failed, OutcomeKind::NeedsOperator];
+        let url = webhook.filter(|url| !url.is_empty());
+        Self {
+            on: on.unwrap_or_else(|| bad.into()),
+            command: command.unwrap_or_default(),
+            webhook: url.map(|url| Webhook { url, token_file: webhook_token_file }),
+            timeout: timeout.unwrap_or(MINUTE / 2),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::Rollback;
 
 struct Roots(tempfile::TempDir);
 
@@ -61,6 +62,7 @@ fn the_shipped_file_and_the_man_page_name_every_key() {
     for (table, unknown) in [
         ("", "x = 1"),
         ("podman", "[podman]\nx = 1"),
+        ("notify", "[notify]\nx = 1"),
         ("paths", "[paths]\nx = 1"),
         ("unit", "[unit.\"a.service\"]\nx = 1"),
     ] {
@@ -72,7 +74,10 @@ fn the_shipped_file_and_the_man_page_name_every_key() {
         let keys: Vec<String> =
             message.split('`').skip(1).step_by(2).skip(1).map(str::to_owned).collect();
         assert!(!keys.is_empty(), "{message}");
-        for key in keys.iter().filter(|key| !matches!(key.as_str(), "podman" | "paths" | "unit")) {
+        for key in keys
+            .iter()
+            .filter(|key| !matches!(key.as_str(), "podman" | "notify" | "paths" | "unit"))
+        {
             assert!(
                 shipped().contains(&format!("\n{key} = ")),
                 "{table}: {key} is not in config/updaterd.toml"
@@ -92,7 +97,7 @@ fn etc_hides_run_hides_lib() {
     roots.write("lib/updaterd.toml", "settle = \"1s\"\nrollback = false");
     roots.write("etc/updaterd.toml", "settle = \"3s\"");
     let settings = roots.load().unwrap();
-    assert_eq!((settings.settle, settings.rollback), (Duration::from_secs(3), true));
+    assert_eq!((settings.settle, settings.rollback), (Duration::from_secs(3), Rollback::Back));
 }
 
 #[test]
@@ -109,7 +114,7 @@ fn drop_ins_are_sorted_by_name_over_all_directories() {
     let settings = roots.load().unwrap();
     assert_eq!(settings.settle, Duration::from_secs(3));
     let unit = &settings.units[&"a.service".parse().unwrap()];
-    assert_eq!((unit.settle, unit.rollback), (Some(Duration::from_secs(9)), Some(false)));
+    assert_eq!((unit.settle, unit.rollback), (Some(Duration::from_secs(9)), Some(Rollback::Leave)));
 }
 
 #[test]
@@ -142,7 +147,12 @@ fn errors_say_where_and_what_was_expected() {
         ("[unit.\"a.service\"]\nprobe = \"https://h/\"", ":2:9: ", "tcp://HOST:PORT"),
         ("[unit.\"a.service\"]\nprobe = [\"true\"]", ":2:9: ", "path from the root"),
         ("[unit.\"a.service\"]\nprobe = 7", ":2:9: ", "a text or a list"),
+        ("[notify]\non = [\"rolledback\"]", ":2:", "did you mean `rolled-back`?"),
+        ("[notify]\ncommand = [\"mail\"]", ":2:11: ", "path from the root"),
+        ("[notify]\nwebhook = \"ftp://secret\"", ":2:11: ", "https://HOST"),
         ("rollback = \n", ":1:", ""),
+        ("rollback = \"nver\"", ":1:12: ", "true, false or \"never\""),
+        ("[unit.\"a.service\"]\nrollback = 1", ":2:12: ", "true, false or \"never\""),
     ] {
         let error = Roots::new().write("etc/updaterd.toml", text).load().unwrap_err().to_string();
         assert!(error.contains(&format!("etc/updaterd.toml{place}")), "{text}: {error}");

@@ -83,3 +83,32 @@ pub(super) fn path<'de, D: Deserializer<'de>>(value: D) -> Result<Option<PathBuf
         Err(D::Error::custom(format!("{path:?} is not a path from the root")))
     }
 }
+
+/// A program, by its path from the root, and its arguments; `[]` for none.
+pub(super) fn command<'de, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<Vec<String>>, D::Error> {
+    let command = Vec::<String>::deserialize(value)?;
+    match command.first() {
+        Some(program) if !program.starts_with('/') => {
+            Err(D::Error::custom(format!("{program:?} is not a program's path from the root")))
+        }
+        _ => Ok(Some(command)),
+    }
+}
+
+/// The address of a webhook; `""` for none. It may hold a secret, and is not repeated.
+pub(super) fn webhook<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(value)?;
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_address = rest.is_some_and(|rest| {
+        !rest.starts_with(['/', ':', '?', '#'])
+            && !rest.is_empty()
+            && rest.chars().all(|c| c.is_ascii_graphic())
+    });
+    if is_address || text.is_empty() {
+        Ok(Some(text))
+    } else {
+        Err(D::Error::custom("a webhook is \"https://HOST[:PORT]/PATH\", or http://"))
+    }
+}

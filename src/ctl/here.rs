@@ -49,6 +49,7 @@ impl Here {
             observers: observers.with(Journal(self.scope)),
             flight: Flight::default(),
             manner,
+            desk: None,
         };
         Ok(host::open(self.scope, &settings, opener).map_err(api::Error::from)?)
     }

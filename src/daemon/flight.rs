@@ -153,6 +153,10 @@ impl<C: Connect> Manager for Braked<C> {
         self.manager().await.map_err(JobError::Refused)?.start(unit).await
     }
 
+    async fn stop(&self, unit: &UnitName) -> Result<JobResult, JobError> {
+        self.manager().await.map_err(JobError::Refused)?.stop(unit).await
+    }
+
     async fn reset_failed(&self, unit: &str) -> Result<(), Failure> {
         self.manager().await?.reset_failed(unit).await
     }

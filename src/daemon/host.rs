@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use zbus::Connection;
 
 use super::flight::{Braked, Connect, Flight};
+use super::notify::{self, Deliverer, Desk};
 use super::observe::Observers;
 use super::pass::Pass;
 use super::registries::Registries;
@@ -182,6 +183,8 @@ pub struct Opener {
     /// What is in flight in this process, whatever settings it began under.
     pub flight: Flight,
     pub manner: Manner,
+    /// Where it is told from how updates ended; without one, each pass tells it by itself at its end.
+    pub desk: Option<Desk>,
 }
 
 /// How the work is done, beyond what the configuration says.
@@ -205,7 +208,7 @@ pub struct Manner {
 /// # Errors
 /// Where the store has no place. What cannot be read is said by those who need it.
 pub fn open(scope: Scope, settings: &Settings, opener: Opener) -> Result<Pass<Host>, Failure> {
-    let Opener { program, connection, observers, flight, manner } = opener;
+    let Opener { program, connection, observers, flight, manner, desk } = opener;
     let tls_verify = manner.tls_verify;
     let mut asking = registry::Options { tls_verify, ..registry::Options::default() };
     asking.paths.authfile = manner.authfile.clone().or(asking.paths.authfile);
@@ -215,6 +218,7 @@ pub fn open(scope: Scope, settings: &Settings, opener: Opener) -> Result<Pass<Ho
     let records = Records::open(&settings.paths.run);
     let native = Native::new(store, records, registries.clone(), scope);
     let manager = ToManager { scope, connection, restart_timeout: settings.restart_timeout };
+    let (observers, teller) = tellers(scope, settings, observers, desk);
     let host = Host {
         journal: Journal::new(scope),
         prober: Prober,
@@ -227,10 +231,30 @@ pub fn open(scope: Scope, settings: &Settings, opener: Opener) -> Result<Pass<Ho
     };
     let mut options = options(settings);
     if let Some(rollback) = manner.rollback {
-        options.rollback = rollback;
-        options.units.values_mut().for_each(|unit| unit.rollback = None);
+        options.ask_for_rollback(rollback);
     }
-    Ok(Pass::new(host, options, settings.paths.run.clone(), program))
+    Ok(Pass::new(host, options, settings.paths.run.clone(), program).told_by(teller))
+}
+
+/// Has it written down how updates end, and told: by the desk, or by whom this gives.
+fn tellers(
+    scope: Scope,
+    settings: &Settings,
+    observers: Observers,
+    desk: Option<Desk>,
+) -> (Observers, Option<Deliverer>) {
+    let (scribe, deliverer) = notify::open(scope, settings, desk.as_ref()).unzip();
+    let observers = match scribe {
+        Some(scribe) => observers.with(scribe),
+        None => observers,
+    };
+    match desk {
+        Some(desk) => {
+            desk.change(deliverer);
+            (observers, None)
+        }
+        None => (observers, deliverer),
+    }
 }
 
 /// Podman as an engine, where the configuration has it and the scope can have containers of its.

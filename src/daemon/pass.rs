@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::api::{Api, Checked, Error, Held, HistoryQuery, UnitStatus};
+use super::notify::Deliverer;
 use super::run::Work;
 use super::units::{Known, not_running, statuses, unknown};
 use crate::ledger::{History, Ledger, PassLock, lock::LockError};
@@ -26,11 +27,25 @@ pub struct Pass<W> {
     run: PathBuf,
     /// Who takes the lock, as others are told.
     program: &'static str,
+    /// Who tells at the end how updates ended, where nobody does in the background.
+    teller: Option<Deliverer>,
 }
 
 impl<W: World<Ledger = Ledger>> Pass<W> {
     pub fn new(world: W, options: Options, run: PathBuf, program: &'static str) -> Self {
-        Self { updater: Updater::new(world, options), run, program }
+        Self { updater: Updater::new(world, options), run, program, teller: None }
+    }
+
+    #[must_use]
+    pub(super) fn told_by(self, teller: Option<Deliverer>) -> Self {
+        Self { teller, ..self }
+    }
+
+    /// What is not taken now is told by the next pass, or by the service.
+    async fn tell(&self) {
+        if let Some(teller) = &self.teller {
+            teller.deliver().await;
+        }
     }
 
     fn lock(&self) -> Result<PassLock, Error> {
@@ -88,8 +103,10 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
     /// # Errors
     /// As [`Api::update`].
     pub async fn update_all(&self) -> Result<(Vec<Container>, Report), Error> {
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
         let (report, before) = self.updater.update_and_tell(&[], Trigger::Manual).await?;
+        drop(lock);
+        self.tell().await;
         let before = match before.is_empty() {
             true => self.inventory().await?.containers,
             false => before,
@@ -105,13 +122,19 @@ impl<W: World<Ledger = Ledger>> Api for Pass<W> {
     }
 
     async fn update(&self, units: &[UnitName], trigger: Trigger) -> Result<Report, Error> {
-        let _lock = self.lock()?;
-        Ok(self.updater.update(units, trigger).await?)
+        let lock = self.lock()?;
+        let report = self.updater.update(units, trigger).await?;
+        drop(lock);
+        self.tell().await;
+        Ok(report)
     }
 
     async fn roll_back(&self, units: &[UnitName], to: Option<&str>) -> Result<Report, Error> {
-        let _lock = self.lock()?;
-        Ok(self.updater.roll_back(units, to, || self.entries(usize::MAX)).await?)
+        let lock = self.lock()?;
+        let report = self.updater.roll_back(units, to, || self.entries(usize::MAX)).await?;
+        drop(lock);
+        self.tell().await;
+        Ok(report)
     }
 
     async fn units(&self) -> Result<Vec<UnitStatus>, Error> {
@@ -163,8 +186,11 @@ impl<W: World<Ledger = Ledger>> Work for Pass<W> {
         if is_whole && ledger.in_flight().map_err(failed)?.is_empty() {
             return Ok(Report::default());
         }
-        let _lock = self.lock()?;
-        Ok(self.updater.recover().await?)
+        let lock = self.lock()?;
+        let report = self.updater.recover().await?;
+        drop(lock);
+        self.tell().await;
+        Ok(report)
     }
 }
 

@@ -88,6 +88,8 @@ pub struct Daemon<'a, W, C> {
     pub signals: Outbox,
     /// In `0.0..1.0`.
     pub random: &'a dyn Fn() -> f64,
+    /// Whether something beside the passes is worth staying for.
+    pub lingers: &'a dyn Fn() -> bool,
 }
 
 /// What a finished job was.
@@ -155,6 +157,7 @@ impl<W: Work, C: Clock> Daemon<'_, W, C> {
                 Some(request) = orders.requests.recv() => jobs.push(state.accept(request)),
                 () = at(self.clock, wake.map(Wake::time)) => match wake {
                     Some(Wake::PassAt(_)) => jobs.push(state.scheduled_pass()),
+                    _ if (self.lingers)() => state.calendar.put_off_leaving(self.clock.now()),
                     _ => jobs.push(state.leave()),
                 },
                 () = watchdog.due() => notify::watchdog(),

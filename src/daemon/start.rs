@@ -12,6 +12,7 @@ use super::args::Arguments;
 use super::bus::{NAME, Outbox, outbox};
 use super::flight::Flight;
 use super::host::{self, Host, Manner, Opener, SystemClock};
+use super::notify::Desk;
 use super::observe::{Journal, Observers, Signals, StatusLine};
 use super::pass::Pass;
 use super::presence::Presence;
@@ -95,6 +96,7 @@ async fn recover(scope: Scope, settings: &Settings) -> Result<(), Error> {
         observers,
         flight: Flight::default(),
         manner: manner(scope),
+        desk: None,
     };
     let pass = host::open(scope, settings, opener).map_err(Error::Setup)?;
     let report = pass.recover().await.map_err(Error::Recovery)?;
@@ -108,6 +110,7 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
     let (request_sender, requests) = mpsc::channel(QUEUE);
     let (outbox, signals) = outbox();
     let flight = Flight::default();
+    let desk = Desk::default();
     let opened = |settings: &Settings| -> Result<Loaded<Pass<Host>>, Failure> {
         let opener = Opener {
             program: "updaterd",
@@ -115,6 +118,7 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
             observers: observers(scope, &outbox),
             flight: flight.clone(),
             manner: manner(scope),
+            desk: Some(desk.clone()),
         };
         let pass = host::open(scope, settings, opener)?;
         Ok(Loaded { work: Rc::new(pass), interval: host::interval(settings) })
@@ -138,12 +142,14 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
         watchdog: notify::watchdog_interval(),
         signals: outbox.clone(),
         random: &fastrand::f64,
+        lingers: &|| desk.is_busy(),
     };
     let orders = Orders { requests, reload, stop };
     let ended = tokio::select! {
         ended = daemon.run(first, orders) => ended,
         // It has no end of its own while there is somebody who could say more.
         lost = &mut telling => return lost,
+        never = desk.run() => match never {},
     };
     if ended == Ended::StoppedInFlight {
         let observers = observers(scope, &outbox);

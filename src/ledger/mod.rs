@@ -11,6 +11,7 @@ mod history;
 pub mod lock;
 mod mend;
 mod seal;
+pub mod spool;
 
 use std::fs;
 use std::path::{Path, PathBuf};

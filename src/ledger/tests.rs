@@ -30,6 +30,7 @@ fn flight(reference: &str) -> InFlight {
             along: vec![],
             led: false,
             after: vec![],
+            forward_only: false,
         }],
     };
     InFlight {

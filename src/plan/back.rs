@@ -359,7 +359,15 @@ impl WayBack {
 }
 
 fn bare(unit: &UnitName, old: ImageIdentity) -> Step {
-    Step { unit: unit.clone(), containers: vec![], old, along: vec![], led: false, after: vec![] }
+    Step {
+        unit: unit.clone(),
+        containers: vec![],
+        old,
+        along: vec![],
+        led: false,
+        after: vec![],
+        forward_only: false,
+    }
 }
 
 fn names(on: &[&Container], unit: &UnitName) -> Vec<String> {

@@ -179,6 +179,7 @@ fn rollouts(group: Vec<(&Container, &ImageIdentity)>, input: &Input<'_>) -> Vec<
                 along: Vec::new(),
                 led: false,
                 after: vec![],
+                forward_only: false,
             });
             step.containers.push(container.name.clone());
         }

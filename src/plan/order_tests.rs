@@ -18,6 +18,7 @@ fn rollout(units: &[&str]) -> Rollout {
         along: vec![],
         led: false,
         after: vec![],
+        forward_only: false,
     };
     let reference = format!("quay.io/{}:1", units[0]).parse().unwrap();
     Rollout {

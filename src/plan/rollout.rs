@@ -53,6 +53,9 @@ pub struct Step {
     /// The steps that must have ended before this one begins, by their places among all steps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<usize>,
+    /// Whether the unit's data migrates forward: it is never given its old image.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forward_only: bool,
 }
 
 /// Another image of a unit that is restarted.
@@ -137,6 +140,17 @@ pub enum Mark {
     Stuck {
         cause: Cause,
     },
+    /// It failed and is not given its old image: it is to be stopped.
+    Halting {
+        cause: Cause,
+    },
+    /// It is stopped, and an operator is needed.
+    Halted {
+        cause: Cause,
+        /// Why it could not be stopped, where it could not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trouble: Option<Cause>,
+    },
 }
 
 /// What came of an action.
@@ -210,7 +224,21 @@ pub fn advance(
     event: Event,
     rollback: bool,
 ) -> Progress {
+    let forward_only = rollout.steps.get(at).is_some_and(|step| step.forward_only);
     match (progress.state, progress.marks.get(at).cloned()) {
+        (State::Forward | State::Back, Some(Mark::Moving { phase })) if forward_only => {
+            progress.go_on(at, phase, event);
+        }
+        (State::Forward | State::Back, Some(Mark::Halting { cause })) => {
+            let trouble = match event {
+                Event::Failed(why) | Event::NotBegun(why) => Some(why),
+                _ => None,
+            };
+            progress.set(at, Mark::Halted { cause, trouble });
+        }
+        (State::Back, Some(Mark::Withdrawing)) if forward_only && event == Event::FoundMoved => {
+            progress.set(at, Mark::Moving { phase: Phase::Verifying });
+        }
         (State::Forward, Some(Mark::Moving { phase })) => {
             progress.go_forward(at, phase, event, rollback);
         }
@@ -252,6 +280,13 @@ impl Progress {
                 self.fail(at, why, rollback);
             }
         }
+    }
+
+    /// A unit that does not go back, whatever the others do.
+    fn go_on(&mut self, at: usize, phase: Phase, event: Event) {
+        let Event::Failed(cause) = event else { return self.go_forward(at, phase, event, false) };
+        self.set(at, Mark::Halting { cause: cause.clone() });
+        self.fail(at, cause, false);
     }
 
     /// Without rollback nothing further is begun, and what is under way goes on.
@@ -324,7 +359,11 @@ fn onward(rollout: &Rollout, mut progress: Progress) -> Progress {
 /// The image that a unit shall have at the end, whatever the tag says.
 pub fn destined<'a>(rollout: &'a Rollout, step: &'a Step, mark: &Mark) -> &'a ImageIdentity {
     match mark {
-        Mark::Updated | Mark::Deferred | Mark::Failed { .. } => &rollout.new,
+        Mark::Updated
+        | Mark::Deferred
+        | Mark::Failed { .. }
+        | Mark::Halting { .. }
+        | Mark::Halted { .. } => &rollout.new,
         Mark::Untouched
         | Mark::Moving { .. }
         | Mark::Unbegun
@@ -339,7 +378,9 @@ pub fn destined<'a>(rollout: &'a Rollout, step: &'a Step, mark: &Mark) -> &'a Im
 /// The image that the tag shall stand for at the end, where units have no bindings; `None` where it
 /// was not touched. What one unit verified, all get.
 pub fn tagged<'a>(rollout: &'a Rollout, marks: &[Mark]) -> Option<&'a ImageIdentity> {
-    let moved = |mark: &Mark| matches!(mark, Mark::Updated | Mark::Deferred | Mark::Failed { .. });
+    let moved = |mark: &Mark| {
+        matches!(mark, Mark::Updated | Mark::Deferred | Mark::Failed { .. } | Mark::Halted { .. })
+    };
     if marks.iter().any(moved) {
         return Some(&rollout.new);
     }
@@ -356,13 +397,14 @@ pub fn condemned_by<'a>(rollout: &'a Rollout, progress: &Progress) -> Option<&'a
 }
 
 /// Whether the new image, or what came along with it, is proven bad: it failed a unit by its own
-/// doing, and the old one, put back into that unit, verified.
+/// doing, and the old one, put back into that unit, verified. Where it cannot be put back, the next
+/// unit is not stopped for the proof.
 pub fn proves_image_bad(progress: &Progress) -> bool {
     let to_blame = progress.cause.as_ref().is_some_and(Cause::blames_image);
     let failed = progress.failed.and_then(|at| progress.marks.get(at));
-    let came_back = failed == Some(&Mark::PutBack);
+    let condemned = matches!(failed, Some(Mark::PutBack | Mark::Halted { .. }));
     let stuck = progress.marks.iter().any(|mark| matches!(mark, Mark::Stuck { .. }));
-    to_blame && came_back && !stuck
+    to_blame && condemned && !stuck
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ pub enum Action<'a> {
     Verify { step: &'a Step, image: &'a ImageIdentity },
     /// See that the units that ran before and stop with this one run again.
     Revive { step: &'a Step },
+    /// Stop the unit, for an operator.
+    Halt { step: &'a Step },
     /// Move the tag, where it moves.
     Commit,
     /// Drop the bindings that say what the tag says.
@@ -53,7 +55,9 @@ fn due_for<'a>(
     mark: &Mark,
 ) -> Option<Action<'a>> {
     match (state, mark) {
-        (State::Forward, Mark::Moving { phase }) => Some(match phase {
+        (State::Forward | State::Back, Mark::Halting { .. }) => Some(Action::Halt { step }),
+        (State::Back, Mark::Moving { .. }) if !step.forward_only => None,
+        (State::Forward | State::Back, Mark::Moving { phase }) => Some(match phase {
             Phase::Binding => Action::Promote { step },
             Phase::Restarting => Action::TryRestart { step },
             Phase::Verifying => Action::Verify { step, image: &rollout.new },
@@ -116,14 +120,18 @@ fn may_go_forward(rollout: &Rollout, Progress { marks, .. }: &Progress, at: usiz
 
 /// All that was moved goes back, those that come after a unit before it: one tag, one truth.
 fn may_go_back(rollout: &Rollout, Progress { marks, .. }: &Progress, at: usize) -> bool {
-    let is_to_go = |mark: &Mark| *mark == Mark::Updated || is_moving(mark);
+    let is_to_go = |step: &Step, mark: &Mark| {
+        (*mark == Mark::Updated || is_moving(mark)) && !step.forward_only
+    };
     let is_on_its_way = |mark: &Mark| matches!(mark, Mark::Returning { .. });
-    if !marks.get(at).is_some_and(is_to_go) {
+    let own = rollout.steps.get(at).zip(marks.get(at));
+    if !own.is_some_and(|(step, mark)| is_to_go(step, mark)) {
         return false;
     }
     let others = || rollout.steps.iter().zip(marks).enumerate().filter(|(other, _)| *other != at);
-    let waits_for_us =
-        |step: &Step, mark| step.after.contains(&at) && (is_to_go(mark) || is_on_its_way(mark));
+    let waits_for_us = |step: &Step, mark| {
+        step.after.contains(&at) && (is_to_go(step, mark) || is_on_its_way(mark))
+    };
     let old = rollout.steps.get(at).map(|step| &step.old);
     // A tag can stand for one image at a time.
     let has_the_tag = |step: &Step, mark| {

@@ -17,6 +17,7 @@ pub(super) enum Job {
     TryRestart,
     Restart,
     Start,
+    Stop,
 }
 
 impl Job {
@@ -24,6 +25,7 @@ impl Job {
         match self {
             Self::TryRestart | Self::Restart => "a restart",
             Self::Start => "a start",
+            Self::Stop => "a stop",
         }
     }
 }
@@ -60,6 +62,7 @@ async fn queue_and_follow(
             Job::TryRestart => systemd.try_restart_unit(unit, "replace").await,
             Job::Restart => systemd.restart_unit(unit, "replace").await,
             Job::Start => systemd.start_unit(unit, "replace").await,
+            Job::Stop => systemd.stop_unit(unit, "replace").await,
         }
     });
     // Signals are taken while the reply is awaited: a connection whose listener leaves a full

@@ -304,6 +304,10 @@ impl port::Manager for Manager {
         self.queue(unit, Job::Start).await
     }
 
+    async fn stop(&self, unit: &UnitName) -> Result<JobResult, JobError> {
+        self.queue(unit.as_str(), Job::Stop).await
+    }
+
     async fn standing(&self, unit: &str) -> Result<Standing, Failure> {
         let read = async || {
             let systemd = self.link.systemd().await?;

@@ -14,6 +14,8 @@ use crate::plan::{Cause, Quarantined};
 
 const STOPPED: &str = "the unit was stopped meanwhile, and is not started for an update";
 const DEFERRED: &str = "the unit ends by itself; its next start gets the new image";
+const HALTED: &str = "the unit is stopped, and keeps the new image, for its data may be that one's \
+                      alone (rollback = \"never\")";
 
 impl<W: World> Updater<W> {
     /// Records the end of a rollout: quarantine, history, events; then forgets it. Where the image
@@ -87,8 +89,15 @@ impl<W: World> Updater<W> {
             Mark::PutBack => (OutcomeKind::RolledBack, cause.to_owned()),
             Mark::Failed { cause: Some(own) } => (OutcomeKind::Failed, own.to_string()),
             Mark::Unbegun | Mark::Failed { cause: None } => (OutcomeKind::Failed, cause.to_owned()),
+            Mark::Halted { cause, trouble: None } => {
+                (OutcomeKind::NeedsOperator, format!("{cause}; {HALTED}"))
+            }
+            Mark::Halted { cause, trouble: Some(trouble) } => {
+                let detail = format!("{cause}; and it could not be stopped: {trouble}");
+                (OutcomeKind::NeedsOperator, detail)
+            }
             // No rollout ends with these.
-            Mark::Moving { .. } | Mark::Returning { .. } => {
+            Mark::Moving { .. } | Mark::Returning { .. } | Mark::Halting { .. } => {
                 (OutcomeKind::Suspended, cause.to_owned())
             }
             Mark::Stuck { cause: back } => {

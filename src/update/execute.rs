@@ -10,6 +10,7 @@ use std::rc::Rc;
 use super::dependents::LastRestart;
 use super::port::{Engine, InFlight, Ledger, Manager, World};
 use super::report::Outcome;
+use super::restart::not_queued;
 use super::turns::{First, Pending, Slots};
 use super::under_way::{Came, Done, UnderWay};
 use super::updater::Updater;
@@ -17,7 +18,7 @@ use super::{Event, EventKind};
 use crate::model::{Failure, Reference, UnitName};
 use crate::plan::rollout::{self, Along, Mark, Rollout, State, Step, advance, begin, next};
 use crate::plan::rollout_due::{Action, due, has_place, ready, waits_for_place};
-use crate::plan::{Cause, Plan};
+use crate::plan::{Cause, JobResult, Plan};
 
 /// How a rollout ended, for now.
 pub(super) struct Ended {
@@ -262,6 +263,11 @@ impl<W: World> Updater<W> {
                 course.restarted.borrow_mut().insert(at);
                 event
             }
+            Action::Halt { step } => match self.world.manager().stop(&step.unit).await {
+                Ok(JobResult::Done) => rollout::Event::Succeeded,
+                Ok(result) => rollout::Event::Failed(Cause::Job { result }),
+                Err(error) => not_queued(error),
+            },
             Action::Revive { step } => {
                 let dependents = flight.dependents.get(&step.unit).cloned().unwrap_or_default();
                 self.revive(step, dependents, flight, course).await

@@ -223,6 +223,8 @@ pub trait Manager {
     async fn restart(&self, unit: &UnitName) -> Result<JobResult, JobError>;
     /// `StartUnit(unit, "replace")`, of a unit of any type, waited for.
     async fn start(&self, unit: &str) -> Result<JobResult, JobError>;
+    /// `StopUnit(unit, "replace")`, waited for.
+    async fn stop(&self, unit: &UnitName) -> Result<JobResult, JobError>;
     /// `ResetFailedUnit`: a start limit must not refuse the rollback. Not failed is no error.
     async fn reset_failed(&self, unit: &str) -> Result<(), Failure>;
     /// A unit of any type.

@@ -12,8 +12,10 @@ use super::port::{Clock, Engine, InFlight, Ledger, Manager as _, Observer, World
 use super::report::{Report, Trigger};
 use super::turns::{First, Pending};
 use super::{Event, EventKind};
-use crate::model::{Container, EngineKind, Failure, FailureKind, ImageSource, Probe, UnitName};
-use crate::plan::rollout::{Progress, Rollout};
+use crate::model::{
+    Container, EngineKind, Failure, FailureKind, ImageSource, Probe, Rollback, UnitName,
+};
+use crate::plan::rollout::{Progress, Rollout, Step};
 use crate::plan::{Backoff, Graph, Memory, Plan, Reason, Turn, order};
 
 /// The unit in which Podman updates its containers itself.
@@ -28,8 +30,8 @@ pub struct Options {
     pub max_parallel: usize,
     /// How long a unit is watched after its restart.
     pub settle: Duration,
-    /// Whether a failed update goes back.
-    pub rollback: bool,
+    /// What becomes of a unit whose update failed.
+    pub rollback: Rollback,
     /// The longest wait before a source that fails is asked again.
     pub backoff_max: Duration,
     /// How long an image that failed is not tried again; `None` is for ever.
@@ -42,7 +44,7 @@ pub struct Options {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnitOptions {
     pub settle: Option<Duration>,
-    pub rollback: Option<bool>,
+    pub rollback: Option<Rollback>,
     /// Whether the health of its containers counts.
     pub health: Option<bool>,
     pub probe: Option<Probe>,
@@ -70,10 +72,37 @@ impl Options {
         Some((own.probe.as_ref()?, own.probe_timeout.unwrap_or(PROBE)))
     }
 
+    /// As a caller wants it whatever the configuration says; but data that migrates forward does so
+    /// for a caller who wants a rollback, too.
+    pub fn ask_for_rollback(&mut self, rollback: bool) {
+        let own = self.units.values_mut().filter_map(|own| own.rollback.as_mut());
+        for now in own.chain([&mut self.rollback]) {
+            *now = match (rollback, *now) {
+                (true, Rollback::Never) => Rollback::Never,
+                (true, _) => Rollback::Back,
+                (false, _) => Rollback::Leave,
+            };
+        }
+    }
+
+    fn rollback(&self, unit: &UnitName) -> Rollback {
+        self.units.get(unit).and_then(|own| own.rollback).unwrap_or(self.rollback)
+    }
+
     /// For each step of a rollout, whether its failure goes back.
-    fn rollback(&self, rollout: &Rollout) -> Vec<bool> {
-        let of = |unit| self.units.get(unit).and_then(|own| own.rollback).unwrap_or(self.rollback);
-        rollout.steps.iter().map(|step| of(&step.unit)).collect()
+    fn rollbacks(&self, rollout: &Rollout) -> Vec<bool> {
+        let steps = rollout.steps.iter();
+        steps.map(|step| self.rollback(&step.unit) == Rollback::Back).collect()
+    }
+
+    /// Marks the units of `rollout` that are never given their old image. A tag takes all others
+    /// along.
+    fn mark_forward_only(&self, rollout: &mut Rollout) {
+        let never = |step: &Step| self.rollback(&step.unit) == Rollback::Never;
+        let shared = !rollout.engine.has_bindings() && rollout.steps.iter().any(never);
+        for step in &mut rollout.steps {
+            step.forward_only = shared || never(step);
+        }
     }
 }
 
@@ -230,13 +259,16 @@ impl<W: World> Updater<W> {
     /// A rollout of the pass that began at `pass`.
     pub(super) fn in_flight(
         &self,
-        rollout: Rollout,
+        mut rollout: Rollout,
         trigger: Trigger,
         pass: Timestamp,
     ) -> InFlight {
+        if trigger != Trigger::Rollback {
+            self.options.mark_forward_only(&mut rollout);
+        }
         InFlight {
             progress: Progress::start(&rollout),
-            rollback: self.options.rollback(&rollout),
+            rollback: self.options.rollbacks(&rollout),
             rollout,
             started: self.world.clock().now(),
             trigger: trigger.to_string(),

@@ -60,6 +60,7 @@ fn checked() -> Checked {
                 along: vec![],
                 led: false,
                 after: vec![],
+                forward_only: false,
             }],
         }],
         skipped: vec![

@@ -109,7 +109,7 @@ pub const NEEDS_OPERATOR: Message = Message {
     id: "6a76d937ed13498ebc2aa72ff07719d7",
     subject: "@UNIT@ needs an operator",
     explanation: "Neither the new image nor the old one brought the unit back, or the cause was \
-        not the image. \"updaterctl history @UNIT@\" and \"journalctl -u @UNIT@\" have both causes.",
+        not the image, or the old one may not come back (rollback = \"never\"): then the unit is stopped. \"updaterctl history @UNIT@\" and \"journalctl -u @UNIT@\" have both causes.",
 };
 pub const QUARANTINED: Message = Message {
     id: "d663153b50184339a8515b2b12338857",
@@ -146,8 +146,21 @@ pub const CONFIGURATION_REJECTED: Message = Message {
         \"systemctl reload updaterd.service\" reads it again.",
 };
 
+pub const NOTIFY_FAILED: Message = Message {
+    id: "e064780b58734464996cfb1ffc8c4d62",
+    subject: "Nobody could be told how an update ended",
+    explanation: "The program or the webhook of [notify] did not take it; the entry says why. It is \
+        tried again, later each time, for a day. The update itself is not concerned.",
+};
+pub const NOTICE_GIVEN_UP: Message = Message {
+    id: "02128586b9364faaa1d99ef66b6494d9",
+    subject: "How an update ended will not be told",
+    explanation: "The program or the webhook of [notify] took it neither at once nor for a day, or \
+        too much waited for it. \"updaterctl history\" has how all updates ended.",
+};
+
 /// All kinds, in the order of the catalog.
-pub const ALL: [&Message; 23] = [
+pub const ALL: [&Message; 25] = [
     &CHECK_FAILED,
     &MISCONFIGURED,
     &PROBLEM,
@@ -171,6 +184,8 @@ pub const ALL: [&Message; 23] = [
     &PASS_FAILED,
     &CONFIGURATION_LOADED,
     &CONFIGURATION_REJECTED,
+    &NOTIFY_FAILED,
+    &NOTICE_GIVEN_UP,
 ];
 
 /// The kind of entry that an event becomes.

@@ -58,6 +58,10 @@ impl Manager for Unreachable {
         unreachable!("there is no bus")
     }
 
+    async fn stop(&self, _: &UnitName) -> Result<JobResult, JobError> {
+        unreachable!("there is no bus")
+    }
+
     async fn reset_failed(&self, _: &str) -> Result<(), Failure> {
         unreachable!("there is no bus")
     }
@@ -237,7 +241,7 @@ fn pass(dir: &tempfile::TempDir) -> Pass<Host> {
         checks_in_flight: 1,
         max_parallel: 4,
         settle: Duration::ZERO,
-        rollback: true,
+        rollback: crate::model::Rollback::Back,
         backoff_max: Duration::from_secs(3600),
         quarantine_expiry: None,
         units: std::collections::BTreeMap::new(),

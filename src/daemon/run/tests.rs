@@ -253,6 +253,7 @@ async fn beside<F: Future<Output = ()>>(
         watchdog: None,
         signals,
         random: &|| 0.5,
+        lingers: &|| false,
     };
     let first = Loaded { work: Rc::new(Rc::clone(&handles.work)), interval };
     let orders = Orders { requests, reload, stop };

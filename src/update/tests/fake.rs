@@ -604,6 +604,17 @@ impl Manager for Host {
         self.try_restart(unit).await
     }
 
+    async fn stop(&self, unit: &UnitName) -> Result<JobResult, JobError> {
+        if self.dead() {
+            return Err(JobError::ShuttingDown("power cut".into()));
+        }
+        if let Some(unit) = self.units.borrow_mut().get_mut(unit) {
+            (unit.image, unit.restarts) = (None, 0);
+        }
+        self.set(unit, "inactive", true);
+        Ok(JobResult::Done)
+    }
+
     async fn start(&self, unit: &str) -> Result<JobResult, JobError> {
         let bad = |unit: &Unit| unit.image == Some(image("new"));
         if self.allergic.borrow().contains(unit) && self.units.borrow().values().any(bad) {

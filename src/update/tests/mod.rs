@@ -3,6 +3,7 @@
 
 mod by_hand;
 mod fake;
+mod never;
 mod side_by_side;
 mod together;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 use fake::{Behaviour, Host, image, reference};
 
 use super::*;
-use crate::model::{Digest, EngineKind, Failure, FailureKind, ImageSource, UnitName};
+use crate::model::{Digest, EngineKind, Failure, FailureKind, ImageSource, Rollback, UnitName};
 use crate::update::port::Clock;
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -27,7 +28,7 @@ fn updater(host: &Host) -> Updater<&Host> {
             checks_in_flight: 16,
             max_parallel: 4,
             settle: Duration::from_secs(10),
-            rollback: true,
+            rollback: Rollback::Back,
             backoff_max: Duration::from_secs(3600),
             quarantine_expiry: None,
             units: Default::default(),
@@ -272,7 +273,7 @@ fn a_pull_that_takes_the_process_down_is_backed_off_from() {
 fn each_unit_says_for_itself_whether_it_goes_back() {
     let host = Host::with(&["a.service", "b.service"], Behaviour::CrashLoops);
     let mut updater = updater(&host);
-    let own = UnitOptions { rollback: Some(false), ..UnitOptions::default() };
+    let own = UnitOptions { rollback: Some(Rollback::Leave), ..UnitOptions::default() };
     updater.options.units.insert(unit("b.service"), own);
     let report = run(updater.update(&[], Trigger::Schedule)).unwrap();
     assert_eq!(results(&report), [OutcomeKind::RolledBack, OutcomeKind::NotReached]);
@@ -346,7 +347,7 @@ fn a_selected_unit_leaves_its_siblings_and_the_tag() {
 fn without_rollback_a_failure_stays_where_it_is() {
     let host = Host::with(&["a.service"], Behaviour::CrashLoops);
     let mut updater = updater(&host);
-    updater.options.rollback = false;
+    updater.options.rollback = Rollback::Leave;
     let report = run(updater.update(&[], Trigger::Schedule)).unwrap();
     assert_eq!(results(&report), [OutcomeKind::Failed]);
     assert_eq!(host.image_of("a.service"), Some(image("new").manifest));

@@ -92,7 +92,7 @@ fn two_that_fail_at_once_are_both_put_back() {
 fn without_rollback_only_the_one_that_fails_is_left() {
     let host = with_one(Some(("c.service", Behaviour::CrashLoops)));
     let mut updater = updater(&host);
-    updater.options.rollback = false;
+    updater.options.rollback = Rollback::Leave;
     let report = run(updater.update(&[], Trigger::Schedule)).unwrap();
     for outcome in &report.outcomes {
         let expected: &[OutcomeKind] = match outcome.unit.as_str() {

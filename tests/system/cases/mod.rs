@@ -19,6 +19,7 @@ mod copying;
 mod cost;
 mod failure;
 mod health;
+mod hooks;
 mod hostile;
 mod images;
 mod innocent;
@@ -71,6 +72,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("cost", cost::CASES),
         ("failure", failure::CASES),
         ("health", health::CASES),
+        ("hooks", hooks::CASES),
         ("hostile", hostile::CASES),
         ("images", images::CASES),
         ("innocent", innocent::CASES),

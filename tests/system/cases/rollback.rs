@@ -4,7 +4,8 @@ use crate::host::{Host, seconds};
 use crate::image::Image;
 use crate::registry::Registry;
 use crate::units::{
-    ContainerUnit, configure_every_second, configure_quiet, invocation, version, wait_for_version,
+    ContainerUnit, configure, configure_every_second, configure_quiet, invocation, version,
+    wait_for_version,
 };
 
 cases![
@@ -15,6 +16,7 @@ cases![
     a_failing_first_unit_spares_the_second,
     units_that_restart_themselves_are_rolled_back_too,
     an_old_image_that_fails_too_needs_an_operator,
+    a_unit_whose_data_migrates_forward_is_stopped_and_told,
     the_daemon_goes_on_to_the_next_good_image,
 ];
 
@@ -179,6 +181,46 @@ fn an_old_image_that_fails_too_needs_an_operator(host: &Host) {
     assert!(status.contains("followed"), "it was mended: {status}");
     host.sh("updaterctl update");
     assert_eq!(version(host, "app"), "v2");
+}
+
+/// One of two units on an image, which are both not to meet the old one again; the way out is a new
+/// image, or a command.
+fn a_unit_whose_data_migrates_forward_is_stopped_and_told(host: &Host) {
+    let registry = Registry::start(host);
+    let never = "rollback = \"never\"\n[unit.\"b.service\"]\nrollback = \"never\"\n";
+    configure(host, &format!("schedule = \"timer\"\nsettle = \"2s\"\n{never}"));
+    registry.push("app:latest", &Image::app("v1"));
+    for name in ["a", "b"] {
+        ContainerUnit::new(name, &registry.reference("app:latest"))
+            .setting("Restart=always\nRestartSec=100ms")
+            .start(host);
+    }
+    let before = invocation(host, "b");
+    registry.push("app:latest", &Image::crashing_later("v2"));
+    let outcome = host.fails(NEEDS_OPERATOR, "updaterctl update");
+    let told = "the unit is stopped, and keeps the new image";
+    assert!(outcome.said().contains(told), "{}", outcome.describe());
+    // A stop between two runs leaves it "failed".
+    let state = host.property("a.service", "ActiveState");
+    assert!(matches!(state.as_str(), "inactive" | "failed"), "{state}");
+    let journal = host.journal("--priority=err --identifier=updaterd");
+    assert!(journal.contains("needs an operator") && journal.contains(told), "{journal}");
+    let why = host.fails(3, "updaterctl why a");
+    assert!(why.stdout.contains("needed an operator"), "{}", why.describe());
+    assert!(why.stdout.contains("systemd restarted it"), "{}", why.describe());
+    let history = host.sh("updaterctl history a");
+    assert!(history.contains("needs an operator"), "{history}");
+    let check = host.fails(3, "updaterctl check");
+    assert!(check.stdout.contains("needs an operator"), "{}", check.describe());
+    // The other one is not to be stopped next.
+    assert!(host.run("updaterctl update").said().contains("quarantined"));
+    assert_eq!((version(host, "b"), invocation(host, "b")), ("v1".to_owned(), before));
+
+    registry.push("app:latest", &Image::app("v3"));
+    host.sh("updaterctl update");
+    assert_eq!(version(host, "b"), "v3");
+    host.sh("systemctl start a.service");
+    assert_eq!(version(host, "a"), "v3");
 }
 
 fn the_daemon_goes_on_to_the_next_good_image(host: &Host) {

@@ -1,0 +1,122 @@
+//! A program is told on its standard input.
+
+use std::io;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command as Process};
+
+use super::Refusal;
+use crate::config::Scope;
+use crate::ledger::spool::Notice;
+use crate::model::failure::excerpt;
+
+/// systemd's own way to run a program as a unit of its own.
+const SYSTEMD_RUN: &str = "/usr/bin/systemd-run";
+
+/// What the program of a host may do: ask whoever is there, and read what everybody may. The service has
+/// more, and may not give a child less: another user needs a capability that it has not.
+const LEAST: [&str; 6] = [
+    "DynamicUser=yes",
+    "CapabilityBoundingSet=",
+    "PrivateDevices=yes",
+    "ProtectHome=yes",
+    "ProtectProc=invisible",
+    "SystemCallArchitectures=native",
+];
+
+/// So much of what it says on standard error is told.
+const MAX_SAID: u64 = 512;
+
+/// A program that is told.
+#[derive(Debug)]
+pub(super) struct Command {
+    /// The program first.
+    words: Vec<String>,
+    /// Whether it runs in a unit of its own, as a user of its own.
+    apart: bool,
+    timeout: Duration,
+}
+
+impl Command {
+    /// `None` where no program is named.
+    pub(super) fn new(scope: Scope, words: &[String], timeout: Duration) -> Option<Self> {
+        let apart = scope == Scope::System;
+        (!words.is_empty()).then(|| Self { words: words.to_owned(), apart, timeout })
+    }
+
+    /// Gives it `text`, JSON, and waits for its end.
+    pub(super) async fn tell(&self, notice: &Notice, text: &str) -> Result<(), Refusal> {
+        let program = self.words.first().map(String::as_str).unwrap_or_default();
+        let failed = |error: io::Error| Refusal {
+            why: format!("{program} cannot be run: {error}"),
+            heard: false,
+        };
+        let child = self.process(notice).spawn().map_err(failed)?;
+        match tokio::time::timeout(self.timeout, talk(child, text)).await {
+            Ok(ended) => ended.map_err(failed)?.map_err(|why| Refusal { why, heard: true }),
+            Err(_) => {
+                let why = format!("{program} has not ended after {} s", self.timeout.as_secs());
+                Err(Refusal { why, heard: false })
+            }
+        }
+    }
+
+    fn process(&self, notice: &Notice) -> Process {
+        let (program, arguments) = self.words.split_first().unwrap_or((&self.words[0], &[]));
+        let environment = environment(notice);
+        let mut process = if self.apart {
+            let mut apart = Process::new(SYSTEMD_RUN);
+            apart.args(["--quiet", "--pipe", "--wait", "--collect"]);
+            apart.arg("--description=updaterd tells how an update ended");
+            apart.args(LEAST.map(|limit| format!("--property={limit}")));
+            // Where we are killed, nobody else ends it.
+            apart.arg(format!("--property=RuntimeMaxSec={}", self.timeout.as_secs()));
+            apart.args(environment.map(|(name, value)| format!("--setenv={name}={value}")));
+            apart.arg("--").arg(program);
+            apart
+        } else {
+            let mut own = Process::new(program);
+            own.envs(environment);
+            own
+        };
+        process.args(arguments).kill_on_drop(true);
+        process.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        process
+    }
+}
+
+/// What a script wants to know without reading JSON. Who may ask systemd for a unit's properties sees
+/// it: it is no secret.
+fn environment(notice: &Notice) -> [(&'static str, String); 5] {
+    let text = |value: Option<String>| value.unwrap_or_default();
+    [
+        ("UPDATERD_ID", notice.id.clone()),
+        ("UPDATERD_OUTCOME", notice.outcome.name().to_owned()),
+        ("UPDATERD_UNIT", text(notice.event.unit.as_ref().map(ToString::to_string))),
+        ("UPDATERD_IMAGE", text(notice.event.reference.as_ref().map(ToString::to_string))),
+        ("UPDATERD_MESSAGE", notice.message.clone()),
+    ]
+}
+
+/// Until its end; the inner error is why it did not take it.
+async fn talk(mut child: Child, text: &str) -> io::Result<Result<(), String>> {
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that does not read it has what it wants from its environment.
+        let _ = stdin.write_all(text.as_bytes()).await;
+        let _ = stdin.write_all(b"\n").await;
+    }
+    let mut said = Vec::new();
+    if let Some(mut errors) = child.stderr.take() {
+        let _ = (&mut errors).take(MAX_SAID).read_to_end(&mut said).await;
+        // A program that goes on saying more is not held up.
+        tokio::io::copy(&mut errors, &mut tokio::io::sink()).await.ok();
+    }
+    let status = child.wait().await?;
+    if status.success() {
+        return Ok(Ok(()));
+    }
+    let said = excerpt(String::from_utf8_lossy(&said).trim());
+    Ok(Err(if said.is_empty() { status.to_string() } else { format!("{status}: {said}") }))
+}
