@@ -144,7 +144,6 @@ impl Engine for Podman {
 
     async fn tidy(&self) {
         self.drop_superseded().await;
-        self.service.end().await;
     }
 
     async fn kept(

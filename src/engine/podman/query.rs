@@ -287,8 +287,9 @@ impl Podman {
         command: [&str; N],
     ) -> Result<Told<T>, Failure> {
         match self.get(path).await {
-            Ok(document) => Told::read(&document.unwrap_or_default(), &command.join(" ")),
-            Err(None) => self.ask(words(command), &[]).await,
+            Ok(Some(document)) => Told::read(&document, &command.join(" ")),
+            // A Podman that does not know the path has no list, either.
+            Ok(None) | Err(None) => self.ask(words(command), &[]).await,
             Err(Some(failure)) => Err(failure),
         }
     }

@@ -1,6 +1,7 @@
 //! Podman's own API (`podman-system-service(1)`), from a process of ours that ends with the work: what
 //! costs a process of some 50 ms as a command costs 3 ms there. It is begun where images are staged, for
-//! an update is many small calls. Where it is not to be had, they are commands.
+//! an update is many small calls, and ends by itself when nobody asks any more. Where it is not to be had,
+//! they are commands.
 
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -8,7 +9,7 @@ use std::fmt::Display;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Limited};
@@ -35,14 +36,17 @@ const LOOK: Duration = Duration::from_millis(5);
 /// After so many seconds without a question it ends by itself, should we be gone.
 const IDLE: &str = "--time=10";
 
+/// For so long after it was asked last, an update is taken to be under way.
+const LASTS: Duration = Duration::from_secs(60);
+
 /// It ends by then, whatever happens, and is begun anew where it is needed.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 /// Our own service of Podman's.
 #[derive(Debug, Default)]
 pub(super) struct Service {
-    /// Between the first image that is staged and the end of the rollouts.
-    wanted: Cell<bool>,
+    /// When it was wanted last: from the first image that is staged to the end of the rollouts.
+    wanted: Cell<Option<Instant>>,
     serving: Mutex<Option<Serving>>,
     /// How many there were before.
     number: Cell<u32>,
@@ -70,11 +74,15 @@ struct Complaint {
 impl Service {
     /// From now on there is one, where it is to be had.
     pub(super) fn begin(&self) {
-        self.wanted.set(true);
+        self.wanted.set(Some(Instant::now()));
     }
 
-    pub(super) async fn end(&self) {
-        self.wanted.set(false);
+    fn is_wanted(&self) -> bool {
+        self.wanted.get().is_some_and(|wanted| wanted.elapsed() < LASTS)
+    }
+
+    async fn end(&self) {
+        self.wanted.set(None);
         *self.serving.lock().await = None;
     }
 }
@@ -132,9 +140,10 @@ impl Podman {
 
     /// Where the service listens, which is begun where there is none.
     async fn socket(&self) -> Option<PathBuf> {
-        if !self.service.wanted.get() || self.known().await.is_err() {
+        if !self.service.is_wanted() || self.known().await.is_err() {
             return None;
         }
+        self.service.begin();
         let mut serving = self.service.serving.lock().await;
         if serving.as_ref().is_none_or(|serving| serving.process.has_ended()) {
             *serving = None;

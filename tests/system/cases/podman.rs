@@ -337,7 +337,8 @@ fn an_update_of_many_is_few_calls(host: &Host) {
     // Of two that fail in one call, each is asked for again, for its own cause; what is superseded
     // goes in one call.
     assert_eq!(count(&update("v4", &["three", "two"])), [5, 2, 0, 1, 1]);
-    assert_eq!(host.sh("pgrep -f 'podman system service' || true; ls /run/updaterd/podman"), "");
+    host.wait_for("! pgrep -f '[p]odman system service'", seconds(30));
+    assert_eq!(host.sh("ls /run/updaterd/podman"), "");
     // Without a service of Podman's, what it told and moved is commands.
     host.write("/tmp/away", "system");
     let [pulls, looks, tags, removals, services] = count(&update("v5", &[]));
