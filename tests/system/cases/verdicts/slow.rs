@@ -139,5 +139,19 @@ fn together() -> Vec<Case> {
             ),
         ),
         kept("a-worker-crashes", script("sh -c 'kill -SEGV $$'; sleep 1; sh -c 'kill -KILL $$'")),
+        kept("its-client-stops-along", script("httpd -p 127.0.0.1:8202 -h /app")).beside(&[(
+            "client-that-stops-along.service",
+            "[Unit]\nRequires=its-client-stops-along.service\nAfter=its-client-stops-along.service\n\
+             [Service]\nExecStart=/bin/sh -c 'until busybox wget -qO- http://127.0.0.1:8202/version; do sleep 0.3; done; exec sleep 1000'\n",
+        )]),
+        kept("its-client-fails-at-first", script("sleep 3; httpd -p 127.0.0.1:8203 -h /app"))
+            .old(Image::script("v1", "exec httpd -f -p 127.0.0.1:8203 -h /app"))
+            .beside(&[(
+                "client-that-fails-at-first.service",
+                "[Unit]\nBindsTo=its-client-fails-at-first.service\nAfter=its-client-fails-at-first.service\n\
+                 StartLimitIntervalSec=0\n\
+                 [Service]\nRestart=always\nRestartSec=500ms\n\
+                 ExecStart=/bin/sh -c 'busybox wget -qO- http://127.0.0.1:8203/version || exit 1; exec sleep 1000'\n",
+            )]),
     ]
 }
