@@ -10,6 +10,7 @@ mod burst;
 mod check;
 mod generated;
 mod measure;
+mod outage;
 mod pull;
 mod relay;
 mod start;
@@ -47,6 +48,7 @@ const COMPARISONS: &[Comparison] = &[
     ("burst", burst::compare),
     ("supervisor", supervisor::compare),
     ("pull", pull::compare),
+    ("outage", outage::compare),
     // Last: it leaves sixty images in Podman's storage, of which the others know nothing.
     ("update", update::compare),
 ];

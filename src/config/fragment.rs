@@ -87,6 +87,8 @@ pub(super) struct UnitFragment {
     pub(super) probe: Option<Probe>,
     #[serde(deserialize_with = "value::pause")]
     pub(super) probe_timeout: Option<Duration>,
+    #[serde(deserialize_with = "value::pause")]
+    pub(super) start_timeout: Option<Duration>,
 }
 
 impl Fragment {
@@ -144,6 +146,7 @@ impl UnitFragment {
             health: self.health.or(other.health),
             probe: self.probe.or(other.probe),
             probe_timeout: self.probe_timeout.or(other.probe_timeout),
+            start_timeout: self.start_timeout.or(other.start_timeout),
         }
     }
 }

@@ -90,6 +90,8 @@ pub struct UnitSettings {
     pub health: Option<bool>,
     pub probe: Option<Probe>,
     pub probe_timeout: Option<Duration>,
+    /// How long its start on another image may take.
+    pub start_timeout: Option<Duration>,
 }
 
 impl Settings {
@@ -103,6 +105,7 @@ impl Settings {
             health: unit.health,
             probe: unit.probe,
             probe_timeout: unit.probe_timeout,
+            start_timeout: unit.start_timeout,
         };
         Self {
             paths: Paths {

@@ -304,6 +304,7 @@ fn options(settings: &Settings) -> Options {
             health: own.health,
             probe: own.probe.clone(),
             probe_timeout: own.probe_timeout,
+            start_timeout: own.start_timeout,
         };
         options.units.insert(unit.clone(), own);
     }

@@ -40,6 +40,8 @@ impl fmt::Display for JobResult {
 pub enum Cause {
     /// The restart job ended otherwise than `done`.
     Job { result: JobResult },
+    /// The unit was still starting when the time that its operator gives it was over.
+    SlowStart { seconds: u64 },
     /// The unit is not active, and nobody asked it to stop.
     NotActive { active: String, sub: String, result: String },
     /// systemd restarted the unit by itself while it was watched.
@@ -84,7 +86,8 @@ impl Cause {
             Self::Job { result } => {
                 matches!(result, JobResult::Failed | JobResult::Timeout)
             }
-            Self::NotActive { .. }
+            Self::SlowStart { .. }
+            | Self::NotActive { .. }
             | Self::RestartedItself { .. }
             | Self::ContainerEnded { .. }
             | Self::Dependent { .. }
@@ -115,6 +118,9 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Job { result } => write!(f, "the restart job ended with \"{result}\""),
+            Self::SlowStart { seconds } => {
+                write!(f, "the unit was still starting after {seconds} s (start_timeout)")
+            }
             Self::NotActive { active, sub, result } => {
                 write!(f, "the unit is {active} ({sub}), result {result}")
             }

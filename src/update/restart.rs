@@ -1,8 +1,15 @@
 //! Restarting a unit, forward and back.
 
+use std::future::pending;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+
 use super::execute::Begin;
-use super::port::{Engine, JobError, Manager, UnitState, World};
+use super::port::{Clock, Engine, JobError, Manager, UnitState, World};
 use super::updater::Updater;
+use super::verify::LOOK;
 use crate::model::{Failure, FailureKind, UnitName};
 use crate::plan::rollout::{Event, Rollout, Step};
 use crate::plan::{Cause, JobResult};
@@ -43,9 +50,39 @@ impl<W: World> Updater<W> {
         if let Err(failure) = manager.reset_failed(unit.as_str()).await {
             return Event::NotBegun(Cause::Host { failure });
         }
-        match manager.try_restart(unit).await {
-            Ok(result) => self.judge_job(unit, result).await,
-            Err(error) => not_queued(error),
+        self.restart_in_time(unit).await
+    }
+
+    /// A start that takes longer than the operator gives it has failed, whatever systemd gives it. The
+    /// job goes on; going back takes its place.
+    async fn restart_in_time(&self, unit: &UnitName) -> Event {
+        let job = pin!(self.world.manager().try_restart(unit));
+        let late = pin!(self.starts_too_long(unit));
+        match select(job, late).await {
+            Either::Left((Ok(result), _)) => self.judge_job(unit, result).await,
+            Either::Left((Err(error), _)) => not_queued(error),
+            Either::Right((limit, _)) => {
+                Event::Failed(Cause::SlowStart { seconds: limit.as_secs() })
+            }
+        }
+    }
+
+    /// Ends when `unit` has been starting for as long as it may.
+    async fn starts_too_long(&self, unit: &UnitName) -> Duration {
+        let Some(limit) = self.options.start_timeout(unit) else { return pending().await };
+        let clock = self.world.clock();
+        let mut since = None;
+        loop {
+            clock.sleep(LOOK).await;
+            let state = self.world.manager().state(unit).await;
+            if !state.is_ok_and(|state| state.active == "activating") {
+                since = None;
+                continue;
+            }
+            let now = clock.monotonic();
+            if now.saturating_sub(*since.get_or_insert(now)) >= limit {
+                return limit;
+            }
         }
     }
 

@@ -50,6 +50,8 @@ pub struct UnitOptions {
     pub probe: Option<Probe>,
     /// How long the probe may take to pass, after the settle time.
     pub probe_timeout: Option<Duration>,
+    /// How long its start on another image may take; `None` leaves that to systemd.
+    pub start_timeout: Option<Duration>,
 }
 
 /// How long a probe may take to pass, where nobody says otherwise.
@@ -87,6 +89,11 @@ impl Options {
 
     fn rollback(&self, unit: &UnitName) -> Rollback {
         self.units.get(unit).and_then(|own| own.rollback).unwrap_or(self.rollback)
+    }
+
+    /// How long `unit` may take to start on another image.
+    pub(super) fn start_timeout(&self, unit: &UnitName) -> Option<Duration> {
+        self.units.get(unit)?.start_timeout
     }
 
     /// For each step of a rollout, whether its failure goes back.

@@ -16,7 +16,7 @@ use crate::plan::rollout::Event;
 
 /// The longest time between two looks at a unit. What happens in between is not missed: systemd
 /// counts automatic restarts, and each start has an invocation ID of its own.
-const LOOK: Duration = Duration::from_millis(500);
+pub(super) const LOOK: Duration = Duration::from_millis(500);
 
 /// How long a unit may wait for its start, or be started anew by others, before its settle time
 /// begins: at boot a unit waits for the network, or for another unit.

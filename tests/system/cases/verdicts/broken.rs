@@ -134,6 +134,10 @@ fn never_ready() -> Vec<Case> {
         back("never-ready", script(run))
             .old(Image::notifying("v1"))
             .unit(|unit| unit.notified_by_program().setting("TimeoutStartSec=4")),
+        back("not-ready-in-time", script(run))
+            .old(Image::notifying("v1"))
+            .options("start_timeout = \"3s\"")
+            .unit(|unit| unit.notified_by_program().setting("TimeoutStartSec=10min")),
         back("ends-before-it-is-ready", script("sleep 1; exit 0"))
             .old(Image::notifying("v1"))
             .unit(|unit| unit.notified_by_program()),

@@ -5,6 +5,7 @@
 //! once, in one update.
 
 mod broken;
+mod podman;
 mod slow;
 
 use std::fmt::Write as _;
@@ -13,21 +14,22 @@ use serde_json::Value;
 
 use crate::host::Host;
 use crate::image::Image;
+use crate::podman::{self as on_podman, PodmanUnit};
 use crate::registry::Registry;
-use crate::units::{ContainerUnit, configure, version};
+use crate::units::{self, ContainerUnit, configure};
 
-cases![broken_programs_go, broken_services_go, slow_images_stay];
+cases![broken_programs_go, broken_services_go, slow_images_stay, podmans_are_judged_alike];
 
 /// Exit codes of `updaterctl update`, as its manual has them.
 const DONE: i32 = 0;
 const ROLLED_BACK: i32 = 4;
 
 /// One unit, the image that it runs, and the one that it is to be updated to.
-struct Case {
+struct Case<U = ContainerUnit> {
     name: &'static str,
     old: Image,
     new: Image,
-    unit: fn(ContainerUnit) -> ContainerUnit,
+    unit: fn(U) -> U,
     /// Lines below `[unit."NAME.service"]`.
     options: &'static str,
     /// Further unit files, which come with it, and are started with it.
@@ -50,7 +52,44 @@ enum Expected {
     Refused,
 }
 
-impl Case {
+/// A unit that runs one container, by whichever engine.
+trait Unit: Sized {
+    fn named(name: &str, image: &str) -> Self;
+    /// Writes it; systemd is not told.
+    fn place(self, host: &Host);
+    /// What its container runs; empty where there is none.
+    fn version(host: &Host, name: &str) -> String;
+}
+
+impl Unit for ContainerUnit {
+    fn named(name: &str, image: &str) -> Self {
+        Self::new(name, image)
+    }
+
+    fn place(self, host: &Host) {
+        Self::place(self, host);
+    }
+
+    fn version(host: &Host, name: &str) -> String {
+        units::version(host, name)
+    }
+}
+
+impl Unit for PodmanUnit {
+    fn named(name: &str, image: &str) -> Self {
+        Self::new(name, image)
+    }
+
+    fn place(self, host: &Host) {
+        self.write(host);
+    }
+
+    fn version(host: &Host, name: &str) -> String {
+        on_podman::version(host, name)
+    }
+}
+
+impl<U: Unit> Case<U> {
     /// `new` in place of a program that works, in a unit as the README has it.
     fn new(name: &'static str, expected: Expected, new: Image) -> Self {
         Self {
@@ -70,7 +109,7 @@ impl Case {
         Self { old, ..self }
     }
 
-    fn unit(self, unit: fn(ContainerUnit) -> ContainerUnit) -> Self {
+    fn unit(self, unit: fn(U) -> U) -> Self {
         Self { unit, ..self }
     }
 
@@ -99,7 +138,7 @@ impl Case {
 const SETTLE: &str = "6s";
 
 /// A host on which all units run their old image; the new ones are in the registry.
-fn prepare<'host>(host: &'host Host, cases: &[Case]) -> Registry<'host> {
+fn prepare<'host, U: Unit>(host: &'host Host, cases: &[Case<U>]) -> Registry<'host> {
     let mut text = format!("schedule = \"timer\"\nsettle = \"{SETTLE}\"\nmax_parallel = 256\n");
     for case in cases.iter().filter(|case| !case.options.is_empty()) {
         let _ = writeln!(text, "[unit.\"{}\"]\n{}", case.service(), case.options);
@@ -111,10 +150,10 @@ fn prepare<'host>(host: &'host Host, cases: &[Case]) -> Registry<'host> {
         for (unit, text) in case.beside {
             host.write(&format!("/etc/systemd/system/{unit}"), text);
         }
-        (case.unit)(ContainerUnit::new(case.name, &registry.reference(&case.image()))).place(host);
+        (case.unit)(U::named(case.name, &registry.reference(&case.image()))).place(host);
     }
     host.sh("systemctl daemon-reload");
-    let services = cases.iter().map(Case::service);
+    let services = cases.iter().map(Case::<U>::service);
     let beside = cases.iter().flat_map(|case| case.beside).map(|(unit, _)| (*unit).to_owned());
     let units: Vec<String> = services.chain(beside).collect();
     host.sh(&format!("systemctl start {}", units.join(" ")));
@@ -126,7 +165,12 @@ fn prepare<'host>(host: &'host Host, cases: &[Case]) -> Registry<'host> {
 }
 
 /// What is to be said of a case whose update came to another end than it should have.
-fn judge(host: &Host, case: &Case, report: &Value, quarantine: &str) -> Result<(), String> {
+fn judge<U: Unit>(
+    host: &Host,
+    case: &Case<U>,
+    report: &Value,
+    quarantine: &str,
+) -> Result<(), String> {
     let service = case.service();
     let outcomes = report["outcomes"].as_array().unwrap();
     let outcome = outcomes.iter().find(|outcome| outcome["unit"] == *service);
@@ -134,7 +178,7 @@ fn judge(host: &Host, case: &Case, report: &Value, quarantine: &str) -> Result<(
     let told = outcome.or_else(|| skipped.iter().find(|skipped| skipped["unit"] == *service));
     let found = (
         outcome.and_then(|outcome| outcome["result"].as_str()).unwrap_or_default(),
-        version(host, case.name),
+        U::version(host, case.name),
         host.property(&service, "ActiveState"),
         quarantine.contains(&service),
     );
@@ -157,7 +201,7 @@ fn judge(host: &Host, case: &Case, report: &Value, quarantine: &str) -> Result<(
 }
 
 /// Updates all, and holds what became of each against what should have.
-fn assert_verdicts(host: &Host, cases: &[Case], status: i32) {
+fn assert_verdicts<U: Unit>(host: &Host, cases: &[Case<U>], status: i32) {
     let outcome = host.fails(status, "updaterctl update --json");
     let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
     let quarantine = host.sh("updaterctl quarantine list --json");
@@ -188,4 +232,11 @@ fn slow_images_stay(host: &Host) {
     let cases = slow::cases();
     let _registry = prepare(host, &cases);
     assert_verdicts(host, &cases, DONE);
+}
+
+fn podmans_are_judged_alike(host: &Host) {
+    on_podman::configure(host);
+    let cases = podman::cases();
+    let _registry = prepare(host, &cases);
+    assert_verdicts(host, &cases, ROLLED_BACK);
 }

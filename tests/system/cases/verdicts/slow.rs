@@ -33,7 +33,7 @@ fn starts() -> Vec<Case> {
         kept("works-hard-at-first", script("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done")),
         kept("serves-late", script("sleep 4; httpd -p 127.0.0.1:8201 -h /app"))
             .old(Image::script("v1", "exec httpd -f -p 127.0.0.1:8201 -h /app"))
-            .options("settle = \"1s\"\nprobe = \"http://127.0.0.1:8201/version\"\nprobe_timeout = \"30s\""),
+            .options("settle = \"1s\"\nstart_timeout = \"20s\"\nprobe = \"http://127.0.0.1:8201/version\"\nprobe_timeout = \"30s\""),
         kept("prepares-slowly", script("")).unit(|unit| unit.setting("ExecStartPre=/bin/sleep 3")),
         kept("is-checked-by-its-unit", script("sleep 3; touch /tmp/up")).old(script("touch /tmp/up; echo v1 > /app/version")).unit(|unit| {
             unit.setting("ExecStartPost=/bin/sh -c 'until updater-launch exec %N test -e /tmp/up; do sleep 0.3; done'")
@@ -139,5 +139,19 @@ fn together() -> Vec<Case> {
             ),
         ),
         kept("a-worker-crashes", script("sh -c 'kill -SEGV $$'; sleep 1; sh -c 'kill -KILL $$'")),
+        kept("its-client-stops-along", script("httpd -p 127.0.0.1:8202 -h /app")).beside(&[(
+            "client-that-stops-along.service",
+            "[Unit]\nRequires=its-client-stops-along.service\nAfter=its-client-stops-along.service\n\
+             [Service]\nExecStart=/bin/sh -c 'until busybox wget -qO- http://127.0.0.1:8202/version; do sleep 0.3; done; exec sleep 1000'\n",
+        )]),
+        kept("its-client-fails-at-first", script("sleep 3; httpd -p 127.0.0.1:8203 -h /app"))
+            .old(Image::script("v1", "exec httpd -f -p 127.0.0.1:8203 -h /app"))
+            .beside(&[(
+                "client-that-fails-at-first.service",
+                "[Unit]\nBindsTo=its-client-fails-at-first.service\nAfter=its-client-fails-at-first.service\n\
+                 StartLimitIntervalSec=0\n\
+                 [Service]\nRestart=always\nRestartSec=500ms\n\
+                 ExecStart=/bin/sh -c 'busybox wget -qO- http://127.0.0.1:8203/version || exit 1; exec sleep 1000'\n",
+            )]),
     ]
 }
