@@ -36,7 +36,8 @@ const LOOK: Duration = Duration::from_millis(5);
 /// After so many seconds without a question it ends by itself, should we be gone.
 const IDLE: &str = "--time=10";
 
-/// For so long after it was asked last, an update is taken to be under way.
+/// For so long after it was asked last, an update is taken to be under way; and so long it is let be
+/// where it was not to be had.
 const LASTS: Duration = Duration::from_secs(60);
 
 /// It ends by then, whatever happens, and is begun anew where it is needed.
@@ -47,6 +48,8 @@ const LONGEST: Duration = Duration::from_secs(60 * 60);
 pub(super) struct Service {
     /// When it was wanted last: from the first image that is staged to the end of the rollouts.
     wanted: Cell<Option<Instant>>,
+    /// When it was not to be had.
+    missed: Cell<Option<Instant>>,
     serving: Mutex<Option<Serving>>,
     /// How many there were before.
     number: Cell<u32>,
@@ -78,11 +81,12 @@ impl Service {
     }
 
     fn is_wanted(&self) -> bool {
-        self.wanted.get().is_some_and(|wanted| wanted.elapsed() < LASTS)
+        let is_new = |time: Option<Instant>| time.is_some_and(|time| time.elapsed() < LASTS);
+        is_new(self.wanted.get()) && !is_new(self.missed.get())
     }
 
-    async fn end(&self) {
-        self.wanted.set(None);
+    async fn give_up(&self) {
+        self.missed.set(Some(Instant::now()));
         *self.serving.lock().await = None;
     }
 }
@@ -131,10 +135,10 @@ impl Podman {
         }
     }
 
-    /// What cannot be asked once is not asked again in this pass.
+    /// What cannot be asked once is not asked again soon.
     async fn without<T>(&self, cause: &dyn Display) -> Option<T> {
         tracing::debug!(%cause, "without Podman's service, by commands");
-        self.service.end().await;
+        self.service.give_up().await;
         None
     }
 
