@@ -282,11 +282,18 @@ impl Progress {
         }
     }
 
-    /// A unit that does not go back, whatever the others do.
+    /// A unit that does not go back, whatever the others do. It is stopped where its new image does it
+    /// harm: not for what others did to it or to this host, and not while it still starts.
     fn go_on(&mut self, at: usize, phase: Phase, event: Event) {
-        let Event::Failed(cause) = event else { return self.go_forward(at, phase, event, false) };
-        self.set(at, Mark::Halting { cause: cause.clone() });
-        self.fail(at, cause, false);
+        let lives =
+            |cause: &Cause| matches!(cause, Cause::Dependent { .. } | Cause::SlowStart { .. });
+        match event {
+            Event::Failed(cause) if cause.blames_image() && !lives(&cause) => {
+                self.set(at, Mark::Halting { cause: cause.clone() });
+                self.fail(at, cause, false);
+            }
+            event => self.go_forward(at, phase, event, false),
+        }
     }
 
     /// Without rollback nothing further is begun, and what is under way goes on.
@@ -376,15 +383,22 @@ pub fn destined<'a>(rollout: &'a Rollout, step: &'a Step, mark: &Mark) -> &'a Im
 }
 
 /// The image that the tag shall stand for at the end, where units have no bindings; `None` where it
-/// was not touched. What one unit verified, all get.
+/// was not touched. What one unit verified, all get: a unit that failed and was left so has no say where
+/// others went back.
 pub fn tagged<'a>(rollout: &'a Rollout, marks: &[Mark]) -> Option<&'a ImageIdentity> {
-    let moved = |mark: &Mark| {
-        matches!(mark, Mark::Updated | Mark::Deferred | Mark::Failed { .. } | Mark::Halted { .. })
+    let back =
+        |mark: &Mark| matches!(mark, Mark::Returning { .. } | Mark::PutBack | Mark::Stuck { .. });
+    let went_back = marks.iter().any(back);
+    let moved = |mark: &Mark| match mark {
+        Mark::Updated | Mark::Deferred | Mark::Halted { .. } => true,
+        Mark::Failed { .. } => !went_back,
+        _ => false,
     };
     if marks.iter().any(moved) {
         return Some(&rollout.new);
     }
-    let touched = |mark: &Mark| !matches!(mark, Mark::Untouched | Mark::Unbegun);
+    let touched =
+        |mark: &Mark| !matches!(mark, Mark::Untouched | Mark::Unbegun | Mark::Failed { .. });
     let back = rollout.steps.iter().zip(marks).find(|(_, mark)| touched(mark));
     back.map(|(step, _)| &step.old)
 }

@@ -346,8 +346,30 @@ fn a_unit_whose_data_migrates_forward_is_stopped_and_its_image_condemned() {
     assert_eq!(progress.marks, [halted(), Mark::Untouched]);
     assert!(proves_image_bad(&progress), "the next one is not to be stopped as well");
     assert_eq!(destined(&rollout, &rollout.steps[0], &progress.marks[0]), &rollout.new);
-    let progress = run(&rollout, &[Event::Succeeded, Event::Succeeded, canceled()]);
-    assert!(!proves_image_bad(&progress));
+}
+
+/// What others did to it, or to this host, is no reason to stop it.
+#[test]
+fn a_unit_whose_data_migrates_forward_is_left_where_its_image_did_nothing() {
+    let dependent = Cause::Dependent { unit: "client.service".into(), why: "it failed".into() };
+    for cause in [Cause::StartedAnew, dependent, Cause::Job { result: JobResult::Canceled }] {
+        let rollout = forward_only(2, &[0, 1]);
+        let failed = Event::Failed(cause.clone());
+        let progress = run(&rollout, &[Event::Succeeded, Event::Succeeded, failed]);
+        assert_eq!(progress.marks, [Mark::Failed { cause: Some(cause) }, Mark::Untouched]);
+        assert!(!proves_image_bad(&progress));
+    }
+}
+
+#[test]
+fn who_failed_and_was_left_has_no_say_where_others_went_back() {
+    let rollout = rollout(3);
+    let failed = || Mark::Failed { cause: None };
+    let old = |marks: &[Mark]| tagged(&rollout, marks) == Some(&rollout.steps[1].old);
+    assert!(old(&[failed(), Mark::PutBack, Mark::PutBack]));
+    assert!(old(&[failed(), Mark::Stuck { cause: Cause::Launcher }, Mark::Untouched]));
+    assert_eq!(tagged(&rollout, &[failed(), Mark::Untouched]), Some(&rollout.new));
+    assert_eq!(tagged(&rollout, &[failed(), Mark::Updated]), Some(&rollout.new));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tokio::sync::SemaphorePermit;
 use super::port::{Dependent, InFlight};
 use super::report::Excerpt;
 use super::turns::Slots;
-use crate::plan::rollout::{Event, Mark};
+use crate::plan::rollout::{Event, Mark, Phase};
 use crate::plan::rollout_due::{has_place, ready};
 
 /// What came of one thing.
@@ -62,6 +62,12 @@ impl<'a> UnderWay<'a> {
         let mark = |at: &Option<usize>| at.and_then(|at| progress.marks.get(at));
         self.tasks.retain(|at, task| match &task.what {
             What::Turn => at.is_some_and(|at| ready.contains(&at)),
+            // A restart comes to its end first.
+            What::Due(Some(Mark::Moving { phase: Phase::Verifying | Phase::Reviving }))
+                if at.is_some_and(|at| ready.contains(&at)) =>
+            {
+                false
+            }
             What::Due(due) => due.as_ref() == mark(at),
         });
         self.places.retain(|at, _| mark(&Some(*at)).is_some_and(has_place));
