@@ -154,7 +154,7 @@ pub struct UnitState {
     pub left: Duration,
     /// Whether it runs to an end of its own: `Type=oneshot`, or started by a timer.
     pub transient: bool,
-    /// Whether its container had started before the unit counted as active (`Type=notify`).
+    /// Whether its container started in this run: of `Type=notify`, the unit became active then.
     pub announced: bool,
     /// Automatic restarts since the last explicit start.
     pub restarts: u32,
