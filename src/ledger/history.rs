@@ -93,8 +93,8 @@ pub(super) fn read(
             match read {
                 Ok(entry) if asked(&entry) => newest.push_back(entry),
                 Ok(_) => {}
-                Err(Fault::Newer(schema)) => {
-                    return Err(Error::Newer { path: path.clone(), schema });
+                Err(fault) if fault.is_of_another_version() => {
+                    return Err(Error::of(path.clone(), fault));
                 }
                 Err(source) => damaged.push(Error::Line { path: path.clone(), line, source }),
             }
@@ -114,8 +114,8 @@ pub(super) fn sound_lines(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     each_line(path, |_, text, read| {
         match read {
             Ok(_) => sound.extend([text, b"\n"].concat()),
-            Err(Fault::Newer(schema)) => {
-                return Err(Error::Newer { path: path.to_owned(), schema });
+            Err(fault) if fault.is_of_another_version() => {
+                return Err(Error::of(path.to_owned(), fault));
             }
             Err(_) => damaged = true,
         }

@@ -308,6 +308,40 @@ fn what_a_newer_version_wrote_is_refused_and_left_alone() {
     }
 }
 
+/// Of the same schema, with a checksum that is right: a file that is whole is not set aside.
+#[test]
+fn what_another_version_wrote_is_refused_and_left_alone() {
+    let flight = serde_json::to_value(flight("quay.io/a:1")).unwrap();
+    let with = |place: &str| {
+        let mut flight = flight.clone();
+        flight.pointer_mut(place).unwrap()["partner"] = "of a later version".into();
+        flight
+    };
+    let mut misread = flight.clone();
+    misread["progress"]["state"]["state"] = "of a later version".into();
+    let in_flight = ["", "/rollout", "/rollout/steps/0", "/progress"].map(with);
+    let in_flight = in_flight.into_iter().chain([misread]).map(|flight| ("rollouts", flight));
+    let others = ["quarantine.json", "checks.json", "history.jsonl"].map(|name| (name, 1.into()));
+    for (name, content) in in_flight.chain(others) {
+        let (dir, ledger) = filled();
+        let path = match name {
+            "rollouts" => ledger.rollout_file(&self::flight("quay.io/a:1")),
+            name => dir.path().join(name),
+        };
+        let written = [&*seal::seal(&content).unwrap(), b"\n"].concat();
+        fs::write(&path, &written).unwrap();
+        let failure = port::Ledger::mend(&ledger).unwrap_err();
+        let told =
+            "was written by another version of updaterd, and says what this one does not know";
+        assert!(failure.message.contains(told), "{content}: {failure}");
+        assert!(failure.message.contains(&*path.to_string_lossy()), "{failure}");
+        assert_eq!(fs::read(&path).unwrap(), written);
+        assert_eq!(ledger.set_aside(), Vec::<PathBuf>::new());
+        assert_eq!(ledger.in_flight().is_err(), name == "rollouts", "{content}");
+        assert_eq!(ledger.quarantine().is_err(), name == "quarantine.json");
+    }
+}
+
 #[test]
 fn what_an_older_version_wrote_is_read_and_written_anew() {
     let dir = tempfile::tempdir().unwrap();

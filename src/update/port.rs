@@ -237,6 +237,7 @@ pub trait Manager {
 
 /// A unit that runs and stops with another one.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Dependent {
     pub unit: String,
     /// systemd had restarted it by itself shortly before: that it does so again, or that it fails,
@@ -246,6 +247,7 @@ pub struct Dependent {
 
 /// A rollout that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct InFlight {
     pub rollout: Rollout,
     pub progress: Progress,
