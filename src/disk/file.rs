@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 #[cfg(test)]
@@ -59,27 +59,46 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_parent(path)
 }
 
-/// Adds to the end of a file, which is made, for its owner only, where it is not there. Durable on
-/// return; after a crash, the beginning of what was added may be there.
+/// Adds a line to the end of a file, which is made, for its owner only, where it is not there. Durable
+/// on return; after a crash, the beginning of the line may be there.
 ///
 /// # Errors
-/// Whatever the file system says; part of what was added may be there.
-pub fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Whatever the file system says; where it lets go of it, nothing of the line is there then.
+pub fn append_line(path: &Path, line: &[u8]) -> io::Result<()> {
     let is_new = !path.exists();
     step(|| ())?;
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    let mut file =
+        OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
     let before = file.metadata()?.len();
+    let added = add_line(&mut file, before, line).and_then(|()| match is_new {
+        // A new file is on disk only with its name.
+        true => step(|| drop(fs::remove_file(path))).and_then(|()| sync_parent(path)),
+        false => Ok(()),
+    });
+    // What is not said to be there must not be the beginning of the next line.
+    if added.is_err() && step(|| ()).is_ok() {
+        let _ = file.set_len(before);
+    }
+    added
+}
+
+fn add_line(file: &mut File, before: u64, line: &[u8]) -> io::Result<()> {
+    let bytes =
+        [if ends_a_line(file, before)? { "" } else { "\n" }.as_bytes(), line, b"\n"].concat();
     step(|| drop(file.write_all(&bytes[..bytes.len() / 2])))?;
-    file.write_all(bytes)?;
+    file.write_all(&bytes)?;
     // What is not flushed is there in part, or not at all.
     step(|| drop(file.set_len(before + bytes.len() as u64 / 2)))?;
-    file.sync_all()?;
-    if is_new {
-        // A new file is on disk only with its name.
-        step(|| drop(fs::remove_file(path)))?;
-        sync_parent(path)?;
-    }
-    step(|| ())
+    file.sync_all()
+}
+
+/// Whether what is added begins a line. An earlier one may be cut off, where a disk that failed then
+/// did not let go of it either.
+fn ends_a_line(file: &File, length: u64) -> io::Result<bool> {
+    let Some(last) = length.checked_sub(1) else { return Ok(true) };
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, last)?;
+    Ok(byte == *b"\n")
 }
 
 /// Cuts a file off after so many bytes. Durable on return.
@@ -174,8 +193,9 @@ mod tests {
         assert_eq!(read(&path, 3).unwrap().unwrap(), b"new");
         assert_eq!(read(&path.join("below"), 9).unwrap(), None);
         assert_eq!(read(&path, 2).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
-        append(&path, b"er").unwrap();
-        assert_eq!(read(&path, 5).unwrap().unwrap(), b"newer");
+        append_line(&path, b"er").unwrap();
+        append_line(&path, b"yet").unwrap();
+        assert_eq!(read(&path, 11).unwrap().unwrap(), b"new\ner\nyet\n");
         cut(&path, 3).unwrap();
         assert_eq!(read(&path, 5).unwrap().unwrap(), b"new");
         remove(&path).unwrap();

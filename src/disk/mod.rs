@@ -11,7 +11,7 @@ mod tree;
 mod walk;
 
 pub use file::{
-    append, cut, is_absent, link_within, make_private, read, remove, rename_within, replace,
+    append_line, cut, is_absent, link_within, make_private, read, remove, rename_within, replace,
     sync_directory,
 };
 pub use lock::{Lock, Mode, is_at, lock, try_lock};

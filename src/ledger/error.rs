@@ -25,6 +25,12 @@ pub enum Error {
         path = path.display()
     )]
     Newer { path: PathBuf, schema: u32 },
+    #[error(
+        "{path} was written by another version of updaterd, and says what this one does not know: \
+         install that version again, or move the file away to go on without what it says",
+        path = path.display()
+    )]
+    Foreign { path: PathBuf, source: serde_json::Error },
 }
 
 impl Error {
@@ -32,6 +38,7 @@ impl Error {
     pub(super) fn of(path: PathBuf, fault: Fault) -> Self {
         match fault {
             Fault::Newer(schema) => Self::Newer { path, schema },
+            Fault::Foreign(source) => Self::Foreign { path, source },
             source => Self::Damaged { path, source },
         }
     }

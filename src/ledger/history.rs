@@ -6,6 +6,8 @@ use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use super::file::make_parent;
 use super::seal::{self, Fault};
 use super::{Error, History};
@@ -15,32 +17,58 @@ use crate::update::report::Entry;
 /// At this size the file becomes `history.1.jsonl`, and the one of that name before is dropped.
 pub(super) const ROTATE_AT: u64 = if cfg!(test) { 4 << 10 } else { 4 << 20 };
 
-/// How much of the end is looked at for an entry that is there already.
-const TAIL: u64 = 64 << 10;
+/// How much of the end is looked at first for an entry that is there already.
+const TAIL: u64 = if cfg!(test) { 100 } else { 64 << 10 };
 
 /// Adds an entry, unless it is there: a rollout that a crash kept from being forgotten ends again.
 pub(super) fn append(dir: &Path, entry: &Entry) -> Result<(), Error> {
     let path = current(dir);
-    let mut line = seal::seal(entry)?;
-    line.push(b'\n');
+    let line = seal::seal(entry)?;
     let write = || {
         make_parent(&path)?;
-        if is_there(&path, entry)? {
+        if is_there(dir, entry)? {
             return Ok(());
         }
         let length = fs::metadata(&path).map(|metadata| metadata.len()).unwrap_or_default();
         if length >= ROTATE_AT {
             disk::rename_within(&path, &previous(dir))?;
         }
-        disk::append(&path, &line)
+        disk::append_line(&path, &line)
     };
     write().map_err(|source| Error::Write { path: path.clone(), source })
 }
 
-fn is_there(path: &Path, entry: &Entry) -> io::Result<bool> {
-    let end = end_of(path, TAIL)?;
-    let mut lines = end.split(|byte| *byte == b'\n');
-    Ok(lines.any(|line| seal::open::<Entry>(line).is_ok_and(|(other, _)| is_same(&other, entry))))
+fn is_there(dir: &Path, entry: &Entry) -> io::Result<bool> {
+    let Some(pass) = entry.pass else { return Ok(false) };
+    for path in [current(dir), previous(dir)] {
+        let mut most = TAIL;
+        loop {
+            let end = end_of(&path, most)?;
+            if let Some(is_there) = find(&end, entry, pass) {
+                return Ok(is_there);
+            }
+            if (end.len() as u64) < most {
+                break;
+            }
+            most = most.saturating_mul(2);
+        }
+    }
+    Ok(false)
+}
+
+/// Looks from the newest line back to what had ended when the pass began: how long entries are, and
+/// which other rollouts ended in between, does not matter. `None` where these lines do not tell.
+fn find(lines: &[u8], entry: &Entry, pass: Timestamp) -> Option<bool> {
+    for line in lines.rsplit(|byte| *byte == b'\n') {
+        let Ok((other, _)) = seal::open::<Entry>(line) else { continue };
+        if is_same(&other, entry) {
+            return Some(true);
+        }
+        if other.ended < pass && other.pass != entry.pass {
+            return Some(false);
+        }
+    }
+    None
 }
 
 /// Whether both are the end of one rollout for one unit.
@@ -50,7 +78,7 @@ fn is_same(one: &Entry, other: &Entry) -> bool {
         let image = (outcome.reference.clone(), outcome.old.clone(), outcome.new.clone());
         (entry.pass, entry.engine, outcome.unit.clone(), image, outcome.result)
     };
-    one.pass.is_some() && key(one) == key(other)
+    key(one) == key(other)
 }
 
 pub(super) fn read(
@@ -65,8 +93,8 @@ pub(super) fn read(
             match read {
                 Ok(entry) if asked(&entry) => newest.push_back(entry),
                 Ok(_) => {}
-                Err(Fault::Newer(schema)) => {
-                    return Err(Error::Newer { path: path.clone(), schema });
+                Err(fault) if fault.is_of_another_version() => {
+                    return Err(Error::of(path.clone(), fault));
                 }
                 Err(source) => damaged.push(Error::Line { path: path.clone(), line, source }),
             }
@@ -86,8 +114,8 @@ pub(super) fn sound_lines(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     each_line(path, |_, text, read| {
         match read {
             Ok(_) => sound.extend([text, b"\n"].concat()),
-            Err(Fault::Newer(schema)) => {
-                return Err(Error::Newer { path: path.to_owned(), schema });
+            Err(fault) if fault.is_of_another_version() => {
+                return Err(Error::of(path.to_owned(), fault));
             }
             Err(_) => damaged = true,
         }

@@ -11,6 +11,11 @@ use serde_json::value::RawValue;
 use crate::model::Digest;
 
 /// The version of what is written. 1 is what has none; 2 has it, and checksums.
+///
+/// It is raised where an earlier version would read what is written and do something else than is
+/// meant. A field that is added to what is in flight is refused there as it is, for it may be what a
+/// unit must not be restarted without; what is added to an entry or to what checks learnt is left out
+/// there, and nothing is lost but that.
 pub(super) const SCHEMA: u32 = 2;
 
 /// What is wrong with a document.
@@ -25,6 +30,16 @@ pub enum Fault {
     /// Not damaged: not ours to judge.
     #[error("it has schema {0}")]
     Newer(u32),
+    /// Nor is this damaged: its checksum is right.
+    #[error("it is whole, and says what this version does not know")]
+    Foreign(#[source] serde_json::Error),
+}
+
+impl Fault {
+    /// Whether another version wrote it, and may need it.
+    pub(super) fn is_of_another_version(&self) -> bool {
+        matches!(self, Self::Newer(_) | Self::Foreign(_))
+    }
 }
 
 #[derive(Serialize)]
@@ -64,7 +79,10 @@ pub(super) fn open<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, u32), Fault>
             None => Err(missing(schema)),
             Some(written) if written != self::sum(schema, content.get()) => Err(Fault::Checksum),
             Some(_) if schema > SCHEMA => Err(Fault::Newer(schema)),
-            Some(_) => Ok((serde_json::from_str(content.get())?, schema)),
+            Some(_) => {
+                let value = serde_json::from_str(content.get()).map_err(Fault::Foreign)?;
+                Ok((value, schema))
+            }
         };
     }
     Ok((serde_json::from_slice(bytes)?, 1))
@@ -103,6 +121,8 @@ mod tests {
         assert!(matches!(open::<Vec<u8>>(newer), Err(Fault::Newer(3))));
         assert!(matches!(open::<Vec<u8>>(br#"{"schema":2}"#), Err(Fault::Checksum)));
         assert!(matches!(open::<Vec<u8>>(b""), Err(Fault::Syntax(_))));
+        let other = seal(&"words").unwrap();
+        assert!(matches!(open::<Vec<u8>>(&other), Err(Fault::Foreign(_))));
     }
 
     proptest! {

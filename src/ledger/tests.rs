@@ -162,6 +162,71 @@ fn the_same_end_is_written_down_once() {
     assert_eq!(details(&ledger), ["one", "two", "one", "one"]);
 }
 
+#[test]
+fn however_much_a_pass_wrote_its_ends_are_written_down_once() {
+    let (dir, ledger) = filled();
+    let ends = |pass: i64, second: i64, count: usize| {
+        (0..count).map(move |number| {
+            let mut entry = entry("");
+            entry.ended = Timestamp::from_second(second).unwrap();
+            entry.pass = Some(Timestamp::from_second(pass).unwrap());
+            entry.outcome.unit = format!("{pass}-{number}.service").parse().unwrap();
+            entry
+        })
+    };
+    let append = |entry: Entry| ledger.append(&entry).unwrap();
+    ends(100, 101, 10).for_each(append);
+    // Of a rollout that began before, and ended in between.
+    ends(50, 102, 1).for_each(append);
+    let before = ledger.history(100, |_| true).unwrap().entries.len();
+    assert_eq!(before, 13);
+    assert!(history::files(dir.path()).iter().all(|path| path.exists()), "they are in both files");
+    ends(100, 200, 10).chain(ends(50, 200, 1)).for_each(append);
+    assert_eq!(ledger.history(100, |_| true).unwrap().entries.len(), before);
+    ends(200, 200, 1).for_each(append);
+    assert_eq!(ledger.history(100, |_| true).unwrap().entries.len(), before + 1);
+}
+
+/// A disk that is full in the middle of a line, and then is not: what was said to be written is there.
+#[test]
+fn an_entry_that_could_not_be_written_costs_no_other() {
+    for is_new in [true, false] {
+        for failed in 0.. {
+            let dir = tempfile::tempdir().unwrap();
+            let ledger = Ledger::new(dir.path());
+            let mut expected = vec![];
+            if !is_new {
+                ledger.append(&entry("before")).unwrap();
+                expected.push("before");
+            }
+            fault::fail_after(failed);
+            let written = ledger.append(&entry("during")).is_ok();
+            fault::cut_after(None);
+            if written {
+                assert!(failed >= 3, "only {failed} steps");
+                break;
+            }
+            ledger.append(&entry("after")).unwrap();
+            expected.push("after");
+            assert_eq!(details(&ledger), expected, "failed at step {failed}");
+            assert_eq!(ledger.damage().unwrap(), [""; 0], "failed at step {failed}");
+        }
+    }
+}
+
+/// It would not even let go of the half.
+#[test]
+fn half_a_line_takes_no_other_with_it() {
+    let (dir, ledger) = filled();
+    let path = dir.path().join("history.jsonl");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 9]).unwrap();
+    ledger.append(&entry("three")).unwrap();
+    assert_eq!(details(&ledger), ["one", "three"]);
+    assert_eq!(ledger.mend().unwrap().len(), 1);
+    assert_eq!(details(&ledger), ["one", "three"]);
+}
+
 /// A byte of a file, in its middle.
 fn damage(path: &Path) {
     let mut bytes = fs::read(path).unwrap();
@@ -240,6 +305,40 @@ fn what_a_newer_version_wrote_is_refused_and_left_alone() {
             ledger.in_flight().is_err(),
         ];
         assert_eq!(writes.iter().filter(|refused| **refused).count(), 1, "{name}");
+    }
+}
+
+/// Of the same schema, with a checksum that is right: a file that is whole is not set aside.
+#[test]
+fn what_another_version_wrote_is_refused_and_left_alone() {
+    let flight = serde_json::to_value(flight("quay.io/a:1")).unwrap();
+    let with = |place: &str| {
+        let mut flight = flight.clone();
+        flight.pointer_mut(place).unwrap()["partner"] = "of a later version".into();
+        flight
+    };
+    let mut misread = flight.clone();
+    misread["progress"]["state"]["state"] = "of a later version".into();
+    let in_flight = ["", "/rollout", "/rollout/steps/0", "/progress"].map(with);
+    let in_flight = in_flight.into_iter().chain([misread]).map(|flight| ("rollouts", flight));
+    let others = ["quarantine.json", "checks.json", "history.jsonl"].map(|name| (name, 1.into()));
+    for (name, content) in in_flight.chain(others) {
+        let (dir, ledger) = filled();
+        let path = match name {
+            "rollouts" => ledger.rollout_file(&self::flight("quay.io/a:1")),
+            name => dir.path().join(name),
+        };
+        let written = [&*seal::seal(&content).unwrap(), b"\n"].concat();
+        fs::write(&path, &written).unwrap();
+        let failure = port::Ledger::mend(&ledger).unwrap_err();
+        let told =
+            "was written by another version of updaterd, and says what this one does not know";
+        assert!(failure.message.contains(told), "{content}: {failure}");
+        assert!(failure.message.contains(&*path.to_string_lossy()), "{failure}");
+        assert_eq!(fs::read(&path).unwrap(), written);
+        assert_eq!(ledger.set_aside(), Vec::<PathBuf>::new());
+        assert_eq!(ledger.in_flight().is_err(), name == "rollouts", "{content}");
+        assert_eq!(ledger.quarantine().is_err(), name == "quarantine.json");
     }
 }
 

@@ -15,6 +15,7 @@ use crate::model::{EngineKind, ImageIdentity, ImageSource, Policy, Reference, Un
 
 /// One image brought to all units of a reference, the first of which is the canary.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rollout {
     pub source: ImageSource,
     pub engine: EngineKind,
@@ -37,6 +38,7 @@ impl Rollout {
 
 /// One unit of a rollout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Step {
     pub unit: UnitName,
     /// The names of the unit's containers on the reference.
@@ -60,6 +62,7 @@ pub struct Step {
 
 /// Another image of a unit that is restarted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Along {
     pub source: ImageSource,
     pub old: ImageIdentity,

@@ -7,6 +7,7 @@ use super::rollout::{Mark, Phase, Progress, State};
 use super::rollout_cause::Cause;
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Written {
     state: At,
     marks: Vec<Mark>,

@@ -86,7 +86,7 @@ impl Properties {
             was_started: since_boot > 0,
             left: Duration::from_micros(times.left),
             transient: kind == "oneshot" || triggers.iter().any(|unit| unit.ends_with(".timer")),
-            announced: kind == "notify",
+            announced: kind == "notify" && times.became_active(),
             restarts: property(service, unit, "NRestarts")?,
             invocation: self.invocation(unit)?,
         })
@@ -98,6 +98,7 @@ impl Properties {
         let Self { general, service } = self;
         Ok(Times {
             started: property(service, unit, "ExecMainStartTimestampMonotonic")?,
+            entered: property(general, unit, "ActiveEnterTimestampMonotonic")?,
             left: property(general, unit, "ActiveExitTimestampMonotonic")?,
             ended: property(service, unit, "ExecMainExitTimestampMonotonic")?,
         })
@@ -176,6 +177,8 @@ async fn job(connection: &Connection, (id, path): (u32, OwnedObjectPath)) -> Opt
 struct Times {
     /// Its main process.
     started: u64,
+    /// The unit, its active state.
+    entered: u64,
     /// The unit, from its active state.
     left: u64,
     /// Its main process; 0 while it runs.
@@ -183,6 +186,12 @@ struct Times {
 }
 
 impl Times {
+    /// Whether the unit was active in this run of its main process: one that fails before has the
+    /// time of an earlier run, or none.
+    fn became_active(&self) -> bool {
+        self.started > 0 && self.entered >= self.started
+    }
+
     /// Whether the unit left its active state while its main process still ran, and not because
     /// systemd itself took against it.
     fn show_a_stop(&self, result: &str) -> bool {

@@ -154,7 +154,7 @@ pub struct UnitState {
     pub left: Duration,
     /// Whether it runs to an end of its own: `Type=oneshot`, or started by a timer.
     pub transient: bool,
-    /// Whether its container had started before the unit counted as active (`Type=notify`).
+    /// Whether its container started in this run: of `Type=notify`, the unit became active then.
     pub announced: bool,
     /// Automatic restarts since the last explicit start.
     pub restarts: u32,
@@ -237,6 +237,7 @@ pub trait Manager {
 
 /// A unit that runs and stops with another one.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Dependent {
     pub unit: String,
     /// systemd had restarted it by itself shortly before: that it does so again, or that it fails,
@@ -246,6 +247,7 @@ pub struct Dependent {
 
 /// A rollout that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct InFlight {
     pub rollout: Rollout,
     pub progress: Progress,

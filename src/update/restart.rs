@@ -33,7 +33,7 @@ impl<W: World> Updater<W> {
         let resumed = begin == Begin::Resumed;
         if state.is_starting() || (resumed && state.active == "failed") {
             // A restart that is under way already, by somebody else or by us before a crash.
-            return self.start_again(unit).await;
+            return self.in_time(unit, self.start_again(unit)).await;
         }
         if matches!(state.active.as_str(), "failed" | "inactive" | "deactivating") {
             let UnitState { active, result, .. } = state;
@@ -50,20 +50,26 @@ impl<W: World> Updater<W> {
         if let Err(failure) = manager.reset_failed(unit.as_str()).await {
             return Event::NotBegun(Cause::Host { failure });
         }
-        self.restart_in_time(unit).await
+        self.in_time(unit, self.restart_running(unit)).await
     }
 
     /// A start that takes longer than the operator gives it has failed, whatever systemd gives it. The
     /// job goes on; going back takes its place.
-    async fn restart_in_time(&self, unit: &UnitName) -> Event {
-        let job = pin!(self.world.manager().try_restart(unit));
+    async fn in_time(&self, unit: &UnitName, restart: impl Future<Output = Event>) -> Event {
+        let restart = pin!(restart);
         let late = pin!(self.starts_too_long(unit));
-        match select(job, late).await {
-            Either::Left((Ok(result), _)) => self.judge_job(unit, result).await,
-            Either::Left((Err(error), _)) => not_queued(error),
+        match select(restart, late).await {
+            Either::Left((event, _)) => event,
             Either::Right((limit, _)) => {
                 Event::Failed(Cause::SlowStart { seconds: limit.as_secs() })
             }
+        }
+    }
+
+    async fn restart_running(&self, unit: &UnitName) -> Event {
+        match self.world.manager().try_restart(unit).await {
+            Ok(result) => self.judge_job(unit, result).await,
+            Err(error) => not_queued(error),
         }
     }
 

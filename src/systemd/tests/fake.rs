@@ -58,6 +58,7 @@ pub(super) struct Unit {
     /// When it left the state "inactive"; 0 where it was not started since it was loaded.
     pub(super) begun: u64,
     pub(super) started: u64,
+    pub(super) entered: u64,
     pub(super) left: u64,
     pub(super) ended: u64,
     pub(super) result: &'static str,
@@ -77,6 +78,7 @@ impl Default for Unit {
             invocation,
             begun: 4,
             started: 5,
+            entered: 6,
             left: 0,
             ended: 0,
             result: "success",
@@ -121,7 +123,7 @@ impl Systemd {
     /// Tells of the unit as it is, as systemd does at each change.
     pub(super) async fn tell(&self) {
         let unit = self.unit.lock().unwrap().clone();
-        let Unit { active, restarts, invocation, started, left, ended, result, .. } = unit;
+        let Unit { active, restarts, invocation, started, entered, left, ended, result, .. } = unit;
         let service: HashMap<&str, Variant<'_>> = HashMap::from([
             ("Result", result.into()),
             ("NRestarts", restarts.into()),
@@ -132,6 +134,7 @@ impl Systemd {
             ("ActiveState", active.into()),
             ("InvocationID", invocation.into()),
             ("InactiveExitTimestampMonotonic", unit.begun.into()),
+            ("ActiveEnterTimestampMonotonic", entered.into()),
             ("ActiveExitTimestampMonotonic", left.into()),
         ]);
         for (interface, changed) in [("Service", service), ("Unit", general)] {
@@ -290,6 +293,11 @@ impl General {
     #[zbus(property, name = "InvocationID")]
     fn invocation(&self) -> Vec<u8> {
         seen(&self.0, "Unit").invocation.clone()
+    }
+
+    #[zbus(property)]
+    fn active_enter_timestamp_monotonic(&self) -> u64 {
+        seen(&self.0, "Unit").entered
     }
 
     #[zbus(property)]

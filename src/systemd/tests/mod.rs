@@ -241,6 +241,20 @@ async fn a_unit_is_read_anew_each_time() {
     assert_eq!(manager.state(&app()).await.unwrap().job.as_deref(), Some("stop"));
 }
 
+/// A launcher that fails before it says that the container runs proves nothing against the image,
+/// whatever the type of its unit.
+#[tokio::test]
+async fn only_a_run_that_became_active_has_announced_itself() {
+    let (manager, systemd) = manager(Script::default(), LONG).await;
+    for (announced, started, entered) in
+        [(true, 5, 6), (true, 5, 5), (false, 9, 6), (false, 5, 0), (false, 0, 0), (false, 0, 6)]
+    {
+        *systemd.unit.lock().unwrap() = fake::Unit { started, entered, ..Default::default() };
+        let state = manager.state(&app()).await.unwrap();
+        assert_eq!(state.announced, announced, "started {started}, active {entered}");
+    }
+}
+
 /// A program may say by itself that it stops (`STOPPING=1`), and leaves its active state as by a stop.
 #[tokio::test]
 async fn a_stop_that_nobody_asked_for_is_none() {

@@ -20,6 +20,8 @@ pub(super) enum Behaviour {
     Good,
     /// The start job fails.
     NeverReady,
+    /// Is starting until systemd gives up.
+    StartsForEver,
     /// Starts, then dies and is restarted by systemd for ever.
     CrashLoops,
     /// Starts, then ends with this status and stays down.
@@ -597,7 +599,14 @@ impl Manager for Host {
         if let Some(beside) = self.restarts_beside.take() {
             self.begin_anew(&beside.parse().unwrap());
         }
-        self.job(unit, self.coming(unit))
+        let coming = self.coming(unit);
+        if coming == Behaviour::StartsForEver {
+            self.set(unit, "activating", false);
+            self.sleep(Duration::from_secs(90)).await;
+            self.set(unit, "failed", false);
+            return Ok(JobResult::Timeout);
+        }
+        self.job(unit, coming)
     }
 
     async fn restart(&self, unit: &UnitName) -> Result<JobResult, JobError> {

@@ -125,6 +125,31 @@ fn a_shutdown_suspends_and_the_next_start_goes_on() {
     assert!(host.flights.borrow().is_empty());
 }
 
+/// Also where it was under way already when an earlier process of the service ended.
+#[test]
+fn a_start_may_take_as_long_as_its_operator_gives_it() {
+    for limit in [20, 120] {
+        for taken_up in [false, true] {
+            let host = Host::with(&["a.service"], Behaviour::ShuttingDown);
+            if taken_up {
+                assert_eq!(results(&pass(&host)), [OutcomeKind::Suspended]);
+                host.units.borrow_mut().values_mut().for_each(|unit| unit.active = "activating");
+            }
+            host.behaviours.borrow_mut().insert(image("new").manifest, Behaviour::StartsForEver);
+            let mut updater = updater(&host);
+            let start_timeout = Some(Duration::from_secs(limit));
+            let own = UnitOptions { start_timeout, ..UnitOptions::default() };
+            updater.options.units.insert(unit("a.service"), own);
+            let report = run(updater.update(&[], Trigger::Schedule)).unwrap();
+            assert_eq!(results(&report), [OutcomeKind::RolledBack], "{report:?}");
+            let detail = &report.outcomes[0].detail;
+            let told = detail.contains("still starting after 20 s (start_timeout)");
+            assert_eq!(told, limit == 20, "taken up: {taken_up}: {detail}");
+            assert_eq!(host.image_of("a.service"), Some(image("old").manifest));
+        }
+    }
+}
+
 #[test]
 fn while_the_host_shuts_down_a_stop_is_nobodys_doing() {
     let host = Host::with(&["a.service"], Behaviour::StoppedByOperator);
