@@ -11,9 +11,7 @@ use super::Refusal;
 use crate::config::Scope;
 use crate::ledger::spool::Notice;
 use crate::model::failure::excerpt;
-
-/// systemd's own way to run a program as a unit of its own.
-const SYSTEMD_RUN: &str = "/usr/bin/systemd-run";
+use crate::systemd::transient::{SYSTEMD_RUN, literal};
 
 /// What the program of a host may do: ask whoever is there, and read what everybody may. The service has
 /// more, and may not give a child less: another user needs a capability that it has not.
@@ -74,14 +72,14 @@ impl Command {
             // Where we are killed, nobody else ends it.
             apart.arg(format!("--property=RuntimeMaxSec={}", self.timeout.as_secs()));
             apart.args(environment.map(|(name, value)| format!("--setenv={name}={value}")));
-            apart.arg("--").arg(program);
+            apart.arg("--").arg(program).args(arguments.iter().map(|word| literal(word.as_ref())));
             apart
         } else {
             let mut own = Process::new(program);
-            own.envs(environment);
+            own.args(arguments).envs(environment);
             own
         };
-        process.args(arguments).kill_on_drop(true);
+        process.kill_on_drop(true);
         process.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         process
     }
