@@ -144,6 +144,51 @@ async fn a_program_that_hangs_or_fails_holds_nobody_up() {
 }
 
 #[tokio::test]
+async fn a_program_that_leaves_something_behind_has_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(dir.path());
+    settings.notify.timeout = Duration::from_secs(60);
+    let tell = async |script: &str| {
+        let words = ["/bin/sh", "-c", script].map(str::to_owned);
+        let command = command::Command::new(Scope::User, &words, settings.notify.timeout);
+        let notice =
+            Notice::new(Timestamp::now(), String::new(), OutcomeKind::Failed, rolled_back());
+        command.unwrap().tell(&notice, "{}").await
+    };
+    let begun = std::time::Instant::now();
+    assert_eq!(tell("sleep 45 &").await, Ok(()));
+    let refusal = tell("sleep 45 & echo no mail >&2; exit 3").await.unwrap_err();
+    assert!(refusal.heard && refusal.why.contains("no mail"), "{refusal:?}");
+    assert!(begun.elapsed() < Duration::from_secs(30), "it waited for what was left behind");
+}
+
+#[tokio::test]
+async fn what_hangs_ends_with_all_that_it_began() {
+    let dir = tempfile::tempdir().unwrap();
+    let pid = dir.path().join("pid");
+    let script = format!("sleep 600 & echo $! > {0}.new; mv {0}.new {0}; wait", pid.display());
+    let words = ["/bin/sh", "-c", &script].map(str::to_owned);
+    let command = command::Command::new(Scope::User, &words, Duration::from_secs(60)).unwrap();
+    let notice = Notice::new(Timestamp::now(), String::new(), OutcomeKind::Failed, rolled_back());
+    let written = async {
+        while !pid.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        told = command.tell(&notice, "{}") => panic!("{told:?}"),
+        () = written => {}
+    }
+    let pid = std::fs::read_to_string(pid).unwrap();
+    let state =
+        || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    // Nobody may have taken notice of its end yet.
+    while !state().is_empty() && !state().contains(") Z ") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
 async fn what_is_refused_does_not_keep_the_next_back() {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = settings(dir.path());
