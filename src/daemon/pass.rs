@@ -44,7 +44,7 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
     /// What is not taken now is told by the next pass, or by the service.
     async fn tell(&self) {
         if let Some(teller) = &self.teller {
-            teller.deliver().await;
+            teller.deliver_in_time().await;
         }
     }
 

@@ -135,7 +135,7 @@ pub fn open(scope: Scope, settings: &Settings, desk: Option<&Desk>) -> Option<(S
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         desk: desk.cloned(),
     };
-    Some((scribe, Deliverer::new(spool, ways)))
+    Some((scribe, Deliverer::new(spool, settings.notify.timeout, ways)))
 }
 
 #[cfg(test)]

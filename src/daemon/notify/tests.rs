@@ -205,6 +205,22 @@ async fn what_is_refused_does_not_keep_the_next_back() {
 }
 
 #[tokio::test]
+async fn who_waits_for_it_does_not_wait_for_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(dir.path());
+    settings.notify.timeout = Duration::from_secs(1);
+    program(&mut settings, "sleep 0.7");
+    let (scribe, deliverer) = open(Scope::User, &settings, None).unwrap();
+    for _ in 0..30 {
+        scribe.event(&rolled_back());
+    }
+    let begun = std::time::Instant::now();
+    deliverer.deliver_in_time().await;
+    assert!(begun.elapsed() < Duration::from_secs(15), "it waited for all of them");
+    assert_ne!(Spool::new(&dir.path().join("ledger")).waiting("command").unwrap(), []);
+}
+
+#[tokio::test]
 async fn the_desk_tells_what_comes_and_says_when_it_is_done() {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = settings(dir.path());
