@@ -243,6 +243,42 @@ async fn the_desk_tells_what_comes_and_says_when_it_is_done() {
     assert_eq!(asked.try_iter().count(), 1);
 }
 
+#[tokio::test]
+async fn the_desk_stays_for_what_comes_while_it_tells() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(dir.path());
+    settings.notify.timeout = Duration::from_secs(60);
+    let (told, go) = (dir.path().join("told"), dir.path().join("go"));
+    let script = format!(
+        "echo >> {}; while ! [ -e {} ]; do sleep 0.05; done; sleep 0.2",
+        told.display(),
+        go.display()
+    );
+    program(&mut settings, &script);
+    let desk = Desk::default();
+    let (scribe, deliverer) = open(Scope::User, &settings, Some(&desk)).unzip();
+    let scribe = scribe.unwrap();
+    desk.change(deliverer);
+    scribe.event(&rolled_back());
+    let a_while = || tokio::time::sleep(Duration::from_millis(5));
+    let done = async {
+        while !told.exists() {
+            a_while().await;
+        }
+        scribe.event(&Event { kind: EventKind::NeedsOperator, ..rolled_back() });
+        std::fs::write(&go, "").unwrap();
+        while desk.is_busy() {
+            a_while().await;
+        }
+    };
+    tokio::select! {
+        () = done => {}
+        never = desk.run() => match never {},
+    }
+    assert_eq!(std::fs::read_to_string(told).unwrap(), "\n\n");
+    assert_eq!(Spool::new(&dir.path().join("ledger")).waiting("command").unwrap(), []);
+}
+
 #[test]
 fn who_names_nobody_tells_nobody() {
     let dir = tempfile::tempdir().unwrap();
