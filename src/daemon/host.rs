@@ -270,6 +270,7 @@ fn podman(
     let options = podman::Options {
         program: podman::Program { path, apart: manner.confined, shown: manner.shown },
         timeout,
+        run: settings.paths.run.clone(),
         scope,
         authfile,
         tls_verify: manner.tls_verify,

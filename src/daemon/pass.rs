@@ -104,10 +104,13 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
     /// As [`Api::update`].
     pub async fn update_all(&self) -> Result<(Vec<Container>, Report), Error> {
         let lock = self.lock()?;
-        let before = self.updater.world().inventory().await?.containers;
-        let report = self.updater.update(&[], Trigger::Manual).await?;
+        let (report, before) = self.updater.update_and_tell(&[], Trigger::Manual).await?;
         drop(lock);
         self.tell().await;
+        let before = match before.is_empty() {
+            true => self.inventory().await?.containers,
+            false => before,
+        };
         Ok((before, report))
     }
 }

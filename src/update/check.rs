@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt};
 use super::port::{Clock, Engine, Ledger, Registry, World};
 use super::updater::{Options, Updater};
 use crate::model::{
-    Container, Digest, Failure, FailureKind, ImageIdentity, ImageSource, Policy, UnitName,
+    Container, Digest, Failure, FailureKind, ImageSource, Platform, Policy, UnitName,
 };
 use crate::plan::decide::wants_check;
 use crate::plan::{Available, Backoff, Input, Memory, Plan, decide};
@@ -45,16 +45,16 @@ impl<W: World> Updater<W> {
             .collect();
         let before = memory.clone();
         let mut answers = self.ask(&chosen, asked_by_person, memory).await;
+        self.identify(&chosen, &mut answers, memory).await;
+        for (source, answer) in &answers {
+            if let Answer::Failed(failure) = answer {
+                // The next pass is not to ask again at once.
+                self.remember_failure(memory, &before, source, failure);
+            }
+        }
         let mut available = BTreeMap::new();
         for container in chosen {
             let found = self.availability(container, &answers, memory).await;
-            if let Some(Available::Failed(failure)) = &found
-                && wants_check(container) == Some(Policy::Registry)
-            {
-                // Others on the same source are not to ask again, nor is the next pass at once.
-                self.remember_failure(memory, &before, &container.source, failure);
-                answers.insert(container.source.clone(), Answer::Failed(failure.clone()));
-            }
             if let Some(found) = found {
                 available.insert(container.id.clone(), found);
             }
@@ -124,7 +124,7 @@ impl<W: World> Updater<W> {
         &self,
         container: &Container,
         answers: &BTreeMap<ImageSource, Answer>,
-        memory: &mut Memory,
+        memory: &Memory,
     ) -> Option<Available> {
         if wants_check(container)? == Policy::Local {
             let found = match self.world.engine(container.engine) {
@@ -145,27 +145,46 @@ impl<W: World> Updater<W> {
             Answer::Target(target) if container.runs(target) => {
                 Some(Available::Image(container.image.clone()))
             }
-            Answer::Target(target) => Some(match self.identity(container, target, memory).await {
-                Ok(image) => Available::Image(image),
-                Err(failure) => Available::Failed(failure),
-            }),
+            // Learnt before, or the answer would be the failure.
+            Answer::Target(target) => {
+                let platform = &container.image.platform;
+                let image = memory.identity(&container.source.reference, target, platform);
+                image.cloned().map(Available::Image)
+            }
         }
     }
 
-    /// The image behind a changed target, for the platform that the running image has.
-    async fn identity(
+    /// Learns of the images behind changed targets, for the platforms that the running images have.
+    /// Where that fails, it is the answer for all containers on the same source.
+    async fn identify(
         &self,
-        container: &Container,
-        target: &Digest,
+        containers: &[&Container],
+        answers: &mut BTreeMap<ImageSource, Answer>,
         memory: &mut Memory,
-    ) -> Result<ImageIdentity, Failure> {
-        let (source, platform) = (&container.source, &container.image.platform);
-        if let Some(known) = memory.identity(&source.reference, target, platform) {
-            return Ok(known.clone());
+    ) {
+        let mut unknown: BTreeSet<(&ImageSource, Digest, &Platform)> = BTreeSet::new();
+        for container in containers {
+            let Container { source, image, .. } = container;
+            let Some(Answer::Target(target)) = answers.get(source) else { continue };
+            let of_registry = wants_check(container) == Some(Policy::Registry);
+            let known = memory.identity(&source.reference, target, &image.platform).is_some();
+            if of_registry && !known && !container.runs(target) {
+                unknown.insert((source, target.clone(), &image.platform));
+            }
         }
-        let image = self.world.registry().identify(source, target, platform).await?;
-        memory.learn(&source.reference, image.clone());
-        Ok(image)
+        let registry = self.world.registry();
+        let question = |(source, target, platform): (&'_ ImageSource, Digest, &'_ Platform)| {
+            let (source, platform) = (source.clone(), platform.clone());
+            async move { (registry.identify(&source, &target, &platform).await, source) }
+        };
+        let questions = stream::iter(unknown.into_iter().map(question));
+        let mut replies = questions.buffer_unordered(self.options.in_flight());
+        while let Some((reply, source)) = replies.next().await {
+            match reply {
+                Ok(image) => memory.learn(&source.reference, image),
+                Err(failure) => drop(answers.insert(source, Answer::Failed(failure))),
+            }
+        }
     }
 
     /// `before` has the failures in a row, which an answer to the first question has forgotten.

@@ -12,7 +12,9 @@ use super::port::{Clock, Engine, InFlight, Ledger, Manager as _, Observer, World
 use super::report::{Report, Trigger};
 use super::turns::{First, Pending};
 use super::{Event, EventKind};
-use crate::model::{EngineKind, Failure, FailureKind, ImageSource, Probe, Rollback, UnitName};
+use crate::model::{
+    Container, EngineKind, Failure, FailureKind, ImageSource, Probe, Rollback, UnitName,
+};
 use crate::plan::rollout::{Progress, Rollout, Step};
 use crate::plan::{Backoff, Graph, Memory, Plan, Reason, Turn, order};
 
@@ -173,16 +175,31 @@ impl<W: World> Updater<W> {
         selection: &[UnitName],
         trigger: Trigger,
     ) -> Result<Report, Failure> {
+        Ok(self.update_and_tell(selection, trigger).await?.0)
+    }
+
+    /// As [`Updater::update`], and says which containers ran before; none where nothing was looked at.
+    ///
+    /// # Errors
+    /// As [`Updater::update`].
+    pub async fn update_and_tell(
+        &self,
+        selection: &[UnitName],
+        trigger: Trigger,
+    ) -> Result<(Report, Vec<Container>), Failure> {
         let Recovered { mut report, suspended } = self.take_up().await?;
         if suspended {
-            return Ok(report);
+            return Ok((report, vec![]));
         }
         match self.bring_up_to_date(selection, trigger, &mut report).await {
+            Ok(containers) => Ok((report, containers)),
             // What was brought to an end before is not to be lost with it.
-            Err(failure) if !report.outcomes.is_empty() => report.problems.push(failure),
-            done => done?,
+            Err(failure) if !report.outcomes.is_empty() => {
+                report.problems.push(failure);
+                Ok((report, vec![]))
+            }
+            Err(failure) => Err(failure),
         }
-        Ok(report)
     }
 
     async fn bring_up_to_date(
@@ -190,13 +207,13 @@ impl<W: World> Updater<W> {
         selection: &[UnitName],
         trigger: Trigger,
         report: &mut Report,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<Container>, Failure> {
         let (now, expiry) = (self.world.clock().now(), self.options.quarantine_expiry);
         self.world.ledger().drop_from_quarantine(&|held| held.is_over(now, expiry))?;
         let before = self.world.ledger().memory()?;
         let mut memory = before.clone();
         let manual = trigger == Trigger::Manual;
-        let Surveyed { mut plan, .. } = self.survey(selection, manual, &mut memory).await?;
+        let Surveyed { mut plan, containers } = self.survey(selection, manual, &mut memory).await?;
         self.world.ledger().save_memory(&memory)?;
         refuse_unknown(selection, &plan)?;
         // What could not be brought to its end must not be begun anew over its record.
@@ -227,7 +244,7 @@ impl<W: World> Updater<W> {
         });
         let pending = pending.collect();
         report.outcomes.extend(self.carry_out_all(pending, &turns).await.outcomes);
-        Ok(())
+        Ok(containers)
     }
 
     /// What each rollout waits for.

@@ -32,6 +32,7 @@ impl Fake {
         let options = Options {
             program: Program { path: self.path("podman"), apart: false, shown: false },
             timeout: Duration::from_secs(60),
+            run: self.path("run"),
             scope: Scope::System,
             authfile: None,
             tls_verify: None,

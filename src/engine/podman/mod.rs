@@ -2,8 +2,8 @@
 //! what it says is believed further than `docs/architecture.md` allows.
 //!
 //! [`program`] is one call, [`document`] what comes of it and [`told`] the list of them, [`discover`], [`creation`] and [`image`]
-//! what that means, [`presence`] whether there is anything to ask, [`query`] the calls that read;
-//! [`stage`] pulls, [`tags`] moves names, [`events`] is what Podman's own log of events is told. Podman
+//! what that means, [`presence`] whether there is anything to ask, [`query`] the calls that read,
+//! [`service`] a faster way for most of them; [`stage`] pulls, [`tags`] moves names, [`events`] is what Podman's own log of events is told. Podman
 //! has no bindings: a promotion moves the tag (`docs/decisions/0015-podman.md`).
 
 mod creation;
@@ -18,6 +18,7 @@ mod names;
 mod presence;
 mod program;
 mod query;
+mod service;
 mod stage;
 mod tags;
 mod told;
@@ -39,6 +40,7 @@ use image::Facts;
 pub use presence::Presence;
 pub use program::Program;
 use query::Look;
+use service::Service;
 use stage::Staging;
 use tags::Tags;
 
@@ -48,6 +50,8 @@ pub struct Options {
     pub program: Program,
     /// How long a call that pulls nothing may take.
     pub timeout: Duration,
+    /// Where the socket of Podman's service may lie.
+    pub run: PathBuf,
     /// Whose containers: root's under the host's manager, or the calling user's.
     pub scope: Scope,
     /// The credentials file of images whose container names none.
@@ -73,6 +77,7 @@ pub struct Podman {
     staging: Staging,
     /// What names stand for.
     tags: Tags,
+    service: Service,
 }
 
 /// Arguments from words.
@@ -90,6 +95,7 @@ impl Podman {
             look: Mutex::default(),
             staging: Staging::default(),
             tags: Tags::default(),
+            service: Service::default(),
         }
     }
 

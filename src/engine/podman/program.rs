@@ -1,6 +1,7 @@
 //! One call of Podman: arguments as a list and no shell, a time limit, limits to what it may say.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -9,13 +10,14 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
+use tokio::task::JoinHandle;
 
 use crate::model::failure::plain;
 use crate::model::{Failure, FailureKind};
 use crate::systemd::transient::{SYSTEMD_RUN, literal};
 
 /// The longest document that is read, in bytes: that of a thousand containers has nine million.
-const MAX_DOCUMENT: usize = 256 << 20;
+pub(super) const MAX_DOCUMENT: usize = 256 << 20;
 
 /// How much of what it says on standard error is kept, in bytes.
 const MAX_SAID: usize = 64 << 10;
@@ -87,6 +89,23 @@ impl Program {
         Ok(ended)
     }
 
+    /// Begins `podman ARGUMENTS…`, which goes on until what is returned is dropped, and no longer than
+    /// `time` where it is a unit.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub(super) fn begin(&self, arguments: &[OsString], time: Duration) -> io::Result<Background> {
+        let mut command = self.command(arguments, time);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let group = Group(child.id());
+        Ok(Background(tokio::spawn(async move {
+            let mut group = group;
+            // However it ends, it is gone.
+            let _ = child.wait().await;
+            group.0 = None;
+        })))
+    }
+
     fn command(&self, arguments: &[OsString], time: Duration) -> Command {
         let mut command = if self.apart {
             let mut apart = Command::new(SYSTEMD_RUN);
@@ -126,18 +145,48 @@ impl Program {
     pub(super) fn failure(&self, arguments: &[OsString], said: &Said) -> Failure {
         let error = said.error.trim();
         let error = error.rsplit_once("Error: ").map_or(error, |(_, last)| last).trim();
-        let kind = match error {
-            text if text.contains("no space left on device") => FailureKind::StorageFull,
-            text if text.contains("authentication required") || text.contains("unauthorized") => {
-                FailureKind::Unauthorized
-            }
-            text if text.contains("manifest unknown") => FailureKind::NotFound,
-            text if text.contains("connection refused") || text.contains("no such host") => {
-                FailureKind::Unreachable
-            }
-            _ => FailureKind::Local,
-        };
+        let kind = FailureKind::of_podman(error);
         Failure::new(kind, format!("\"{}\" failed: {error}", self.name(arguments)))
+    }
+}
+
+/// By its path.
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.display().fmt(f)
+    }
+}
+
+impl FailureKind {
+    /// What Podman's own words mean.
+    pub(super) fn of_podman(error: &str) -> Self {
+        match error {
+            text if text.contains("no space left on device") => Self::StorageFull,
+            text if text.contains("authentication required") || text.contains("unauthorized") => {
+                Self::Unauthorized
+            }
+            text if text.contains("manifest unknown") => Self::NotFound,
+            text if text.contains("connection refused") || text.contains("no such host") => {
+                Self::Unreachable
+            }
+            _ => Self::Local,
+        }
+    }
+}
+
+/// A call that goes on beside us; dropped, it ends.
+#[derive(Debug)]
+pub(super) struct Background(JoinHandle<()>);
+
+impl Background {
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -1,5 +1,6 @@
 //! The calls that read: how many there are does not depend on how many containers there are.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use super::discover::{self, Owner};
 use super::document::{Container, Image, Listed, Row};
 use super::image::Facts;
 use super::program::Said;
-use super::told::Told;
+use super::told::{self, Told};
 use super::{Podman, words};
 use crate::model::{
     Bystander, EngineKind, Failure, FailureKind, ImageIdentity, Reference, UnitName, label,
@@ -23,6 +24,9 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// IDs in one call: far from the longest command line that Linux takes.
 const AT_ONCE: usize = 1000;
+
+/// So many things are asked for one by one of the service: more are better asked for by a command.
+const FEW: usize = 8;
 
 /// How many calls may fail before it is not the things that they ask for: those that can be read are
 /// found by halves.
@@ -40,7 +44,13 @@ pub(super) struct Look {
     others: Vec<Row>,
     /// What is wrong with those that cannot be read.
     problems: Vec<Failure>,
+    /// What containers were called last that a unit claimed, of an image name, here or at looks before:
+    /// those that a restart makes anew are called so again.
+    names: BTreeMap<Claim, Vec<String>>,
 }
+
+/// The unit that a container's label claims, and the name of its image.
+type Claim = (String, String);
 
 impl Podman {
     /// Whether this is a Podman that we know how to speak to.
@@ -80,7 +90,7 @@ impl Podman {
     pub(super) async fn look_anew(&self) -> Result<Look, Failure> {
         let begun = Instant::now();
         let Told { documents: rows, mut problems } =
-            self.ask::<Row>(words(["ps", "--format=json"]), &[]).await?;
+            self.list::<Row, 2>("/containers/json", ["ps", "--format=json"]).await?;
         let labelled = |row: &&Row| row.labels.contains_key(label::AUTOUPDATE);
         let pods: Vec<&str> = rows.iter().filter(labelled).map(|row| row.pod.as_str()).collect();
         let infra = |row: &Row| row.is_infra && pods.contains(&row.pod.as_str());
@@ -93,7 +103,8 @@ impl Podman {
         problems.extend(containers.problems);
         let containers = containers.documents;
         let others = rows.into_iter().filter(|row| !labelled(&row) && !row.is_infra).collect();
-        Ok(Look { begun, containers, others, problems })
+        let names = claims(&containers);
+        Ok(Look { begun, containers, others, problems, names })
     }
 
     /// The containers of a look for the pipeline.
@@ -148,7 +159,12 @@ impl Podman {
                 || (look.begun.elapsed() < LOOK && !self.members(look, unit, reference).is_empty())
         });
         if !still_true && !self.look_again(look.as_mut(), unit, reference).await? {
-            *look = Some(self.look_anew().await?);
+            let mut now = self.look_anew().await?;
+            let before = look.take().map(|before| before.names);
+            before.into_iter().flatten().for_each(|(claim, names)| {
+                now.names.entry(claim).or_insert(names);
+            });
+            *look = Some(now);
         }
         let Some(look) = look.as_ref() else { return Ok(vec![]) };
         let members = self.members(look, unit, reference);
@@ -181,16 +197,8 @@ impl Podman {
         reference: &Reference,
     ) -> Result<bool, Failure> {
         let Some(look) = look.filter(|look| look.begun.elapsed() < LOOK) else { return Ok(false) };
-        let claimed = |container: &Container| {
-            container.image_name == reference.to_string()
-                && container.config.labels.get(label::PODMAN_UNIT).map(String::as_str)
-                    == Some(unit.as_str())
-        };
-        let names: Vec<String> = look
-            .labelled()
-            .filter(|container| container.pod.is_empty() && claimed(container))
-            .map(|container| container.name.clone())
-            .collect();
+        let claim = (unit.to_string(), reference.to_string());
+        let names = look.names.get(&claim).cloned().unwrap_or_default();
         if names.is_empty() {
             return Ok(false);
         }
@@ -272,6 +280,49 @@ impl Podman {
         })
     }
 
+    /// All things of a kind, from the service where there is one.
+    pub(super) async fn list<T: DeserializeOwned, const N: usize>(
+        &self,
+        path: &str,
+        command: [&str; N],
+    ) -> Result<Told<T>, Failure> {
+        match self.get(path).await {
+            Ok(Some(document)) => Told::read(&document, &command.join(" ")),
+            // A Podman that does not know the path has no list, either.
+            Ok(None) | Err(None) => self.ask(words(command), &[]).await,
+            Err(Some(failure)) => Err(failure),
+        }
+    }
+
+    /// What the service knows of things with these names; `None` without one.
+    async fn inspect_one_by_one<T: DeserializeOwned>(
+        &self,
+        verb: [&str; 2],
+        names: &[String],
+    ) -> Option<Result<Told<T>, Failure>> {
+        let mut all = Told::default();
+        for name in names {
+            match self.get(&format!("/{}s/{name}/json", verb[0])).await {
+                Ok(None) => {}
+                Ok(Some(document)) => match serde_json::from_slice(&document) {
+                    Ok(document) => all.take(&document, &verb.join(" ")),
+                    Err(error) => {
+                        all.problems.push(told::unreadable(&verb.join(" "), name, &error))
+                    }
+                },
+                Err(None) => return None,
+                Err(Some(failure)) => all.problems.push(failure),
+            }
+        }
+        Some(match all.problems.pop() {
+            Some(failure) if all.documents.is_empty() => Err(failure),
+            last => {
+                all.problems.extend(last);
+                Ok(all)
+            }
+        })
+    }
+
     /// Asks for documents of the things with these names. Some may have vanished since they were
     /// listed: Podman fails then, and shows the others. Where one of them is damaged, it shows none:
     /// what is wrong with that one is not to be the others' end.
@@ -280,6 +331,11 @@ impl Podman {
         verb: [&str; 2],
         names: &[String],
     ) -> Result<Told<T>, Failure> {
+        if names.len() <= FEW
+            && let Some(told) = self.inspect_one_by_one(verb, names).await
+        {
+            return told;
+        }
         let mut all = Told::default();
         let (mut failed, mut answered) = (0, names.is_empty());
         let mut left: Vec<&[String]> = names.chunks(AT_ONCE).collect();
@@ -347,6 +403,18 @@ impl Podman {
         let verb: Vec<_> = arguments.iter().take(2).map(|word| word.to_string_lossy()).collect();
         Told::read(&said.output, &verb.join(" "))
     }
+}
+
+/// What containers outside pods are called.
+fn claims(containers: &[Container]) -> BTreeMap<Claim, Vec<String>> {
+    let mut claims: BTreeMap<Claim, Vec<String>> = BTreeMap::new();
+    for container in containers.iter().filter(|container| container.pod.is_empty()) {
+        if let Some(unit) = container.config.labels.get(label::PODMAN_UNIT) {
+            let claim = (unit.clone(), container.image_name.clone());
+            claims.entry(claim).or_default().push(container.name.clone());
+        }
+    }
+    claims
 }
 
 impl Look {

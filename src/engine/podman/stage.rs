@@ -73,6 +73,7 @@ impl Podman {
 
     /// Brings all of them into storage, and tells each who waits for it.
     async fn bring(&self, wanted: Vec<Wanted>) {
+        self.service.begin();
         let mut names = Vec::new();
         for wanted in &wanted {
             names.extend([wanted.source.reference.to_string(), wanted.name()]);

@@ -103,7 +103,7 @@ impl Podman {
         let _turn = self.tags.turn.lock().await;
         if !self.tags.listed.get().is_some_and(good) {
             let begun = Instant::now();
-            let images = self.ask(words(["images", "--format=json"]), &[]).await?;
+            let images = self.list("/images/json", ["images", "--format=json"]).await?;
             self.tags.see(images.without_problems(), begun);
         }
         Ok(())
@@ -122,9 +122,23 @@ impl Podman {
         if self.tags.is_certain(name, id) {
             return Ok(());
         }
-        self.act(words(["tag", id, name]), self.options.timeout).await?;
+        self.set_tag(name, id).await?;
         self.tags.set(name, id);
         Ok(())
+    }
+
+    async fn set_tag(&self, name: &str, id: &str) -> Result<(), Failure> {
+        let by_service = match name.rsplit_once(':') {
+            Some((repository, tag)) if !tag.contains('/') => {
+                self.post(&format!("/images/{id}/tag?repo={repository}&tag={tag}")).await
+            }
+            _ => Err(None),
+        };
+        match by_service {
+            Err(None) => self.act(words(["tag", id, name]), self.options.timeout).await.map(drop),
+            Err(Some(failure)) => Err(failure),
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Moves a name that may have been moved long ago: one list of images tells for all.

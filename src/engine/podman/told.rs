@@ -41,28 +41,32 @@ impl<T: DeserializeOwned> Told<T> {
     /// # Errors
     /// Where it is no list at all.
     pub(super) fn read(output: &[u8], verb: &str) -> Result<Self, Failure> {
-        let mut told = Self::default();
         // Podman 4 prints nothing at all where there is nothing.
         if output.trim_ascii().is_empty() {
-            return Ok(told);
+            return Ok(Self::default());
         }
-        let unreadable = |of: &str, error: serde_json::Error| {
-            let message = format!("what \"podman {verb}\" says{of} cannot be read: {error}");
-            Failure::new(FailureKind::InvalidContent, message)
-        };
         let all: Option<Vec<Value>> =
-            serde_json::from_slice(output).map_err(|error| unreadable("", error))?;
-        for document in all.unwrap_or_default() {
-            match T::deserialize(&document) {
-                Ok(document) => told.documents.push(document),
-                Err(error) => {
-                    let of = name(&document).map(|name| format!(" of {}", plain(name)));
-                    told.problems.push(unreadable(&of.unwrap_or_default(), error));
-                }
-            }
-        }
+            serde_json::from_slice(output).map_err(|error| unreadable(verb, "", &error))?;
+        let mut told = Self::default();
+        all.unwrap_or_default().iter().for_each(|document| told.take(document, verb));
         Ok(told)
     }
+
+    /// Reads one document more.
+    pub(super) fn take(&mut self, document: &Value, verb: &str) {
+        match T::deserialize(document) {
+            Ok(document) => self.documents.push(document),
+            Err(error) => {
+                let of = name(document).map(|name| format!(" of {}", plain(name)));
+                self.problems.push(unreadable(verb, &of.unwrap_or_default(), &error));
+            }
+        }
+    }
+}
+
+pub(super) fn unreadable(verb: &str, of: &str, error: &serde_json::Error) -> Failure {
+    let message = format!("what \"podman {verb}\" says{of} cannot be read: {error}");
+    Failure::new(FailureKind::InvalidContent, message)
 }
 
 /// What people know a thing by: a container, or an image.
