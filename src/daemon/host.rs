@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use zbus::Connection;
 
 use super::flight::{Braked, Connect, Flight};
-use super::notify::{self, Deliverer, Desk};
+use super::notify::{self, Desk, Teller};
 use super::observe::Observers;
 use super::pass::Pass;
 use super::registries::Registries;
@@ -242,7 +242,7 @@ fn tellers(
     settings: &Settings,
     observers: Observers,
     desk: Option<Desk>,
-) -> (Observers, Option<Deliverer>) {
+) -> (Observers, Option<Teller>) {
     let (scribe, deliverer) = notify::open(scope, settings, desk.as_ref()).unzip();
     let observers = match scribe {
         Some(scribe) => observers.with(scribe),
@@ -251,9 +251,9 @@ fn tellers(
     match desk {
         Some(desk) => {
             desk.change(deliverer);
-            (observers, None)
+            (observers, Some(Teller::Desk(desk)))
         }
-        None => (observers, deliverer),
+        None => (observers, deliverer.map(Teller::Here)),
     }
 }
 

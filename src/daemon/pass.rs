@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::api::{Api, Checked, Error, Held, HistoryQuery, UnitStatus};
-use super::notify::Deliverer;
+use super::notify::Teller;
 use super::run::Work;
 use super::units::{Known, not_running, statuses, unknown};
 use crate::ledger::{History, Ledger, PassLock, lock::LockError};
@@ -27,8 +27,8 @@ pub struct Pass<W> {
     run: PathBuf,
     /// Who takes the lock, as others are told.
     program: &'static str,
-    /// Who tells at the end how updates ended, where nobody does in the background.
-    teller: Option<Deliverer>,
+    /// Who tells how updates ended.
+    teller: Option<Teller>,
 }
 
 impl<W: World<Ledger = Ledger>> Pass<W> {
@@ -37,14 +37,14 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
     }
 
     #[must_use]
-    pub(super) fn told_by(self, teller: Option<Deliverer>) -> Self {
+    pub(super) fn told_by(self, teller: Option<Teller>) -> Self {
         Self { teller, ..self }
     }
 
     /// What is not taken now is told by the next pass, or by the service.
     async fn tell(&self) {
         if let Some(teller) = &self.teller {
-            teller.deliver().await;
+            teller.tell().await;
         }
     }
 

@@ -19,7 +19,8 @@ const MOST: usize = 200;
 /// How an update ended, to be told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
-    /// The same each time that it is told: after a crash it may be told again.
+    /// The same each time that it is told, and each time that it is written down: after a crash both may
+    /// happen again.
     pub id: String,
     pub at: Timestamp,
     pub host: String,
@@ -31,9 +32,12 @@ pub struct Notice {
 
 impl Notice {
     pub fn new(at: Timestamp, host: String, outcome: OutcomeKind, event: Event) -> Self {
-        let about = (&event.unit, &event.reference, &event.new);
-        let hash = Digest::of(format!("{at} {outcome} {about:?}").as_bytes());
-        let id = format!("{:020}-{}", at.as_microsecond(), hash.short());
+        // What is no rollout's end happens once.
+        let origin = event.origin.as_ref();
+        let (since, engine) = origin.map_or((at, None), |end| (end.started, Some(end.engine)));
+        let about = (engine, &event.unit, &event.reference, &event.new);
+        let hash = Digest::of(format!("{since} {outcome} {about:?}").as_bytes());
+        let id = format!("{:020}-{}", since.as_microsecond(), hash.short());
         Self { id, at, host, outcome, message: String::new(), event }
     }
 }
@@ -50,7 +54,7 @@ impl Spool {
         Self { dir: ledger.join("notify") }
     }
 
-    /// Writes a notice down, durably. The oldest goes where there are too many: those are returned.
+    /// Writes a notice down, durably, in place of one with its ID. The oldest goes where there are too many: those are returned.
     /// The caller holds the pass lock.
     ///
     /// # Errors
@@ -119,7 +123,8 @@ impl Spool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::update::EventKind;
+    use crate::model::EngineKind;
+    use crate::update::{EventKind, Origin};
 
     fn notice(second: i64) -> Notice {
         let at = Timestamp::from_second(second).unwrap();
@@ -140,6 +145,30 @@ mod tests {
         spool.remove("webhook", &notice(3).id).unwrap();
         assert_eq!(spool.waiting("webhook").unwrap(), [notice(12)]);
         assert_eq!(spool.waiting("command").unwrap(), [notice(3)]);
+    }
+
+    #[test]
+    fn an_end_that_is_written_down_again_waits_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::new(dir.path());
+        let end = |second, started, outcome| {
+            let notice = notice(second);
+            let started = Timestamp::from_second(started).unwrap();
+            let origin = Some(Origin { started, engine: EngineKind::Native });
+            let elapsed_ms = Some(second.unsigned_abs());
+            let event = Event { origin, elapsed_ms, ..notice.event };
+            Notice::new(notice.at, notice.host, outcome, event)
+        };
+        let (first, again) =
+            (end(12, 3, OutcomeKind::RolledBack), end(50, 3, OutcomeKind::RolledBack));
+        for notice in [&first, &again] {
+            spool.put("webhook", notice).unwrap();
+        }
+        assert_eq!(spool.waiting("webhook").unwrap(), [again]);
+        for other in [end(50, 4, OutcomeKind::RolledBack), end(50, 3, OutcomeKind::Failed)] {
+            spool.put("webhook", &other).unwrap();
+        }
+        assert_eq!(spool.waiting("webhook").unwrap().len(), 3, "another rollout, and another end");
     }
 
     #[test]

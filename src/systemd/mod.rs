@@ -12,6 +12,7 @@ mod manager;
 pub mod notify;
 pub mod private;
 mod proxy;
+pub mod transient;
 mod unit;
 pub mod unit_files;
 mod words;

@@ -7,7 +7,7 @@ use super::port::{Clock, InFlight, Ledger, Observer, World};
 use super::report::{Entry, Outcome, OutcomeKind};
 use super::rollback::{AT_NEXT_START, BY_OPERATOR};
 use super::updater::Updater;
-use super::{Event, EventKind};
+use super::{Event, EventKind, Origin};
 use crate::model::Failure;
 use crate::plan::rollout::{Mark, Phase, Step, condemned_by};
 use crate::plan::{Cause, Quarantined};
@@ -25,7 +25,7 @@ impl<W: World> Updater<W> {
         let outcomes = self.outcomes(flight);
         let quarantined = self.quarantine(flight).and_then(|()| self.quarantine_undone(flight));
         for outcome in &outcomes {
-            self.world.observer().event(&event_of(outcome));
+            self.world.observer().event(&event_of(flight, outcome));
         }
         if let Err(failure) = quarantined {
             self.problem(&failure);
@@ -145,7 +145,7 @@ impl<W: World> Updater<W> {
             })
             .collect();
         for outcome in &outcomes {
-            self.world.observer().event(&event_of(outcome));
+            self.world.observer().event(&event_of(flight, outcome));
         }
         Ended { outcomes, suspended: false }
     }
@@ -165,6 +165,7 @@ impl<W: World> Updater<W> {
             new: Some(flight.rollout.new.manifest.clone()),
             detail: detail.to_owned(),
             elapsed_ms: Some(self.elapsed_ms(flight)),
+            origin: None,
         });
     }
 
@@ -180,7 +181,7 @@ impl<W: World> Updater<W> {
     }
 }
 
-fn event_of(outcome: &Outcome) -> Event {
+fn event_of(flight: &InFlight, outcome: &Outcome) -> Event {
     let kind = match outcome.result {
         OutcomeKind::Updated => EventKind::Updated,
         OutcomeKind::Reverted => EventKind::Reverted,
@@ -200,5 +201,6 @@ fn event_of(outcome: &Outcome) -> Event {
         new: Some(outcome.new.clone()),
         detail: outcome.detail.clone(),
         elapsed_ms: Some(outcome.elapsed_ms),
+        origin: Some(Origin { started: flight.started, engine: flight.rollout.engine }),
     }
 }

@@ -1,8 +1,9 @@
 //! What happens during a pass, one thing at a time.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Digest, Reference, UnitName};
+use crate::model::{Digest, EngineKind, Reference, UnitName};
 
 /// The kind of an event: each has its own MESSAGE_ID in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,6 +46,13 @@ pub enum EventKind {
     Resumed,
 }
 
+/// Which rollout an end is of. It stays the same where a crash has the end told again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    pub started: Timestamp,
+    pub engine: EngineKind,
+}
+
 /// One event, with what it is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -65,6 +73,9 @@ pub struct Event {
     /// Milliseconds since the rollout began, where one is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elapsed_ms: Option<u64>,
+    /// Of a rollout's end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 impl Event {
@@ -78,6 +89,7 @@ impl Event {
             new: None,
             detail: String::new(),
             elapsed_ms: None,
+            origin: None,
         }
     }
 }

@@ -21,7 +21,7 @@ mod updater;
 mod verify;
 
 pub use check::Surveyed;
-pub use event::{Event, EventKind};
+pub use event::{Event, EventKind, Origin};
 pub use report::{Entry, Excerpt, Outcome, OutcomeKind, Report, Trigger};
 pub use updater::{Options, UnitOptions, Updater};
 

@@ -1,19 +1,20 @@
 //! A program is told on its standard input.
 
 use std::io;
+use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
 
+use futures_util::future::{Either, join, select};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{Child, Command as Process};
+use tokio::process::{Child, ChildStderr, ChildStdin, Command as Process};
 
 use super::Refusal;
 use crate::config::Scope;
 use crate::ledger::spool::Notice;
 use crate::model::failure::excerpt;
-
-/// systemd's own way to run a program as a unit of its own.
-const SYSTEMD_RUN: &str = "/usr/bin/systemd-run";
+use crate::systemd::transient::{SYSTEMD_RUN, literal};
 
 /// What the program of a host may do: ask whoever is there, and read what everybody may. The service has
 /// more, and may not give a child less: another user needs a capability that it has not.
@@ -28,6 +29,9 @@ const LEAST: [&str; 6] = [
 
 /// So much of what it says on standard error is told.
 const MAX_SAID: u64 = 512;
+
+/// How long a program that has failed is listened to, where others still hold its standard error.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A program that is told.
 #[derive(Debug)]
@@ -53,9 +57,15 @@ impl Command {
             why: format!("{program} cannot be run: {error}"),
             heard: false,
         };
-        let child = self.process(notice).spawn().map_err(failed)?;
-        match tokio::time::timeout(self.timeout, talk(child, text)).await {
-            Ok(ended) => ended.map_err(failed)?.map_err(|why| Refusal { why, heard: true }),
+        let mut child = self.process(notice).spawn().map_err(failed)?;
+        let mut group = Group(child.id());
+        match tokio::time::timeout(self.timeout, talk(&mut child, text)).await {
+            Ok(ended) => {
+                let told = ended.map_err(failed)?;
+                // What it left behind goes on.
+                group.0 = None;
+                told.map_err(|why| Refusal { why, heard: true })
+            }
             Err(_) => {
                 let why = format!("{program} has not ended after {} s", self.timeout.as_secs());
                 Err(Refusal { why, heard: false })
@@ -74,14 +84,15 @@ impl Command {
             // Where we are killed, nobody else ends it.
             apart.arg(format!("--property=RuntimeMaxSec={}", self.timeout.as_secs()));
             apart.args(environment.map(|(name, value)| format!("--setenv={name}={value}")));
-            apart.arg("--").arg(program);
+            apart.arg("--").arg(program).args(arguments.iter().map(|word| literal(word.as_ref())));
             apart
         } else {
             let mut own = Process::new(program);
-            own.envs(environment);
+            own.args(arguments).envs(environment);
             own
         };
-        process.args(arguments).kill_on_drop(true);
+        // A script has programs of its own, which must go with it.
+        process.kill_on_drop(true).process_group(0);
         process.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         process
     }
@@ -101,22 +112,50 @@ fn environment(notice: &Notice) -> [(&'static str, String); 5] {
 }
 
 /// Until its end; the inner error is why it did not take it.
-async fn talk(mut child: Child, text: &str) -> io::Result<Result<(), String>> {
-    if let Some(mut stdin) = child.stdin.take() {
-        // One that does not read it has what it wants from its environment.
-        let _ = stdin.write_all(text.as_bytes()).await;
-        let _ = stdin.write_all(b"\n").await;
-    }
+async fn talk(child: &mut Child, text: &str) -> io::Result<Result<(), String>> {
+    let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
     let mut said = Vec::new();
-    if let Some(mut errors) = child.stderr.take() {
-        let _ = (&mut errors).take(MAX_SAID).read_to_end(&mut said).await;
-        // A program that goes on saying more is not held up.
-        tokio::io::copy(&mut errors, &mut tokio::io::sink()).await.ok();
-    }
-    let status = child.wait().await?;
+    let exchange = join(give(stdin, text), listen(stderr, &mut said));
+    // What it leaves in the background may hold both for as long as it likes.
+    let status = match select(pin!(child.wait()), pin!(exchange)).await {
+        Either::Left((status, exchange)) => {
+            if status.as_ref().is_ok_and(|status| !status.success()) {
+                let _ = tokio::time::timeout(LAST_WORDS, exchange).await;
+            }
+            status
+        }
+        Either::Right((_, end)) => end.await,
+    }?;
     if status.success() {
         return Ok(Ok(()));
     }
     let said = excerpt(String::from_utf8_lossy(&said).trim());
     Ok(Err(if said.is_empty() { status.to_string() } else { format!("{status}: {said}") }))
+}
+
+async fn give(stdin: Option<ChildStdin>, text: &str) {
+    let Some(mut stdin) = stdin else { return };
+    // One that does not read it has what it wants from its environment.
+    let _ = stdin.write_all(text.as_bytes()).await;
+    let _ = stdin.write_all(b"\n").await;
+}
+
+async fn listen(stderr: Option<ChildStderr>, said: &mut Vec<u8>) {
+    let Some(mut stderr) = stderr else { return };
+    let _ = (&mut stderr).take(MAX_SAID).read_to_end(said).await;
+    // A program that goes on saying more is not held up.
+    let _ = tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await;
+}
+
+/// Ends the program's whole process group, unless the program has ended.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let id = self.0.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(id) = id {
+            // Gone already is as good.
+            let _ = kill_process_group(id, Signal::KILL);
+        }
+    }
 }

@@ -18,10 +18,15 @@ const LAST: Duration = Duration::from_secs(60 * 60);
 /// What is older than this, in seconds, nobody waits for any more.
 const TOO_OLD: i64 = 24 * 60 * 60;
 
+/// Beyond the timeout of what is told last, so that it is that which is said.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Tells on all ways, each at its own pace.
 #[derive(Debug)]
 pub struct Deliverer {
     spool: Spool,
+    /// How long each of them may take.
+    timeout: Duration,
     ways: Vec<(Way, Pace)>,
 }
 
@@ -35,15 +40,25 @@ struct Pace {
 }
 
 impl Deliverer {
-    pub(super) fn new(spool: Spool, ways: Vec<Way>) -> Self {
+    pub(super) fn new(spool: Spool, timeout: Duration, ways: Vec<Way>) -> Self {
         let ways = ways.into_iter().map(|way| (way, Pace::default())).collect();
-        Self { spool, ways }
+        Self { spool, timeout, ways }
     }
 
     /// Tells what is due on all ways at once. When the next try is due; `None` where nothing is left.
     pub async fn deliver(&self) -> Option<Instant> {
         join_all(self.ways.iter().map(|(way, pace)| self.go(way, pace))).await;
         self.ways.iter().filter_map(|(_, pace)| pace.next.get()).min()
+    }
+
+    /// Tells what there is time for before somebody goes on who waits for it: as much as one of them may
+    /// take.
+    pub async fn deliver_in_time(&self) {
+        let time = self.timeout.saturating_add(GRACE);
+        if tokio::time::timeout(time, self.deliver()).await.is_err() {
+            let time = self.timeout.as_secs();
+            tracing::warn!(target: "updaterd", "notify: not all is told after {time} s; the service or the next pass goes on");
+        }
     }
 
     /// How often in a row the way that goes worst has failed.

@@ -120,6 +120,24 @@ fn failing(way: &str, why: &str) {
     journal::note(&journal::message::NOTIFY_FAILED, true, &text);
 }
 
+/// Who tells at the end of a pass.
+#[derive(Debug)]
+pub enum Teller {
+    /// The pass itself, which nobody outlives.
+    Here(Deliverer),
+    /// The service, beside its passes: also what another process left.
+    Desk(Desk),
+}
+
+impl Teller {
+    pub async fn tell(&self) {
+        match self {
+            Self::Here(deliverer) => deliverer.deliver_in_time().await,
+            Self::Desk(desk) => desk.wake(),
+        }
+    }
+}
+
 /// Who writes down, and who tells, as the configuration has it; nobody where it names none. With a
 /// `desk`, that has it told.
 pub fn open(scope: Scope, settings: &Settings, desk: Option<&Desk>) -> Option<(Scribe, Deliverer)> {
@@ -135,7 +153,7 @@ pub fn open(scope: Scope, settings: &Settings, desk: Option<&Desk>) -> Option<(S
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         desk: desk.cloned(),
     };
-    Some((scribe, Deliverer::new(spool, ways)))
+    Some((scribe, Deliverer::new(spool, settings.notify.timeout, ways)))
 }
 
 #[cfg(test)]

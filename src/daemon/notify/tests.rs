@@ -129,15 +129,62 @@ async fn a_program_gets_it_on_its_input_and_in_its_environment() {
 async fn a_program_that_hangs_or_fails_holds_nobody_up() {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = settings(dir.path());
-    settings.notify.timeout = Duration::from_millis(200);
-    for (script, why) in [("sleep 60", "has not ended"), ("echo no mail >&2; exit 3", "no mail")] {
+    // A shell may be slow to start: only what hangs anyhow has little time.
+    let (short, long) = (Duration::from_millis(200), settings.notify.timeout);
+    for (script, timeout, why) in
+        [("sleep 60", short, "has not ended"), ("echo no mail >&2; exit 3", long, "no mail")]
+    {
         program(&mut settings, script);
-        let command =
-            command::Command::new(Scope::User, &settings.notify.command, settings.notify.timeout);
+        let command = command::Command::new(Scope::User, &settings.notify.command, timeout);
         let notice =
             Notice::new(Timestamp::now(), String::new(), OutcomeKind::Failed, rolled_back());
         let refusal = command.unwrap().tell(&notice, "{}").await.unwrap_err();
         assert!(refusal.why.contains(why), "{refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_leaves_something_behind_has_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(dir.path());
+    settings.notify.timeout = Duration::from_secs(60);
+    let tell = async |script: &str| {
+        let words = ["/bin/sh", "-c", script].map(str::to_owned);
+        let command = command::Command::new(Scope::User, &words, settings.notify.timeout);
+        let notice =
+            Notice::new(Timestamp::now(), String::new(), OutcomeKind::Failed, rolled_back());
+        command.unwrap().tell(&notice, "{}").await
+    };
+    let begun = std::time::Instant::now();
+    assert_eq!(tell("sleep 45 &").await, Ok(()));
+    let refusal = tell("sleep 45 & echo no mail >&2; exit 3").await.unwrap_err();
+    assert!(refusal.heard && refusal.why.contains("no mail"), "{refusal:?}");
+    assert!(begun.elapsed() < Duration::from_secs(30), "it waited for what was left behind");
+}
+
+#[tokio::test]
+async fn what_hangs_ends_with_all_that_it_began() {
+    let dir = tempfile::tempdir().unwrap();
+    let pid = dir.path().join("pid");
+    let script = format!("sleep 600 & echo $! > {0}.new; mv {0}.new {0}; wait", pid.display());
+    let words = ["/bin/sh", "-c", &script].map(str::to_owned);
+    let command = command::Command::new(Scope::User, &words, Duration::from_secs(60)).unwrap();
+    let notice = Notice::new(Timestamp::now(), String::new(), OutcomeKind::Failed, rolled_back());
+    let written = async {
+        while !pid.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        told = command.tell(&notice, "{}") => panic!("{told:?}"),
+        () = written => {}
+    }
+    let pid = std::fs::read_to_string(pid).unwrap();
+    let state =
+        || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    // Nobody may have taken notice of its end yet.
+    while !state().is_empty() && !state().contains(") Z ") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -155,6 +202,22 @@ async fn what_is_refused_does_not_keep_the_next_back() {
     let left = Spool::new(&dir.path().join("ledger")).waiting("webhook").unwrap();
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].outcome, OutcomeKind::RolledBack);
+}
+
+#[tokio::test]
+async fn who_waits_for_it_does_not_wait_for_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(dir.path());
+    settings.notify.timeout = Duration::from_secs(1);
+    program(&mut settings, "sleep 0.7");
+    let (scribe, deliverer) = open(Scope::User, &settings, None).unwrap();
+    for _ in 0..30 {
+        scribe.event(&rolled_back());
+    }
+    let begun = std::time::Instant::now();
+    deliverer.deliver_in_time().await;
+    assert!(begun.elapsed() < Duration::from_secs(15), "it waited for all of them");
+    assert_ne!(Spool::new(&dir.path().join("ledger")).waiting("command").unwrap(), []);
 }
 
 #[tokio::test]
@@ -178,6 +241,42 @@ async fn the_desk_tells_what_comes_and_says_when_it_is_done() {
         never = desk.run() => match never {},
     }
     assert_eq!(asked.try_iter().count(), 1);
+}
+
+#[tokio::test]
+async fn the_desk_stays_for_what_comes_while_it_tells() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(dir.path());
+    settings.notify.timeout = Duration::from_secs(60);
+    let (told, go) = (dir.path().join("told"), dir.path().join("go"));
+    let script = format!(
+        "echo >> {}; while ! [ -e {} ]; do sleep 0.05; done; sleep 0.2",
+        told.display(),
+        go.display()
+    );
+    program(&mut settings, &script);
+    let desk = Desk::default();
+    let (scribe, deliverer) = open(Scope::User, &settings, Some(&desk)).unzip();
+    let scribe = scribe.unwrap();
+    desk.change(deliverer);
+    scribe.event(&rolled_back());
+    let a_while = || tokio::time::sleep(Duration::from_millis(5));
+    let done = async {
+        while !told.exists() {
+            a_while().await;
+        }
+        scribe.event(&Event { kind: EventKind::NeedsOperator, ..rolled_back() });
+        std::fs::write(&go, "").unwrap();
+        while desk.is_busy() {
+            a_while().await;
+        }
+    };
+    tokio::select! {
+        () = done => {}
+        never = desk.run() => match never {},
+    }
+    assert_eq!(std::fs::read_to_string(told).unwrap(), "\n\n");
+    assert_eq!(Spool::new(&dir.path().join("ledger")).waiting("command").unwrap(), []);
 }
 
 #[test]

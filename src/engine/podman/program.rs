@@ -14,15 +14,13 @@ use tokio::task::JoinHandle;
 
 use crate::model::failure::plain;
 use crate::model::{Failure, FailureKind};
+use crate::systemd::transient::{SYSTEMD_RUN, literal};
 
 /// The longest document that is read, in bytes: that of a thousand containers has nine million.
 pub(super) const MAX_DOCUMENT: usize = 256 << 20;
 
 /// How much of what it says on standard error is kept, in bytes.
 const MAX_SAID: usize = 64 << 10;
-
-/// systemd's own way to run a program as a unit of its own.
-const SYSTEMD_RUN: &str = "/usr/bin/systemd-run";
 
 /// Variables by which Podman finds its files. They are paths and words, no secrets: who may ask
 /// systemd for a unit's properties sees them.
@@ -117,12 +115,14 @@ impl Program {
             apart.arg(format!("--property=RuntimeMaxSec={}", time.as_secs().saturating_add(5)));
             // A unit has none of our environment, and the check went by it.
             apart.args(ENVIRONMENT.iter().filter_map(|name| passed(name)));
-            apart.arg("--").arg(&self.path);
+            apart.arg("--").arg(&self.path).args(arguments.iter().map(|word| literal(word)));
             apart
         } else {
-            Command::new(&self.path)
+            let mut own = Command::new(&self.path);
+            own.args(arguments);
+            own
         };
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Podman runs helpers of its own, which must go with it.
         command.kill_on_drop(true).process_group(0);
         command
@@ -237,4 +237,20 @@ async fn said(from: Option<impl AsyncRead + Unpin>, shown: bool) -> String {
         kept.drain(..more);
     }
     plain(&String::from_utf8_lossy(&kept))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn podman_gets_its_arguments_as_they_are_in_a_unit_too() {
+        let last = |apart| {
+            let program = Program { path: "podman".into(), apart, shown: false };
+            let command = program.command(&["${HOME}".into()], Duration::from_secs(1));
+            command.as_std().get_args().last().map(OsString::from)
+        };
+        assert_eq!(last(false), Some("${HOME}".into()));
+        assert_eq!(last(true), Some("$${HOME}".into()), "systemd makes one of two");
+    }
 }

@@ -272,6 +272,10 @@ fn a_quarantine_that_cannot_be_written_is_written_at_the_next_pass() {
     assert_eq!(results(&pass(&host)), [OutcomeKind::RolledBack]);
     assert_eq!(host.quarantine.borrow().iter().count(), 1);
     assert_eq!((host.history.borrow().len(), host.restarts.get()), (1, restarts));
+    let origins: Vec<_> =
+        host.events.borrow().iter().filter_map(|event| event.origin.clone()).collect();
+    assert_eq!(origins.len(), 2, "it ended twice");
+    assert_eq!(origins[0], origins[1], "and that can be told");
 }
 
 #[test]

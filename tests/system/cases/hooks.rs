@@ -85,22 +85,30 @@ impl Receiver {
     }
 }
 
+/// A path and arguments in which nothing is put in for variables: what they hold comes from others.
+const PROGRAM: &str = "/usr/local/bin/tell$${UPDATERD_UNIT}";
+const ARGUMENTS: &str = "an argument ${UPDATERD_MESSAGE} $UPDATERD_UNIT a$$b";
+
 /// `app` on v1, a program that tells the journal what it is told, and a receiver at port 8088.
 fn begin(host: &Host) -> (Registry<'_>, Receiver) {
     let receiver = Receiver::listen(8088);
     host.write(
-        "/usr/local/bin/tell",
+        PROGRAM,
         "#!/bin/sh\ntouch /etc/told /var/told 2> /dev/null\n\
-         logger -t told \"$1 $(id -u) $UPDATERD_OUTCOME $UPDATERD_UNIT $(cat)\"\n",
+         logger -t told \"$* $(id -u) $UPDATERD_OUTCOME $UPDATERD_UNIT $(cat)\"\n",
     );
     host.write("/etc/updaterd/webhook.token", "opensesame\n");
-    host.sh("chmod 755 /usr/local/bin/tell; chmod 600 /etc/updaterd/webhook.token");
+    host.sh("chmod 755 /usr/local/bin/tell*; chmod 600 /etc/updaterd/webhook.token");
+    let arguments: Vec<&str> = ARGUMENTS.split(' ').collect();
     configure(
         host,
-        "schedule = \"timer\"\nsettle = \"1s\"\n[notify]\n\
-         command = [\"/usr/local/bin/tell\", \"an argument\"]\n\
-         webhook = \"http://127.0.0.1:8088/hook\"\n\
-         webhook_token_file = \"/etc/updaterd/webhook.token\"\n",
+        &format!(
+            "schedule = \"timer\"\nsettle = \"1s\"\n[notify]\n\
+             command = {:?}\n\
+             webhook = \"http://127.0.0.1:8088/hook\"\n\
+             webhook_token_file = \"/etc/updaterd/webhook.token\"\n",
+            [&[PROGRAM], &arguments[..]].concat()
+        ),
     );
     let registry = Registry::start(host);
     registry.push("app:latest", &Image::app("v1"));
@@ -137,8 +145,9 @@ fn a_rollback_is_told_to_all_who_want_to_hear(host: &Host) {
     assert_told(&receiver.wait(host), &bad);
     host.wait_until("the program tells", seconds(20), || told_by_program(host).contains(&bad));
     let told = told_by_program(host);
-    let words: Vec<&str> = told.split_whitespace().take(5).collect();
-    let [_, _, user, outcome, unit] = words[..] else { panic!("{told}") };
+    let (_, rest) = told.split_once(&format!("{ARGUMENTS} ")).unwrap_or_else(|| panic!("{told}"));
+    let words: Vec<&str> = rest.split_whitespace().take(3).collect();
+    let [user, outcome, unit] = words[..] else { panic!("{told}") };
     assert_eq!((outcome, unit), ("rolled-back", "app.service"));
     // A user of its own, who may write nowhere.
     assert!(user.parse::<u32>().unwrap() >= 61_184, "{told}");

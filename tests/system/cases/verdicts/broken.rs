@@ -133,10 +133,10 @@ fn never_ready() -> Vec<Case> {
     vec![
         back("never-ready", script(run))
             .old(Image::notifying("v1"))
-            .unit(|unit| unit.notified_by_program().setting("TimeoutStartSec=4")),
+            .unit(|unit| unit.notified_by_program().setting("TimeoutStartSec=8")),
         back("not-ready-in-time", script(run))
             .old(Image::notifying("v1"))
-            .options("start_timeout = \"3s\"")
+            .options("start_timeout = \"6s\"")
             .unit(|unit| unit.notified_by_program().setting("TimeoutStartSec=10min")),
         back("ends-before-it-is-ready", script("sleep 1; exit 0"))
             .old(Image::notifying("v1"))
@@ -155,18 +155,23 @@ fn never_ready() -> Vec<Case> {
         .unit(|unit| unit.notified_by_program()),
         back("watchdog-unfed", script(&format!("/usr/bin/systemd-notify --ready\n{run}")))
             .old(Image::script("v1", FED))
-            .unit(|unit| unit.notified_by_program().setting("WatchdogSec=2\nTimeoutAbortSec=2")),
+            .options(OUTLASTS_THE_WATCHDOG)
+            .unit(|unit| unit.notified_by_program().setting("WatchdogSec=8\nTimeoutAbortSec=2")),
         back("watchdog-unfed-and-restarted", script(&format!("/usr/bin/systemd-notify --ready\n{run}")))
             .old(Image::script("v1", FED))
+            .options(OUTLASTS_THE_WATCHDOG)
             .unit(|unit| {
-                unit.notified_by_program().setting("WatchdogSec=2\nTimeoutAbortSec=2\nRestart=on-watchdog")
+                unit.notified_by_program().setting("WatchdogSec=8\nTimeoutAbortSec=2\nRestart=on-watchdog")
             }),
     ]
 }
 
-/// Feeds a watchdog of two seconds.
+/// Feeds a watchdog of eight seconds: those that are well have to live under it on a busy machine.
 const FED: &str = "trap 'exit 0' TERM\n/usr/bin/systemd-notify --ready\n\
-                   while :; do /usr/bin/systemd-notify WATCHDOG=1; sleep 0.3; done";
+                   while :; do /usr/bin/systemd-notify WATCHDOG=1; sleep 1; done";
+
+/// So that the unit is still watched when the watchdog bites.
+const OUTLASTS_THE_WATCHDOG: &str = "settle = \"14s\"";
 
 /// Programs that run, and do not work.
 fn unwell() -> Vec<Case> {
@@ -190,7 +195,7 @@ fn unwell() -> Vec<Case> {
         }),
         back("not-ready-while-unhealthy", app()).unit(|unit| {
             unit.flag("--sdnotify=healthy --health-cmd 'grep v1 /app/version' --health-interval 500ms --health-retries 1000")
-                .setting("TimeoutStartSec=4")
+                .setting("TimeoutStartSec=10")
         }),
         back("serves-nothing", script("nc -lk -p 8101 127.0.0.1 -e sleep 1000"))
             .old(server(8101))

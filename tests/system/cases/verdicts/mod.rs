@@ -1,8 +1,8 @@
 //! Verdicts: images that are broken, each in its own way, and images that only take their time. Of
 //! the first none may stay, of the second none may go.
 //!
-//! The tables are in [`broken`] and [`slow`]; here they are carried out, all units of a table at
-//! once, in one update.
+//! The tables are in [`broken`] and [`slow`]; here they are carried out, all units of a table in one
+//! update, many at once.
 
 mod broken;
 mod podman;
@@ -137,9 +137,14 @@ impl<U: Unit> Case<U> {
 /// Longer than what a program of the tables needs to fail, where it is not said otherwise.
 const SETTLE: &str = "6s";
 
+/// So many are updated at once: more would be slow for want of processors, where they shall be for reasons
+/// of their own.
+const AT_ONCE: usize = 20;
+
 /// A host on which all units run their old image; the new ones are in the registry.
 fn prepare<'host, U: Unit>(host: &'host Host, cases: &[Case<U>]) -> Registry<'host> {
-    let mut text = format!("schedule = \"timer\"\nsettle = \"{SETTLE}\"\nmax_parallel = 256\n");
+    let mut text =
+        format!("schedule = \"timer\"\nsettle = \"{SETTLE}\"\nmax_parallel = {AT_ONCE}\n");
     for case in cases.iter().filter(|case| !case.options.is_empty()) {
         let _ = writeln!(text, "[unit.\"{}\"]\n{}", case.service(), case.options);
     }

@@ -21,12 +21,12 @@ pub(super) fn cases() -> Vec<Case> {
 /// Programs that take their time to start.
 fn starts() -> Vec<Case> {
     vec![
-        kept("extends-its-start", script("/usr/bin/systemd-notify EXTEND_TIMEOUT_USEC=20000000\nsleep 5\n/usr/bin/systemd-notify --ready"))
+        kept("extends-its-start", script("/usr/bin/systemd-notify EXTEND_TIMEOUT_USEC=30000000\nsleep 11\n/usr/bin/systemd-notify --ready"))
             .old(Image::notifying("v1"))
-            .unit(|unit| unit.notified_by_program().setting("TimeoutStartSec=2")),
-        kept("extends-it-again-and-again", script("for i in 1 2 3 4 5; do /usr/bin/systemd-notify EXTEND_TIMEOUT_USEC=10000000; sleep 1.5; done\n/usr/bin/systemd-notify --ready"))
+            .unit(|unit| unit.notified_by_program().setting("TimeoutStartSec=8")),
+        kept("extends-it-again-and-again", script("for i in 1 2 3 4 5; do /usr/bin/systemd-notify EXTEND_TIMEOUT_USEC=10000000; sleep 2.5; done\n/usr/bin/systemd-notify --ready"))
             .old(Image::notifying("v1"))
-            .unit(|unit| unit.notified_by_program().setting("TimeoutStartSec=2")),
+            .unit(|unit| unit.notified_by_program().setting("TimeoutStartSec=8")),
         kept("is-ready-late", script("sleep 8; /usr/bin/systemd-notify --ready"))
             .old(Image::notifying("v1"))
             .unit(|unit| unit.notified_by_program()),
@@ -55,7 +55,8 @@ fn speaks() -> Vec<Case> {
             .unit(|unit| unit.notified_by_program()),
         kept("watchdog-fed", script("/usr/bin/systemd-notify --ready\nwhile :; do /usr/bin/systemd-notify WATCHDOG=1; sleep 0.5; done"))
             .old(Image::script("v1", "trap 'exit 0' TERM\n/usr/bin/systemd-notify --ready\nwhile :; do /usr/bin/systemd-notify WATCHDOG=1; sleep 0.5; done"))
-            .unit(|unit| unit.notified_by_program().setting("WatchdogSec=5\nRestart=on-watchdog")),
+            .options("settle = \"12s\"")
+            .unit(|unit| unit.notified_by_program().setting("WatchdogSec=8\nRestart=on-watchdog")),
         kept("writes-many-lines", script("seq 1 20000")),
         kept("complains", script("echo 'panic: fatal error' >&2; /bin/false")),
     ]
