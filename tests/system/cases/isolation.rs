@@ -398,9 +398,11 @@ fn groups_and_umask(host: &Host) {
     assert_eq!(host.sh(&format!("setpriv --groups 4711,4712 {kept}")), "1001 4711 4712");
     let dropped = run("--user 1000:1001", &app, "id -G");
     assert_eq!(host.sh(&format!("setpriv --groups 4711,4712 {dropped}")), "1001");
-    for flags in ["--group-add nobodys", "--group-add keep-groups --group-add 7", "--umask 9"] {
+    for flags in ["--group-add keep-groups --group-add 7", "--umask 9"] {
         host.fails(125, &run(flags, &app, "true"));
     }
+    let unknown = host.fails(126, &run("--group-add nobodys", &app, "true"));
+    assert!(unknown.stderr.contains("nobodys"), "{}", unknown.describe());
 }
 
 fn time_zones(host: &Host) {
