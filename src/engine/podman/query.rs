@@ -288,13 +288,13 @@ impl Podman {
     ) -> Result<Told<T>, Failure> {
         match self.get(path).await {
             Ok(Some(document)) => Told::read(&document, &command.join(" ")),
-            // A Podman that does not know the path has no list, either.
-            Ok(None) | Err(None) => self.ask(words(command), &[]).await,
-            Err(Some(failure)) => Err(failure),
+            // Whatever it is that the service cannot, the command may, or says why not.
+            Ok(None) | Err(_) => self.ask(words(command), &[]).await,
         }
     }
 
-    /// What the service knows of things with these names; `None` without one.
+    /// What the service knows of things with these names; `None` without one, and where it fails at one:
+    /// a container that is being removed is an error to it, and to the command one that is gone.
     async fn inspect_one_by_one<T: DeserializeOwned>(
         &self,
         verb: [&str; 2],
@@ -310,8 +310,7 @@ impl Podman {
                         all.problems.push(told::unreadable(&verb.join(" "), name, &error))
                     }
                 },
-                Err(None) => return None,
-                Err(Some(failure)) => all.problems.push(failure),
+                Err(_) => return None,
             }
         }
         Some(match all.problems.pop() {

@@ -135,9 +135,8 @@ impl Podman {
             _ => Err(None),
         };
         match by_service {
-            Err(None) => self.act(words(["tag", id, name]), self.options.timeout).await.map(drop),
-            Err(Some(failure)) => Err(failure),
             Ok(()) => Ok(()),
+            Err(_) => self.act(words(["tag", id, name]), self.options.timeout).await.map(drop),
         }
     }
 
