@@ -78,7 +78,7 @@ fn sources(directory: &str) -> Vec<(String, String)> {
     found
 }
 
-/// Whether a whole file is tests, told by its name: `tests.rs`, `rollout_tests.rs`.
+/// Whether a whole file is tests, told by its name: `tests.rs`, `decide_tests.rs`.
 fn is_test(path: &str) -> bool {
     path.ends_with("/tests.rs") || path.ends_with("_tests.rs") || path.contains("/tests/")
 }

@@ -15,9 +15,6 @@ pub mod order;
 pub mod quarantine;
 pub mod reason;
 pub mod rollout;
-pub mod rollout_cause;
-pub mod rollout_due;
-mod rollout_written;
 pub mod sharer;
 
 pub use backoff::Backoff;
@@ -26,6 +23,6 @@ pub use memory::Memory;
 pub use order::{Followers, Graph, Turn, order};
 pub use quarantine::{Quarantine, Quarantined};
 pub use reason::Reason;
+pub use rollout::cause::{Cause, JobResult};
 pub use rollout::{Rollout, Step};
-pub use rollout_cause::{Cause, JobResult};
 pub use sharer::{Sharer, Sharing};

@@ -16,8 +16,8 @@ use super::under_way::{Came, Done, UnderWay};
 use super::updater::Updater;
 use super::{Event, EventKind};
 use crate::model::{Failure, Reference, UnitName};
+use crate::plan::rollout::due::{Action, due, has_place, ready, waits_for_place};
 use crate::plan::rollout::{self, Along, Mark, Rollout, State, Step, advance, begin, next};
-use crate::plan::rollout_due::{Action, due, has_place, ready, waits_for_place};
 use crate::plan::{Cause, JobResult, Plan};
 
 /// How a rollout ended, for now.

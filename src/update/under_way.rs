@@ -10,8 +10,8 @@ use tokio::sync::SemaphorePermit;
 use super::port::{Dependent, InFlight};
 use super::report::Excerpt;
 use super::turns::Slots;
+use crate::plan::rollout::due::{has_place, ready};
 use crate::plan::rollout::{Event, Mark, Phase};
-use crate::plan::rollout_due::{has_place, ready};
 
 /// What came of one thing.
 pub(super) enum Done<'a> {

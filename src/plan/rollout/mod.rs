@@ -1,5 +1,5 @@
 //! One rollout as a state machine: total over (state, event). Which actions are due in a state is in
-//! [`super::rollout_due`].
+//! [`due`], why it turns round in [`cause`].
 //!
 //! The first unit is the canary; when it has verified, the others go on side by side. The executor
 //! persists [`Progress`] before it carries out what is due, so that whatever happens in between, the
@@ -7,10 +7,15 @@
 //!
 //! Architecture invariant: every action may be carried out twice.
 
+pub mod cause;
+pub mod due;
+mod written;
+
 use serde::{Deserialize, Serialize};
 
-use super::rollout_cause::Cause;
-use super::rollout_due::{due, ready};
+use cause::Cause;
+use due::{due, ready};
+
 use crate::model::{EngineKind, ImageIdentity, ImageSource, Policy, Reference, UnitName};
 
 /// One image brought to all units of a reference, the first of which is the canary.
@@ -71,7 +76,7 @@ pub struct Along {
 
 /// Where a rollout stands: everything that must survive a power cut.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "super::rollout_written::Written")]
+#[serde(from = "written::Written")]
 pub struct Progress {
     pub state: State,
     /// One for each step.
@@ -425,5 +430,4 @@ pub fn proves_image_bad(progress: &Progress) -> bool {
 }
 
 #[cfg(test)]
-#[path = "rollout_tests.rs"]
 mod tests;

@@ -3,8 +3,8 @@
 
 use serde::Deserialize;
 
-use super::rollout::{Mark, Phase, Progress, State};
-use super::rollout_cause::Cause;
+use super::cause::Cause;
+use super::{Mark, Phase, Progress, State};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,7 +1,7 @@
 //! What is due in a rollout: the actions of the units that are on their way, and which units may
 //! begin.
 
-use super::rollout::{Mark, Phase, Progress, Rollout, State, Step};
+use super::{Mark, Phase, Progress, Rollout, State, Step};
 use crate::model::ImageIdentity;
 
 /// What the executor has to do.

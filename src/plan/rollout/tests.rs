@@ -2,10 +2,10 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 
+use super::due::{Action, waits_for_place};
 use super::*;
 use crate::model::{Digest, Failure, FailureKind, Platform};
 use crate::plan::JobResult;
-use crate::plan::rollout_due::{Action, waits_for_place};
 
 fn image(seed: &str) -> ImageIdentity {
     let digest = Digest::of(seed.as_bytes());
