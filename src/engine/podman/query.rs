@@ -11,6 +11,7 @@ use super::discover::{self, Owner};
 use super::document::{Container, Image, Listed, Row};
 use super::image::Facts;
 use super::program::Said;
+use super::service::Unserved;
 use super::told::{self, Told};
 use super::{Podman, words};
 use crate::model::{
@@ -289,7 +290,7 @@ impl Podman {
         match self.get(path).await {
             Ok(Some(document)) => Told::read(&document, &command.join(" ")),
             // Whatever it is that the service cannot, the command may, or says why not.
-            Ok(None) | Err(_) => self.ask(words(command), &[]).await,
+            Ok(None) | Err(Unserved) => self.ask(words(command), &[]).await,
         }
     }
 
@@ -310,7 +311,7 @@ impl Podman {
                         all.problems.push(told::unreadable(&verb.join(" "), name, &error))
                     }
                 },
-                Err(_) => return None,
+                Err(Unserved) => return None,
             }
         }
         Some(match all.problems.pop() {

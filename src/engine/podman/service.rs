@@ -1,7 +1,7 @@
 //! Podman's own API (`podman-system-service(1)`), from a process of ours that ends with the work: what
 //! costs a process of some 50 ms as a command costs 3 ms there. It is begun where images are staged, for
 //! an update is many small calls, and ends by itself when nobody asks any more. Where it is not to be had,
-//! they are commands.
+//! and what it fails at, is for commands.
 
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -15,14 +15,12 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
 use super::program::{Background, MAX_DOCUMENT};
 use super::{Podman, words};
-use crate::model::failure::plain;
-use crate::model::{Failure, FailureKind};
+use crate::model::failure::excerpt;
 
 /// The oldest version that it speaks, which is the oldest Podman's that we do.
 const VERSION: &str = "/v4.0.0/libpod";
@@ -68,11 +66,9 @@ impl Drop for Serving {
     }
 }
 
-/// What it says of a request that failed.
-#[derive(Debug, Deserialize)]
-struct Complaint {
-    message: String,
-}
+/// No service answered, or not well: a command may do it, or says why not.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unserved;
 
 impl Service {
     /// From now on there is one, where it is to be had.
@@ -93,35 +89,18 @@ impl Service {
 
 impl Podman {
     /// What the service shows under a path; `None` where there is nothing of that name.
-    ///
-    /// # Errors
-    /// Without a service, `Err(None)`: a command may do it.
-    pub(super) async fn get(&self, path: &str) -> Result<Option<Bytes>, Option<Failure>> {
-        let (status, body) = self.request(Method::GET, path).await.ok_or(None)?;
+    pub(super) async fn get(&self, path: &str) -> Result<Option<Bytes>, Unserved> {
+        let (status, body) = self.request(Method::GET, path).await.ok_or(Unserved)?;
         match status {
             StatusCode::NOT_FOUND => Ok(None),
-            status if status.is_success() => Ok(Some(body)),
-            _ => Err(Some(self.complaint(&Method::GET, path, &body))),
+            status => succeeded(status, path, &body).map(|()| Some(body)),
         }
     }
 
     /// Has the service do something.
-    ///
-    /// # Errors
-    /// As of [`Podman::get`].
-    pub(super) async fn post(&self, path: &str) -> Result<(), Option<Failure>> {
-        let (status, body) = self.request(Method::POST, path).await.ok_or(None)?;
-        match status.is_success() {
-            true => Ok(()),
-            false => Err(Some(self.complaint(&Method::POST, path, &body))),
-        }
-    }
-
-    fn complaint(&self, method: &Method, path: &str, body: &[u8]) -> Failure {
-        let complaint = serde_json::from_slice::<Complaint>(body).map(|said| said.message);
-        let message = plain(&complaint.unwrap_or_else(|_| "it does not say why".to_owned()));
-        let asked = format!("{method} {path} of \"{} system service\"", self.options.program);
-        Failure::new(FailureKind::of_podman(&message), format!("{asked} failed: {message}"))
+    pub(super) async fn post(&self, path: &str) -> Result<(), Unserved> {
+        let (status, body) = self.request(Method::POST, path).await.ok_or(Unserved)?;
+        succeeded(status, path, &body)
     }
 
     /// `None` where there is no service that answers.
@@ -192,6 +171,15 @@ impl Serving {
     }
 }
 
+fn succeeded(status: StatusCode, path: &str, body: &[u8]) -> Result<(), Unserved> {
+    if status.is_success() {
+        return Ok(());
+    }
+    let why = excerpt(&String::from_utf8_lossy(body));
+    tracing::debug!(path, %status, why, "Podman's service fails, by a command");
+    Err(Unserved)
+}
+
 /// One request over a connection of its own.
 async fn ask(
     socket: &Path,
@@ -215,16 +203,17 @@ async fn ask(
 #[cfg(test)]
 mod tests {
     use super::super::fake::{Fake, run};
+    use super::Unserved;
 
     #[test]
     fn without_a_service_nothing_is_asked_twice() {
         let fake = Fake::new("");
         let podman = fake.podman();
         run(async {
-            assert_eq!(podman.get("/images/json").await, Err(None));
+            assert_eq!(podman.get("/images/json").await, Err(Unserved));
             podman.service.begin();
-            assert_eq!(podman.get("/images/json").await, Err(None));
-            assert_eq!(podman.post("/images/1/tag?repo=a&tag=1").await, Err(None));
+            assert_eq!(podman.get("/images/json").await, Err(Unserved));
+            assert_eq!(podman.post("/images/1/tag?repo=a&tag=1").await, Err(Unserved));
         });
         assert_eq!(fake.read("calls").matches("system service").count(), 1);
     }

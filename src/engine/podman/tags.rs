@@ -128,16 +128,13 @@ impl Podman {
     }
 
     async fn set_tag(&self, name: &str, id: &str) -> Result<(), Failure> {
-        let by_service = match name.rsplit_once(':') {
-            Some((repository, tag)) if !tag.contains('/') => {
-                self.post(&format!("/images/{id}/tag?repo={repository}&tag={tag}")).await
-            }
-            _ => Err(None),
-        };
-        match by_service {
-            Ok(()) => Ok(()),
-            Err(_) => self.act(words(["tag", id, name]), self.options.timeout).await.map(drop),
+        if let Some((repository, tag)) = name.rsplit_once(':')
+            && !tag.contains('/')
+            && self.post(&format!("/images/{id}/tag?repo={repository}&tag={tag}")).await.is_ok()
+        {
+            return Ok(());
         }
+        self.act(words(["tag", id, name]), self.options.timeout).await.map(drop)
     }
 
     /// Moves a name that may have been moved long ago: one list of images tells for all.
