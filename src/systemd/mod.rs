@@ -12,7 +12,7 @@ mod manager;
 pub mod notify;
 pub mod private;
 mod proxy;
-pub mod transient;
+pub mod program;
 mod unit;
 pub mod unit_files;
 mod words;

@@ -6,7 +6,6 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::future::{Either, join, select};
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStderr, ChildStdin, Command as Process};
 
@@ -14,7 +13,7 @@ use super::Refusal;
 use crate::config::Scope;
 use crate::ledger::spool::Notice;
 use crate::model::failure::excerpt;
-use crate::systemd::transient::{SYSTEMD_RUN, literal};
+use crate::systemd::program::{Group, Unit, apart, child};
 
 /// What the program of a host may do: ask whoever is there, and read what everybody may. The service has
 /// more, and may not give a child less: another user needs a capability that it has not.
@@ -36,8 +35,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A program that is told.
 #[derive(Debug)]
 pub(super) struct Command {
-    /// The program first.
-    words: Vec<String>,
+    program: String,
+    arguments: Vec<String>,
     /// Whether it runs in a unit of its own, as a user of its own.
     apart: bool,
     timeout: Duration,
@@ -46,24 +45,25 @@ pub(super) struct Command {
 impl Command {
     /// `None` where no program is named.
     pub(super) fn new(scope: Scope, words: &[String], timeout: Duration) -> Option<Self> {
+        let (program, arguments) = words.split_first()?;
         let apart = scope == Scope::System;
-        (!words.is_empty()).then(|| Self { words: words.to_owned(), apart, timeout })
+        Some(Self { program: program.clone(), arguments: arguments.to_owned(), apart, timeout })
     }
 
     /// Gives it `text`, JSON, and waits for its end.
     pub(super) async fn tell(&self, notice: &Notice, text: &str) -> Result<(), Refusal> {
-        let program = self.words.first().map(String::as_str).unwrap_or_default();
+        let program = &self.program;
         let failed = |error: io::Error| Refusal {
             why: format!("{program} cannot be run: {error}"),
             heard: false,
         };
         let mut child = self.process(notice).spawn().map_err(failed)?;
-        let mut group = Group(child.id());
+        let group = Group::of(&child);
         match tokio::time::timeout(self.timeout, talk(&mut child, text)).await {
             Ok(ended) => {
                 let told = ended.map_err(failed)?;
                 // What it left behind goes on.
-                group.0 = None;
+                group.release();
                 told.map_err(|why| Refusal { why, heard: true })
             }
             Err(_) => {
@@ -74,25 +74,24 @@ impl Command {
     }
 
     fn process(&self, notice: &Notice) -> Process {
-        let (program, arguments) = self.words.split_first().unwrap_or((&self.words[0], &[]));
+        let Self { program, arguments, .. } = self;
         let environment = environment(notice);
-        let mut process = if self.apart {
-            let mut apart = Process::new(SYSTEMD_RUN);
-            apart.args(["--quiet", "--pipe", "--wait", "--collect"]);
-            apart.arg("--description=updaterd tells how an update ended");
-            apart.args(LEAST.map(|limit| format!("--property={limit}")));
-            // Where we are killed, nobody else ends it.
-            apart.arg(format!("--property=RuntimeMaxSec={}", self.timeout.as_secs()));
-            apart.args(environment.map(|(name, value)| format!("--setenv={name}={value}")));
-            apart.arg("--").arg(program).args(arguments.iter().map(|word| literal(word.as_ref())));
-            apart
-        } else {
-            let mut own = Process::new(program);
-            own.args(arguments).envs(environment);
-            own
+        let mut process = match self.apart {
+            true => {
+                let unit = Unit {
+                    description: "updaterd tells how an update ended",
+                    properties: &LEAST,
+                    environment: environment.map(|(name, value)| (name, value.into())).into(),
+                    limit: self.timeout,
+                };
+                apart(unit, program.as_ref(), arguments)
+            }
+            false => {
+                let mut own = child(program.as_ref(), arguments);
+                own.envs(environment);
+                own
+            }
         };
-        // A script has programs of its own, which must go with it.
-        process.kill_on_drop(true).process_group(0);
         process.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         process
     }
@@ -145,17 +144,4 @@ async fn listen(stderr: Option<ChildStderr>, said: &mut Vec<u8>) {
     let _ = (&mut stderr).take(MAX_SAID).read_to_end(said).await;
     // A program that goes on saying more is not held up.
     let _ = tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await;
-}
-
-/// Ends the program's whole process group, unless the program has ended.
-struct Group(Option<u32>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let id = self.0.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        if let Some(id) = id {
-            // Gone already is as good.
-            let _ = kill_process_group(id, Signal::KILL);
-        }
-    }
 }

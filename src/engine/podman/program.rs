@@ -1,26 +1,27 @@
 //! One call of Podman: arguments as a list and no shell, a time limit, limits to what it may say.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use tokio::task::JoinHandle;
 
 use crate::model::failure::plain;
 use crate::model::{Failure, FailureKind};
-use crate::systemd::transient::{SYSTEMD_RUN, literal};
+use crate::systemd::program::{self, Group, Unit};
 
 /// The longest document that is read, in bytes: that of a thousand containers has nine million.
 pub(super) const MAX_DOCUMENT: usize = 256 << 20;
 
 /// How much of what it says on standard error is kept, in bytes.
 const MAX_SAID: usize = 64 << 10;
+
+/// Beyond a call's own time limit, so that it is that which is told.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Variables by which Podman finds its files. They are paths and words, no secrets: who may ask
 /// systemd for a unit's properties sees them.
@@ -72,7 +73,7 @@ impl Program {
             Failure::new(kind, format!("cannot run \"{name}\": {error}"))
         };
         let mut child = self.command(arguments, time).spawn().map_err(failed)?;
-        let mut group = Group(child.id());
+        let group = Group::of(&child);
         let (output, error) = (child.stdout.take(), child.stderr.take());
         let shown = self.shown;
         let work = async {
@@ -85,7 +86,7 @@ impl Program {
             let message = format!("\"{name}\" has not ended after {} s", time.as_secs());
             Err(Failure::new(FailureKind::Local, message))
         })?;
-        group.0 = None;
+        group.release();
         Ok(ended)
     }
 
@@ -97,34 +98,30 @@ impl Program {
     pub(super) fn begin(&self, arguments: &[OsString], time: Duration) -> io::Result<Background> {
         let mut command = self.command(arguments, time);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let group = Group(child.id());
+        let group = Group::of(&child);
         Ok(Background(tokio::spawn(async move {
-            let mut group = group;
             // However it ends, it is gone.
             let _ = child.wait().await;
-            group.0 = None;
+            group.release();
         })))
     }
 
     fn command(&self, arguments: &[OsString], time: Duration) -> Command {
-        let mut command = if self.apart {
-            let mut apart = Command::new(SYSTEMD_RUN);
-            apart.args(["--quiet", "--pipe", "--wait", "--collect"]);
-            apart.args(["--description=updaterd calls Podman", "--property=LogLevelMax=err"]);
-            // Where we are killed, nobody else ends it.
-            apart.arg(format!("--property=RuntimeMaxSec={}", time.as_secs().saturating_add(5)));
-            // A unit has none of our environment, and the check went by it.
-            apart.args(ENVIRONMENT.iter().filter_map(|name| passed(name)));
-            apart.arg("--").arg(&self.path).args(arguments.iter().map(|word| literal(word)));
-            apart
-        } else {
-            let mut own = Command::new(&self.path);
-            own.args(arguments);
-            own
+        let path = self.path.as_os_str();
+        let mut command = match self.apart {
+            true => {
+                let unit = Unit {
+                    description: "updaterd calls Podman",
+                    properties: &["LogLevelMax=err"],
+                    // It has none of our environment, and the check went by it.
+                    environment: ENVIRONMENT.iter().filter_map(|name| passed(name)).collect(),
+                    limit: time.saturating_add(GRACE),
+                };
+                program::apart(unit, path, arguments)
+            }
+            false => program::child(path, arguments),
         };
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // Podman runs helpers of its own, which must go with it.
-        command.kill_on_drop(true).process_group(0);
         command
     }
 
@@ -145,32 +142,18 @@ impl Program {
     pub(super) fn failure(&self, arguments: &[OsString], said: &Said) -> Failure {
         let error = said.error.trim();
         let error = error.rsplit_once("Error: ").map_or(error, |(_, last)| last).trim();
-        let kind = FailureKind::of_podman(error);
-        Failure::new(kind, format!("\"{}\" failed: {error}", self.name(arguments)))
-    }
-}
-
-/// By its path.
-impl fmt::Display for Program {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.path.display().fmt(f)
-    }
-}
-
-impl FailureKind {
-    /// What Podman's own words mean.
-    pub(super) fn of_podman(error: &str) -> Self {
-        match error {
-            text if text.contains("no space left on device") => Self::StorageFull,
+        let kind = match error {
+            text if text.contains("no space left on device") => FailureKind::StorageFull,
             text if text.contains("authentication required") || text.contains("unauthorized") => {
-                Self::Unauthorized
+                FailureKind::Unauthorized
             }
-            text if text.contains("manifest unknown") => Self::NotFound,
+            text if text.contains("manifest unknown") => FailureKind::NotFound,
             text if text.contains("connection refused") || text.contains("no such host") => {
-                Self::Unreachable
+                FailureKind::Unreachable
             }
-            _ => Self::Local,
-        }
+            _ => FailureKind::Local,
+        };
+        Failure::new(kind, format!("\"{}\" failed: {error}", self.name(arguments)))
     }
 }
 
@@ -190,25 +173,9 @@ impl Drop for Background {
     }
 }
 
-/// The flag that gives a variable to the unit; none where it is not set.
-fn passed(name: &str) -> Option<OsString> {
-    let value = std::env::var_os(name)?;
-    let mut flag = OsString::from(format!("--setenv={name}="));
-    flag.push(value);
-    Some(flag)
-}
-
-/// Ends the call's whole process group, unless the call has ended.
-struct Group(Option<u32>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let id = self.0.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        if let Some(id) = id {
-            // Gone already is as good.
-            let _ = kill_process_group(id, Signal::KILL);
-        }
-    }
+/// A variable that the unit gets; none where it is not set.
+fn passed(name: &str) -> Option<(&str, OsString)> {
+    Some((name, std::env::var_os(name)?))
 }
 
 async fn document(from: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
@@ -237,20 +204,4 @@ async fn said(from: Option<impl AsyncRead + Unpin>, shown: bool) -> String {
         kept.drain(..more);
     }
     plain(&String::from_utf8_lossy(&kept))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn podman_gets_its_arguments_as_they_are_in_a_unit_too() {
-        let last = |apart| {
-            let program = Program { path: "podman".into(), apart, shown: false };
-            let command = program.command(&["${HOME}".into()], Duration::from_secs(1));
-            command.as_std().get_args().last().map(OsString::from)
-        };
-        assert_eq!(last(false), Some("${HOME}".into()));
-        assert_eq!(last(true), Some("$${HOME}".into()), "systemd makes one of two");
-    }
 }
