@@ -94,7 +94,10 @@ impl<W: World> Updater<W> {
         let mut saved = None;
         while flight.progress.state != State::Ended {
             work.keep_what_is_due(flight);
-            for at in ready(&flight.rollout, &flight.progress) {
+            // Nothing is begun where a rollout stands still; what has been begun ends well first.
+            let begins = work.stands_still().is_none() || flight.progress.state == State::Back;
+            let turns = ready(&flight.rollout, &flight.progress).into_iter();
+            for at in turns.filter(|_| begins) {
                 let place = waits_for_place(&flight.progress, at).then_some(slots);
                 work.wait_for_turn(at, place);
             }
@@ -103,7 +106,6 @@ impl<W: World> Updater<W> {
             {
                 return self.give_up(flight, failure);
             }
-            // Of a rollout that has not ended something is under way.
             let Some((at, done)) = work.next().await else { break };
             match (at, done) {
                 (_, Done::Came(Came { event, dependents, logs })) => {
@@ -112,10 +114,17 @@ impl<W: World> Updater<W> {
                         flight.keep_logs(&unit, logs);
                         flight.dependents.extend(dependents.map(|found| (unit, found)));
                     }
-                    if let Some(ended) = self.stand_still(flight, &event) {
-                        return ended;
+                    match trouble(&event) {
+                        Some(cause) if cause.suspends() => {
+                            slots.close();
+                            work.stand_still(flight, at, cause);
+                        }
+                        // The units have what they shall have; what is left is tried at the next pass.
+                        Some(cause) if at.is_none() && is_settled(flight) => {
+                            return self.suspend(flight, cause);
+                        }
+                        _ => self.advance(flight, at, event),
                     }
-                    self.advance(flight, at, event);
                 }
                 (Some(_), Done::Turn(_)) if slots.are_closed() && is_untouched(flight, course) => {
                     return Ended { outcomes: vec![], suspended: true };
@@ -127,7 +136,13 @@ impl<W: World> Updater<W> {
                 (None, Done::Turn(_)) => {}
             }
         }
-        self.conclude(flight)
+        // Of a rollout that has not ended, and does not stand still, something is under way.
+        match work.stands_still() {
+            Some(cause) if flight.progress.state != State::Ended => {
+                Ended { suspended: true, ..self.suspend(flight, cause) }
+            }
+            cause => Ended { suspended: cause.is_some(), ..self.conclude(flight) },
+        }
     }
 
     /// Writes down what is due, and begins it.
@@ -140,7 +155,7 @@ impl<W: World> Updater<W> {
         slots: &'a Slots,
     ) -> Result<(), Failure> {
         let due = due(&flight.rollout, &flight.progress).into_iter().map(|(at, _)| at);
-        let due: Vec<Option<usize>> = due.filter(|at| !work.has(*at)).collect();
+        let due: Vec<Option<usize>> = due.filter(|at| work.may_begin(flight, *at)).collect();
         if due.is_empty() {
             return Ok(());
         }
@@ -164,18 +179,6 @@ impl<W: World> Updater<W> {
             });
         }
         Ok(())
-    }
-
-    /// A rollout that goes on later, in the state that it is in.
-    fn stand_still(&self, flight: &InFlight, event: &rollout::Event) -> Option<Ended> {
-        use rollout::Event::{Failed, NotBegun};
-        let (Failed(cause) | NotBegun(cause)) = event else { return None };
-        if cause.suspends() {
-            return Some(Ended { suspended: true, ..self.suspend(flight, cause) });
-        }
-        // The units have what they shall have; what is left is tried again at the next pass.
-        let last = matches!(flight.progress.state, State::Committing | State::Releasing);
-        last.then(|| self.suspend(flight, cause))
     }
 
     fn advance(&self, flight: &mut InFlight, at: Option<usize>, event: rollout::Event) {
@@ -376,6 +379,18 @@ async fn put_back<E: Engine>(
         engine.bind(&step.unit, &source.reference, old).await?;
     }
     engine.bind(&step.unit, reference, &step.old).await
+}
+
+/// What went wrong with an action.
+fn trouble(event: &rollout::Event) -> Option<&Cause> {
+    match event {
+        rollout::Event::Failed(cause) | rollout::Event::NotBegun(cause) => Some(cause),
+        _ => None,
+    }
+}
+
+fn is_settled(flight: &InFlight) -> bool {
+    matches!(flight.progress.state, State::Committing | State::Releasing)
 }
 
 /// Whether nothing was done yet to any unit.

@@ -56,6 +56,10 @@ impl Slots {
         self.free.acquire().await.ok()
     }
 
+    pub(super) fn close(&self) {
+        self.closed.set(true);
+    }
+
     /// Whether the host or the service stops: what is not begun is not to be begun.
     pub(super) fn are_closed(&self) -> bool {
         self.closed.get()
@@ -89,7 +93,9 @@ impl<W: World> Updater<W> {
                 under_way.push(async move { (at, self.carry_out(pending, slots).await) });
             }
             let Some((at, one)) = under_way.next().await else { break };
-            slots.closed.set(slots.closed.get() || one.suspended);
+            if one.suspended {
+                slots.close();
+            }
             ended.insert(at, one);
         }
         let suspended = slots.are_closed();

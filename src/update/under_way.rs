@@ -10,6 +10,7 @@ use tokio::sync::SemaphorePermit;
 use super::port::{Dependent, InFlight};
 use super::report::Excerpt;
 use super::turns::Slots;
+use crate::plan::Cause;
 use crate::plan::rollout::due::{has_place, ready};
 use crate::plan::rollout::{Event, Mark, Phase};
 
@@ -40,6 +41,10 @@ impl From<Event> for Came {
 pub(super) struct UnderWay<'a> {
     tasks: BTreeMap<Option<usize>, Task<'a>>,
     places: BTreeMap<usize, SemaphorePermit<'a>>,
+    /// Why nothing more is begun.
+    still: Option<Cause>,
+    /// What was due for which step, and is for the next process.
+    left: Vec<(Option<usize>, What)>,
 }
 
 struct Task<'a> {
@@ -47,7 +52,7 @@ struct Task<'a> {
     future: LocalBoxFuture<'a, Done<'a>>,
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum What {
     Turn,
     /// What is due for a unit that this mark is on.
@@ -73,8 +78,25 @@ impl<'a> UnderWay<'a> {
         self.places.retain(|at, _| mark(&Some(*at)).is_some_and(has_place));
     }
 
-    pub(super) fn has(&self, at: Option<usize>) -> bool {
-        self.tasks.contains_key(&at)
+    /// Whether what is due for the step `at` is neither under way, nor left for the next process.
+    pub(super) fn may_begin(&self, flight: &InFlight, at: Option<usize>) -> bool {
+        let mark = at.and_then(|at| flight.progress.marks.get(at)).cloned();
+        !self.tasks.contains_key(&at) && !self.left.contains(&(at, What::Due(mark)))
+    }
+
+    /// Leaves what is due for the step `at` to the next process, and begins with no further unit: those
+    /// that have been touched are seen to, as far as that can be.
+    pub(super) fn stand_still(&mut self, flight: &InFlight, at: Option<usize>, cause: &Cause) {
+        let mark = at.and_then(|at| flight.progress.marks.get(at)).cloned();
+        self.left.push((at, What::Due(mark)));
+        self.tasks.retain(|_, task| task.what != What::Turn);
+        // Somebody may need it who goes back.
+        at.map(|at| self.places.remove(&at));
+        self.still.get_or_insert_with(|| cause.clone());
+    }
+
+    pub(super) fn stands_still(&self) -> Option<&Cause> {
+        self.still.as_ref()
     }
 
     /// Waits for the turn of the step `at`: for one of `slots`, where it needs one.

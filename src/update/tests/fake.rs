@@ -33,6 +33,8 @@ pub(super) enum Behaviour {
     /// A unit that it requires does not start.
     NeedsWhatFails,
     ShuttingDown,
+    /// The service has been told to stop.
+    ServiceStopping,
     /// Needs two seconds to stop, and its operator stops the unit while it settles.
     StopsSlowly,
     /// The unit has been started too often: systemd does not even try.
@@ -364,6 +366,7 @@ impl Host {
 
     fn job(&self, unit: &UnitName, coming: Behaviour) -> Result<JobResult, JobError> {
         match coming {
+            Behaviour::ServiceStopping => Err(JobError::ServiceStopping),
             Behaviour::ShuttingDown => Err(JobError::ShuttingDown("poweroff".into())),
             Behaviour::NeedsWhatFails => {
                 let mut units = self.units.borrow_mut();

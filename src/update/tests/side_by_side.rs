@@ -1,6 +1,7 @@
 //! The units of one image: a canary, and then the others side by side.
 
 use super::*;
+use crate::plan::rollout::{Mark, Phase};
 use crate::update::port::Clock as _;
 
 const NAMES: [&str; 6] =
@@ -103,6 +104,39 @@ fn without_rollback_only_the_one_that_fails_is_left() {
         };
         assert!(expected.contains(&outcome.result), "{report:?}");
     }
+}
+
+/// One at a time is restarted, and watched beside the next: whose turn comes when the service stops.
+#[test]
+fn who_is_under_way_is_seen_to_when_the_service_stops() {
+    let with = |second| {
+        let host = with_one(Some(("b.service", second)));
+        host.own_behaviours.borrow_mut().insert(unit("c.service"), Behaviour::ServiceStopping);
+        host
+    };
+    let pass = |host: &Host| {
+        let mut updater = updater(host);
+        updater.options.max_parallel = 1;
+        run(updater.update(&[], Trigger::Schedule)).unwrap()
+    };
+    for bad in [Behaviour::CrashLoops, Behaviour::Exits(1), Behaviour::Unhealthy] {
+        let host = with(bad);
+        let report = pass(&host);
+        assert!(
+            results(&report)[..3].iter().all(|it| *it == OutcomeKind::RolledBack),
+            "{report:?}"
+        );
+        assert_all_old(&host);
+    }
+    let host = with(Behaviour::Good);
+    assert_eq!(results(&pass(&host)), [OutcomeKind::Suspended; 6]);
+    let marks = host.flights.borrow()[0].progress.marks.clone();
+    let verified = Mark::Moving { phase: Phase::Reviving };
+    assert_eq!(marks[..2], [Mark::Updated, verified], "watched to the end");
+    assert_eq!(marks[3], Mark::Untouched, "nothing more is begun");
+    host.own_behaviours.borrow_mut().clear();
+    let report = run(updater(&host).recover()).unwrap();
+    assert_eq!(results(&report), [OutcomeKind::Updated; 6], "{report:?}");
 }
 
 #[test]
