@@ -54,8 +54,8 @@ impl Spool {
         Self { dir: ledger.join("notify") }
     }
 
-    /// Writes a notice down, durably, in place of one with its ID. The oldest goes where there are too many: those are returned.
-    /// The caller holds the pass lock.
+    /// Writes a notice down, durably, in place of one with its ID. The oldest go where there are too
+    /// many: how many is returned. The caller holds the pass lock.
     ///
     /// # Errors
     /// Where a file cannot be written.
