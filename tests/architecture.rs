@@ -12,13 +12,14 @@ use std::path::{Path, PathBuf};
 /// Each room, and the other rooms it may use. A new arrow is a decision: take it here, with a
 /// reason in `docs/architecture.md`.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("crash", &[]),
     ("disk", &[]),
     ("model", &[]),
     ("plan", &["model"]),
     ("update", &["model", "plan"]),
     ("config", &["disk", "model"]),
     ("registry", &["disk", "model", "config", "update"]),
-    ("store", &["disk", "model", "config", "update", "registry"]),
+    ("store", &["crash", "disk", "model", "config", "update", "registry"]),
     ("systemd", &["model", "config", "update"]),
     ("probe", &["model", "update"]),
     ("engine", &["model", "config", "update", "registry", "store", "systemd"]),
@@ -26,8 +27,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
-            "model", "config", "plan", "update", "registry", "store", "engine", "systemd", "probe",
-            "ledger", "terminal",
+            "crash", "model", "config", "plan", "update", "registry", "store", "engine", "systemd",
+            "probe", "ledger", "terminal",
         ],
     ),
     ("terminal", &[]),

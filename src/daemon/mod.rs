@@ -16,6 +16,7 @@ pub mod flight;
 pub mod host;
 pub mod journal;
 pub mod manual;
+mod mortal;
 pub mod notify;
 pub mod observe;
 pub mod pass;

@@ -31,7 +31,7 @@ pub struct Pass<W> {
     teller: Option<Teller>,
 }
 
-impl<W: World<Ledger = Ledger>> Pass<W> {
+impl<W: World<Ledger: AsRef<Ledger>>> Pass<W> {
     pub fn new(world: W, options: Options, run: PathBuf, program: &'static str) -> Self {
         Self { updater: Updater::new(world, options), run, program, teller: None }
     }
@@ -56,7 +56,7 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
     }
 
     fn ledger(&self) -> &Ledger {
-        self.updater.world().ledger()
+        self.updater.world().ledger().as_ref()
     }
 
     async fn inventory(&self) -> Result<Inventory, Error> {
@@ -89,7 +89,7 @@ fn failed(error: crate::ledger::Error) -> Error {
     Failure::from(error).into()
 }
 
-impl<W: World<Ledger = Ledger>> Pass<W> {
+impl<W: World<Ledger: AsRef<Ledger>>> Pass<W> {
     /// What runs, and what an update of everything would do. Changes nothing.
     ///
     /// # Errors
@@ -115,7 +115,7 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
     }
 }
 
-impl<W: World<Ledger = Ledger>> Api for Pass<W> {
+impl<W: World<Ledger: AsRef<Ledger>>> Api for Pass<W> {
     async fn check(&self) -> Result<Checked, Error> {
         let Surveyed { plan, containers } = self.updater.check(&[]).await?;
         Ok(Checked { plan, not_running: self.join(&containers, not_running)? })
@@ -178,7 +178,7 @@ fn names(what: &str, held: &Quarantined) -> bool {
     held.repository == what || (digits.len() >= DIGITS && held.manifest.hex().starts_with(digits))
 }
 
-impl<W: World<Ledger = Ledger>> Work for Pass<W> {
+impl<W: World<Ledger: AsRef<Ledger>>> Work for Pass<W> {
     async fn recover(&self) -> Result<Report, Error> {
         // Without anything in flight, and with all of it whole, there is nothing to lock for.
         let ledger = self.ledger();

@@ -3,12 +3,13 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
-use crate::model::Scope;
 use crate::model::failure::plain;
+use crate::model::{Scope, UnitName};
 use crate::update::port;
 
 const PROGRAM: &str = "/usr/bin/journalctl";
@@ -69,29 +70,53 @@ impl Journal {
         command.arg(format!("--lines={}", 2 * LINES));
         command.arg("--output-fields=MESSAGE,SYSLOG_IDENTIFIER,PODMAN_EVENT");
         command.args(self.matches(invocations));
-        let failed = |error: std::io::Error| format!("{PROGRAM} cannot be run: {error}");
-        let mut child = command.spawn().map_err(failed)?;
-        let (output, errors) = (child.stdout.take(), child.stderr.take());
-        let work = async {
-            let (answer, said) = tokio::join!(read(output), read(errors));
-            // One that had more to say has been told by the end of its pipe to end.
-            let status = child.wait().await.map_err(failed)?;
-            match status.success() || !answer.is_empty() {
-                true => Ok(lines(&answer)),
-                false => Err(complaint(&said, &status.to_string())),
+        Ok(lines(&answer(command).await?))
+    }
+
+    /// What selects the ends of a unit's jobs, as its manager tells them: "Started …", "Stopped …".
+    fn ends_of_jobs(self, unit: &UnitName) -> [String; 3] {
+        let [manager, unit] = match self.scope {
+            Scope::System => ["_PID=1".to_owned(), format!("UNIT={unit}")],
+            Scope::User => {
+                let uid = rustix::process::getuid().as_raw();
+                [format!("_UID={uid}"), format!("USER_UNIT={unit}")]
             }
         };
-        let late = || Err(format!("{PROGRAM} has not ended after {} s", TIME.as_secs()));
-        tokio::time::timeout(TIME, work).await.unwrap_or_else(|_| late())
+        [manager, unit, "JOB_RESULT=done".to_owned()]
     }
+
+    /// Has what was written before be in the journal; where that fails, what is there is told. Only root
+    /// may ask for it.
+    async fn bring_up_to_date(self) {
+        if self.scope == Scope::System {
+            let synced = journalctl().arg("--sync").status();
+            let _ = tokio::time::timeout(TIME, synced).await;
+        }
+    }
+}
+
+/// What a call of `journalctl` says.
+async fn answer(mut command: Command) -> Result<Vec<u8>, String> {
+    let failed = |error: std::io::Error| format!("{PROGRAM} cannot be run: {error}");
+    let mut child = command.spawn().map_err(failed)?;
+    let (output, errors) = (child.stdout.take(), child.stderr.take());
+    let work = async {
+        let (answer, said) = tokio::join!(read(output), read(errors));
+        // One that had more to say has been told by the end of its pipe to end.
+        let status = child.wait().await.map_err(failed)?;
+        match status.success() || !answer.is_empty() {
+            true => Ok(answer),
+            false => Err(complaint(&said, &status.to_string())),
+        }
+    };
+    let late = || Err(format!("{PROGRAM} has not ended after {} s", TIME.as_secs()));
+    tokio::time::timeout(TIME, work).await.unwrap_or_else(|_| late())
 }
 
 impl port::Journal for Journal {
     async fn last(&self, invocations: &[String]) -> Result<Vec<String>, String> {
+        self.bring_up_to_date().await;
         if self.scope == Scope::System {
-            // What was written before is in it then. Where that fails, what is there is told.
-            let synced = journalctl().arg("--sync").status();
-            let _ = tokio::time::timeout(TIME, synced).await;
             return self.read(invocations).await;
         }
         for _ in 0..AGAIN {
@@ -103,6 +128,27 @@ impl port::Journal for Journal {
         }
         Ok(vec![])
     }
+
+    async fn tells_of_a_stop(&self, unit: &UnitName, since: Timestamp) -> Result<bool, String> {
+        self.bring_up_to_date().await;
+        let mut command = journalctl();
+        command.args(["--quiet", "--reverse", "--lines=1", "--output=json"]);
+        command.arg("--output-fields=JOB_TYPE").arg(format!("--since=@{}", since.as_second()));
+        command.args(self.ends_of_jobs(unit));
+        Ok(is_stop(&answer(command).await?))
+    }
+}
+
+/// Whether the job that an entry tells of was a stop.
+fn is_stop(entry: &[u8]) -> bool {
+    serde_json::from_slice(entry).is_ok_and(|End { job_type }| job_type == "stop")
+}
+
+/// The end of a job, as `--output=json` has it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+struct End {
+    job_type: String,
 }
 
 /// Nothing of our environment steers it.
@@ -235,6 +281,17 @@ mod tests {
             "_SYSTEMD_INVOCATION_ID=a + _PID=1 INVOCATION_ID=a + \
              _SYSTEMD_INVOCATION_ID=b + _PID=1 INVOCATION_ID=b"
         );
+    }
+
+    #[test]
+    fn a_stop_is_told_from_a_restart() {
+        assert!(is_stop(b"{\"JOB_TYPE\":\"stop\",\"__CURSOR\":\"s=1\"}\n"));
+        for other in ["{\"JOB_TYPE\":\"restart\"}\n", "{\"MESSAGE\":\"stop\"}", ""] {
+            assert!(!is_stop(other.as_bytes()), "{other}");
+        }
+        let app = "app.service".parse().unwrap();
+        let matches = Journal::new(Scope::System).ends_of_jobs(&app).join(" ");
+        assert_eq!(matches, "_PID=1 UNIT=app.service JOB_RESULT=done");
     }
 
     proptest::proptest! {

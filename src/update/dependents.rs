@@ -233,8 +233,8 @@ impl Standing {
             return false;
         }
         if booted {
-            // A boot starts what is to run.
-            return !self.was_started;
+            // A boot starts what is to run, but for those whose start waited for the unit in vain.
+            return !self.was_started && !self.is_enabled;
         }
         let Some(last) = last else { return false };
         let stood = unit.left <= last.ended || unit.left > self.left;

@@ -7,8 +7,10 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use jiff::Timestamp;
+
 use super::dependents::LastRestart;
-use super::port::{Engine, InFlight, Ledger, Manager, World};
+use super::port::{Clock as _, Engine, InFlight, Ledger, Manager, World};
 use super::report::Outcome;
 use super::restart::not_queued;
 use super::turns::{First, Pending, Slots};
@@ -31,7 +33,16 @@ pub(super) struct Ended {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Begin {
     Fresh,
-    Resumed,
+    Resumed {
+        /// When the rollout began, if that was in this boot of the host.
+        since: Option<Timestamp>,
+    },
+}
+
+impl Begin {
+    pub(super) fn is_resumed(self) -> bool {
+        matches!(self, Self::Resumed { .. })
+    }
 }
 
 /// The updates that a plan has found.
@@ -80,7 +91,10 @@ impl<W: World> Updater<W> {
     pub(super) async fn carry_out(&self, pending: Pending, slots: &Slots) -> Ended {
         let Pending { mut flight, first } = pending;
         let begin = match first {
-            First::Resume => Begin::Resumed,
+            First::Resume => {
+                let same = flight.boot == self.world.clock().boot();
+                Begin::Resumed { since: same.then_some(flight.started) }
+            }
             First::After(event) => {
                 self.advance(&mut flight, None, event);
                 Begin::Fresh
@@ -229,7 +243,7 @@ impl<W: World> Updater<W> {
                 of(engine.tag(rollout.reference(), &rollout.new).await).into()
             }
             Action::Commit => rollout::Event::Succeeded.into(),
-            Action::Release => of(self.release(rollout, progress).await).into(),
+            Action::Release => of(self.release(rollout, progress, course.begin).await).into(),
             action => {
                 let at = at.unwrap_or_default();
                 let event = self.move_unit(engine, action, flight, at, course).await;
@@ -261,7 +275,7 @@ impl<W: World> Updater<W> {
                 event
             }
             Action::Restart { step } => {
-                let event = self.start_again(&step.unit).await;
+                let event = self.start_again(&step.unit, begin).await;
                 self.remember_restart(step, flight, course).await;
                 course.restarted.borrow_mut().insert(at);
                 event
@@ -324,10 +338,10 @@ impl<W: World> Updater<W> {
         if let Err(failure) = put_back(engine, step, rollout.reference()).await {
             return rollout::Event::Failed(Cause::Host { failure });
         }
-        match self.world.manager().state(&step.unit).await {
+        match self.recalled(&step.unit, begin).await {
             Ok(state) if state.is_stopped_for_good() || state.is_transient() => {}
             // A boot may have started it with what it was given.
-            Ok(state) if state.active == "failed" && begin == Begin::Resumed => {
+            Ok(state) if state.is_down() && begin.is_resumed() => {
                 return rollout::Event::FoundMoved;
             }
             _ if self.runs_new_image(step, rollout).await => return rollout::Event::FoundMoved,

@@ -11,6 +11,7 @@ pub mod event;
 mod execute;
 mod logs;
 pub mod port;
+mod recall;
 mod release;
 pub mod report;
 mod restart;

@@ -176,6 +176,8 @@ pub struct Standing {
     /// Whether its program came to its end by itself, and well.
     pub came_to_its_end: bool,
     pub was_started: bool,
+    /// Whether another unit has it started, as a target does at boot.
+    pub is_enabled: bool,
     /// Whether it runs to an end of its own.
     pub transient: bool,
     /// When it became active last, on the manager's clock.
@@ -296,6 +298,10 @@ pub trait Journal {
     /// The last lines of these runs of a unit, which have these invocation IDs, oldest first: few,
     /// short and plain text. `Err` says why they cannot be read.
     async fn last(&self, invocations: &[String]) -> Result<Vec<String>, String>;
+
+    /// Whether the last job of `unit` that systemd told the end of since then was a stop that
+    /// somebody asked for. `Err` says why that cannot be read.
+    async fn tells_of_a_stop(&self, unit: &UnitName, since: Timestamp) -> Result<bool, String>;
 }
 
 /// Asks services whether they are well.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::execute::Begin;
-use super::port::{Clock, Engine, Health, Manager, Prober as _, Running, UnitState, World};
+use super::port::{Clock, Engine, Health, Prober as _, Running, UnitState, World};
 use super::restart::LAUNCHER_FAILED;
 use super::updater::Updater;
 use crate::model::{
@@ -64,7 +64,7 @@ impl<W: World> Updater<W> {
         begin: Begin,
     ) -> Result<Event, Failure> {
         let clock = self.world.clock();
-        let mut state = self.world.manager().state(unit).await?;
+        let mut state = self.recalled(unit, begin).await?;
         let settle = self.options.settle(unit);
         let mut watch = Watch::begin(&state, settle, clock.monotonic(), begin);
         loop {
@@ -100,7 +100,7 @@ impl<W: World> Updater<W> {
             }
             let left = watch.until.saturating_sub(now);
             clock.sleep(if settled { LOOK } else { left.min(LOOK) }).await;
-            state = self.world.manager().state(unit).await?;
+            state = self.recalled(unit, begin).await?;
         }
     }
 }
@@ -128,7 +128,7 @@ impl Watch {
     fn begin(state: &UnitState, settle: Duration, now: Duration, begin: Begin) -> Self {
         // What was restarted by this process counts from zero. After a boot the unit may have been
         // restarted for reasons that have nothing to do with its image.
-        let restarts = if begin == Begin::Resumed { state.restarts } else { 0 };
+        let restarts = if begin.is_resumed() { state.restarts } else { 0 };
         let until = now.saturating_add(settle);
         let first = UnitState { restarts, ..state.clone() };
         let patience = until.saturating_add(PATIENCE);

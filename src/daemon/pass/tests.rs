@@ -169,6 +169,10 @@ impl Journal for Host {
     async fn last(&self, _: &[String]) -> Result<Vec<String>, String> {
         unreachable!("nothing fails")
     }
+
+    async fn tells_of_a_stop(&self, _: &UnitName, _: Timestamp) -> Result<bool, String> {
+        unreachable!("nothing is taken up")
+    }
 }
 
 impl Clock for Host {

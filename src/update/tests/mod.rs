@@ -3,6 +3,7 @@
 
 mod by_hand;
 mod fake;
+mod forgotten;
 mod never;
 mod side_by_side;
 mod together;

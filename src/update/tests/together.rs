@@ -222,12 +222,13 @@ fn a_dependent_that_systemd_forgot_runs_again_unless_the_host_was_booted() {
         };
         (0..40).map(cut).find(|host| host.active("web.service") == "inactive").unwrap()
     }
-    for booted in [false, true] {
+    for (booted, enabled) in [(false, false), (true, false), (true, true)] {
         let host = cut();
         host.boots.set(u32::from(booted));
+        host.enabled.set(enabled);
         run(updater(&host).recover()).unwrap();
-        let expected = if booted { "inactive" } else { "active" };
-        assert_eq!(host.active("web.service"), expected, "booted: {booted}");
+        let expected = if booted && !enabled { "inactive" } else { "active" };
+        assert_eq!(host.active("web.service"), expected, "booted: {booted}, enabled: {enabled}");
     }
 }
 
@@ -240,8 +241,7 @@ fn a_power_cut_anywhere_leaves_dependents_running() {
             host.needs("db.service", &["web.service"]);
             host.writes_left.set(Some(writes));
             let _ = run(updater(&host).update(&[], Trigger::Schedule));
-            // The process ended, the host did not.
-            host.writes_left.set(None);
+            host.go_on_without_it();
             run(updater(&host).recover()).unwrap();
             assert_eq!(host.active("web.service"), "active", "{bad:?}, cut at {writes}");
             assert!(host.flights.borrow().is_empty());

@@ -17,6 +17,7 @@ mod by_hand;
 mod commands;
 mod copying;
 mod cost;
+mod crash;
 mod failure;
 mod health;
 mod hooks;
@@ -70,6 +71,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("commands", commands::CASES),
         ("copying", copying::CASES),
         ("cost", cost::CASES),
+        ("crash", crash::CASES),
         ("failure", failure::CASES),
         ("health", health::CASES),
         ("hooks", hooks::CASES),

@@ -1,0 +1,126 @@
+//! The service killed before and after every effect of an update, forward and back, on both engines:
+//! the next start brings the host to an end that tells the truth.
+
+mod story;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use story::{Engine, Plot, Story};
+
+use crate::host::Host;
+
+cases![
+    every_point_is_in_a_story,
+    native_update,
+    native_way_back,
+    podman_update,
+    podman_way_back,
+    a_unit_that_is_to_be_stopped,
+];
+
+/// Points that are passed within this time of each other are one moment: no effect is between them.
+const ONE_MOMENT: Duration = Duration::from_millis(3);
+
+/// A point that was passed, and when.
+struct Passed {
+    /// With the number of its passing: `before-bind#1`.
+    point: String,
+    at: Duration,
+}
+
+/// The points that an update passes which nobody interrupts.
+fn passed(story: &Story) -> Vec<Passed> {
+    let host = story.host;
+    let chapter = story.next();
+    let cursor =
+        host.sh("journalctl --sync; journalctl -n 0 --show-cursor | sed -n 's/^-- cursor: //p'");
+    story.update("list");
+    story.is_sound(&chapter, true, "without an interruption");
+    let told = host.sh(&format!(
+        "journalctl --sync; journalctl --after-cursor='{cursor}' -u updaterd.service \
+         --output=short-monotonic | sed -n 's/^\\[ *\\([0-9.]*\\)\\].*crash point \\([^ ]*\\)$/\\1 \\2/p'"
+    ));
+    let read = |line: &str| {
+        let (at, point) = line.split_once(' ').unwrap();
+        Passed { point: point.to_owned(), at: Duration::from_secs_f64(at.parse().unwrap()) }
+    };
+    told.lines().map(read).collect()
+}
+
+/// One point of each moment.
+fn moments(passed: &[Passed]) -> Vec<&str> {
+    let mut moments = Vec::new();
+    let mut last: Option<&Passed> = None;
+    for one in passed {
+        let after = last.filter(|last| last.point.starts_with("after-"));
+        let same = one.point.starts_with("before-")
+            && after.is_some_and(|last| one.at - last.at < ONE_MOMENT);
+        if !same {
+            moments.push(one.point.as_str());
+        }
+        last = Some(one);
+    }
+    moments
+}
+
+/// Tells the story once for each moment of it, and is killed there.
+fn die_everywhere(story: &Story) {
+    for point in moments(&passed(story)) {
+        println!("killed {point}");
+        let chapter = story.next();
+        story.die(point);
+        let begun = story.is_in_flight();
+        story.start_again();
+        if story.is_sound(&chapter, begun, point) {
+            story.is_told(&chapter);
+        } else if story.engine == Engine::Native {
+            // What comes next shows as much of Podman, in less time.
+            story.goes_on(&chapter, point);
+        }
+    }
+}
+
+fn native_update(host: &Host) {
+    die_everywhere(&Story::begin(host, Engine::Native, Plot::Update));
+}
+
+fn native_way_back(host: &Host) {
+    die_everywhere(&Story::begin(host, Engine::Native, Plot::WayBack));
+}
+
+fn podman_update(host: &Host) {
+    die_everywhere(&Story::begin(host, Engine::Podman, Plot::Update));
+}
+
+fn podman_way_back(host: &Host) {
+    die_everywhere(&Story::begin(host, Engine::Podman, Plot::WayBack));
+}
+
+fn a_unit_that_is_to_be_stopped(host: &Host) {
+    // Once it is stopped, the story is over.
+    for point in ["before-stop", "after-stop"] {
+        let story = Story::begin(host, Engine::Native, Plot::Never);
+        let chapter = story.next();
+        story.die(point);
+        story.start_again();
+        assert!(story.is_sound(&chapter, true, point));
+        story.is_told(&chapter);
+        assert_ne!(host.property("app.service", "ActiveState"), "active", "{point}");
+        host.sh("systemctl stop app.service registry-5000.service; rm -rf /var/lib/updaterd/*");
+    }
+}
+
+/// Whatever an update does, one of the stories does: an effect that is new needs one, too.
+fn every_point_is_in_a_story(host: &Host) {
+    let mut missing: BTreeSet<String> = updaterd::crash::points().collect();
+    for plot in [Plot::Update, Plot::WayBack, Plot::Never] {
+        let story = Story::begin(host, Engine::Native, plot);
+        for passed in passed(&story) {
+            let (point, _) = passed.point.split_once('#').unwrap();
+            missing.remove(point);
+        }
+        host.sh("systemctl stop app.service registry-5000.service; rm -rf /var/lib/updaterd/*");
+    }
+    assert!(missing.is_empty(), "in no story: {missing:?}");
+}
