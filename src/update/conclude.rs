@@ -182,19 +182,8 @@ impl<W: World> Updater<W> {
 }
 
 fn event_of(flight: &InFlight, outcome: &Outcome) -> Event {
-    let kind = match outcome.result {
-        OutcomeKind::Updated => EventKind::Updated,
-        OutcomeKind::Reverted => EventKind::Reverted,
-        OutcomeKind::RolledBack => EventKind::RolledBack,
-        OutcomeKind::Failed => EventKind::UpdateFailed,
-        OutcomeKind::NotReached => EventKind::NotReached,
-        OutcomeKind::NeedsOperator => EventKind::NeedsOperator,
-        OutcomeKind::Stopped => EventKind::StoppedMeanwhile,
-        OutcomeKind::Deferred => EventKind::Deferred,
-        OutcomeKind::Suspended => EventKind::Suspended,
-    };
     Event {
-        kind,
+        kind: EventKind::of(outcome.result),
         unit: Some(outcome.unit.clone()),
         reference: Some(outcome.reference.clone()),
         old: Some(outcome.old.clone()),
