@@ -10,6 +10,7 @@ mod dependents;
 pub mod event;
 mod execute;
 mod logs;
+mod options;
 pub mod port;
 mod release;
 pub mod report;
@@ -22,8 +23,9 @@ mod verify;
 
 pub use check::Surveyed;
 pub use event::{Event, EventKind, Origin};
+pub use options::{Options, UnitOptions};
 pub use report::{Entry, Excerpt, Outcome, OutcomeKind, Report, Trigger};
-pub use updater::{Options, UnitOptions, Updater};
+pub use updater::Updater;
 
 #[cfg(test)]
 mod tests;
