@@ -98,6 +98,7 @@ fn signals(event: &Event) -> Vec<Signal> {
         | EventKind::NotReached
         | EventKind::StoppedMeanwhile
         | EventKind::Deferred
+        | EventKind::TakenBack
         | EventKind::NeedsOperator
         | EventKind::Suspended => finished().into_iter().collect(),
         EventKind::CheckFailed

@@ -37,6 +37,8 @@ pub enum EventKind {
     StoppedMeanwhile,
     /// The unit gets the new image at its next start.
     Deferred,
+    /// The update failed for a cause outside of its image; the unit runs its old image again.
+    TakenBack,
     /// The way back failed as well.
     NeedsOperator,
     Quarantined,

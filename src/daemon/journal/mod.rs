@@ -130,7 +130,7 @@ pub(super) fn outcome(kind: EventKind) -> Option<&'static str> {
         EventKind::NotReached => "not-reached",
         EventKind::StoppedMeanwhile => "stopped",
         EventKind::Deferred => "deferred",
-        EventKind::NeedsOperator => "needs-operator",
+        EventKind::TakenBack | EventKind::NeedsOperator => "needs-operator",
         EventKind::Quarantined => "quarantined",
         EventKind::Suspended => "suspended",
         EventKind::Problem
@@ -163,7 +163,10 @@ pub(super) fn end(text: &str) -> Option<EventKind> {
 /// `tracing-journald` makes priority 3 of ERROR, 4 of WARN, 5 (notice) of INFO, 6 of DEBUG.
 fn level(kind: EventKind) -> Level {
     match kind {
-        EventKind::NeedsOperator | EventKind::UpdateFailed | EventKind::RolledBack => Level::ERROR,
+        EventKind::NeedsOperator
+        | EventKind::TakenBack
+        | EventKind::UpdateFailed
+        | EventKind::RolledBack => Level::ERROR,
         EventKind::CheckFailed
         | EventKind::Misconfigured
         | EventKind::Problem
