@@ -190,17 +190,9 @@ impl<W: World> Updater<W> {
 }
 
 fn event_of(flight: &InFlight, outcome: &Outcome) -> Event {
-    let kind = match outcome.result {
-        OutcomeKind::Updated => EventKind::Updated,
-        OutcomeKind::Reverted => EventKind::Reverted,
-        OutcomeKind::RolledBack => EventKind::RolledBack,
-        OutcomeKind::Failed => EventKind::UpdateFailed,
-        OutcomeKind::NotReached => EventKind::NotReached,
-        OutcomeKind::NeedsOperator if outcome.restored => EventKind::TakenBack,
-        OutcomeKind::NeedsOperator => EventKind::NeedsOperator,
-        OutcomeKind::Stopped => EventKind::StoppedMeanwhile,
-        OutcomeKind::Deferred => EventKind::Deferred,
-        OutcomeKind::Suspended => EventKind::Suspended,
+    let kind = match outcome.restored {
+        true => EventKind::TakenBack,
+        false => EventKind::of(outcome.result),
     };
     Event {
         kind,

@@ -108,6 +108,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::update::EventKind;
 
     #[test]
     fn names_are_those_of_documents() {
@@ -116,5 +117,10 @@ mod tests {
             assert_eq!(OutcomeKind::end(kind.name()), Some(kind));
         }
         assert_eq!(OutcomeKind::end("suspended"), None);
+        for kind in OutcomeKind::ALL {
+            assert_eq!(OutcomeKind::named(kind.name()), Some(kind));
+            assert_eq!(EventKind::of(kind).outcome(), Some(kind));
+        }
+        assert_eq!(EventKind::Restarting.outcome(), None);
     }
 }
