@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::stream::{self, StreamExt};
 
 use super::port::{Clock, Engine, Ledger, Registry, World};
-use super::updater::{Options, Updater};
+use super::updater::Updater;
 use crate::model::{
     Container, Digest, Failure, FailureKind, ImageSource, Platform, Policy, UnitName,
 };
@@ -201,12 +201,5 @@ impl<W: World> Updater<W> {
     ) {
         let (now, max) = (self.world.clock().now(), self.options.backoff_max);
         memory.failed(source, Backoff::after(before.backoff(source), failure.clone(), now, max));
-    }
-}
-
-/// The number of questions under way at once.
-impl Options {
-    fn in_flight(&self) -> usize {
-        self.checks_in_flight.max(1)
     }
 }
