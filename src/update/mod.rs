@@ -9,6 +9,7 @@ mod conclude;
 mod dependents;
 pub mod event;
 mod execute;
+mod hindered;
 mod logs;
 mod options;
 pub mod port;
