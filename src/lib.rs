@@ -7,6 +7,7 @@ pub mod crash;
 pub mod disk;
 pub mod model;
 pub mod config;
+pub mod program;
 pub mod plan;
 pub mod update;
 pub mod registry;
