@@ -162,12 +162,6 @@ impl Clock for SystemClock {
         self.start.elapsed()
     }
 
-    /// Empty where the kernel does not say (random(4)).
-    fn boot(&self) -> String {
-        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        id.trim().to_owned()
-    }
-
     async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }

@@ -89,6 +89,10 @@ impl<M: Manager> Manager for Mortal<M> {
         self.0.delay_shutdown(why).await
     }
 
+    async fn boot(&self) -> String {
+        self.0.boot().await
+    }
+
     async fn is_shutting_down(&self) -> bool {
         self.0.is_shutting_down().await
     }

@@ -10,7 +10,8 @@ use std::rc::Rc;
 use jiff::Timestamp;
 
 use super::dependents::LastRestart;
-use super::port::{Clock as _, Engine, InFlight, Ledger, Manager, World};
+use super::port::{Engine, InFlight, Ledger, Manager, World};
+use super::recall::is_same_boot;
 use super::report::Outcome;
 use super::restart::not_queued;
 use super::turns::{First, Pending, Slots};
@@ -90,12 +91,14 @@ impl<W: World> Updater<W> {
     /// Carries a rollout to its end.
     pub(super) async fn carry_out(&self, pending: Pending, slots: &Slots) -> Ended {
         let Pending { mut flight, first } = pending;
+        let boot = self.world.manager().boot().await;
         let begin = match first {
             First::Resume => {
-                let same = flight.boot == self.world.clock().boot();
+                let same = is_same_boot(&flight.boot, &boot);
                 Begin::Resumed { since: same.then_some(flight.started) }
             }
             First::After(event) => {
+                flight.boot = boot;
                 self.advance(&mut flight, None, event);
                 Begin::Fresh
             }

@@ -212,6 +212,9 @@ pub trait Manager {
 
     /// Asks for a shutdown to be delayed; `why` is for people. A host that cannot is not delayed.
     async fn delay_shutdown(&self, why: &str) -> Self::Delay;
+    /// Which run of systemd this is: another one means that all units were started anew. Empty where
+    /// that cannot be told.
+    async fn boot(&self) -> String;
     /// Whether the host, or the user's manager, is stopping everything.
     async fn is_shutting_down(&self) -> bool;
     /// Whether the service itself is stopping: units are put back then, and none is begun.
@@ -315,8 +318,6 @@ pub trait Clock {
     fn now(&self) -> Timestamp;
     /// Time since some fixed point, which no clock change moves.
     fn monotonic(&self) -> Duration;
-    /// The boot of the host that this is.
-    fn boot(&self) -> String;
     async fn sleep(&self, time: Duration);
 }
 

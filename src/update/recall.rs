@@ -10,6 +10,11 @@ use super::port::{Journal as _, Manager as _, UnitState, World};
 use super::updater::Updater;
 use crate::model::{Failure, UnitName};
 
+/// Whether two boots are one. One that is not known may be any: what ran runs again then.
+pub(super) fn is_same_boot(then: &str, now: &str) -> bool {
+    then.is_empty() || now.is_empty() || then == now
+}
+
 impl<W: World> Updater<W> {
     /// The unit's state. Of one that ran in this boot when its rollout began, and that systemd has
     /// forgotten since, the journal says whether somebody stopped it. Where that cannot be read it

@@ -159,11 +159,11 @@ impl UnitState {
         down && !self.is_about_to_start()
     }
 
-    /// Whether it came to an end that it should not have.
+    /// Whether it came, or comes, to an end that it should not have.
     pub(super) fn is_down(&self) -> bool {
         match self.active.as_str() {
             "failed" => true,
-            "inactive" => !self.transient,
+            "inactive" | "deactivating" => !self.transient,
             _ => false,
         }
     }

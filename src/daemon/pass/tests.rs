@@ -38,6 +38,10 @@ impl Manager for Unreachable {
 
     async fn delay_shutdown(&self, _: &str) {}
 
+    async fn boot(&self) -> String {
+        String::new()
+    }
+
     async fn is_shutting_down(&self) -> bool {
         false
     }
@@ -182,10 +186,6 @@ impl Clock for Host {
 
     fn monotonic(&self) -> Duration {
         Duration::ZERO
-    }
-
-    fn boot(&self) -> String {
-        String::new()
     }
 
     async fn sleep(&self, _: Duration) {}

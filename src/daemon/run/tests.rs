@@ -35,10 +35,6 @@ impl Clock for Still {
         Duration::from_secs(self.seconds.get().unsigned_abs())
     }
 
-    fn boot(&self) -> String {
-        String::new()
-    }
-
     async fn sleep(&self, time: Duration) {
         let until = self.now() + time;
         while self.now() < until {

@@ -555,6 +555,10 @@ impl Manager for Host {
 
     async fn delay_shutdown(&self, _why: &str) {}
 
+    async fn boot(&self) -> String {
+        self.boots.get().to_string()
+    }
+
     async fn is_shutting_down(&self) -> bool {
         self.shutting_down.get()
     }
@@ -766,10 +770,6 @@ impl Clock for Host {
 
     fn monotonic(&self) -> Duration {
         self.clock.get()
-    }
-
-    fn boot(&self) -> String {
-        self.boots.get().to_string()
     }
 
     /// The time of a runtime that passes it as soon as all sleep.

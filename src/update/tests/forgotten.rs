@@ -29,6 +29,22 @@ fn a_unit_that_went_down_while_nobody_looked_is_not_left_so() {
     }
 }
 
+/// A unit may take its time to end: what its `ExecStopPost=` does is waited for by its restart.
+#[test]
+fn a_unit_that_is_just_going_down_is_not_left_so() {
+    for effects in 0..20 {
+        let host = died_after(effects, Behaviour::Good);
+        for unit in host.units.borrow_mut().values_mut() {
+            (unit.active, unit.image) = ("deactivating", None);
+        }
+        if host.flights.borrow().is_empty() {
+            continue;
+        }
+        let report = run(updater(&host).recover()).unwrap();
+        assert_eq!(host.active("a.service"), "active", "after {effects}: {report:?}");
+    }
+}
+
 /// Also where the next start dies as well, between two of its effects.
 #[test]
 fn two_deaths_leave_no_unit_down() {
