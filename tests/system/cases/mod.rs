@@ -27,6 +27,7 @@ mod innocent;
 mod installation;
 mod interruption;
 mod isolation;
+mod kinds;
 mod launcher;
 mod launcher_box;
 mod lifecycle;
@@ -58,6 +59,7 @@ mod users;
 mod verdicts;
 
 use crate::Case;
+pub(crate) use crash::soak;
 
 /// All tests, each with its full name: `module::function`.
 pub(crate) fn all() -> Vec<(String, Case)> {
@@ -81,6 +83,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("installation", installation::CASES),
         ("interruption", interruption::CASES),
         ("isolation", isolation::CASES),
+        ("kinds", kinds::CASES),
         ("launcher", launcher::CASES),
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),

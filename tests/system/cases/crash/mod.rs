@@ -1,11 +1,21 @@
 //! The service killed before and after every effect of an update, forward and back, on both engines:
 //! the next start brings the host to an end that tells the truth.
 
+mod launcher;
+mod meanwhile;
+mod power;
+pub(crate) mod soak;
 mod story;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use launcher::the_launcher_killed_in_an_update;
+use meanwhile::{
+    systemd_executes_itself_anew, the_bus_goes_away, the_host_shuts_down, the_service_is_upgraded,
+    the_unit_is_masked_or_removed,
+};
+use power::{a_power_cut_in_a_way_back, a_power_cut_in_an_update};
 use story::{Engine, Plot, Story};
 
 use crate::host::Host;
@@ -17,6 +27,15 @@ cases![
     podman_update,
     podman_way_back,
     a_unit_that_is_to_be_stopped,
+    who_is_stopped_while_nobody_looks_stays_stopped,
+    the_launcher_killed_in_an_update,
+    a_power_cut_in_an_update,
+    a_power_cut_in_a_way_back,
+    systemd_executes_itself_anew,
+    the_bus_goes_away,
+    the_host_shuts_down,
+    the_unit_is_masked_or_removed,
+    the_service_is_upgraded,
 ];
 
 /// Points that are passed within this time of each other are one moment: no effect is between them.
@@ -107,7 +126,24 @@ fn a_unit_that_is_to_be_stopped(host: &Host) {
         assert!(story.is_sound(&chapter, true, point));
         story.is_told(&chapter);
         assert_ne!(host.property("app.service", "ActiveState"), "active", "{point}");
-        host.sh("systemctl stop app.service registry-5000.service; rm -rf /var/lib/updaterd/*");
+        story.end();
+    }
+}
+
+/// Its unit is not enabled, so that systemd forgets it: who stopped it is in the journal.
+fn who_is_stopped_while_nobody_looks_stays_stopped(host: &Host) {
+    let story = Story::begin(host, Engine::Native, Plot::Update);
+    for point in ["after-bind", "after-try-restart", "after-tag"] {
+        let chapter = story.next();
+        story.die(point);
+        host.sh("systemctl stop app.service");
+        assert_eq!(host.property("app.service", "ActiveEnterTimestampMonotonic"), "0", "forgotten");
+        story.start_again();
+        assert_eq!(host.property("app.service", "ActiveState"), "inactive", "{point}");
+        let expected = if point == "after-tag" { "updated" } else { "stopped" };
+        assert_eq!(story.ends(&chapter), [expected], "{point}");
+        host.sh("systemctl start app.service web.service");
+        story.remember();
     }
 }
 
@@ -120,7 +156,7 @@ fn every_point_is_in_a_story(host: &Host) {
             let (point, _) = passed.point.split_once('#').unwrap();
             missing.remove(point);
         }
-        host.sh("systemctl stop app.service registry-5000.service; rm -rf /var/lib/updaterd/*");
+        story.end();
     }
     assert!(missing.is_empty(), "in no story: {missing:?}");
 }

@@ -2,6 +2,7 @@
 //! interrupted: what the host is to be like afterwards.
 
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -59,13 +60,18 @@ pub(super) struct Story<'host> {
 
 /// A new image behind the tag, and what was before.
 pub(super) struct Chapter {
-    version: String,
-    digest: String,
-    before: String,
+    pub(super) version: String,
+    pub(super) digest: String,
+    pub(super) before: String,
 }
 
 impl<'host> Story<'host> {
     pub(super) fn begin(host: &'host Host, engine: Engine, plot: Plot) -> Self {
+        Self::begin_with(host, engine, plot, "")
+    }
+
+    /// With more lines for the service of `app`.
+    pub(super) fn begin_with(host: &'host Host, engine: Engine, plot: Plot, service: &str) -> Self {
         let never = if plot == Plot::Never { "rollback = \"never\"\n" } else { "" };
         configure(
             host,
@@ -94,11 +100,12 @@ impl<'host> Story<'host> {
             Engine::Native => {
                 ContainerUnit::new("app", &reference)
                     .unit_setting("StartLimitIntervalSec=0")
+                    .setting(service)
                     .start(host);
             }
             Engine::Podman => {
                 podman::configure(host);
-                PodmanUnit::new("app", &reference).start(host);
+                PodmanUnit::new("app", &reference).setting(service).start(host);
             }
         }
         host.sh("systemctl start web.service");
@@ -142,8 +149,63 @@ impl<'host> Story<'host> {
         );
     }
 
+    /// The update dies after this time, if it takes so long.
+    pub(super) fn die_after(&self, time: Duration) {
+        self.host.sh(&format!(
+            "systemctl stop {SERVICE}
+             updaterctl update > /tmp/update 2>&1 & update=$!
+             sleep {:.3}
+             systemctl kill --signal=KILL {SERVICE} 2> /dev/null || true
+             wait $update || true",
+            time.as_secs_f64(),
+        ));
+    }
+
+    /// The next start dies, too, after this time.
+    pub(super) fn die_in_recovery(&self, time: Duration) {
+        self.host.sh(&format!(
+            "systemctl reset-failed {SERVICE}; systemctl start {SERVICE}
+             sleep {:.3}; systemctl kill --signal=KILL {SERVICE} || true",
+            time.as_secs_f64(),
+        ));
+    }
+
+    /// The update is under way, and stands still at `point`.
+    #[track_caller]
+    pub(super) fn stand_still(&self, point: &str) {
+        self.host.write("/run/crash.env", &format!("UPDATERD_CRASH_POINT=stop:{point}\n"));
+        self.host.sh(&format!(
+            "systemctl stop {SERVICE}; rm -f /tmp/status
+             (updaterctl update > /tmp/update 2>&1; echo $? > /tmp/status) > /dev/null 2>&1 &"
+        ));
+        let state =
+            "cut -d ' ' -f 3 /proc/$(systemctl show --value -p MainPID updaterd.service)/stat";
+        self.host.wait_for(&format!("[ $({state}) = T ]"), seconds(20));
+        self.host.sh("rm /run/crash.env");
+    }
+
+    /// It goes on to its end.
+    #[track_caller]
+    pub(super) fn go_on(&self) {
+        self.host.sh(&format!("systemctl kill --signal=CONT {SERVICE}"));
+        self.host.wait_for("test -s /tmp/status", seconds(40));
+    }
+
+    /// What `app` runs now is what the next chapter begins with.
+    pub(super) fn remember(&self) {
+        *self.runs.borrow_mut() = self.version();
+    }
+
     pub(super) fn is_in_flight(&self) -> bool {
         self.host.run(IN_FLIGHT).status == 0
+    }
+
+    /// Nothing of it is left, for another story in the same box.
+    pub(super) fn end(&self) {
+        self.host.run(
+            "systemctl stop updaterd.service app.service web.service registry-5000.service
+             systemctl reset-failed; rm -rf /var/lib/updaterd/* /run/updaterd/*",
+        );
     }
 
     /// The next start, and all that it has to bring to an end.
@@ -159,20 +221,20 @@ impl<'host> Story<'host> {
     }
 
     /// The ends that the history has of this image.
-    fn ends(&self, chapter: &Chapter) -> Vec<String> {
+    pub(super) fn ends(&self, chapter: &Chapter) -> Vec<String> {
         let history = self.host.json("updaterctl history --json");
         let of_it = |entry: &&Value| entry["new"] == chapter.digest.as_str();
         let entries = history.as_array().unwrap().iter().filter(of_it);
         entries.map(|entry| entry["result"].as_str().unwrap().to_owned()).collect()
     }
 
-    fn is_quarantined(&self, chapter: &Chapter) -> bool {
+    pub(super) fn is_quarantined(&self, chapter: &Chapter) -> bool {
         let held = self.host.json("updaterctl quarantine list --json");
         held.to_string().contains(&chapter.digest)
     }
 
     /// The manifest behind the tag, and whatever holds against it.
-    fn tag(&self) -> (String, String) {
+    pub(super) fn tag(&self) -> (String, String) {
         let reference = self.registry.reference("app:latest");
         let inspect = format!("{} image inspect --format '{{{{.Digest}}}}'", self.engine.program());
         let bindings = self.host.run("ls /var/lib/updaterd/bindings 2> /dev/null").stdout;
