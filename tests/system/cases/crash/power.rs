@@ -45,11 +45,10 @@ impl<'host> Disk<'host> {
 
     /// All that ran is gone, with what was in memory; then the units start that are enabled.
     fn boot(&self) {
-        self.host.run(
-            "systemctl kill --signal=KILL app.service web.service
+        self.host.sh("systemctl kill --signal=KILL app.service || true
+             systemctl kill --signal=KILL web.service || true
              systemctl stop boot.target updaterd.service web.service app.service
-             systemctl reset-failed",
-        );
+             systemctl reset-failed");
         let last = self.copies.get() - 1;
         // With their files, systemd forgets that the units ever ran.
         self.host.sh(&format!(

@@ -202,10 +202,9 @@ impl<'host> Story<'host> {
 
     /// Nothing of it is left, for another story in the same box.
     pub(super) fn end(&self) {
-        self.host.run(
-            "systemctl stop updaterd.service app.service web.service registry-5000.service
-             systemctl reset-failed; rm -rf /var/lib/updaterd/* /run/updaterd/*",
-        );
+        self.host
+            .sh("systemctl stop updaterd.service app.service web.service registry-5000.service
+             systemctl reset-failed; rm -rf /var/lib/updaterd/* /run/updaterd/*");
     }
 
     /// The next start, and all that it has to bring to an end.
