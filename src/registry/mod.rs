@@ -11,6 +11,7 @@ mod auth;
 mod blob;
 mod body;
 mod client;
+pub mod document;
 pub mod error;
 mod files;
 mod gate;
