@@ -14,6 +14,8 @@ mod client;
 pub mod document;
 pub mod error;
 mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod gate;
 mod host;
 pub mod login;
