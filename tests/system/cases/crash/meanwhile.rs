@@ -22,7 +22,7 @@ pub(super) fn systemd_executes_itself_anew(host: &Host) {
             story.go_on();
             assert!(story.is_sound(&chapter, true, point));
         }
-        story.end();
+        story.close();
     }
 }
 
@@ -114,6 +114,6 @@ pub(super) fn the_service_is_upgraded(host: &Host) {
                 story.goes_on(&chapter, point);
             }
         }
-        story.end();
+        story.close();
     }
 }

@@ -126,7 +126,7 @@ fn a_unit_that_is_to_be_stopped(host: &Host) {
         assert!(story.is_sound(&chapter, true, point));
         story.is_told(&chapter);
         assert_ne!(host.property("app.service", "ActiveState"), "active", "{point}");
-        story.end();
+        story.close();
     }
 }
 
@@ -156,7 +156,7 @@ fn every_point_is_in_a_story(host: &Host) {
             let (point, _) = passed.point.split_once('#').unwrap();
             missing.remove(point);
         }
-        story.end();
+        story.close();
     }
     assert!(missing.is_empty(), "in no story: {missing:?}");
 }

@@ -201,7 +201,7 @@ impl<'host> Story<'host> {
     }
 
     /// Nothing of it is left, for another story in the same box.
-    pub(super) fn end(&self) {
+    pub(super) fn close(&self) {
         self.host
             .sh("systemctl stop updaterd.service app.service web.service registry-5000.service
              systemctl reset-failed; rm -rf /var/lib/updaterd/* /run/updaterd/*");
