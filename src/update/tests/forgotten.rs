@@ -1,6 +1,8 @@
 //! Units that systemd has forgotten when the next process takes up what an earlier one began.
 
 use super::*;
+use crate::plan::rollout::State;
+use crate::update::port::InFlight;
 
 /// A host on which the service dies after so many effects, and the host goes on.
 fn died_after(effects: u32, new: Behaviour) -> Host {
@@ -37,11 +39,13 @@ fn a_unit_that_is_just_going_down_is_not_left_so() {
         for unit in host.units.borrow_mut().values_mut() {
             (unit.active, unit.image) = ("deactivating", None);
         }
-        if host.flights.borrow().is_empty() {
-            continue;
-        }
+        // What goes down when it has verified is none of the update's business.
+        let forward = |flight: &InFlight| flight.progress.state == State::Forward;
+        let concerns = host.flights.borrow().iter().any(forward);
         let report = run(updater(&host).recover()).unwrap();
-        assert_eq!(host.active("a.service"), "active", "after {effects}: {report:?}");
+        if concerns {
+            assert_eq!(host.active("a.service"), "active", "after {effects}: {report:?}");
+        }
     }
 }
 
