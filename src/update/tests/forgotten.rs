@@ -1,7 +1,7 @@
 //! Units that systemd has forgotten when the next process takes up what an earlier one began.
 
 use super::*;
-use crate::plan::rollout::State;
+use crate::plan::rollout::{Mark, Phase};
 use crate::update::port::InFlight;
 
 /// A host on which the service dies after so many effects, and the host goes on.
@@ -40,8 +40,10 @@ fn a_unit_that_is_just_going_down_is_not_left_so() {
             (unit.active, unit.image) = ("deactivating", None);
         }
         // What goes down when it has verified is none of the update's business.
-        let forward = |flight: &InFlight| flight.progress.state == State::Forward;
-        let concerns = host.flights.borrow().iter().any(forward);
+        let open =
+            |mark: &Mark| matches!(mark, Mark::Moving { phase } if *phase != Phase::Reviving);
+        let moving = |flight: &InFlight| flight.progress.marks.iter().any(open);
+        let concerns = host.flights.borrow().iter().any(moving);
         let report = run(updater(&host).recover()).unwrap();
         if concerns {
             assert_eq!(host.active("a.service"), "active", "after {effects}: {report:?}");

@@ -90,7 +90,7 @@ impl<'host> Story<'host> {
         );
         host.write(
             "/etc/systemd/system/web.service",
-            "[Unit]\nBindsTo=app.service\nAfter=app.service\n[Service]\nExecStart=sleep infinity\n",
+            "[Unit]\nBindsTo=app.service\nAfter=app.service\nStartLimitIntervalSec=0\n[Service]\nExecStart=sleep infinity\n",
         );
         host.sh("chmod 755 /usr/local/bin/tell; systemctl daemon-reload");
         let registry = Registry::start(host);
