@@ -20,7 +20,7 @@ use super::updater::Updater;
 use super::{Event, EventKind};
 use crate::model::{Failure, Reference, UnitName};
 use crate::plan::rollout::due::{Action, due, has_place, ready, waits_for_place};
-use crate::plan::rollout::{self, Along, Mark, Rollout, State, Step, advance, begin, next};
+use crate::plan::rollout::{self, Along, Mark, Phase, Rollout, State, Step, advance, begin, next};
 use crate::plan::{Cause, JobResult, Plan};
 
 /// How a rollout ended, for now.
@@ -148,6 +148,7 @@ impl<W: World> Updater<W> {
                 }
                 (Some(at), Done::Turn(place)) => {
                     self.step_on(flight, |rollout, progress| begin(rollout, progress, at));
+                    self.find_dependents(flight, at).await;
                     work.hold(at, place);
                 }
                 (None, Done::Turn(_)) => {}
@@ -198,6 +199,20 @@ impl<W: World> Updater<W> {
         Ok(())
     }
 
+    /// Finds who stops with a unit, to be written down before the unit is given anything: after a
+    /// power cut it starts with that, and those that could be found then do not run any more.
+    async fn find_dependents(&self, flight: &mut InFlight, at: usize) {
+        if flight.progress.marks.get(at) != Some(&Mark::Moving { phase: Phase::Binding }) {
+            return;
+        }
+        let Some(step) = flight.rollout.steps.get(at) else { return };
+        let unit = step.unit.clone();
+        match self.dependents(&unit).await {
+            Ok(found) => drop(flight.dependents.insert(unit, found)),
+            Err(failure) => self.advance(flight, Some(at), not_begun(failure)),
+        }
+    }
+
     fn advance(&self, flight: &mut InFlight, at: Option<usize>, event: rollout::Event) {
         let Some(at) = at else {
             self.step_on(flight, |rollout, progress| next(rollout, progress, event));
@@ -235,7 +250,10 @@ impl<W: World> Updater<W> {
             Err(failure) => return not_begun(failure).into(),
         };
         match action {
-            Action::Promote { step } => self.promote(engine, step, rollout).await,
+            Action::Promote { step } => {
+                let bound = promote(engine, step, rollout).await;
+                bound.map_or_else(not_begun, |()| rollout::Event::Succeeded).into()
+            }
             Action::PutBack { step } => self.put_back(engine, step, flight, course).await,
             Action::Withdraw { step } => {
                 let begin = course.begin(at.unwrap_or_default());
@@ -299,19 +317,6 @@ impl<W: World> Updater<W> {
                 self.verify(engine, &step.unit, rollout.reference(), image, begin).await
             }
             _ => rollout::Event::Succeeded,
-        }
-    }
-
-    /// Finds out what cannot be known any more once a unit is touched, who stops with it, and gives
-    /// it its new images.
-    async fn promote(&self, engine: &W::Engine, step: &Step, rollout: &Rollout) -> Came {
-        match self.dependents(&step.unit).await {
-            Ok(found) => {
-                let bound = promote(engine, step, rollout).await;
-                let event = bound.map_or_else(not_begun, |()| rollout::Event::Succeeded);
-                Came { dependents: Some(found), ..event.into() }
-            }
-            Err(failure) => not_begun(failure).into(),
         }
     }
 

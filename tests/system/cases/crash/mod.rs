@@ -26,6 +26,7 @@ cases![
     native_way_back,
     podman_update,
     podman_way_back,
+    podman_way_back_at_the_other_moments,
     a_unit_that_is_to_be_stopped,
     who_is_stopped_while_nobody_looks_stays_stopped,
     the_launcher_killed_in_an_update,
@@ -85,7 +86,14 @@ fn moments(passed: &[Passed]) -> Vec<&str> {
 
 /// Tells the story once for each moment of it, and is killed there.
 fn die_everywhere(story: &Story) {
-    for point in moments(&passed(story)) {
+    die_at(story, |_| true);
+}
+
+/// At the moments with these numbers.
+fn die_at(story: &Story, numbers: impl Fn(usize) -> bool) {
+    let passed = passed(story);
+    let moments = moments(&passed).into_iter().enumerate();
+    for (_, point) in moments.filter(|(number, _)| numbers(*number)) {
         println!("killed {point}");
         let chapter = story.next();
         story.die(point);
@@ -113,7 +121,11 @@ fn podman_update(host: &Host) {
 }
 
 fn podman_way_back(host: &Host) {
-    die_everywhere(&Story::begin(host, Engine::Podman, Plot::WayBack));
+    die_at(&Story::begin(host, Engine::Podman, Plot::WayBack), |number| number % 2 == 0);
+}
+
+fn podman_way_back_at_the_other_moments(host: &Host) {
+    die_at(&Story::begin(host, Engine::Podman, Plot::WayBack), |number| number % 2 == 1);
 }
 
 fn a_unit_that_is_to_be_stopped(host: &Host) {
