@@ -176,7 +176,7 @@ impl<'host> Story<'host> {
         self.host.write("/run/crash.env", &format!("UPDATERD_CRASH_POINT=stop:{point}\n"));
         self.host.sh(&format!(
             "systemctl stop {SERVICE}; rm -f /tmp/status
-             (updaterctl update > /tmp/update 2>&1; echo $? > /tmp/status) > /dev/null 2>&1 &"
+             (set +e; updaterctl update > /tmp/update 2>&1; echo $? > /tmp/status) > /dev/null 2>&1 &"
         ));
         let state =
             "cut -d ' ' -f 3 /proc/$(systemctl show --value -p MainPID updaterd.service)/stat";
