@@ -73,7 +73,11 @@ fn a_service_behind_a_socket(host: &Host) {
     host.sh("systemctl stop app.service");
     registry.push("app:latest", &server("v4"));
     host.sh("updaterctl update");
-    assert_eq!(host.property("app.service", "ActiveState"), "inactive");
+    assert_eq!(
+        host.property("app.service", "SubState"),
+        "failed",
+        "SIGTERM kills a perl: it is down"
+    );
     host.wait_until("it is idle, and answers", seconds(20), || get() == "v2");
     host.sh("updaterctl update");
     assert_eq!(get(), "v4");
