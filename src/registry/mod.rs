@@ -7,12 +7,16 @@
 //! read once, by [`Client::new`]; certs.d at the first request to a registry; credentials for
 //! every request. A new client (the daemon makes one when it is told to reload) reads all of them.
 
+mod admit;
 mod auth;
 mod blob;
 mod body;
 mod client;
+pub mod document;
 pub mod error;
 mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod gate;
 mod host;
 pub mod login;

@@ -37,6 +37,8 @@ struct Fake {
     /// A blob whose first answers, so many, break off after a piece, and whether those that follow
     /// bring anything.
     breaks: Option<(Digest, usize, bool)>,
+    /// Why the host's policy does not let it in, where it does not.
+    kept_out: Option<&'static str>,
 }
 
 /// A layer as it is pushed: its blob, and what manifest and configuration say of it.
@@ -150,6 +152,16 @@ impl Remote for Fake {
             index: index.map(|index| self.document(index, OCI_INDEX)),
             manifest: self.document(self.manifest.as_ref().unwrap(), self.media_type),
         })
+    }
+
+    async fn admit(&self, source: &ImageSource, _: &Documents) -> Result<(), Failure> {
+        match &self.kept_out {
+            Some(why) => Err(Failure::new(
+                FailureKind::Configuration,
+                format!("{}: {why}", source.reference),
+            )),
+            None => Ok(()),
+        }
     }
 
     async fn blob(
@@ -495,12 +507,21 @@ fn the_first_bytes_say_how_a_layer_is_compressed() {
 fn a_bomb_stops_at_its_limit() {
     let (_dir, store) = store();
     let fake = Fake::of(&[layer_of(&archive(&[("zeros", &vec![0; 4 << 20])]), GZIP)]);
-    let limits = Limits { bytes: 1 << 20, ..Limits::default() };
-    let pulled = runtime()
-        .block_on(pull_within(&store, &fake, &source(), want(), &(), &limits))
-        .map_err(|error| crate::model::failure::chain(&error));
-    assert!(pulled.unwrap_err().contains("more than 1048576 bytes"));
-    assert_empty(&store);
+    let refused = |fake: &Fake, limits: &Limits| {
+        let pulled = runtime().block_on(pull_within(&store, fake, &source(), want(), &(), limits));
+        assert_empty(&store);
+        crate::model::failure::chain(&pulled.unwrap_err())
+    };
+    let size = Limits { bytes: 1 << 20, ..Limits::default() };
+    assert!(refused(&fake, &size).contains("more than 1048576 bytes"));
+    let ratio = Limits { ratio: 50, ratio_from: 1 << 20, ..Limits::default() };
+    assert!(refused(&fake, &ratio).contains("as those of no image do"));
+    let zstd = Fake::of(&[layer_of(&archive(&[("zeros", &vec![0; 4 << 20])]), ZSTD)]);
+    assert!(refused(&zstd, &ratio).contains("as those of no image do"));
+    // What is not compressed is what it is, and what is small may be of zeros.
+    let plain = Fake::of(&[layer_of(&archive(&[("zeros", &vec![0; 4 << 20])]), PLAIN)]);
+    runtime().block_on(pull_within(&store, &plain, &source(), want(), &(), &ratio)).unwrap();
+    runtime().block_on(pull(&store, &zstd, &source(), want(), &())).unwrap();
 }
 
 #[test]
@@ -707,4 +728,17 @@ async fn pulls_over_http() {
     assert_eq!(requests, 6, "HEAD, index, manifest, configuration, two layers");
     pull(&store, &client, &source, want(), &()).await.unwrap();
     assert_eq!(server.received_requests().await.unwrap().len(), 7, "a HEAD");
+}
+
+#[test]
+fn what_the_host_does_not_let_in_is_not_fetched() {
+    let (_dir, store) = store();
+    let layer = layer("a", "1");
+    let mut fake = Fake::of(std::slice::from_ref(&layer));
+    fake.kept_out = Some("the rule says no");
+    let error = run(&store, &fake).unwrap_err();
+    assert_eq!(error.kind(), FailureKind::Configuration);
+    assert!(error.to_string().contains("the rule says no"), "{error}");
+    assert_eq!(fake.fetched(&layer), 0);
+    assert_empty(&store);
 }
