@@ -108,7 +108,8 @@ fn signals(event: &Event) -> Vec<Signal> {
         | EventKind::Verifying
         | EventKind::RollingBack
         | EventKind::Quarantined
-        | EventKind::Resumed => vec![],
+        | EventKind::Resumed
+        | EventKind::Removed => vec![],
     }
 }
 

@@ -14,6 +14,7 @@ pub mod memory;
 pub mod order;
 pub mod quarantine;
 pub mod reason;
+pub mod retention;
 pub mod rollout;
 pub mod sharer;
 

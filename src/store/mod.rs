@@ -10,6 +10,7 @@
 //! ROOT/mapped/KEY/HEX/     copies of layers under other owners, for containers of ordinary users
 //! ROOT/bindings/UNIT      JSON: reference -> manifest digest
 //! ROOT/kept/UNIT          JSON: reference -> manifest digests that the unit may go back to
+//! ROOT/pulled.json        JSON: the images that updaterd pulled itself, into any engine's storage
 //! ROOT/tmp/               work of pulls that are running, or died
 //! ROOT/locks/             files for flock(2)
 //! ```
@@ -30,12 +31,17 @@ mod layout;
 mod lock;
 mod mapped;
 pub mod pull;
+mod pulled;
 mod remove;
 pub mod unpack;
+mod usage;
 mod workspace;
 
 pub use error::Error;
 pub use image::Image;
+pub use pulled::Pulled;
+pub use remove::Retirement;
+pub use usage::Usage;
 pub use workspace::Workspace;
 
 use crate::disk;

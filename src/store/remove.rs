@@ -7,10 +7,21 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
+use super::containers::Records;
 use super::image::MAX_DOCUMENT;
-use super::{Error, Store};
+use super::{Error, Store, Usage};
 use crate::disk;
 use crate::model::{Digest, Reference, UnitName};
+
+/// What is to go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retirement {
+    pub manifests: Vec<Digest>,
+    /// Whether layers go as well that no image needs.
+    pub leftovers: bool,
+}
 
 impl Store {
     /// Takes the tag of `reference` away; the image stays. Whether there was such a tag.
@@ -31,14 +42,47 @@ impl Store {
         let Some(_lock) = self.try_lock_all()? else { return Ok(()) };
         self.drop_dead_work();
         let needed = self.needed()?;
+        self.discard(&|hex| !needed.contains(hex))
+    }
+
+    /// Removes those of the images that no container, binding or tag holds, with the layers that no
+    /// other image needs, and says which. Layers that no image needs yet, of pulls that were given up,
+    /// stay, unless these are `leftovers` that go as well. Where a pull runs, nothing is removed.
+    pub fn retire(
+        &self,
+        records: &Records,
+        Retirement { manifests, leftovers }: &Retirement,
+    ) -> Result<Vec<Digest>, Error> {
+        let Some(_lock) = self.try_lock_all()? else { return Ok(vec![]) };
+        // Nobody makes a container from one meanwhile: that takes the same lock.
+        let making = records.lock()?;
+        let usage = Usage::read(self, records)?;
+        let index = self.read_index()?;
+        let targets =
+            manifests.iter().filter_map(|image| Some(index.find_manifest(image)?.target()));
+        let own = self.reached(targets.chain(manifests.iter().cloned()).collect())?;
+        let mut retired = Vec::new();
+        self.change_index(|index| {
+            let free = |image: &&Digest| !usage.is_held(image) && !index.is_named(image);
+            retired = manifests.iter().filter(free).cloned().collect();
+            retired.iter().fold(false, |changed, image| index.remove(image) || changed)
+        })?;
+        drop(making);
+        let needed = self.needed()?;
+        self.discard(&|hex| (*leftovers || own.contains(hex)) && !needed.contains(hex))?;
+        Ok(retired)
+    }
+
+    /// Takes layers and documents away that `goes` says so of, by their hexadecimal names.
+    fn discard(&self, goes: &dyn Fn(&str) -> bool) -> Result<(), Error> {
         let gone = self.workspace()?;
-        self.put_aside(&self.root.join("layers/sha256"), &needed, gone.path(), "layer")?;
+        self.put_aside(&self.root.join("layers/sha256"), goes, gone.path(), "layer")?;
         for (number, copies) in self.mappings()?.iter().enumerate() {
-            self.put_aside(copies, &needed, gone.path(), &format!("copy-{number}"))?;
+            self.put_aside(copies, goes, gone.path(), &format!("copy-{number}"))?;
             // Where others are left, it stays.
             let _ = std::fs::remove_dir(copies);
         }
-        self.put_aside(&self.root.join("images/blobs/sha256"), &needed, gone.path(), "blob")
+        self.put_aside(&self.root.join("images/blobs/sha256"), goes, gone.path(), "blob")
     }
 
     /// The lock that pulls hold shared; `None` where one runs, or nothing was ever pulled.
@@ -74,10 +118,14 @@ impl Store {
     /// All digests that the records of `index.json` lead to, whoever wrote them: documents are read
     /// for whatever in them looks like one.
     fn needed(&self) -> Result<BTreeSet<String>, Error> {
-        let mut found: Vec<Digest> = self.read_index()?.digests();
-        let mut needed = BTreeSet::new();
+        self.reached(self.read_index()?.digests())
+    }
+
+    /// All digests that these lead to.
+    fn reached(&self, mut found: Vec<Digest>) -> Result<BTreeSet<String>, Error> {
+        let mut reached = BTreeSet::new();
         while let Some(digest) = found.pop() {
-            if !needed.insert(digest.hex()) {
+            if !reached.insert(digest.hex()) {
                 continue;
             }
             let path = self.blob_path(&digest);
@@ -91,21 +139,21 @@ impl Store {
                 digests_in(&document, &mut found);
             }
         }
-        Ok(needed)
+        Ok(reached)
     }
 
-    /// Takes what is not `needed` away from its name.
+    /// Takes what `goes` away from its name.
     fn put_aside(
         &self,
         directory: &Path,
-        needed: &BTreeSet<String>,
+        goes: &dyn Fn(&str) -> bool,
         to: &Path,
         kind: &str,
     ) -> Result<(), Error> {
         let failed = |cause| Error::io("list", directory, cause);
         for entry in std::fs::read_dir(directory).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
-            let Some(hex) = name.to_str().filter(|name| !needed.contains(*name)) else { continue };
+            let Some(hex) = name.to_str().filter(|name| goes(name)) else { continue };
             let from = directory.join(hex);
             std::fs::rename(&from, to.join(format!("{kind}-{hex}")))
                 .map_err(|cause| Error::io("remove", &from, cause))?;

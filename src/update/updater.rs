@@ -16,7 +16,7 @@ use crate::model::{
     Container, EngineKind, Failure, FailureKind, ImageSource, Probe, Rollback, UnitName,
 };
 use crate::plan::rollout::{Progress, Rollout, Step};
-use crate::plan::{Backoff, Graph, Memory, Plan, Reason, Turn, order};
+use crate::plan::{Backoff, Graph, Memory, Plan, Reason, Turn, order, retention};
 
 /// The unit in which Podman updates its containers itself.
 const PODMANS_OWN: &str = "podman-auto-update.service";
@@ -36,6 +36,8 @@ pub struct Options {
     pub backoff_max: Duration,
     /// How long an image that failed is not tried again; `None` is for ever.
     pub quarantine_expiry: Option<Duration>,
+    /// Which images stay in storage.
+    pub retention: retention::Limits,
     /// What single units have of their own.
     pub units: BTreeMap<UnitName, UnitOptions>,
 }
@@ -243,7 +245,11 @@ impl<W: World> Updater<W> {
             Pending::fresh(self.in_flight(rollout, trigger, pass), staged)
         });
         let pending = pending.collect();
-        report.outcomes.extend(self.carry_out_all(pending, &turns).await.outcomes);
+        let Ended { outcomes, suspended } = self.carry_out_all(pending, &turns).await;
+        report.outcomes.extend(outcomes);
+        if !suspended {
+            report.warnings.extend(self.clear_storage(pass).await);
+        }
         Ok(containers)
     }
 

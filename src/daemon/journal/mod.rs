@@ -140,7 +140,8 @@ pub(super) fn outcome(kind: EventKind) -> Option<&'static str> {
         | EventKind::Restarting
         | EventKind::Verifying
         | EventKind::RollingBack
-        | EventKind::Resumed => return None,
+        | EventKind::Resumed
+        | EventKind::Removed => return None,
     })
 }
 
@@ -176,7 +177,8 @@ fn level(kind: EventKind) -> Level {
         | EventKind::NotReached
         | EventKind::StoppedMeanwhile
         | EventKind::Deferred
-        | EventKind::Resumed => Level::INFO,
+        | EventKind::Resumed
+        | EventKind::Removed => Level::INFO,
         EventKind::Staging | EventKind::Staged | EventKind::Restarting | EventKind::Verifying => {
             Level::DEBUG
         }

@@ -41,6 +41,7 @@ mod podman_rootless;
 mod pods;
 mod observing;
 mod registry;
+mod retention;
 mod rollback;
 mod rootless;
 mod rootless_users;
@@ -94,6 +95,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("pods", pods::CASES),
         ("observing", observing::CASES),
         ("registry", registry::CASES),
+        ("retention", retention::CASES),
         ("rollback", rollback::CASES),
         ("rootless", rootless::CASES),
         ("rootless_users", rootless_users::CASES),
