@@ -6,6 +6,7 @@
 pub mod disk;
 pub mod model;
 pub mod config;
+pub mod program;
 pub mod plan;
 pub mod update;
 pub mod registry;

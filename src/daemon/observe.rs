@@ -3,6 +3,7 @@
 use super::bus::{Change, Outbox, Signal};
 use super::journal;
 use crate::config::Scope;
+use crate::model::OutcomeKind;
 use crate::systemd::notify;
 use crate::update::port::Observer;
 use crate::update::{Event, EventKind};
@@ -79,9 +80,9 @@ fn signals(event: &Event) -> Vec<Signal> {
         new: text(event.new.as_ref().map(ToString::to_string)),
     };
     let finished = || {
-        journal::outcome(event.kind).map(|outcome| Signal::UpdateFinished {
+        event.kind.outcome().map(|outcome| Signal::UpdateFinished {
             change: change(),
-            outcome: outcome.to_owned(),
+            outcome: outcome.name().to_owned(),
             detail: event.detail.clone(),
         })
     };
@@ -92,24 +93,7 @@ fn signals(event: &Event) -> Vec<Signal> {
             let back = Signal::RolledBack { change: change(), cause: event.detail.clone() };
             [Some(back), finished()].into_iter().flatten().collect()
         }
-        EventKind::Updated
-        | EventKind::Reverted
-        | EventKind::UpdateFailed
-        | EventKind::NotReached
-        | EventKind::StoppedMeanwhile
-        | EventKind::Deferred
-        | EventKind::NeedsOperator
-        | EventKind::Suspended => finished().into_iter().collect(),
-        EventKind::CheckFailed
-        | EventKind::Misconfigured
-        | EventKind::Problem
-        | EventKind::Staging
-        | EventKind::Staged
-        | EventKind::Verifying
-        | EventKind::RollingBack
-        | EventKind::Quarantined
-        | EventKind::Resumed
-        | EventKind::Removed => vec![],
+        _ => finished().into_iter().collect(),
     }
 }
 
@@ -119,9 +103,9 @@ pub fn event(signal: &Signal) -> Option<Event> {
         Signal::UpdateAvailable(change) => (EventKind::UpdateAvailable, change, ""),
         Signal::UpdateStarted(change) => (EventKind::Restarting, change, ""),
         Signal::RolledBack { change, cause } => (EventKind::RolledBack, change, cause.as_str()),
-        Signal::UpdateFinished { change, outcome, detail } => match journal::end(outcome)? {
-            EventKind::RolledBack => return None,
-            kind => (kind, change, detail.as_str()),
+        Signal::UpdateFinished { change, outcome, detail } => match OutcomeKind::named(outcome)? {
+            OutcomeKind::RolledBack => return None,
+            outcome => (EventKind::of(outcome), change, detail.as_str()),
         },
         Signal::Properties(_) => return None,
     };

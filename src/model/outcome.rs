@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 pub enum OutcomeKind {
     Updated,
-    /// Runs its old image again, verified.
+    /// Runs its old image again, verified: the new one failed it.
     RolledBack,
     /// Nothing was restarted, or rollback is switched off.
     Failed,
-    /// Neither the new nor the old image came back.
+    /// Neither the new nor the old image came back; or the old one did, and what kept the new one from it
+    /// was not the image.
     NeedsOperator,
     /// It was stopped meanwhile.
     Stopped,
@@ -29,6 +30,19 @@ pub enum OutcomeKind {
 }
 
 impl OutcomeKind {
+    /// All: the ends, and what goes on later.
+    pub const ALL: [Self; 9] = [
+        Self::Updated,
+        Self::Reverted,
+        Self::RolledBack,
+        Self::Failed,
+        Self::NeedsOperator,
+        Self::Stopped,
+        Self::Deferred,
+        Self::NotReached,
+        Self::Suspended,
+    ];
+
     /// Those that are ends, which the history has.
     pub const ENDS: [Self; 8] = [
         Self::Updated,
@@ -54,6 +68,11 @@ impl OutcomeKind {
             Self::Suspended => "suspended",
             Self::Reverted => "reverted",
         }
+    }
+
+    /// The one that has this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
     /// The end that has this name.

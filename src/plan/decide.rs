@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rollout::{Along, Rollout, Step};
 use super::sharer::sharers;
-use super::{Quarantine, Reason, Sharer};
+use super::{PutOffs, Quarantine, Reason, Sharer};
 use crate::model::{
     Asker, Bystander, Container, ContainerId, Digest, EngineKind, Failure, ImageIdentity, Policy,
     Reference, UnitName,
@@ -36,6 +36,8 @@ pub struct Input<'a> {
     /// For each container that was checked.
     pub available: &'a BTreeMap<ContainerId, Available>,
     pub quarantine: &'a Quarantine,
+    /// What waits, where no person asks.
+    pub put_offs: &'a PutOffs,
     /// The units to be updated; empty means all.
     pub selection: &'a [UnitName],
     pub now: Timestamp,
@@ -149,14 +151,16 @@ fn judge<'a>(container: &Container, input: &Input<'a>) -> Result<&'a ImageIdenti
     if container.runs(&image.manifest) {
         return Err(Reason::UpToDate);
     }
-    match input.quarantine.find(&container.source.reference, &image.manifest) {
-        Some(held) => Err(Reason::Quarantined {
-            manifest: held.manifest.clone(),
-            since: held.since,
-            cause: held.cause.clone(),
-        }),
-        None => Ok(image),
+    let reference = &container.source.reference;
+    if let Some(held) = input.quarantine.find(reference, &image.manifest) {
+        let (manifest, cause) = (held.manifest.clone(), held.cause.clone());
+        return Err(Reason::Quarantined { manifest, since: held.since, cause });
     }
+    if let Some(held) = input.put_offs.find(reference, &image.manifest, input.now) {
+        let (manifest, cause) = (held.manifest.clone(), held.cause.clone());
+        return Err(Reason::PutOff { manifest, until: held.until, cause });
+    }
+    Ok(image)
 }
 
 /// One rollout for each image that the containers of one reference shall get: more than one only

@@ -29,6 +29,7 @@ struct Case {
     bystanders: Vec<Bystander>,
     available: BTreeMap<ContainerId, Available>,
     quarantine: Quarantine,
+    put_offs: PutOffs,
     selection: Vec<UnitName>,
 }
 
@@ -41,6 +42,7 @@ impl Case {
             bystanders: vec![],
             available,
             quarantine: Quarantine::default(),
+            put_offs: PutOffs::default(),
             selection: vec![],
         }
     }
@@ -51,6 +53,7 @@ impl Case {
             bystanders: &self.bystanders,
             available: &self.available,
             quarantine: &self.quarantine,
+            put_offs: &self.put_offs,
             selection: &self.selection,
             now: Timestamp::UNIX_EPOCH,
         })
@@ -131,6 +134,18 @@ fn a_quarantined_digest_is_not_tried_again() {
         cause: "crashed".into(),
     });
     assert!(matches!(case.only_reason(), Reason::Quarantined { .. }));
+    case.available.insert(case.containers[0].id.clone(), Available::Image(image("newer")));
+    assert_eq!(case.plan().rollouts.len(), 1);
+}
+
+#[test]
+fn what_is_put_off_waits_and_another_image_does_not() {
+    let mut case = Case::of(vec![container(1, "a.service", "quay.io/app:1")]);
+    let (app, new) = (case.containers[0].source.reference.clone(), image("new").manifest);
+    let hour = std::time::Duration::from_secs(3600);
+    case.put_offs.put_off(&app, &new, "no disk".into(), Timestamp::UNIX_EPOCH, hour);
+    let reason = case.only_reason();
+    assert!(matches!(reason, Reason::PutOff { .. }) && !reason.is_error());
     case.available.insert(case.containers[0].id.clone(), Available::Image(image("newer")));
     assert_eq!(case.plan().rollouts.len(), 1);
 }

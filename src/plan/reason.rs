@@ -23,6 +23,13 @@ pub enum Reason {
         since: Timestamp,
         cause: String,
     },
+    /// It was taken back for what was not its doing, and an operator was told; it is tried again by
+    /// itself at `until`.
+    PutOff {
+        manifest: Digest,
+        until: Timestamp,
+        cause: String,
+    },
     /// The last checks failed; the next is not before `until`.
     CoolingDown {
         until: Timestamp,
@@ -53,7 +60,11 @@ impl Reason {
     /// Whether it is an error that an operator should look at, rather than the normal state.
     pub fn is_error(&self) -> bool {
         match self {
-            Self::UpToDate | Self::Disabled | Self::Pinned | Self::Quarantined { .. } => false,
+            Self::UpToDate
+            | Self::Disabled
+            | Self::Pinned
+            | Self::Quarantined { .. }
+            | Self::PutOff { .. } => false,
             Self::CoolingDown { .. }
             | Self::InvalidPolicy { .. }
             | Self::NoUnit { .. }
@@ -72,6 +83,13 @@ impl fmt::Display for Reason {
             Self::Pinned => f.write_str("pinned to a digest"),
             Self::Quarantined { manifest, since, cause } => {
                 write!(f, "quarantined digest {} since {since:.0}: {cause}", manifest.short())
+            }
+            Self::PutOff { manifest, until, cause } => {
+                write!(
+                    f,
+                    "digest {} was taken back, and is put off until {until:.0}: {cause}",
+                    manifest.short()
+                )
             }
             Self::CoolingDown { until, failure } => {
                 write!(f, "cooling down until {until:.0}: {failure}")

@@ -52,6 +52,15 @@ async fn a_connection_is_enough() {
 }
 
 #[tokio::test]
+async fn a_program_that_leaves_something_behind_has_answered() {
+    let began = std::time::Instant::now();
+    assert_eq!(ask(r#"["/bin/sh", "-c", "sleep 60 & exit 0"]"#).await, Ok(()));
+    let why = ask(r#"["/bin/sh", "-c", "echo no >&2; sleep 60 & exit 1"]"#).await;
+    assert_eq!(why, Err("exit status: 1: no".to_owned()));
+    assert!(began.elapsed() < std::time::Duration::from_secs(30));
+}
+
+#[tokio::test]
 async fn a_program_tells_by_its_status_and_says_why() {
     assert_eq!(ask(r#"["/bin/sh", "-c", "exit 0"]"#).await, Ok(()));
     let why = ask(r#"["/bin/sh", "-c", "echo first >&2; echo no database >&2; exit 3"]"#).await;

@@ -11,6 +11,7 @@
 //! ROOT/bindings/UNIT      JSON: reference -> manifest digest
 //! ROOT/kept/UNIT          JSON: reference -> manifest digests that the unit may go back to
 //! ROOT/pulled.json        JSON: the images that updaterd pulled itself, into any engine's storage
+//! ROOT/containers/ID/     what a container is made from and writes (`launch` has it, `pins` reads it)
 //! ROOT/tmp/               work of pulls that are running, or died
 //! ROOT/locks/             files for flock(2)
 //! ```
@@ -30,6 +31,7 @@ mod kept;
 mod layout;
 mod lock;
 mod mapped;
+mod pins;
 pub mod pull;
 mod pulled;
 mod remove;

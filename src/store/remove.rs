@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::containers::Records;
 use super::image::MAX_DOCUMENT;
-use super::{Error, Store, Usage};
+use super::{Error, Store, Usage, Workspace};
 use crate::disk;
 use crate::model::{Digest, Reference, UnitName};
 
@@ -35,14 +35,24 @@ impl Store {
         self.change_index(|index| index.remove(manifest)).map(drop)
     }
 
-    /// Removes the layers and documents that no image needs, and work of pulls that died. Where a
-    /// pull runs, nothing is removed until the next time. No container may be made from what goes:
-    /// who calls this knows.
+    /// Removes the layers and documents that nobody needs, and work of pulls that died. Where a pull
+    /// runs, nothing is removed until the next time. What pins lead to stays, also where `index.json`
+    /// was lost or moved away.
+    ///
+    /// # Errors
+    /// Where it cannot be told what is needed: then nothing is removed.
     pub fn collect(&self) -> Result<(), Error> {
-        let Some(_lock) = self.try_lock_all()? else { return Ok(()) };
+        // Deleting takes its time, and pulls need not wait for it.
+        drop(self.take_aside()?);
         self.drop_dead_work();
+        Ok(())
+    }
+
+    /// Takes what nobody needs away from its names.
+    fn take_aside(&self) -> Result<Option<Workspace>, Error> {
+        let Some(_lock) = self.try_lock_all()? else { return Ok(None) };
         let needed = self.needed()?;
-        self.discard(&|hex| !needed.contains(hex))
+        self.put_away(&|hex| !needed.contains(hex)).map(Some)
     }
 
     /// Removes those of the images that no container, binding or tag holds, with the layers that no
@@ -53,7 +63,7 @@ impl Store {
         records: &Records,
         Retirement { manifests, leftovers }: &Retirement,
     ) -> Result<Vec<Digest>, Error> {
-        let Some(_lock) = self.try_lock_all()? else { return Ok(vec![]) };
+        let Some(alone) = self.try_lock_all()? else { return Ok(vec![]) };
         // Nobody makes a container from one meanwhile: that takes the same lock.
         let making = records.lock()?;
         let usage = Usage::read(self, records)?;
@@ -69,12 +79,17 @@ impl Store {
         })?;
         drop(making);
         let needed = self.needed()?;
-        self.discard(&|hex| (*leftovers || own.contains(hex)) && !needed.contains(hex))?;
+        let gone =
+            self.put_away(&|hex| (*leftovers || own.contains(hex)) && !needed.contains(hex))?;
+        // Deleting takes its time, and pulls need not wait for it.
+        drop(alone);
+        drop(gone);
         Ok(retired)
     }
 
-    /// Takes layers and documents away that `goes` says so of, by their hexadecimal names.
-    fn discard(&self, goes: &dyn Fn(&str) -> bool) -> Result<(), Error> {
+    /// Takes layers and documents that `goes` says so of away from their hexadecimal names, into a
+    /// workspace that is deleted when it is dropped.
+    fn put_away(&self, goes: &dyn Fn(&str) -> bool) -> Result<Workspace, Error> {
         let gone = self.workspace()?;
         self.put_aside(&self.root.join("layers/sha256"), goes, gone.path(), "layer")?;
         for (number, copies) in self.mappings()?.iter().enumerate() {
@@ -82,7 +97,8 @@ impl Store {
             // Where others are left, it stays.
             let _ = std::fs::remove_dir(copies);
         }
-        self.put_aside(&self.root.join("images/blobs/sha256"), goes, gone.path(), "blob")
+        self.put_aside(&self.root.join("images/blobs/sha256"), goes, gone.path(), "blob")?;
+        Ok(gone)
     }
 
     /// The lock that pulls hold shared; `None` where one runs, or nothing was ever pulled.
@@ -115,10 +131,12 @@ impl Store {
         Ok(bound)
     }
 
-    /// All digests that the records of `index.json` lead to, whoever wrote them: documents are read
-    /// for whatever in them looks like one.
+    /// All digests that the records of `index.json` and the pins lead to, whoever wrote them: documents
+    /// are read for whatever in them looks like one.
     fn needed(&self) -> Result<BTreeSet<String>, Error> {
-        self.reached(self.read_index()?.digests())
+        let mut found: Vec<Digest> = self.read_index()?.digests();
+        found.extend(self.pinned()?);
+        self.reached(found)
     }
 
     /// All digests that these lead to.

@@ -3,15 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
-
-use super::containers::{Record, Records};
+use super::containers::Records;
 use super::{Error, Store};
-use crate::disk;
 use crate::model::{ContainerId, Digest, UnitName};
-
-/// The largest definition read, in bytes: labels, an environment and a command can be long.
-const MAX_DEFINITION: u64 = 4 * 1024 * 1024;
 
 /// All that keeps images from being removed.
 #[derive(Debug, Default)]
@@ -20,12 +14,6 @@ pub struct Usage {
     units: BTreeMap<Digest, UnitName>,
     /// What units may go back to.
     kept: BTreeSet<Digest>,
-}
-
-/// What a container is made from, as far as it matters here.
-#[derive(Deserialize)]
-struct Definition {
-    record: Record,
 }
 
 impl Usage {
@@ -37,33 +25,29 @@ impl Usage {
     pub fn read(store: &Store, records: &Records) -> Result<Self, Error> {
         let mut usage = Self::default();
         for record in records.all()?.records {
-            usage.add(record);
+            let images = record.mounted_images.iter().chain([&record.image.manifest]);
+            usage.add(&record.id, &record.name, images);
         }
-        let directory = store.root.join("containers");
-        let failed = |cause| Error::io("list", &directory, cause);
-        let entries = match std::fs::read_dir(&directory) {
-            Err(cause) if disk::is_absent(&cause) => None,
-            entries => Some(entries.map_err(failed)?),
-        };
-        for entry in entries.into_iter().flatten() {
-            let path = entry.map_err(failed)?.path().join("definition.json");
-            let bytes = disk::read(&path, MAX_DEFINITION);
-            // Of one that is just being made, or went, the record counts.
-            let Some(bytes) = bytes.map_err(|cause| Error::read(&path, cause))? else { continue };
-            let definition: Definition = serde_json::from_slice(&bytes)
-                .map_err(|source| Error::Syntax { path: path.clone(), source })?;
-            usage.add(definition.record);
+        for (id, made) in store.made()? {
+            if let Ok(id) = id.parse() {
+                usage.add(&id, &made.name, made.images());
+            }
         }
         usage.units = store.bound()?.into_iter().map(|(unit, digest)| (digest, unit)).collect();
         usage.kept = store.kept()?.into_iter().collect();
         Ok(usage)
     }
 
-    fn add(&mut self, record: Record) {
-        for manifest in record.mounted_images.into_iter().chain([record.image.manifest]) {
-            let containers = self.containers.entry(manifest).or_default();
-            if !containers.iter().any(|(id, _)| *id == record.id) {
-                containers.push((record.id.clone(), record.name.clone()));
+    fn add<'a>(
+        &mut self,
+        id: &ContainerId,
+        name: &str,
+        images: impl IntoIterator<Item = &'a Digest>,
+    ) {
+        for manifest in images {
+            let containers = self.containers.entry(manifest.clone()).or_default();
+            if !containers.iter().any(|(known, _)| known == id) {
+                containers.push((id.clone(), name.to_owned()));
             }
         }
     }

@@ -9,6 +9,7 @@ use tokio::process::Command;
 
 use crate::model::Scope;
 use crate::model::failure::plain;
+use crate::program::child;
 use crate::update::port;
 
 const PROGRAM: &str = "/usr/bin/journalctl";
@@ -107,9 +108,8 @@ impl port::Journal for Journal {
 
 /// Nothing of our environment steers it.
 fn journalctl() -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.env_clear().arg("--no-pager").stdin(Stdio::null());
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut command = child(PROGRAM.as_ref(), ["--no-pager"]);
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 

@@ -12,7 +12,6 @@ mod manager;
 pub mod notify;
 pub mod private;
 mod proxy;
-pub mod program;
 mod unit;
 pub mod unit_files;
 mod words;

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::stream::{self, StreamExt};
 
 use super::port::{Clock, Engine, Ledger, Registry, World};
-use super::updater::{Options, Updater};
+use super::updater::Updater;
 use crate::model::{
     Container, Digest, Failure, FailureKind, ImageSource, Platform, Policy, UnitName,
 };
 use crate::plan::decide::wants_check;
-use crate::plan::{Available, Backoff, Input, Memory, Plan, decide};
+use crate::plan::{Available, Backoff, Input, Memory, Plan, PutOffs, decide};
 
 /// What runs, and what would be done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,11 +61,15 @@ impl<W: World> Updater<W> {
         }
         memory.retain_sources(inventory.containers.iter().map(|container| &container.source));
         let containers = &inventory.containers;
+        // A person is not kept waiting for what is not known to be bad.
+        let nothing = PutOffs::default();
+        let put_offs = if asked_by_person { &nothing } else { &memory.put_offs };
         let input = Input {
             containers,
             bystanders: &inventory.bystanders,
             available: &available,
             quarantine: &quarantine,
+            put_offs,
             selection,
             now,
         };
@@ -197,12 +201,5 @@ impl<W: World> Updater<W> {
     ) {
         let (now, max) = (self.world.clock().now(), self.options.backoff_max);
         memory.failed(source, Backoff::after(before.backoff(source), failure.clone(), now, max));
-    }
-}
-
-/// The number of questions under way at once.
-impl Options {
-    fn in_flight(&self) -> usize {
-        self.checks_in_flight.max(1)
     }
 }

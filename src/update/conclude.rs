@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::execute::Ended;
+use super::hindered::{advice, is_hindered};
 use super::port::{Clock, InFlight, Ledger, Observer, World};
 use super::report::{Entry, Outcome, OutcomeKind};
 use super::rollback::{AT_NEXT_START, BY_OPERATOR};
@@ -30,6 +31,9 @@ impl<W: World> Updater<W> {
         if let Err(failure) = quarantined {
             self.problem(&failure);
             return Ended { outcomes, suspended: false };
+        }
+        if let Err(failure) = self.put_off(flight) {
+            self.problem(&failure);
         }
         let mut failures = Vec::new();
         for outcome in &outcomes {
@@ -86,6 +90,9 @@ impl<W: World> Updater<W> {
             Mark::Updated => (OutcomeKind::Updated, String::new()),
             Mark::Deferred => (OutcomeKind::Deferred, DEFERRED.to_owned()),
             Mark::Stopped => (OutcomeKind::Stopped, STOPPED.to_owned()),
+            Mark::PutBack if is_hindered(flight) => {
+                (OutcomeKind::NeedsOperator, advice(flight, step, cause))
+            }
             Mark::PutBack => (OutcomeKind::RolledBack, cause.to_owned()),
             Mark::Failed { cause: Some(own) } => (OutcomeKind::Failed, own.to_string()),
             Mark::Unbegun | Mark::Failed { cause: None } => (OutcomeKind::Failed, cause.to_owned()),
@@ -111,6 +118,7 @@ impl<W: World> Updater<W> {
             new: flight.rollout.new.manifest.clone(),
             result,
             detail,
+            restored: result == OutcomeKind::NeedsOperator && *mark == Mark::PutBack,
             elapsed_ms: self.elapsed_ms(flight),
         }
     }
@@ -182,16 +190,9 @@ impl<W: World> Updater<W> {
 }
 
 fn event_of(flight: &InFlight, outcome: &Outcome) -> Event {
-    let kind = match outcome.result {
-        OutcomeKind::Updated => EventKind::Updated,
-        OutcomeKind::Reverted => EventKind::Reverted,
-        OutcomeKind::RolledBack => EventKind::RolledBack,
-        OutcomeKind::Failed => EventKind::UpdateFailed,
-        OutcomeKind::NotReached => EventKind::NotReached,
-        OutcomeKind::NeedsOperator => EventKind::NeedsOperator,
-        OutcomeKind::Stopped => EventKind::StoppedMeanwhile,
-        OutcomeKind::Deferred => EventKind::Deferred,
-        OutcomeKind::Suspended => EventKind::Suspended,
+    let kind = match outcome.restored {
+        true => EventKind::TakenBack,
+        false => EventKind::of(outcome.result),
     };
     Event {
         kind,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Digest, EngineKind, Reference, UnitName};
+use crate::model::{Digest, EngineKind, OutcomeKind, Reference, UnitName};
 
 /// The kind of an event: each has its own MESSAGE_ID in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub enum EventKind {
     StoppedMeanwhile,
     /// The unit gets the new image at its next start.
     Deferred,
+    /// The update failed for a cause outside of its image; the unit runs its old image again.
+    TakenBack,
     /// The way back failed as well.
     NeedsOperator,
     Quarantined,
@@ -46,6 +48,31 @@ pub enum EventKind {
     Resumed,
     /// An image that updaterd had pulled, and that nobody needs any more, is gone from storage.
     Removed,
+}
+
+impl EventKind {
+    /// That an update ended so, or goes on later.
+    pub fn of(outcome: OutcomeKind) -> Self {
+        match outcome {
+            OutcomeKind::Updated => Self::Updated,
+            OutcomeKind::Reverted => Self::Reverted,
+            OutcomeKind::RolledBack => Self::RolledBack,
+            OutcomeKind::Failed => Self::UpdateFailed,
+            OutcomeKind::NotReached => Self::NotReached,
+            OutcomeKind::NeedsOperator => Self::NeedsOperator,
+            OutcomeKind::Stopped => Self::StoppedMeanwhile,
+            OutcomeKind::Deferred => Self::Deferred,
+            OutcomeKind::Suspended => Self::Suspended,
+        }
+    }
+
+    /// How an update ended, where that is what happened.
+    pub fn outcome(self) -> Option<OutcomeKind> {
+        if self == Self::TakenBack {
+            return Some(OutcomeKind::NeedsOperator);
+        }
+        OutcomeKind::ALL.into_iter().find(|outcome| Self::of(*outcome) == self)
+    }
 }
 
 /// Which rollout an end is of. It stays the same where a crash has the end told again.

@@ -9,7 +9,9 @@ mod conclude;
 mod dependents;
 pub mod event;
 mod execute;
+mod hindered;
 mod logs;
+mod options;
 pub mod port;
 mod release;
 pub mod report;
@@ -23,8 +25,9 @@ mod verify;
 
 pub use check::Surveyed;
 pub use event::{Event, EventKind, Origin};
+pub use options::{Options, UnitOptions};
 pub use report::{Entry, Excerpt, Outcome, OutcomeKind, Report, Trigger};
-pub use updater::{Options, UnitOptions, Updater};
+pub use updater::Updater;
 
 #[cfg(test)]
 mod tests;

@@ -49,6 +49,9 @@ pub struct Outcome {
     /// Why, where it is not `updated`; with both errors where the way back failed too.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
+    /// Whether the unit runs its old image again, verified, although it needs an operator.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restored: bool,
     /// From the rollout's begin to its end, in milliseconds.
     pub elapsed_ms: u64,
 }
@@ -105,6 +108,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::update::EventKind;
 
     #[test]
     fn names_are_those_of_documents() {
@@ -113,5 +117,10 @@ mod tests {
             assert_eq!(OutcomeKind::end(kind.name()), Some(kind));
         }
         assert_eq!(OutcomeKind::end("suspended"), None);
+        for kind in OutcomeKind::ALL {
+            assert_eq!(OutcomeKind::named(kind.name()), Some(kind));
+            assert_eq!(EventKind::of(kind).outcome(), Some(kind));
+        }
+        assert_eq!(EventKind::Restarting.outcome(), None);
     }
 }

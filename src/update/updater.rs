@@ -1,119 +1,23 @@
 //! One pass, from beginning to end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use futures_util::future;
 use jiff::Timestamp;
 
 use super::check::Surveyed;
 use super::execute::{Ended, events_of};
+use super::options::Options;
 use super::port::{Clock, Engine, InFlight, Ledger, Manager as _, Observer, World};
 use super::report::{Report, Trigger};
 use super::turns::{First, Pending};
 use super::{Event, EventKind};
-use crate::model::{
-    Container, EngineKind, Failure, FailureKind, ImageSource, Probe, Rollback, UnitName,
-};
-use crate::plan::rollout::{Progress, Rollout, Step};
-use crate::plan::{Backoff, Graph, Memory, Plan, Reason, Turn, order, retention};
+use crate::model::{Container, EngineKind, Failure, FailureKind, ImageSource, UnitName};
+use crate::plan::rollout::{Progress, Rollout};
+use crate::plan::{Backoff, Graph, Memory, Plan, Reason, Turn, order};
 
 /// The unit in which Podman updates its containers itself.
 const PODMANS_OWN: &str = "podman-auto-update.service";
-
-/// What the configuration says about passes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
-    /// Registry questions under way at once; at least one.
-    pub checks_in_flight: usize,
-    /// Units that are restarted at once; at least one.
-    pub max_parallel: usize,
-    /// How long a unit is watched after its restart.
-    pub settle: Duration,
-    /// What becomes of a unit whose update failed.
-    pub rollback: Rollback,
-    /// The longest wait before a source that fails is asked again.
-    pub backoff_max: Duration,
-    /// How long an image that failed is not tried again; `None` is for ever.
-    pub quarantine_expiry: Option<Duration>,
-    /// Which images stay in storage.
-    pub retention: retention::Limits,
-    /// What single units have of their own.
-    pub units: BTreeMap<UnitName, UnitOptions>,
-}
-
-/// What the configuration says about one unit; `None` is the host's value.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UnitOptions {
-    pub settle: Option<Duration>,
-    pub rollback: Option<Rollback>,
-    /// Whether the health of its containers counts.
-    pub health: Option<bool>,
-    pub probe: Option<Probe>,
-    /// How long the probe may take to pass, after the settle time.
-    pub probe_timeout: Option<Duration>,
-    /// How long its start on another image may take; `None` leaves that to systemd.
-    pub start_timeout: Option<Duration>,
-}
-
-/// How long a probe may take to pass, where nobody says otherwise.
-const PROBE: Duration = Duration::from_secs(30);
-
-impl Options {
-    /// How long `unit` is watched.
-    pub fn settle(&self, unit: &UnitName) -> Duration {
-        self.units.get(unit).and_then(|own| own.settle).unwrap_or(self.settle)
-    }
-
-    /// Whether the health of `unit`'s containers counts.
-    pub(super) fn health(&self, unit: &UnitName) -> bool {
-        self.units.get(unit).and_then(|own| own.health).unwrap_or(true)
-    }
-
-    /// What `unit` is asked, and how long it may take to answer well.
-    pub(super) fn probe(&self, unit: &UnitName) -> Option<(&Probe, Duration)> {
-        let own = self.units.get(unit)?;
-        Some((own.probe.as_ref()?, own.probe_timeout.unwrap_or(PROBE)))
-    }
-
-    /// As a caller wants it whatever the configuration says; but data that migrates forward does so
-    /// for a caller who wants a rollback, too.
-    pub fn ask_for_rollback(&mut self, rollback: bool) {
-        let own = self.units.values_mut().filter_map(|own| own.rollback.as_mut());
-        for now in own.chain([&mut self.rollback]) {
-            *now = match (rollback, *now) {
-                (true, Rollback::Never) => Rollback::Never,
-                (true, _) => Rollback::Back,
-                (false, _) => Rollback::Leave,
-            };
-        }
-    }
-
-    fn rollback(&self, unit: &UnitName) -> Rollback {
-        self.units.get(unit).and_then(|own| own.rollback).unwrap_or(self.rollback)
-    }
-
-    /// How long `unit` may take to start on another image.
-    pub(super) fn start_timeout(&self, unit: &UnitName) -> Option<Duration> {
-        self.units.get(unit)?.start_timeout
-    }
-
-    /// For each step of a rollout, whether its failure goes back.
-    fn rollbacks(&self, rollout: &Rollout) -> Vec<bool> {
-        let steps = rollout.steps.iter();
-        steps.map(|step| self.rollback(&step.unit) == Rollback::Back).collect()
-    }
-
-    /// Marks the units of `rollout` that are never given their old image. A tag takes all others
-    /// along.
-    fn mark_forward_only(&self, rollout: &mut Rollout) {
-        let never = |step: &Step| self.rollback(&step.unit) == Rollback::Never;
-        let shared = !rollout.engine.has_bindings() && rollout.steps.iter().any(never);
-        for step in &mut rollout.steps {
-            step.forward_only = shared || never(step);
-        }
-    }
-}
 
 /// What became of the rollouts in flight.
 pub(super) struct Recovered {

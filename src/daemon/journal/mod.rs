@@ -14,6 +14,7 @@ use tracing_subscriber::{Layer, Registry};
 
 use self::message::Message;
 use crate::config::Scope;
+use crate::model::OutcomeKind;
 use crate::update::{Event, EventKind};
 
 pub use self::line::line;
@@ -120,51 +121,21 @@ pub fn note(message: &Message, failed: bool, text: &str) {
 
 /// The field `OUTCOME=`, where the event ends something.
 pub(super) fn outcome(kind: EventKind) -> Option<&'static str> {
-    Some(match kind {
-        EventKind::CheckFailed => "check-failed",
-        EventKind::Misconfigured => "misconfigured",
-        EventKind::Updated => "updated",
-        EventKind::Reverted => "reverted",
-        EventKind::RolledBack => "rolled-back",
-        EventKind::UpdateFailed => "failed",
-        EventKind::NotReached => "not-reached",
-        EventKind::StoppedMeanwhile => "stopped",
-        EventKind::Deferred => "deferred",
-        EventKind::NeedsOperator => "needs-operator",
-        EventKind::Quarantined => "quarantined",
-        EventKind::Suspended => "suspended",
-        EventKind::Problem
-        | EventKind::UpdateAvailable
-        | EventKind::Staging
-        | EventKind::Staged
-        | EventKind::Restarting
-        | EventKind::Verifying
-        | EventKind::RollingBack
-        | EventKind::Resumed
-        | EventKind::Removed => return None,
-    })
-}
-
-/// The end of an update that has this `OUTCOME=`.
-pub(super) fn end(text: &str) -> Option<EventKind> {
-    let ends = [
-        EventKind::Updated,
-        EventKind::Reverted,
-        EventKind::RolledBack,
-        EventKind::UpdateFailed,
-        EventKind::NotReached,
-        EventKind::StoppedMeanwhile,
-        EventKind::Deferred,
-        EventKind::NeedsOperator,
-        EventKind::Suspended,
-    ];
-    ends.into_iter().find(|kind| outcome(*kind) == Some(text))
+    match kind {
+        EventKind::CheckFailed => Some("check-failed"),
+        EventKind::Misconfigured => Some("misconfigured"),
+        EventKind::Quarantined => Some("quarantined"),
+        kind => kind.outcome().map(OutcomeKind::name),
+    }
 }
 
 /// `tracing-journald` makes priority 3 of ERROR, 4 of WARN, 5 (notice) of INFO, 6 of DEBUG.
 fn level(kind: EventKind) -> Level {
     match kind {
-        EventKind::NeedsOperator | EventKind::UpdateFailed | EventKind::RolledBack => Level::ERROR,
+        EventKind::NeedsOperator
+        | EventKind::TakenBack
+        | EventKind::UpdateFailed
+        | EventKind::RolledBack => Level::ERROR,
         EventKind::CheckFailed
         | EventKind::Misconfigured
         | EventKind::Problem

@@ -1,19 +1,16 @@
 //! A program is told on its standard input.
 
 use std::io;
-use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
 
-use futures_util::future::{Either, join, select};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{Child, ChildStderr, ChildStdin, Command as Process};
+use tokio::process::Command as Process;
 
 use super::Refusal;
 use crate::config::Scope;
 use crate::ledger::spool::Notice;
-use crate::model::failure::excerpt;
-use crate::systemd::program::{Group, Unit, apart, child};
+use crate::program::unit::{Unit, apart};
+use crate::program::{Group, child, ends_well};
 
 /// What the program of a host may do: ask whoever is there, and read what everybody may. The service has
 /// more, and may not give a child less: another user needs a capability that it has not.
@@ -25,12 +22,6 @@ const LEAST: [&str; 6] = [
     "ProtectProc=invisible",
     "SystemCallArchitectures=native",
 ];
-
-/// So much of what it says on standard error is told.
-const MAX_SAID: u64 = 512;
-
-/// How long a program that has failed is listened to, where others still hold its standard error.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A program that is told.
 #[derive(Debug)]
@@ -57,9 +48,10 @@ impl Command {
             why: format!("{program} cannot be run: {error}"),
             heard: false,
         };
+        let input = format!("{text}\n");
         let mut child = self.process(notice).spawn().map_err(failed)?;
         let group = Group::of(&child);
-        match tokio::time::timeout(self.timeout, talk(&mut child, text)).await {
+        match tokio::time::timeout(self.timeout, ends_well(&mut child, &input)).await {
             Ok(ended) => {
                 let told = ended.map_err(failed)?;
                 // What it left behind goes on.
@@ -108,40 +100,4 @@ fn environment(notice: &Notice) -> [(&'static str, String); 5] {
         ("UPDATERD_IMAGE", text(notice.event.reference.as_ref().map(ToString::to_string))),
         ("UPDATERD_MESSAGE", notice.message.clone()),
     ]
-}
-
-/// Until its end; the inner error is why it did not take it.
-async fn talk(child: &mut Child, text: &str) -> io::Result<Result<(), String>> {
-    let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
-    let mut said = Vec::new();
-    let exchange = join(give(stdin, text), listen(stderr, &mut said));
-    // What it leaves in the background may hold both for as long as it likes.
-    let status = match select(pin!(child.wait()), pin!(exchange)).await {
-        Either::Left((status, exchange)) => {
-            if status.as_ref().is_ok_and(|status| !status.success()) {
-                let _ = tokio::time::timeout(LAST_WORDS, exchange).await;
-            }
-            status
-        }
-        Either::Right((_, end)) => end.await,
-    }?;
-    if status.success() {
-        return Ok(Ok(()));
-    }
-    let said = excerpt(String::from_utf8_lossy(&said).trim());
-    Ok(Err(if said.is_empty() { status.to_string() } else { format!("{status}: {said}") }))
-}
-
-async fn give(stdin: Option<ChildStdin>, text: &str) {
-    let Some(mut stdin) = stdin else { return };
-    // One that does not read it has what it wants from its environment.
-    let _ = stdin.write_all(text.as_bytes()).await;
-    let _ = stdin.write_all(b"\n").await;
-}
-
-async fn listen(stderr: Option<ChildStderr>, said: &mut Vec<u8>) {
-    let Some(mut stderr) = stderr else { return };
-    let _ = (&mut stderr).take(MAX_SAID).read_to_end(said).await;
-    // A program that goes on saying more is not held up.
-    let _ = tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await;
 }

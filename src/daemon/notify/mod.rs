@@ -90,7 +90,7 @@ pub struct Scribe {
 
 impl Observer for Scribe {
     fn event(&self, event: &Event) {
-        let outcome = journal::outcome(event.kind).and_then(OutcomeKind::end);
+        let outcome = event.kind.outcome();
         let Some(outcome) = outcome.filter(|outcome| self.on.contains(outcome)) else { return };
         let message = journal::line(event);
         let notice = Notice::new(Timestamp::now(), self.host.clone(), outcome, event.clone());

@@ -12,7 +12,8 @@ use tokio::task::JoinHandle;
 
 use crate::model::failure::plain;
 use crate::model::{Failure, FailureKind};
-use crate::systemd::program::{self, Group, Unit};
+use crate::program::unit::{Unit, apart};
+use crate::program::{Group, child};
 
 /// The longest document that is read, in bytes: that of a thousand containers has nine million.
 pub(super) const MAX_DOCUMENT: usize = 256 << 20;
@@ -117,9 +118,9 @@ impl Program {
                     environment: ENVIRONMENT.iter().filter_map(|name| passed(name)).collect(),
                     limit: time.saturating_add(GRACE),
                 };
-                program::apart(unit, path, arguments)
+                apart(unit, path, arguments)
             }
-            false => program::child(path, arguments),
+            false => child(path, arguments),
         };
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

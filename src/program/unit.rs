@@ -1,11 +1,12 @@
-//! Programs that we call: as children of ours, or as units of their own, by systemd-run(1).
+//! Programs as units of their own, by systemd-run(1).
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
+
+use super::child;
 
 const SYSTEMD_RUN: &str = "/usr/bin/systemd-run";
 
@@ -19,13 +20,6 @@ pub struct Unit<'a> {
     pub environment: Vec<(&'a str, OsString)>,
     /// It ends by then: where we are killed, nobody else ends it.
     pub limit: Duration,
-}
-
-/// A program as a child of ours, without a shell. Dropped, it ends; a [`Group`] ends what it has called.
-pub fn child(program: &OsStr, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
-    let mut command = Command::new(program);
-    command.args(arguments).kill_on_drop(true).process_group(0);
-    command
 }
 
 /// A program as a unit of its own, without a shell, with our standard streams.
@@ -59,31 +53,6 @@ fn literal(argument: &OsStr) -> OsString {
         std::iter::repeat_n(byte, times)
     });
     OsString::from_vec(doubled.collect())
-}
-
-/// A child's whole process group, which ends when this is dropped, unless the child has ended.
-#[derive(Debug)]
-pub struct Group(Option<u32>);
-
-impl Group {
-    pub fn of(child: &Child) -> Self {
-        Self(child.id())
-    }
-
-    /// The child has ended: what it left behind goes on.
-    pub fn release(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let id = self.0.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        if let Some(id) = id {
-            // Gone already is as good.
-            let _ = kill_process_group(id, Signal::KILL);
-        }
-    }
 }
 
 #[cfg(test)]
