@@ -75,7 +75,7 @@ impl Store {
         self.change_index(|index| {
             let free = |image: &&Digest| !usage.is_held(image) && !index.is_named(image);
             retired = manifests.iter().filter(free).cloned().collect();
-            retired.iter().fold(false, |changed, image| index.remove(image) || changed)
+            retired.iter().filter(|image| index.remove(image)).count() > 0
         })?;
         drop(making);
         let needed = self.needed()?;
