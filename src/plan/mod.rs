@@ -16,6 +16,7 @@ pub mod order;
 pub mod put_off;
 pub mod quarantine;
 pub mod reason;
+pub mod retention;
 pub mod rollout;
 pub mod sharer;
 

@@ -17,6 +17,7 @@ pub mod port;
 mod release;
 pub mod report;
 mod restart;
+mod retain;
 mod rollback;
 mod turns;
 mod under_way;

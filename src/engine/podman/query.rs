@@ -256,13 +256,6 @@ impl Podman {
         Ok(Told { documents: facts.collect(), problems })
     }
 
-    /// Those of the images with these IDs that nobody has a name for.
-    pub(super) async fn nameless(&self, ids: &[String]) -> Result<Vec<String>, Failure> {
-        let images = self.inspect::<Image>(["image", "inspect"], ids).await?.without_problems();
-        let nameless = images.into_iter().filter(|image| image.repo_tags.is_empty());
-        Ok(nameless.map(|image| image.id).collect())
-    }
-
     /// What was learnt of an image before.
     pub(super) fn known_image(&self, image: &ImageIdentity) -> Option<String> {
         let images = self.images.borrow();
