@@ -22,6 +22,7 @@ mod failure;
 mod health;
 mod hooks;
 mod hostile;
+mod hosts;
 mod images;
 mod innocent;
 mod installation;
@@ -44,6 +45,7 @@ mod policy;
 mod pods;
 mod observing;
 mod registry;
+mod retention;
 mod rollback;
 mod rootless;
 mod rootless_users;
@@ -79,6 +81,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("health", health::CASES),
         ("hooks", hooks::CASES),
         ("hostile", hostile::CASES),
+        ("hosts", hosts::CASES),
         ("images", images::CASES),
         ("innocent", innocent::CASES),
         ("installation", installation::CASES),
@@ -101,6 +104,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("pods", pods::CASES),
         ("observing", observing::CASES),
         ("registry", registry::CASES),
+        ("retention", retention::CASES),
         ("rollback", rollback::CASES),
         ("rootless", rootless::CASES),
         ("rootless_users", rootless_users::CASES),
