@@ -45,8 +45,8 @@ effects! {
     Bind => "bind",
     Unbind => "unbind",
     Tag => "tag",
-    /// What was kept and need not stay goes.
-    Tidy => "tidy",
+    /// Images that nobody needs go.
+    Clear => "clear",
     TryRestart => "try-restart",
     Restart => "restart",
     /// Of a unit that stopped with another one.

@@ -1,7 +1,8 @@
 //! The ports of this host with a crash point before and after each effect ([`crate::crash`]): whatever
 //! an update does to the world goes through them. What only looks has none.
 //!
-//! Architecture invariant: every method is written out here, also where a port has a default.
+//! Architecture invariant: every method is written out here, also where a port has a default: else that
+//! would be called, and not the port behind it.
 
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use crate::model::{Digest, EngineKind, Failure, ImageIdentity, ImageSource, Refe
 use crate::plan::{Followers, Memory, Quarantine, Quarantined};
 use crate::update::Entry;
 use crate::update::port::{
-    Engine, InFlight, Inventory, JobError, JobResult, Ledger, Manager, Running, Standing, UnitState,
+    Cleared, Clearing, Engine, InFlight, Inventory, JobError, JobResult, Ledger, Manager, Running,
+    Standing, Stock, UnitState,
 };
 
 /// A port at whose effects the process may be killed by a test.
@@ -43,8 +45,12 @@ impl<E: Engine> Engine for Mortal<E> {
         around(Effect::Keep, self.0.keep(unit, reference, image)).await
     }
 
-    async fn tidy(&self) {
-        around(Effect::Tidy, self.0.tidy()).await;
+    async fn stock(&self, weighed: bool) -> Result<Stock, Failure> {
+        self.0.stock(weighed).await
+    }
+
+    async fn clear(&self, clearing: &Clearing) -> Result<Cleared, Failure> {
+        around(Effect::Clear, self.0.clear(clearing)).await
     }
 
     async fn kept(
@@ -188,5 +194,27 @@ impl<L: Ledger> Ledger for Mortal<L> {
 impl<P> AsRef<P> for Mortal<P> {
     fn as_ref(&self) -> &P {
         &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// What a block that begins with `head` holds.
+    fn block<'a>(text: &'a str, head: &str) -> &'a str {
+        text.split_once(head).unwrap().1.split("\n}\n").next().unwrap()
+    }
+
+    #[test]
+    fn every_method_of_a_port_is_written_out() {
+        let (ports, own) = (include_str!("../update/port.rs"), include_str!("mortal.rs"));
+        for port in ["Engine", "Manager", "Ledger"] {
+            let own = block(own, &format!("> {port} for Mortal<"));
+            for line in block(ports, &format!("pub trait {port} {{")).lines() {
+                let line = line.trim_start().trim_start_matches("async ");
+                let Some(method) = line.strip_prefix("fn ") else { continue };
+                let name = method.split('(').next().unwrap();
+                assert!(own.contains(&format!("fn {name}(")), "{port}::{name}");
+            }
+        }
     }
 }

@@ -52,6 +52,12 @@ struct Passed {
 /// The points that an update passes which nobody interrupts.
 fn passed(story: &Story) -> Vec<Passed> {
     let host = story.host;
+    // With what was before there are images to be removed.
+    for _ in 0..2 {
+        let chapter = story.next();
+        story.update("nothing");
+        story.is_sound(&chapter, true, "before");
+    }
     let chapter = story.next();
     let cursor =
         host.sh("journalctl --sync; journalctl -n 0 --show-cursor | sed -n 's/^-- cursor: //p'");

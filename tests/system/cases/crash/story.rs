@@ -76,7 +76,7 @@ impl<'host> Story<'host> {
         configure(
             host,
             &format!(
-                "schedule = \"timer\"\nsettle = \"300ms\"\n{never}[notify]\n\
+                "schedule = \"timer\"\nsettle = \"300ms\"\nkeep_images = 1\n{never}[notify]\n\
                  command = [\"/usr/local/bin/tell\"]\n\
                  on = [\"updated\", \"rolled-back\", \"needs-operator\"]\n"
             ),
