@@ -52,8 +52,9 @@ struct Passed {
 /// The points that an update passes which nobody interrupts.
 fn passed(story: &Story) -> Vec<Passed> {
     let host = story.host;
-    // With what was before there are images to be removed.
-    for _ in 0..2 {
+    // With what was before there are images to be removed. A unit that is stopped is updated once.
+    let before = if story.plot == Plot::Never { 0 } else { 2 };
+    for _ in 0..before {
         let chapter = story.next();
         story.update("nothing");
         story.is_sound(&chapter, true, "before");

@@ -52,7 +52,7 @@ pub(super) struct Story<'host> {
     pub(super) host: &'host Host,
     registry: Registry<'host>,
     pub(super) engine: Engine,
-    plot: Plot,
+    pub(super) plot: Plot,
     count: Cell<u32>,
     /// What `app` was left with by the last chapter.
     runs: RefCell<String>,
