@@ -12,6 +12,7 @@ pub mod decide;
 pub mod doctor;
 pub mod memory;
 pub mod order;
+pub mod probation;
 pub mod put_off;
 pub mod quarantine;
 pub mod reason;

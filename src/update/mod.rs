@@ -14,6 +14,7 @@ mod logs;
 mod options;
 pub mod port;
 mod release;
+mod probation;
 pub mod report;
 mod restart;
 mod rollback;

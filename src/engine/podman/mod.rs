@@ -189,6 +189,16 @@ impl Engine for Podman {
         Ok(())
     }
 
+    async fn gives(
+        &self,
+        _unit: &UnitName,
+        reference: &Reference,
+        image: &ImageIdentity,
+    ) -> Result<bool, Failure> {
+        let named = self.named(&reference.to_string()).await?;
+        Ok(named.is_some_and(|facts| facts.is(image)))
+    }
+
     async fn running(
         &self,
         unit: &UnitName,
