@@ -19,12 +19,13 @@ pub(crate) struct Known<'a> {
     pub(crate) history: &'a [Entry],
 }
 
-/// One status for each container and each unit that lost its own, sorted by unit, then name;
+/// One status for each container, and each unit that lost its own or is at rest on probation, sorted by unit, then name;
 /// those without a unit last.
 pub(crate) fn statuses(containers: &[Container], known: &Known<'_>) -> Vec<UnitStatus> {
     let mut found: Vec<UnitStatus> =
         containers.iter().map(|container| status(container, known)).collect();
     found.extend(not_running(containers, known));
+    found.extend(waiting(containers, known));
     let name = |status: &UnitStatus| status.running.as_ref().map(|on| on.container.clone());
     found.sort_by_cached_key(|status| (status.unit.is_none(), status.unit.clone(), name(status)));
     found

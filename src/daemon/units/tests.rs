@@ -159,3 +159,34 @@ fn a_failing_check_says_why() {
     assert_eq!(found[0].standing, Standing::CheckFailing);
     assert_eq!(found[0].detail, "no route to host");
 }
+
+#[test]
+fn a_unit_on_probation_is_shown_at_work_and_at_rest() {
+    let held = Probation {
+        unit: "app.service".parse().unwrap(),
+        engine: app().engine,
+        source: app().source,
+        old: image(b"v0"),
+        new: image(b"v1"),
+        moves_tag: true,
+        in_company: false,
+        rollback: true,
+        forward_only: false,
+        since: Timestamp::UNIX_EPOCH,
+        after: "before".into(),
+        trigger: "manual".into(),
+        pass: None,
+        state: probation::State::Waiting { run: None },
+    };
+    let (memory, probations) = (Memory::default(), [held]);
+    let known = Known { memory: &memory, in_flight: &[], probations: &probations, history: &[] };
+    let [at_work] = &statuses(&[app()], &known)[..] else { panic!("one row") };
+    let [at_rest] = &statuses(&[], &known)[..] else { panic!("one row") };
+    assert_eq!(
+        (at_work.standing, at_rest.standing),
+        (Standing::OnProbation, Standing::OnProbation)
+    );
+    assert!(at_work.running.is_some() && at_rest.running.is_none());
+    assert!(at_rest.detail.contains("comes back"), "{at_rest:?}");
+    assert_eq!((waiting(&[app()], &known), waiting(&[], &known).len()), (vec![], 1));
+}

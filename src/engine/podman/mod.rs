@@ -195,6 +195,8 @@ impl Engine for Podman {
         reference: &Reference,
         image: &ImageIdentity,
     ) -> Result<bool, Failure> {
+        // Whatever was seen by an earlier pass may have moved since.
+        self.list_anew().await?;
         let named = self.named(&reference.to_string()).await?;
         Ok(named.is_some_and(|facts| facts.is(image)))
     }

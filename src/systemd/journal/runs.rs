@@ -42,7 +42,8 @@ impl Journal {
         let mut command = journalctl();
         command.args(["--quiet", "--all", "--output=json"]);
         command.arg(format!("--lines={WORDS}")).arg(format!("--output-fields={FIELDS}"));
-        command.arg(format!("--since=@{}", since.as_second()));
+        let fraction = since.subsec_microsecond();
+        command.arg(format!("--since=@{}.{fraction:06}", since.as_second()));
         command.args(match self.scope {
             Scope::System => ["_PID=1".to_owned(), format!("UNIT={unit}")],
             Scope::User => {

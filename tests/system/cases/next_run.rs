@@ -3,9 +3,9 @@
 
 use crate::host::{Host, seconds};
 use crate::image::Image;
+use crate::podman;
 use crate::registry::Registry;
 use crate::units::{configure, configure_quiet, invocation, version};
-use crate::podman;
 
 cases![
     a_job_of_a_timer,

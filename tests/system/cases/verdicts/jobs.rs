@@ -27,8 +27,7 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         back("job-fails", "exit 1"),
         back("job-fails-late", "sleep 4; exit 7"),
-        back("job-is-killed", "kill -SEGV $$; sleep 100")
-            .unit(|unit| job(unit).flag("--init")),
+        back("job-is-killed", "kill -SEGV $$; sleep 100").unit(|unit| job(unit).flag("--init")),
         back("job-finds-no-program", "exec /no/such/program"),
         back("job-fails-again-and-again", "exit 1")
             .unit(|unit| job(unit).setting("Restart=on-failure\nRestartSec=1h")),
@@ -39,14 +38,12 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .old(then("v1", "job-is-not-executable", "exit 0"))
         .unit(job),
-        back("job-of-another-type", "exit 2").unit(|unit| {
-            // Started by a timer, whose time never comes.
-            unit.kind("exec").flag("--volume /jobs:/jobs")
-        })
-        .beside(&[(
-            "job-of-another-type.timer",
-            "[Timer]\nOnCalendar=2100-01-01\n",
-        )]),
+        back("job-of-another-type", "exit 2")
+            .unit(|unit| {
+                // Started by a timer, whose time never comes.
+                unit.kind("exec").flag("--volume /jobs:/jobs")
+            })
+            .beside(&[("job-of-another-type.timer", "[Timer]\nOnCalendar=2100-01-01\n")]),
         kept("job-ends-well", "exit 0"),
         kept("job-ends-late", "sleep 5; exit 0"),
         kept("job-ends-in-its-own-way", "exit 3")
