@@ -75,11 +75,13 @@ fn follow(host: &Host, registry: &Registry, version: fn(&Host, &str) -> String) 
     end_the_last_run(host);
     let said = host.sh("updaterctl check");
     assert!(said.contains("waits for its next run"), "also at rest: {said}");
-    let failed = host.fails(4, "updaterctl update");
-    let told = "the unit's next run failed: result exit-code, status 3";
-    assert!(failed.stdout.contains(told), "{}", failed.describe());
+    host.sh("updaterctl update");
     let history = host.sh("updaterctl history job.service -v --limit 1");
-    assert!(history.contains("rolled back") && history.contains("job v2 ends"), "{history}");
+    for told in
+        ["rolled back", "the unit's next run failed: result exit-code, status 3", "job v2 ends"]
+    {
+        assert!(history.contains(told), "{told}: {history}");
+    }
     assert!(host.sh("updaterctl quarantine list").contains("job.service"));
 
     host.sh("systemctl reset-failed; systemctl start job.timer");
@@ -91,9 +93,9 @@ fn follow(host: &Host, registry: &Registry, version: fn(&Host, &str) -> String) 
     at_work("v3");
     host.sh("systemctl stop updaterd.service");
     end_the_last_run(host);
-    let said = host.sh("updaterctl update");
-    assert!(said.contains("its first run with it ended well"), "{said}");
-    assert!(said.contains("1 unit updated"), "{said}");
+    host.sh("updaterctl update");
+    let history = host.sh("updaterctl history job.service -v --limit 1");
+    assert!(history.contains("updated") && history.contains("ended well"), "{history}");
 }
 
 /// What the tag stands for, by whoever starts it.
@@ -137,13 +139,13 @@ fn a_job_that_nobody_remembers(host: &Host) {
         host.sh("systemctl stop updaterd.service");
         host.sh(ends);
         host.wait_until("it has ended", seconds(30), || version(host, "job").is_empty());
-        host.sh("updaterctl update")
+        host.sh("updaterctl update; updaterctl history --limit 1 -v")
     };
     let said = again("systemctl stop job.service");
-    assert!(!said.contains("rolled back") && said.contains("0 units updated"), "{said}");
+    assert!(said.contains("at its next start"), "{said}");
     assert!(host.sh("updaterctl check").contains("waits for its next run"));
     let said = again("touch /jobs/go; sleep 1; systemctl daemon-reload");
-    assert!(said.contains("1 unit updated"), "{said}");
+    assert!(said.contains("its first run with it ended well"), "{said}");
     assert_eq!(tagged(host, "updater-launch run", &image), "v2");
 }
 
