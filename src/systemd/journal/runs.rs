@@ -1,6 +1,8 @@
 //! How the runs of a unit ended, as its manager wrote it down: also of a unit that it has forgotten
 //! since, and of a boot before.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -11,10 +13,11 @@ use crate::update::port::RunTold;
 /// So many of the manager's newest words are read.
 const WORDS: usize = 1000;
 
-/// What the manager says of a unit (systemd's catalog): it has ended well, or badly, or its main
-/// process has ended.
+/// What the manager says of a unit (systemd's catalog): it has ended well, or badly, or is restarted
+/// because of `Restart=`, or its main process has ended.
 const SUCCEEDED: &str = "7ad2d189f7e94e70a38c781354912448";
 const FAILED: &str = "d9b373ed55a64feb8242e02dbe79a49c";
+const RESTARTS_BY_ITSELF: &str = "5eb03494b6584870a536b337290809b3";
 const PROCESS_ENDED: &str = "98e322203f7a4ed290d09fe03c09fe15";
 
 const FIELDS: &str = "MESSAGE_ID,INVOCATION_ID,USER_INVOCATION_ID,UNIT_RESULT,EXIT_STATUS,COMMAND,\
@@ -70,6 +73,7 @@ impl Journal {
 /// The runs that an answer, which begins with the oldest word, tells of.
 fn runs(answer: &[u8]) -> Vec<RunTold> {
     let mut runs: Vec<RunTold> = Vec::new();
+    let mut restarted = BTreeSet::new();
     let words = answer.split(|byte| *byte == b'\n');
     for word in words.filter_map(|line| serde_json::from_slice::<Word>(line).ok()) {
         let invocation = match word.invocation_id.text() {
@@ -90,10 +94,15 @@ fn runs(answer: &[u8]) -> Vec<RunTold> {
             PROCESS_ENDED if matches!(word.command.text().as_str(), "ExecStart" | "") => {
                 run.status = word.exit_status.text().parse().ok();
             }
+            RESTARTS_BY_ITSELF => drop(restarted.insert(at)),
             _ => {}
         }
         // Of a job that was at work it is said only after it has ended.
-        run.stop_asked |= matches!(word.job_type.text().as_str(), "stop" | "restart");
+        run.stop_asked |= match word.job_type.text().as_str() {
+            "stop" => true,
+            "restart" => !restarted.contains(&at),
+            _ => false,
+        };
     }
     runs
 }
@@ -118,6 +127,11 @@ mod tests {
             serde_json::json!({"USER_INVOCATION_ID": "b", "MESSAGE_ID": SUCCEEDED}),
             serde_json::json!({"INVOCATION_ID": "c", "MESSAGE_ID": SUCCEEDED}),
             serde_json::json!({"INVOCATION_ID": "c", "JOB_TYPE": "stop"}),
+            serde_json::json!({"INVOCATION_ID": "d", "MESSAGE_ID": FAILED, "UNIT_RESULT": "signal"}),
+            serde_json::json!({"INVOCATION_ID": "d", "MESSAGE_ID": RESTARTS_BY_ITSELF}),
+            serde_json::json!({"INVOCATION_ID": "d", "JOB_TYPE": "restart"}),
+            serde_json::json!({"INVOCATION_ID": "e", "JOB_TYPE": "restart"}),
+            serde_json::json!({"INVOCATION_ID": "e", "MESSAGE_ID": SUCCEEDED}),
             serde_json::json!({"MESSAGE_ID": FAILED, "UNIT_RESULT": "of no run"}),
         ]);
         let run = |invocation: &str, result: &str, status, stop_asked| RunTold {
@@ -130,6 +144,8 @@ mod tests {
             run("a", "exit-code", Some(3), false),
             run("b", "success", None, false),
             run("c", "success", None, true),
+            run("d", "signal", None, false),
+            run("e", "success", None, true),
         ];
         assert_eq!(found, expected);
     }
