@@ -14,6 +14,7 @@ mod events;
 mod fake;
 mod image;
 mod kube;
+mod look;
 mod names;
 mod presence;
 mod program;
@@ -37,9 +38,9 @@ use crate::model::{
 use crate::update::port::{Engine, Inventory, Running};
 pub use events::Events;
 use image::Facts;
+use look::Look;
 pub use presence::Presence;
 pub use program::Program;
-use query::Look;
 use service::Service;
 use stage::Staging;
 use tags::Tags;

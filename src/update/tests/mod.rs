@@ -6,6 +6,7 @@ mod fake;
 mod hindered;
 mod never;
 mod next_run;
+mod registries;
 mod side_by_side;
 mod together;
 
