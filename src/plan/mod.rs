@@ -17,6 +17,7 @@ pub mod probation;
 pub mod put_off;
 pub mod quarantine;
 pub mod reason;
+pub mod retention;
 pub mod rollout;
 pub mod sharer;
 

@@ -18,6 +18,7 @@ mod release;
 mod probation;
 pub mod report;
 mod restart;
+mod retain;
 mod rollback;
 mod turns;
 mod under_way;

@@ -16,7 +16,7 @@ use super::service::Unserved;
 use super::told::{self, Told};
 use super::{Podman, words};
 use crate::model::{
-    Bystander, EngineKind, Failure, FailureKind, ImageIdentity, Reference, UnitName, label,
+    Bystander, EngineKind, Failure, FailureKind, ImageIdentity, Reference, UnitName,
 };
 use crate::update::port::{Inventory, Running};
 
@@ -254,13 +254,6 @@ impl Podman {
             Some(facts)
         });
         Ok(Told { documents: facts.collect(), problems })
-    }
-
-    /// Those of the images with these IDs that nobody has a name for.
-    pub(super) async fn nameless(&self, ids: &[String]) -> Result<Vec<String>, Failure> {
-        let images = self.inspect::<Image>(["image", "inspect"], ids).await?.without_problems();
-        let nameless = images.into_iter().filter(|image| image.repo_tags.is_empty());
-        Ok(nameless.map(|image| image.id).collect())
     }
 
     /// What was learnt of an image before.
