@@ -59,6 +59,9 @@ effects! {
     SaveMemory => "save-memory",
     SaveRollout => "save-rollout",
     EndRollout => "end-rollout",
+    /// What a unit that ends by itself is to prove by its next run.
+    SaveProbation => "save-probation",
+    EndProbation => "end-probation",
     Append => "history",
     Quarantine => "quarantine",
     /// What was quarantined long enough is forgotten.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::crash::{Effect, around, around_call};
 use crate::model::{Digest, EngineKind, Failure, ImageIdentity, ImageSource, Reference, UnitName};
+use crate::plan::probation::Probation;
 use crate::plan::{Followers, Memory, Quarantine, Quarantined};
 use crate::update::Entry;
 use crate::update::port::{
@@ -79,6 +80,15 @@ impl<E: Engine> Engine for Mortal<E> {
         around(Effect::Unbind, self.0.unbind(unit, reference)).await
     }
 
+    async fn gives(
+        &self,
+        unit: &UnitName,
+        reference: &Reference,
+        image: &ImageIdentity,
+    ) -> Result<bool, Failure> {
+        self.0.gives(unit, reference, image).await
+    }
+
     async fn running(
         &self,
         unit: &UnitName,
@@ -139,6 +149,10 @@ impl<M: Manager> Manager for Mortal<M> {
         self.0.followers(unit).await
     }
 
+    async fn job_ended(&self, units: &[UnitName]) {
+        self.0.job_ended(units).await;
+    }
+
     fn now(&self) -> Duration {
         self.0.now()
     }
@@ -183,6 +197,18 @@ impl<L: Ledger> Ledger for Mortal<L> {
 
     fn end_rollout(&self, rollout: &InFlight) -> Result<(), Failure> {
         around_call(Effect::EndRollout, || self.0.end_rollout(rollout))
+    }
+
+    fn probations(&self) -> Result<Vec<Probation>, Failure> {
+        self.0.probations()
+    }
+
+    fn save_probation(&self, probation: &Probation) -> Result<(), Failure> {
+        around_call(Effect::SaveProbation, || self.0.save_probation(probation))
+    }
+
+    fn end_probation(&self, probation: &Probation) -> Result<(), Failure> {
+        around_call(Effect::EndProbation, || self.0.end_probation(probation))
     }
 
     fn append(&self, entry: &Entry) -> Result<(), Failure> {

@@ -1,5 +1,7 @@
 //! What units wrote into the journal, read by `journalctl` (`docs/decisions/0022-ledger.md`).
 
+mod runs;
+
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use tokio::process::Command;
 use crate::model::failure::plain;
 use crate::model::{Scope, UnitName};
 use crate::program::child;
-use crate::update::port;
+use crate::update::port::{self, RunTold};
 
 const PROGRAM: &str = "/usr/bin/journalctl";
 
@@ -64,6 +66,15 @@ impl Journal {
         matches
     }
 
+    /// What was written before is in it then. Where that fails, what is there is told. Only root may ask for
+    /// it.
+    async fn sync(self) {
+        if self.scope == Scope::System {
+            let synced = journalctl().arg("--sync").status();
+            let _ = tokio::time::timeout(TIME, synced).await;
+        }
+    }
+
     async fn read(self, invocations: &[String]) -> Result<Vec<String>, String> {
         let mut command = journalctl();
         command.args(["--quiet", "--all", "--reverse", "--output=json"]);
@@ -84,15 +95,6 @@ impl Journal {
             }
         };
         [manager, unit, "JOB_RESULT=done".to_owned()]
-    }
-
-    /// Has what was written before be in the journal; where that fails, what is there is told. Only root
-    /// may ask for it.
-    async fn bring_up_to_date(self) {
-        if self.scope == Scope::System {
-            let synced = journalctl().arg("--sync").status();
-            let _ = tokio::time::timeout(TIME, synced).await;
-        }
     }
 }
 
@@ -116,7 +118,7 @@ async fn answer(mut command: Command) -> Result<Vec<u8>, String> {
 
 impl port::Journal for Journal {
     async fn last(&self, invocations: &[String]) -> Result<Vec<String>, String> {
-        self.bring_up_to_date().await;
+        self.sync().await;
         if self.scope == Scope::System {
             return self.read(invocations).await;
         }
@@ -131,12 +133,17 @@ impl port::Journal for Journal {
     }
 
     async fn tells_of_a_stop(&self, unit: &UnitName, since: Timestamp) -> Result<bool, String> {
-        self.bring_up_to_date().await;
+        self.sync().await;
         let mut command = journalctl();
         command.args(["--quiet", "--reverse", "--lines=1", "--output=json"]);
         command.arg("--output-fields=JOB_TYPE").arg(format!("--since=@{}", since.as_second()));
         command.args(self.ends_of_jobs(unit));
         Ok(is_stop(&answer(command).await?))
+    }
+
+    async fn runs(&self, unit: &UnitName, since: Timestamp) -> Result<Vec<RunTold>, String> {
+        self.sync().await;
+        self.read_runs(unit, since).await
     }
 }
 

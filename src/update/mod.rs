@@ -16,6 +16,7 @@ mod options;
 pub mod port;
 mod recall;
 mod release;
+mod probation;
 pub mod report;
 mod restart;
 mod retain;

@@ -74,6 +74,10 @@ impl Manager for Unreachable {
         unreachable!("there is no bus")
     }
 
+    async fn job_ended(&self, _: &[UnitName]) {
+        unreachable!("nothing is on probation")
+    }
+
     async fn followers(&self, _: &str) -> Result<Followers, Failure> {
         unreachable!("there is no bus")
     }
@@ -170,6 +174,10 @@ impl Engine for Host {
         Ok(())
     }
 
+    async fn gives(&self, _: &UnitName, _: &Reference, _: &ImageIdentity) -> Result<bool, Failure> {
+        Ok(true)
+    }
+
     async fn running(&self, _: &UnitName, _: &Reference) -> Result<Vec<Running>, Failure> {
         Ok(vec![])
     }
@@ -182,6 +190,14 @@ impl Journal for Host {
 
     async fn tells_of_a_stop(&self, _: &UnitName, _: Timestamp) -> Result<bool, String> {
         unreachable!("nothing is taken up")
+    }
+
+    async fn runs(
+        &self,
+        _: &UnitName,
+        _: Timestamp,
+    ) -> Result<Vec<crate::update::port::RunTold>, String> {
+        unreachable!("nothing is on probation")
     }
 }
 

@@ -166,9 +166,14 @@ fn who_is_stopped_while_nobody_looks_stays_stopped(host: &Host) {
     }
 }
 
+/// What only units do that end by themselves: `cases/next_run.rs` has their stories.
+const OF_JOBS: [&str; 2] = ["save-probation", "end-probation"];
+
 /// Whatever an update does, one of the stories does: an effect that is new needs one, too.
 fn every_point_is_in_a_story(host: &Host) {
-    let mut missing: BTreeSet<String> = updaterd::crash::points().collect();
+    let of_jobs = |point: &String| OF_JOBS.iter().any(|effect| point.ends_with(effect));
+    let points = updaterd::crash::points().filter(|point| !of_jobs(point));
+    let mut missing: BTreeSet<String> = points.collect();
     for plot in [Plot::Update, Plot::WayBack, Plot::Never] {
         let story = Story::begin(host, Engine::Native, plot);
         for passed in passed(&story) {
