@@ -7,9 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::execute::Begin;
-use super::port::{
-    Clock, Engine, Health, Journal as _, Manager, Prober as _, Running, UnitState, World,
-};
+use super::port::{Clock, Engine, Health, Journal as _, Prober as _, Running, UnitState, World};
 use super::restart::LAUNCHER_FAILED;
 use super::updater::Updater;
 use crate::model::{
