@@ -8,6 +8,7 @@
 pub mod back;
 pub mod back_refusal;
 pub mod backoff;
+pub mod budget;
 pub mod decide;
 pub mod doctor;
 pub mod fair_queue;
@@ -16,10 +17,12 @@ pub mod order;
 pub mod put_off;
 pub mod quarantine;
 pub mod reason;
+pub mod registries;
 pub mod rollout;
 pub mod sharer;
 
 pub use backoff::Backoff;
+pub use budget::{Allowance, Budget};
 pub use decide::{Available, Input, Plan, decide};
 pub use fair_queue::FairQueue;
 pub use memory::Memory;
@@ -27,6 +30,7 @@ pub use order::{Followers, Graph, Turn, order};
 pub use put_off::{PutOff, PutOffs};
 pub use quarantine::{Quarantine, Quarantined};
 pub use reason::Reason;
+pub use registries::Registries;
 pub use rollout::cause::{Cause, JobResult};
 pub use rollout::{Rollout, Step};
 pub use sharer::{Sharer, Sharing};

@@ -193,7 +193,10 @@ fn phrase(unit: &UnitName, Skipped { reference, image, reason, .. }: &Skipped) -
              \"updaterctl quarantine clear {}\"",
             manifest.short()
         ),
-        Reason::PutOff { .. } | Reason::CheckFailed { .. } | Reason::CoolingDown { .. } => {
+        Reason::PutOff { .. }
+        | Reason::BudgetSpent { .. }
+        | Reason::CheckFailed { .. }
+        | Reason::CoolingDown { .. } => {
             format!("{reason}; stays on {runs} of {reference} meanwhile")
         }
         Reason::NotInStorage

@@ -52,7 +52,7 @@ fn ended(result: OutcomeKind) -> Entry {
 }
 
 fn of(containers: &[Container], history: &[Entry], memory: &Memory) -> Vec<Standing> {
-    let known = Known { memory, in_flight: &[], history };
+    let known = Known { memory, hosts: &Hosts::default(), in_flight: &[], history };
     statuses(containers, &known).iter().map(|status| status.standing).collect()
 }
 
@@ -109,7 +109,10 @@ fn a_container_newer_than_the_trouble_is_a_mended_one() {
 fn a_unit_that_lost_its_container_is_shown() {
     let memory = Memory::default();
     let gone = |history: &[Entry], containers: &[Container]| {
-        statuses(containers, &Known { memory: &memory, in_flight: &[], history })
+        statuses(
+            containers,
+            &Known { memory: &memory, hosts: &Hosts::default(), in_flight: &[], history },
+        )
     };
     for result in [OutcomeKind::NeedsOperator, OutcomeKind::Failed] {
         let [status] = &gone(&[ended(result), ended(OutcomeKind::Updated)], &[])[..] else {
@@ -137,6 +140,7 @@ fn a_unit_that_lost_its_container_is_shown() {
 fn a_status_reads_what_it_writes() {
     let known = Known {
         memory: &Memory::default(),
+        hosts: &Hosts::default(),
         in_flight: &[],
         history: &[ended(OutcomeKind::NeedsOperator)],
     };
@@ -151,9 +155,10 @@ fn a_status_reads_what_it_writes() {
 fn a_failing_check_says_why() {
     let mut memory = Memory::default();
     let failure = Failure::new(FailureKind::Unreachable, "no route to host");
-    let backoff = Backoff::after(None, failure, Timestamp::UNIX_EPOCH, std::time::Duration::MAX);
+    let backoff =
+        Backoff::after(None, failure, Timestamp::UNIX_EPOCH, std::time::Duration::MAX, 0.5);
     memory.failed(&app().source, backoff);
-    let known = Known { memory: &memory, in_flight: &[], history: &[] };
+    let known = Known { memory: &memory, hosts: &Hosts::default(), in_flight: &[], history: &[] };
     let found = statuses(&[app()], &known);
     assert_eq!(found[0].standing, Standing::CheckFailing);
     assert_eq!(found[0].detail, "no route to host");
