@@ -118,8 +118,7 @@ impl Engine for Podman {
             return Ok(Inventory::default());
         }
         self.tags.forget();
-        let look = self.look_anew().await?;
-        let inventory = self.take_stock(&look).await?;
+        let (inventory, look) = self.inventory_and_look().await?;
         *self.look.lock().await = Some(look);
         Ok(inventory)
     }
