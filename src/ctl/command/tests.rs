@@ -346,7 +346,7 @@ fn the_manual_page_is_the_one_in_the_tree() {
 
 #[test]
 fn registries_are_the_golden() {
-    let at = |seconds| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
+    let at = |seconds: i64| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
     let down = Failure::new(FailureKind::Unreachable, "no connection: timed out");
     let answering = RegistryStatus {
         registry: "registry.example:5000".into(),
