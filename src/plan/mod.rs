@@ -18,6 +18,7 @@ pub mod put_off;
 pub mod quarantine;
 pub mod reason;
 pub mod registries;
+pub mod retention;
 pub mod rollout;
 pub mod sharer;
 

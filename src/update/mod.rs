@@ -18,6 +18,7 @@ mod ration;
 mod release;
 pub mod report;
 mod restart;
+mod retain;
 mod rollback;
 mod turns;
 mod under_way;

@@ -259,6 +259,7 @@ fn pass(dir: &tempfile::TempDir) -> Pass<Host> {
         rollback: crate::model::Rollback::Back,
         backoff_max: Duration::from_secs(3600),
         quarantine_expiry: None,
+        retention: crate::plan::retention::Limits { keep: 2, budget: 0, at_once: 10 },
         units: std::collections::BTreeMap::new(),
     };
     Pass::new(host, options, dir.path().join("run"), "test")

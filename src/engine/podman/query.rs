@@ -1,6 +1,6 @@
 //! The calls that read: how many there are does not depend on how many containers there are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,13 @@ use super::creation;
 use super::discover::{self, Owner};
 use super::document::{Container, Image, Listed, Row};
 use super::image::Facts;
+use super::look::{Look, claims};
 use super::program::Said;
 use super::service::Unserved;
 use super::told::{self, Told};
 use super::{Podman, words};
 use crate::model::{
-    Bystander, EngineKind, Failure, FailureKind, ImageIdentity, Reference, UnitName, label,
+    Bystander, EngineKind, Failure, FailureKind, ImageIdentity, Reference, UnitName,
 };
 use crate::update::port::{Inventory, Running};
 
@@ -36,32 +37,9 @@ const FAILING: usize = 40;
 /// The oldest Podman whose documents are known.
 const OLDEST: u32 = 4;
 
-/// What ran at one moment: labelled containers, and the infra containers of their pods.
-#[derive(Debug, Clone)]
-pub(super) struct Look {
-    begun: Instant,
-    containers: Vec<Container>,
-    /// Containers without the label.
-    others: Vec<Row>,
-    /// What is wrong with those that cannot be read.
-    problems: Vec<Failure>,
-    /// What containers were called last that a unit claimed, of an image name, here or at looks before:
-    /// those that a restart makes anew are called so again.
-    names: BTreeMap<Claim, Vec<String>>,
-}
-
-/// The unit that a container's label claims, and the name of its image.
-type Claim = (String, String);
-
 /// Each once.
 fn sorted(ids: impl Iterator<Item = String>) -> Vec<String> {
     Vec::from_iter(BTreeSet::from_iter(ids))
-}
-
-impl Row {
-    fn is_labelled(&self) -> bool {
-        self.labels.contains_key(label::AUTOUPDATE)
-    }
 }
 
 impl Podman {
@@ -278,13 +256,6 @@ impl Podman {
         Ok(Told { documents: facts.collect(), problems })
     }
 
-    /// Those of the images with these IDs that nobody has a name for.
-    pub(super) async fn nameless(&self, ids: &[String]) -> Result<Vec<String>, Failure> {
-        let images = self.inspect::<Image>(["image", "inspect"], ids).await?.without_problems();
-        let nameless = images.into_iter().filter(|image| image.repo_tags.is_empty());
-        Ok(nameless.map(|image| image.id).collect())
-    }
-
     /// What was learnt of an image before.
     pub(super) fn known_image(&self, image: &ImageIdentity) -> Option<String> {
         let images = self.images.borrow();
@@ -435,26 +406,6 @@ impl Podman {
         }
         let verb: Vec<_> = arguments.iter().take(2).map(|word| word.to_string_lossy()).collect();
         Told::read(&said.output, &verb.join(" "))
-    }
-}
-
-/// What containers outside pods are called.
-fn claims(containers: &[Container]) -> BTreeMap<Claim, Vec<String>> {
-    let mut claims: BTreeMap<Claim, Vec<String>> = BTreeMap::new();
-    for container in containers.iter().filter(|container| container.pod.is_empty()) {
-        if let Some(unit) = container.config.labels.get(label::PODMAN_UNIT) {
-            let claim = (unit.clone(), container.image_name.clone());
-            claims.entry(claim).or_default().push(container.name.clone());
-        }
-    }
-    claims
-}
-
-impl Look {
-    fn labelled(&self) -> impl Iterator<Item = &Container> {
-        let label =
-            |container: &&Container| container.config.labels.contains_key(label::AUTOUPDATE);
-        self.containers.iter().filter(label)
     }
 }
 

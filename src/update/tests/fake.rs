@@ -151,8 +151,13 @@ pub(super) struct Host {
     pub(super) transient: Cell<bool>,
     pub(super) shutting_down: Cell<bool>,
     pub(super) winding_down: Cell<bool>,
-    /// How often the engine could let go of what need not stay.
-    pub(super) tidied: Cell<u32>,
+    /// What storage holds beside what units run, at each look at it.
+    pub(super) stock: RefCell<Stock>,
+    /// How often that was looked at.
+    pub(super) stocktakings: Cell<u32>,
+    /// What was removed of it.
+    pub(super) cleared: RefCell<Vec<Digest>>,
+    pub(super) clear_failure: RefCell<Option<Failure>>,
     /// What refuses every job.
     pub(super) refusal: RefCell<Option<JobError>>,
     pub(super) tag_failure: RefCell<Option<Failure>>,
@@ -545,8 +550,19 @@ impl Engine for Host {
         Ok(())
     }
 
-    async fn tidy(&self) {
-        self.tidied.set(self.tidied.get() + 1);
+    async fn stock(&self, _weighed: bool) -> Result<Stock, Failure> {
+        self.stocktakings.set(self.stocktakings.get() + 1);
+        Ok(self.stock.borrow().clone())
+    }
+
+    async fn clear(&self, clearing: &Clearing) -> Result<Cleared, Failure> {
+        if let Some(failure) = &*self.clear_failure.borrow() {
+            return Err(failure.clone());
+        }
+        let removed: Vec<Digest> = clearing.remove.iter().map(|image| image.id.clone()).collect();
+        self.stock.borrow_mut().images.retain(|image| !removed.contains(&image.id));
+        self.cleared.borrow_mut().extend(removed.clone());
+        Ok(Cleared { removed, failures: vec![] })
     }
 
     async fn kept(

@@ -43,6 +43,7 @@ mod policy;
 mod pods;
 mod observing;
 mod registry;
+mod retention;
 mod rollback;
 mod rootless;
 mod rootless_users;
@@ -98,6 +99,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("pods", pods::CASES),
         ("observing", observing::CASES),
         ("registry", registry::CASES),
+        ("retention", retention::CASES),
         ("rollback", rollback::CASES),
         ("rootless", rootless::CASES),
         ("rootless_users", rootless_users::CASES),

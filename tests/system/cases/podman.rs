@@ -337,16 +337,16 @@ fn an_update_of_many_is_few_calls(host: &Host) {
     assert_eq!(count(&update("v2", &[])), [3, 2, 0, 0, 1]);
     // The other image of the call came.
     assert_eq!(count(&update("v3", &["two"])), [3, 2, 0, 0, 1]);
-    // Of two that fail in one call, each is asked for again, for its own cause; what is superseded
-    // goes in one call.
-    assert_eq!(count(&update("v4", &["three", "two"])), [5, 2, 0, 1, 1]);
+    // Of two that fail in one call, each is asked for again, for its own cause. What is superseded was
+    // pulled by the units' starts, and is not ours to remove.
+    assert_eq!(count(&update("v4", &["three", "two"])), [5, 2, 0, 0, 1]);
     host.wait_for("! pgrep -f '[p]odman system service'", seconds(30));
     assert_eq!(host.sh("ls /run/updaterd/podman"), "");
-    // Without a service of Podman's, what it told and moved is commands.
+    // Without a service of Podman's, what it told and moved is commands; what is superseded goes in one.
     host.write("/tmp/away", "system");
     let [pulls, looks, tags, removals, services] = count(&update("v5", &[]));
     assert_eq!([pulls, removals, services], [3, 1, 1]);
-    assert!(looks >= 4 && tags >= 12, "{looks} {tags}");
+    assert!(looks >= 4 && tags >= 10, "{looks} {tags}");
 }
 
 /// What a unit ran before its last update is the next image again.
