@@ -104,7 +104,7 @@ impl Memory {
             .collect();
         for host in by_host.keys() {
             let failure = failures.get(host);
-            let backoff = failure.map(|failure| next(before.registries.backoff(host), *failure));
+            let backoff = failure.map(|failure| next(before.registries.backoff(host), failure));
             let known = self.registries.host(host);
             known.backoff = backoff;
             if let Some(failure) = failure {
@@ -117,7 +117,7 @@ impl Memory {
             match failure {
                 None => self.answered(source),
                 Some(failure) if of_host && is_of_host(failure) => {}
-                Some(failure) => self.failed(source, next(before.backoff(source), *failure)),
+                Some(failure) => self.failed(source, next(before.backoff(source), failure)),
             }
         }
     }
@@ -140,7 +140,7 @@ impl Memory {
 /// is silent is silent for all images, unless another one was answered.
 fn failure_of_host<'a>(replies: &[&Reply<'a>]) -> Option<&'a Failure> {
     let failures = replies.iter().filter_map(|reply| reply.failure);
-    let limited = failures.clone().filter_map(|failure| match failure.kind {
+    let limited = failures.filter_map(|failure| match failure.kind {
         FailureKind::RateLimited(wait) => Some((wait, failure)),
         _ => None,
     });
@@ -150,7 +150,8 @@ fn failure_of_host<'a>(replies: &[&Reply<'a>]) -> Option<&'a Failure> {
     let silent = |reply: &&Reply<'_>| {
         reply.failure.is_some_and(|failure| failure.kind == FailureKind::Unreachable)
     };
-    replies.iter().all(silent).then(|| failures.last()).flatten()
+    let is_silent = replies.iter().all(silent);
+    replies.last().filter(|_| is_silent)?.failure
 }
 
 fn is_of_host(failure: &Failure) -> bool {
