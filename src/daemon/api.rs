@@ -130,6 +130,8 @@ pub enum Standing {
     Followed,
     /// A rollout is under way.
     Updating,
+    /// Its next run has to prove the image that it was given.
+    OnProbation,
     /// The registry's answer to the last check was a failure.
     CheckFailing,
     /// Its last update was taken back.
@@ -156,6 +158,10 @@ pub struct Checked {
     /// The units that are in no plan, because their last update left nothing running.
     #[serde(default)]
     pub not_running: Vec<UnitStatus>,
+    /// The units that are in no plan, because they are at rest until their next run, which has to
+    /// prove what they were given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<UnitStatus>,
 }
 
 /// A container that carries the update label.

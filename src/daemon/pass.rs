@@ -1,18 +1,19 @@
 //! The operations of the service over the ports of one host: what the daemon does for its
 //! callers, and what `updaterctl` does by itself where there is no service.
 
+use std::future::pending;
 use std::path::PathBuf;
 
 use super::api::{Api, Checked, Error, Held, HistoryQuery, RegistryStatus, UnitStatus};
 use super::hosts;
 use super::notify::Teller;
 use super::run::Work;
-use super::units::{Known, not_running, statuses, unknown};
+use super::units::{Known, not_running, statuses, unknown, waiting};
 use crate::ledger::{History, Ledger, PassLock, lock::LockError};
 use crate::model::failure::chain;
 use crate::model::{Container, Failure, UnitName};
 use crate::plan::Quarantined;
-use crate::update::port::{Clock as _, Inventory, Ledger as _, World};
+use crate::update::port::{Clock as _, Inventory, Ledger as _, Manager as _, World};
 use crate::update::{Entry, Options, Report, Surveyed, Trigger, Updater};
 
 /// How far back a status looks for a unit's last update.
@@ -82,6 +83,7 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
             memory: &self.ledger().memory()?,
             hosts: &self.updater.hosts(sources).await,
             in_flight: &self.ledger().in_flight().map_err(failed)?,
+            probations: &self.ledger().probations().map_err(failed)?,
             history: &self.entries(STATUS_HISTORY)?,
         };
         Ok(join(containers, &known))
@@ -121,7 +123,9 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
 impl<W: World<Ledger = Ledger>> Api for Pass<W> {
     async fn check(&self) -> Result<Checked, Error> {
         let Surveyed { plan, containers } = self.updater.check(&[]).await?;
-        Ok(Checked { plan, not_running: self.join(&containers, not_running).await? })
+        let not_running = self.join(&containers, not_running).await?;
+        let waiting = self.join(&containers, waiting).await?;
+        Ok(Checked { plan, not_running, waiting })
     }
 
     async fn update(&self, units: &[UnitName], trigger: Trigger) -> Result<Report, Error> {
@@ -192,10 +196,13 @@ fn names(what: &str, held: &Quarantined) -> bool {
 
 impl<W: World<Ledger = Ledger>> Work for Pass<W> {
     async fn recover(&self) -> Result<Report, Error> {
-        // Without anything in flight, and with all of it whole, there is nothing to lock for.
+        // Without anything that waits for its end, and with all of it whole, there is nothing to lock
+        // for.
         let ledger = self.ledger();
         let is_whole = ledger.damage().map_err(failed)?.is_empty();
-        if is_whole && ledger.in_flight().map_err(failed)?.is_empty() {
+        let over = ledger.in_flight().map_err(failed)?.is_empty()
+            && ledger.probations().map_err(failed)?.is_empty();
+        if is_whole && over {
             return Ok(Report::default());
         }
         let lock = self.lock()?;
@@ -203,6 +210,16 @@ impl<W: World<Ledger = Ledger>> Work for Pass<W> {
         drop(lock);
         self.tell().await;
         Ok(report)
+    }
+
+    async fn next_run(&self) {
+        // What cannot be read the next pass tells of.
+        let held = self.ledger().probations().unwrap_or_default();
+        let units: Vec<UnitName> = held.into_iter().map(|held| held.unit).collect();
+        match units.is_empty() {
+            true => pending().await,
+            false => self.updater.world().manager().job_ended(&units).await,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::probation::{self, Probation};
 use super::rollout::{Along, Rollout, Step};
 use super::sharer::sharers;
 use super::{Budget, PutOffs, Quarantine, Reason, Sharer};
@@ -47,6 +48,8 @@ pub struct Input<'a> {
     pub quarantine: &'a Quarantine,
     /// What waits, where no person asks.
     pub put_offs: &'a PutOffs,
+    /// What units are to prove by their next run.
+    pub probations: &'a [Probation],
     /// The units to be updated; empty means all.
     pub selection: &'a [UnitName],
     pub now: Timestamp,
@@ -165,6 +168,12 @@ fn judge<'a>(container: &Container, input: &Input<'a>) -> Result<&'a ImageIdenti
         }
         None => return Err(Reason::UpToDate),
     };
+    if let Some(held) = on_probation(container, input)
+        && (held.new.manifest == image.manifest || held.runs_it(container, image))
+    {
+        let (manifest, since) = (held.new.manifest.clone(), held.since);
+        return Err(Reason::OnProbation { manifest, since });
+    }
     if container.runs(&image.manifest) {
         return Err(Reason::UpToDate);
     }
@@ -178,6 +187,20 @@ fn judge<'a>(container: &Container, input: &Input<'a>) -> Result<&'a ImageIdenti
         return Err(Reason::PutOff { manifest, until: held.until, cause });
     }
     Ok(image)
+}
+
+/// What the container's unit is to prove yet for its reference.
+fn on_probation<'a>(container: &Container, input: &Input<'a>) -> Option<&'a Probation> {
+    let unit = container.unit.as_ref()?;
+    probation::find(input.probations, container.engine, unit, &container.source.reference)
+}
+
+/// What comes back if the new image fails: what runs, unless that has still to be verified.
+fn fallback(container: &Container, input: &Input<'_>) -> ImageIdentity {
+    match on_probation(container, input).filter(|held| container.runs(&held.new.manifest)) {
+        Some(held) => held.old.clone(),
+        None => container.image.clone(),
+    }
 }
 
 /// One rollout for each image that the containers of one reference shall get: more than one only
@@ -196,7 +219,7 @@ fn rollouts(group: Vec<(&Container, &ImageIdentity)>, input: &Input<'_>) -> Vec<
             let step = steps.entry(unit).or_insert_with(|| Step {
                 unit: unit.clone(),
                 containers: Vec::new(),
-                old: container.image.clone(),
+                old: fallback(container, input),
                 along: Vec::new(),
                 led: false,
                 after: vec![],

@@ -30,6 +30,7 @@ struct Case {
     available: BTreeMap<ContainerId, Available>,
     quarantine: Quarantine,
     put_offs: PutOffs,
+    probations: Vec<Probation>,
     selection: Vec<UnitName>,
 }
 
@@ -43,6 +44,7 @@ impl Case {
             available,
             quarantine: Quarantine::default(),
             put_offs: PutOffs::default(),
+            probations: vec![],
             selection: vec![],
         }
     }
@@ -54,6 +56,7 @@ impl Case {
             available: &self.available,
             quarantine: &self.quarantine,
             put_offs: &self.put_offs,
+            probations: &self.probations,
             selection: &self.selection,
             now: Timestamp::UNIX_EPOCH,
         })

@@ -46,9 +46,7 @@ impl Memory {
 
     /// Forgets sources that no container uses any more.
     pub fn retain_sources<'a>(&mut self, sources: impl Iterator<Item = &'a ImageSource>) {
-        let sources: Vec<&ImageSource> = sources.collect();
-        self.put_offs.retain(|used| sources.iter().any(|source| &source.reference == used));
-        let keys: Vec<String> = sources.into_iter().map(key).collect();
+        let keys: Vec<String> = sources.map(key).collect();
         self.backoffs.retain(|held, _| keys.contains(held));
     }
 

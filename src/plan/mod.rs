@@ -14,6 +14,7 @@ pub mod doctor;
 pub mod fair_queue;
 pub mod memory;
 pub mod order;
+pub mod probation;
 pub mod put_off;
 pub mod quarantine;
 pub mod reason;

@@ -30,6 +30,12 @@ pub enum Reason {
         until: Timestamp,
         cause: String,
     },
+    /// The unit has the available image, or gets it at its next start: how that run ends is to be
+    /// seen.
+    OnProbation {
+        manifest: Digest,
+        since: Timestamp,
+    },
     /// The last checks failed; the next is not before `until`.
     CoolingDown {
         until: Timestamp,
@@ -74,7 +80,8 @@ impl Reason {
             | Self::Pinned
             | Self::Quarantined { .. }
             | Self::PutOff { .. }
-            | Self::BudgetSpent { .. } => false,
+            | Self::BudgetSpent { .. }
+            | Self::OnProbation { .. } => false,
             Self::CoolingDown { .. }
             | Self::InvalidPolicy { .. }
             | Self::NoUnit { .. }
@@ -98,6 +105,13 @@ impl fmt::Display for Reason {
                 write!(
                     f,
                     "digest {} was taken back, and is put off until {until:.0}: {cause}",
+                    manifest.short()
+                )
+            }
+            Self::OnProbation { manifest, since } => {
+                write!(
+                    f,
+                    "waits for its next run to end, with digest {} since {since:.0}",
                     manifest.short()
                 )
             }

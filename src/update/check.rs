@@ -69,12 +69,14 @@ impl<W: World> Updater<W> {
         // A person is not kept waiting for what is not known to be bad.
         let nothing = PutOffs::default();
         let put_offs = if asked_by_person { &nothing } else { &memory.put_offs };
+        let probations = self.world.ledger().probations()?;
         let input = Input {
             containers,
             bystanders: &inventory.bystanders,
             available: &available,
             quarantine: &quarantine,
             put_offs,
+            probations: &probations,
             selection,
             now,
         };

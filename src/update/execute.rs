@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::dependents::LastRestart;
-use super::port::{Engine, InFlight, Ledger, Manager, World};
+use super::port::{AtWork, Clock, Engine, InFlight, Ledger, Manager, World};
 use super::report::Outcome;
 use super::restart::not_queued;
 use super::turns::{First, Pending, Slots};
@@ -108,10 +108,11 @@ impl<W: World> Updater<W> {
             }
             let Some((at, done)) = work.next().await else { break };
             match (at, done) {
-                (_, Done::Came(Came { event, dependents, logs })) => {
+                (_, Done::Came(Came { event, dependents, at_work, logs })) => {
                     let step = at.and_then(|at| flight.rollout.steps.get(at));
                     if let Some(unit) = step.map(|step| step.unit.clone()) {
                         flight.keep_logs(&unit, logs);
+                        flight.at_work.extend(at_work.map(|found| (unit.clone(), found)));
                         flight.dependents.extend(dependents.map(|found| (unit, found)));
                     }
                     match trouble(&event) {
@@ -225,7 +226,12 @@ impl<W: World> Updater<W> {
                 self.withdraw(engine, step, rollout, begin).await.into()
             }
             Action::Stage => of(engine.stage(&rollout.source, &rollout.new).await).into(),
-            Action::Commit if rollout.moves_tag => {
+            // What only waits for its next run is verified by nobody yet; what an operator had units
+            // go back to was.
+            Action::Commit
+                if rollout.moves_tag
+                    && (progress.marks.contains(&Mark::Updated) || flight.undoes.is_some()) =>
+            {
                 of(engine.tag(rollout.reference(), &rollout.new).await).into()
             }
             Action::Commit => rollout::Event::Succeeded.into(),
@@ -233,7 +239,10 @@ impl<W: World> Updater<W> {
             action => {
                 let at = at.unwrap_or_default();
                 let event = self.move_unit(engine, action, flight, at, course).await;
-                self.or_shutdown(event).await.into()
+                let event = self.or_shutdown(event).await;
+                let left = event == rollout::Event::FoundTransient;
+                let unit = rollout.steps.get(at).filter(|_| left).map(|step| &step.unit);
+                Came { at_work: self.at_work(unit).await, ..event.into() }
             }
         }
     }
@@ -334,6 +343,12 @@ impl<W: World> Updater<W> {
             _ => {}
         }
         rollout::Event::Succeeded
+    }
+
+    /// The run that a unit is in, which has the image of before.
+    async fn at_work(&self, unit: Option<&UnitName>) -> Option<AtWork> {
+        let state = self.world.manager().state(unit?).await.ok()?;
+        Some(AtWork { invocation: state.invocation, at: self.world.clock().now() })
     }
 
     /// While the host shuts down units stop, and that says nothing of the image or the operator.

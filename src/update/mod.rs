@@ -16,6 +16,7 @@ mod options;
 pub mod port;
 mod ration;
 mod release;
+mod probation;
 pub mod report;
 mod restart;
 mod retain;

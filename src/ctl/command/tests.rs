@@ -80,7 +80,7 @@ fn checked() -> Checked {
         warnings: vec![],
         asking: vec![],
     };
-    Checked { plan, not_running: vec![gone()] }
+    Checked { plan, not_running: vec![gone()], waiting: vec![] }
 }
 
 fn outcome(result: OutcomeKind, detail: &str) -> Outcome {

@@ -70,6 +70,10 @@ impl Manager for Unreachable {
         unreachable!("there is no bus")
     }
 
+    async fn job_ended(&self, _: &[UnitName]) {
+        unreachable!("nothing is on probation")
+    }
+
     async fn followers(&self, _: &str) -> Result<Followers, Failure> {
         unreachable!("there is no bus")
     }
@@ -170,6 +174,10 @@ impl Engine for Host {
         Ok(())
     }
 
+    async fn gives(&self, _: &UnitName, _: &Reference, _: &ImageIdentity) -> Result<bool, Failure> {
+        Ok(true)
+    }
+
     async fn running(&self, _: &UnitName, _: &Reference) -> Result<Vec<Running>, Failure> {
         Ok(vec![])
     }
@@ -178,6 +186,14 @@ impl Engine for Host {
 impl Journal for Host {
     async fn last(&self, _: &[String]) -> Result<Vec<String>, String> {
         unreachable!("nothing fails")
+    }
+
+    async fn runs(
+        &self,
+        _: &UnitName,
+        _: Timestamp,
+    ) -> Result<Vec<crate::update::port::RunTold>, String> {
+        unreachable!("nothing is on probation")
     }
 }
 

@@ -58,6 +58,8 @@ struct Recorder {
     changed: Notify,
     gate_closed: Cell<bool>,
     gate: Notify,
+    /// A run on probation has ended.
+    run_ended: Notify,
     running: Cell<usize>,
     most: Cell<usize>,
 }
@@ -93,7 +95,7 @@ fn checked() -> Checked {
         warnings: vec![],
         asking: vec![],
     };
-    Checked { plan, not_running: vec![] }
+    Checked { plan, not_running: vec![], waiting: vec![] }
 }
 
 fn report() -> Report {
@@ -150,6 +152,10 @@ impl Work for Rc<Recorder> {
     async fn recover(&self) -> Result<Report, Error> {
         self.note("recover");
         Ok(report())
+    }
+
+    async fn next_run(&self) {
+        self.run_ended.notified().await;
     }
 }
 
@@ -275,6 +281,20 @@ async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_run_that_was_waited_for_is_looked_at_when_it_ends() {
+    beside(Some(HOURLY), vec![], async |on| {
+        for times in 1..4 {
+            on.work.until("recover", times).await;
+            on.work.run_ended.notify_one();
+        }
+        on.work.until("recover", 4).await;
+        assert_eq!(on.work.most.get(), 0, "no registry is asked for it");
+        on.stop();
+    })
+    .await;
 }
 
 #[tokio::test]

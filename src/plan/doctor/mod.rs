@@ -269,6 +269,7 @@ fn of_plan(plan: &Plan, scope: Scope) -> Vec<Finding> {
             ),
             Reason::UpToDate
             | Reason::Disabled
+            | Reason::OnProbation { .. }
             // Whoever asks here is a person, for whom nothing is put off.
             | Reason::PutOff { .. }
             | Reason::BudgetSpent { .. }

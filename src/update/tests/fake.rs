@@ -12,6 +12,7 @@ use crate::model::{
     Container, Digest, EngineKind, Failure, FailureKind, HealthState, ImageIdentity, ImageSource,
     Platform, Policy, Probe, Reference, UnitName,
 };
+use crate::plan::probation::Probation;
 use crate::plan::{Budget, Followers, Memory, Quarantine, Quarantined};
 use crate::update::port::*;
 use crate::update::{Entry, Event, EventKind};
@@ -147,6 +148,11 @@ pub(super) struct Host {
     pub(super) history: RefCell<Vec<Entry>>,
     pub(super) events: RefCell<Vec<Event>>,
     pub(super) memory_while_staging: RefCell<Memory>,
+    pub(super) probations: RefCell<Vec<Probation>>,
+    /// What the journal has of the runs of units.
+    pub(super) told: RefCell<BTreeMap<UnitName, Vec<RunTold>>>,
+    /// Units that systemd has no file for.
+    pub(super) gone: RefCell<BTreeSet<UnitName>>,
     /// Units that run to an end of their own.
     pub(super) transient: Cell<bool>,
     pub(super) shutting_down: Cell<bool>,
@@ -315,6 +321,21 @@ impl Host {
                 false => {}
             }
         }
+    }
+
+    /// A run of a unit that has begun and ended since; 0 is a success.
+    pub(super) fn next_run(&self, unit: &str, status: i32) {
+        let unit: UnitName = unit.parse().unwrap();
+        self.begin_anew(&unit);
+        let mut units = self.units.borrow_mut();
+        let run = units.get_mut(&unit).unwrap();
+        run.active = if status == 0 { "inactive" } else { "failed" };
+        (run.main_status, run.image) = (status, None);
+    }
+
+    /// What a unit gets at its next start.
+    pub(super) fn next_image(&self, unit: &str) -> Digest {
+        self.given(&unit.parse().unwrap()).manifest
     }
 
     /// The first start of a unit.
@@ -608,6 +629,15 @@ impl Engine for Host {
         Ok(())
     }
 
+    async fn gives(
+        &self,
+        unit: &UnitName,
+        _reference: &Reference,
+        image: &ImageIdentity,
+    ) -> Result<bool, Failure> {
+        Ok(&self.given(unit) == image)
+    }
+
     async fn running(
         &self,
         unit: &UnitName,
@@ -679,6 +709,7 @@ impl Manager for Host {
             stopped_on_request: unit.on_request,
             was_started: true,
             transient: self.transient.get(),
+            is_there: !self.gone.borrow().contains(name),
             announced: false,
             restarts: unit.restarts,
             invocation: unit.invocation.to_string(),
@@ -759,6 +790,10 @@ impl Manager for Host {
         })
     }
 
+    async fn job_ended(&self, _units: &[UnitName]) {
+        std::future::pending().await
+    }
+
     async fn followers(&self, unit: &str) -> Result<Followers, Failure> {
         Ok(self.graph.borrow().get(unit).cloned().unwrap_or_default())
     }
@@ -821,6 +856,23 @@ impl Ledger for Host {
         Ok(())
     }
 
+    fn probations(&self) -> Result<Vec<Probation>, Failure> {
+        Ok(self.probations.borrow().clone())
+    }
+
+    fn save_probation(&self, probation: &Probation) -> Result<(), Failure> {
+        self.write()?;
+        self.forget(probation);
+        self.probations.borrow_mut().push(probation.clone());
+        Ok(())
+    }
+
+    fn end_probation(&self, probation: &Probation) -> Result<(), Failure> {
+        self.write()?;
+        self.forget(probation);
+        Ok(())
+    }
+
     fn append(&self, entry: &Entry) -> Result<(), Failure> {
         self.write()?;
         self.history.borrow_mut().push(entry.clone());
@@ -829,6 +881,10 @@ impl Ledger for Host {
 }
 
 impl Host {
+    fn forget(&self, probation: &Probation) {
+        self.probations.borrow_mut().retain(|other| other.unit != probation.unit);
+    }
+
     fn end(&self, flight: &InFlight) {
         self.flights.borrow_mut().retain(|other| other.rollout.source != flight.rollout.source);
     }
@@ -865,6 +921,13 @@ impl Journal for Host {
         match self.journal_failure.get() {
             Some(why) => Err(why.to_owned()),
             None => Ok(invocations.iter().map(|run| format!("said in run {run}")).collect()),
+        }
+    }
+
+    async fn runs(&self, unit: &UnitName, _since: Timestamp) -> Result<Vec<RunTold>, String> {
+        match self.journal_failure.get() {
+            Some(why) => Err(why.to_owned()),
+            None => Ok(self.told.borrow().get(unit).cloned().unwrap_or_default()),
         }
     }
 }
