@@ -15,6 +15,7 @@ mod logs;
 mod options;
 pub mod port;
 mod recall;
+mod ration;
 mod release;
 mod probation;
 pub mod report;
@@ -26,6 +27,7 @@ mod under_way;
 mod updater;
 mod verify;
 
+pub use ask::Hosts;
 pub use check::Surveyed;
 pub use event::{Event, EventKind, Origin};
 pub use options::{Options, UnitOptions};
