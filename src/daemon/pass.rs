@@ -4,7 +4,8 @@
 use std::future::pending;
 use std::path::PathBuf;
 
-use super::api::{Api, Checked, Error, Held, HistoryQuery, UnitStatus};
+use super::api::{Api, Checked, Error, Held, HistoryQuery, RegistryStatus, UnitStatus};
+use super::hosts;
 use super::notify::Teller;
 use super::run::Work;
 use super::units::{Known, not_running, statuses, unknown, waiting};
@@ -72,13 +73,15 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
     }
 
     /// Joins the containers as they are now with what the ledger knows.
-    fn join(
+    async fn join(
         &self,
         containers: &[Container],
         join: impl FnOnce(&[Container], &Known<'_>) -> Vec<UnitStatus>,
     ) -> Result<Vec<UnitStatus>, Error> {
+        let sources = containers.iter().map(|container| &container.source);
         let known = Known {
             memory: &self.ledger().memory()?,
+            hosts: &self.updater.hosts(sources).await,
             in_flight: &self.ledger().in_flight().map_err(failed)?,
             probations: &self.ledger().probations().map_err(failed)?,
             history: &self.entries(STATUS_HISTORY)?,
@@ -120,8 +123,8 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
 impl<W: World<Ledger = Ledger>> Api for Pass<W> {
     async fn check(&self) -> Result<Checked, Error> {
         let Surveyed { plan, containers } = self.updater.check(&[]).await?;
-        let not_running = self.join(&containers, not_running)?;
-        let waiting = self.join(&containers, waiting)?;
+        let not_running = self.join(&containers, not_running).await?;
+        let waiting = self.join(&containers, waiting).await?;
         Ok(Checked { plan, not_running, waiting })
     }
 
@@ -143,9 +146,18 @@ impl<W: World<Ledger = Ledger>> Api for Pass<W> {
 
     async fn units(&self) -> Result<Vec<UnitStatus>, Error> {
         let inventory = self.inventory().await?;
-        let mut units = self.join(&inventory.containers, statuses)?;
+        let mut units = self.join(&inventory.containers, statuses).await?;
         units.extend(inventory.problems.iter().map(unknown));
         Ok(units)
+    }
+
+    async fn registries(&self) -> Result<Vec<RegistryStatus>, Error> {
+        let containers = self.inventory().await?.containers;
+        let hosts = self.updater.hosts(containers.iter().map(|container| &container.source)).await;
+        let memory = self.ledger().memory()?;
+        let reserve = self.updater.options().pull_reserve;
+        let now = self.updater.world().clock().now();
+        Ok(hosts::statuses(&containers, &hosts, &memory, reserve, now))
     }
 
     async fn history(&self, query: &HistoryQuery) -> Result<Vec<Entry>, Error> {

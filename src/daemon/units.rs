@@ -3,20 +3,31 @@
 use std::collections::BTreeSet;
 
 use super::api::{Running, Standing, UnitStatus};
-use crate::model::{Container, Failure, Policy, Reference, UnitName};
+use crate::model::{Container, Failure, ImageSource, Policy, Reference, UnitName};
 use crate::plan::probation::{self, Probation};
-use crate::plan::{Memory, Reason};
+use crate::plan::{Backoff, Memory, Reason};
 use crate::update::port::InFlight;
-use crate::update::{Entry, OutcomeKind};
+use crate::update::{Entry, Hosts, OutcomeKind};
 
 /// What the ledger knows.
 #[derive(Debug)]
 pub(crate) struct Known<'a> {
     pub(crate) memory: &'a Memory,
+    /// Where each image is asked for.
+    pub(crate) hosts: &'a Hosts,
     pub(crate) in_flight: &'a [InFlight],
     pub(crate) probations: &'a [Probation],
     /// Newest first.
     pub(crate) history: &'a [Entry],
+}
+
+impl Known<'_> {
+    /// The failure of the last check of an image, or of its registry's host.
+    fn failing(&self, source: &ImageSource) -> Option<&Backoff> {
+        let host = self.hosts.of(source);
+        let of_host = host.and_then(|host| self.memory.registries.backoff(host));
+        of_host.or_else(|| self.memory.backoff(source))
+    }
 }
 
 /// One status for each container, and each unit that lost its own or is at rest on probation, sorted by unit, then name;
@@ -186,7 +197,7 @@ fn standing(container: &Container, known: &Known<'_>, last: Option<&Entry>) -> (
             Standing::RolledBack,
             format!("{}: {}", entry.outcome.new.short(), entry.outcome.detail),
         ),
-        None => match known.memory.backoff(&container.source) {
+        None => match known.failing(&container.source) {
             Some(backoff) => (Standing::CheckFailing, backoff.failure.message.clone()),
             None => (Standing::Followed, String::new()),
         },

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::probation::{self, Probation};
 use super::rollout::{Along, Rollout, Step};
 use super::sharer::sharers;
-use super::{PutOffs, Quarantine, Reason, Sharer};
+use super::{Budget, PutOffs, Quarantine, Reason, Sharer};
 use crate::model::{
     Asker, Bystander, Container, ContainerId, Digest, EngineKind, Failure, ImageIdentity, Policy,
     Reference, UnitName,
@@ -27,6 +27,15 @@ pub enum Available {
         until: Timestamp,
         failure: Failure,
     },
+    /// Not looked at, or not to be pulled.
+    BudgetSpent(Spent),
+}
+
+/// A host whose pulls are spent, but for those kept back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spent {
+    pub registry: String,
+    pub budget: Budget,
 }
 
 /// All that the plan depends on.
@@ -148,6 +157,14 @@ fn judge<'a>(container: &Container, input: &Input<'a>) -> Result<&'a ImageIdenti
         }
         Some(Available::CoolingDown { until, failure }) => {
             return Err(Reason::CoolingDown { until: *until, failure: failure.clone() });
+        }
+        Some(Available::BudgetSpent(Spent { registry, budget })) => {
+            return Err(Reason::BudgetSpent {
+                registry: registry.clone(),
+                remaining: budget.remaining,
+                limit: budget.limit,
+                until: budget.renewed(),
+            });
         }
         None => return Err(Reason::UpToDate),
     };

@@ -14,6 +14,7 @@ mod hindered;
 mod logs;
 mod options;
 pub mod port;
+mod ration;
 mod release;
 mod probation;
 pub mod report;
@@ -25,6 +26,7 @@ mod under_way;
 mod updater;
 mod verify;
 
+pub use ask::Hosts;
 pub use check::Surveyed;
 pub use event::{Event, EventKind, Origin};
 pub use options::{Options, UnitOptions};

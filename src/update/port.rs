@@ -17,7 +17,7 @@ use crate::model::{
 use crate::plan::probation::Probation;
 pub use crate::plan::retention::{Clearing, Part, Pin, Pulled, Shelf, Stock, Stored};
 use crate::plan::rollout::Progress;
-pub use crate::plan::{Followers, JobResult};
+pub use crate::plan::{Budget, Followers, JobResult};
 use crate::plan::{Memory, Quarantine, Quarantined, Rollout};
 
 /// What an engine found: the containers, and what it could not read (each skipped, and said).
@@ -31,14 +31,17 @@ pub struct Inventory {
     pub asking: Vec<Asker>,
 }
 
-/// The registries, asked read-only. What could not be reached is not tried again in the same pass:
-/// whatever else is asked of that host fails with it, at once.
+/// The registries, asked read-only. A host that could not be reached, or said that it is asked too
+/// much, is not asked again in the same pass: whatever else it was to be asked fails with it, at once.
 pub trait Registry {
     /// The host that is asked for `source`.
     async fn host(&self, source: &ImageSource) -> Result<String, Failure>;
 
-    /// From now on hosts that could not be reached are tried again.
+    /// From now on such hosts are asked again.
     fn begin_pass(&self);
+
+    /// What this host said last of its limit on pulls, where it has one.
+    fn budget(&self, host: &str) -> Option<Budget>;
 
     /// The digest the reference points at now: one HEAD (a GET where the registry sends no
     /// digest). For a multi-platform image that is the index's digest.
@@ -383,6 +386,8 @@ pub trait Clock {
     fn monotonic(&self) -> Duration;
     /// The boot of the host that this is.
     fn boot(&self) -> String;
+    /// A random number from 0 up to, but not, 1.
+    fn random(&self) -> f64;
     async fn sleep(&self, time: Duration);
 }
 

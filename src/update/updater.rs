@@ -12,9 +12,10 @@ use super::port::{Clock, Engine, InFlight, Ledger, Manager as _, Observer, World
 use super::report::{Report, Trigger};
 use super::turns::{First, Pending};
 use super::{Event, EventKind};
-use crate::model::{Container, EngineKind, Failure, FailureKind, ImageSource, UnitName};
+use crate::model::{Container, EngineKind, Failure, FailureKind, ImageSource, Policy, UnitName};
+use crate::plan::registries::Reply;
 use crate::plan::rollout::{Progress, Rollout};
-use crate::plan::{Backoff, Graph, Memory, Plan, Reason, Turn, order};
+use crate::plan::{Graph, Memory, Plan, Reason, Turn, order};
 
 /// The unit in which Podman updates its containers itself.
 const PODMANS_OWN: &str = "podman-auto-update.service";
@@ -261,27 +262,25 @@ impl<W: World> Updater<W> {
         if plan.rollouts.is_empty() {
             return Ok(vec![]);
         }
-        let (now, max) = (self.world.clock().now(), self.options.backoff_max);
-        let held_off = |source: &ImageSource, failure: &Failure| {
-            Backoff::after(before.backoff(source), failure.clone(), now, max)
-        };
+        let registries = plan.rollouts.iter().filter(|it| it.policy == Policy::Registry);
+        let hosts = self.hosts(registries.map(|rollout| &rollout.source)).await;
         // An image that takes this process down with it must not do so again at once.
         let _in_order = InOrder { ledger: self.world.ledger(), memory: memory.clone() };
         let killed = Failure::new(FailureKind::Local, "its pull ended with the process");
-        for Rollout { source, .. } in &plan.rollouts {
-            memory.failed(source, held_off(source, &killed));
-        }
+        let sources = || plan.rollouts.iter().map(|rollout| &rollout.source);
+        let alone = |source| Reply { source, host: None, failure: Some(&killed) };
+        let replies: Vec<_> = sources().map(alone).collect();
+        memory.remember(before, &replies, self.moment());
         self.world.ledger().save_memory(memory)?;
         let pulls = plan.rollouts.iter().map(|rollout| self.stage(rollout));
         let results = future::join_all(pulls).await;
-        for (rollout, result) in plan.rollouts.iter().zip(&results) {
-            match result {
-                Ok(()) => memory.answered(&rollout.source),
-                Err(failure) => {
-                    memory.failed(&rollout.source, held_off(&rollout.source, failure));
-                }
-            }
-        }
+        let replies = sources().zip(&results).map(|(source, result)| {
+            let failure = result.as_ref().err();
+            Reply { source, host: hosts.of(source), failure }
+        });
+        let replies: Vec<_> = replies.collect();
+        memory.remember(before, &replies, self.moment());
+        self.learn_budgets(&hosts, memory);
         Ok(results)
     }
 

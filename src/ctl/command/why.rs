@@ -202,7 +202,10 @@ fn phrase(unit: &UnitName, Skipped { reference, image, reason, .. }: &Skipped) -
         Reason::OnProbation { .. } => {
             format!("{reference}: {reason}; nothing is restarted for it")
         }
-        Reason::PutOff { .. } | Reason::CheckFailed { .. } | Reason::CoolingDown { .. } => {
+        Reason::PutOff { .. }
+        | Reason::BudgetSpent { .. }
+        | Reason::CheckFailed { .. }
+        | Reason::CoolingDown { .. } => {
             format!("{reason}; stays on {runs} of {reference} meanwhile")
         }
         Reason::NotInStorage

@@ -98,6 +98,10 @@ impl Registry for Host {
 
     fn begin_pass(&self) {}
 
+    fn budget(&self, _: &str) -> Option<crate::plan::Budget> {
+        None
+    }
+
     async fn target(&self, _: &ImageSource) -> Result<Digest, Failure> {
         Ok(image().target)
     }
@@ -206,6 +210,10 @@ impl Clock for Host {
         String::new()
     }
 
+    fn random(&self) -> f64 {
+        0.5
+    }
+
     async fn sleep(&self, _: Duration) {}
 }
 
@@ -261,6 +269,7 @@ fn pass(dir: &tempfile::TempDir) -> Pass<Host> {
     };
     let options = Options {
         checks_in_flight: 1,
+        pull_reserve: 10,
         max_parallel: 4,
         settle: Duration::ZERO,
         rollback: crate::model::Rollback::Back,

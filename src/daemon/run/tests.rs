@@ -3,7 +3,7 @@ use std::cell::RefCell;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::daemon::api::{Checked, Held, HistoryQuery, UnitStatus};
+use crate::daemon::api::{Checked, Held, HistoryQuery, RegistryStatus, UnitStatus};
 use crate::daemon::bus::{Outgoing, Properties, Signal, outbox};
 use crate::daemon::request::Call;
 use crate::daemon::schedule::IDLE;
@@ -37,6 +37,10 @@ impl Clock for Still {
 
     fn boot(&self) -> String {
         String::new()
+    }
+
+    fn random(&self) -> f64 {
+        0.5
     }
 
     async fn sleep(&self, time: Duration) {
@@ -124,6 +128,10 @@ impl Api for Rc<Recorder> {
     }
 
     async fn units(&self) -> Result<Vec<UnitStatus>, Error> {
+        Ok(vec![])
+    }
+
+    async fn registries(&self) -> Result<Vec<RegistryStatus>, Error> {
         Ok(vec![])
     }
 

@@ -52,7 +52,8 @@ fn ended(result: OutcomeKind) -> Entry {
 }
 
 fn of(containers: &[Container], history: &[Entry], memory: &Memory) -> Vec<Standing> {
-    let known = Known { memory, in_flight: &[], probations: &[], history };
+    let known =
+        Known { memory, hosts: &Hosts::default(), in_flight: &[], probations: &[], history };
     statuses(containers, &known).iter().map(|status| status.standing).collect()
 }
 
@@ -109,7 +110,16 @@ fn a_container_newer_than_the_trouble_is_a_mended_one() {
 fn a_unit_that_lost_its_container_is_shown() {
     let memory = Memory::default();
     let gone = |history: &[Entry], containers: &[Container]| {
-        statuses(containers, &Known { memory: &memory, in_flight: &[], probations: &[], history })
+        statuses(
+            containers,
+            &Known {
+                memory: &memory,
+                hosts: &Hosts::default(),
+                in_flight: &[],
+                probations: &[],
+                history,
+            },
+        )
     };
     for result in [OutcomeKind::NeedsOperator, OutcomeKind::Failed] {
         let [status] = &gone(&[ended(result), ended(OutcomeKind::Updated)], &[])[..] else {
@@ -137,6 +147,7 @@ fn a_unit_that_lost_its_container_is_shown() {
 fn a_status_reads_what_it_writes() {
     let known = Known {
         memory: &Memory::default(),
+        hosts: &Hosts::default(),
         in_flight: &[],
         probations: &[],
         history: &[ended(OutcomeKind::NeedsOperator)],
@@ -152,9 +163,16 @@ fn a_status_reads_what_it_writes() {
 fn a_failing_check_says_why() {
     let mut memory = Memory::default();
     let failure = Failure::new(FailureKind::Unreachable, "no route to host");
-    let backoff = Backoff::after(None, failure, Timestamp::UNIX_EPOCH, std::time::Duration::MAX);
+    let backoff =
+        Backoff::after(None, failure, Timestamp::UNIX_EPOCH, std::time::Duration::MAX, 0.5);
     memory.failed(&app().source, backoff);
-    let known = Known { memory: &memory, in_flight: &[], probations: &[], history: &[] };
+    let known = Known {
+        memory: &memory,
+        hosts: &Hosts::default(),
+        in_flight: &[],
+        probations: &[],
+        history: &[],
+    };
     let found = statuses(&[app()], &known);
     assert_eq!(found[0].standing, Standing::CheckFailing);
     assert_eq!(found[0].detail, "no route to host");
@@ -179,7 +197,13 @@ fn a_unit_on_probation_is_shown_at_work_and_at_rest() {
         state: probation::State::Waiting { run: None },
     };
     let (memory, probations) = (Memory::default(), [held]);
-    let known = Known { memory: &memory, in_flight: &[], probations: &probations, history: &[] };
+    let known = Known {
+        memory: &memory,
+        hosts: &Hosts::default(),
+        in_flight: &[],
+        probations: &probations,
+        history: &[],
+    };
     let [at_work] = &statuses(&[app()], &known)[..] else { panic!("one row") };
     let [at_rest] = &statuses(&[], &known)[..] else { panic!("one row") };
     assert_eq!(

@@ -13,7 +13,7 @@ use crate::model::{
     Platform, Policy, Probe, Reference, UnitName,
 };
 use crate::plan::probation::Probation;
-use crate::plan::{Followers, Memory, Quarantine, Quarantined};
+use crate::plan::{Budget, Followers, Memory, Quarantine, Quarantined};
 use crate::update::port::*;
 use crate::update::{Entry, Event, EventKind};
 
@@ -98,6 +98,32 @@ impl Dead {
     }
 }
 
+/// A registry's host that is asked too much after so many questions.
+#[derive(Default)]
+pub(super) struct Busy {
+    pub(super) left: Cell<u32>,
+    /// Whether it has said so in this pass.
+    pub(super) said: Cell<bool>,
+    pub(super) asked: Cell<u32>,
+}
+
+impl Busy {
+    fn ask(&self) -> Result<(), Failure> {
+        if !self.said.get() {
+            self.asked.set(self.asked.get() + 1);
+            match self.left.get().checked_sub(1) {
+                Some(left) => {
+                    self.left.set(left);
+                    return Ok(());
+                }
+                None => self.said.set(true),
+            }
+        }
+        let wait = Some(Duration::from_secs(300));
+        Err(Failure::new(FailureKind::RateLimited(wait), "429 Too Many Requests"))
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Host {
     pub(super) units: RefCell<BTreeMap<UnitName, Unit>>,
@@ -147,6 +173,8 @@ pub(super) struct Host {
     pub(super) identify_failure: RefCell<Option<Failure>>,
     /// Registries' hosts that do not answer.
     pub(super) dead: RefCell<BTreeMap<String, Rc<Dead>>>,
+    pub(super) budgets: RefCell<BTreeMap<String, Budget>>,
+    pub(super) busy: RefCell<BTreeMap<String, Rc<Busy>>>,
     /// How long the others take, and when they answered.
     pub(super) answer_time: Cell<Duration>,
     pub(super) answered: RefCell<Vec<tokio::time::Instant>>,
@@ -449,12 +477,21 @@ impl Registry for Host {
 
     fn begin_pass(&self) {
         self.dead.borrow().values().for_each(|host| host.found_out.set(false));
+        self.busy.borrow().values().for_each(|host| host.said.set(false));
+    }
+
+    fn budget(&self, host: &str) -> Option<Budget> {
+        self.budgets.borrow().get(host).cloned()
     }
 
     async fn target(&self, source: &ImageSource) -> Result<Digest, Failure> {
         let dead = self.dead.borrow().get(source.reference.registry()).cloned();
         if let Some(dead) = dead {
             return Err(dead.wait_for().await);
+        }
+        let busy = self.busy.borrow().get(source.reference.registry()).cloned();
+        if let Some(busy) = busy {
+            busy.ask()?;
         }
         if !self.answer_time.get().is_zero() {
             tokio::time::sleep(self.answer_time.get()).await;
@@ -864,6 +901,10 @@ impl Clock for Host {
 
     fn boot(&self) -> String {
         self.boots.get().to_string()
+    }
+
+    fn random(&self) -> f64 {
+        0.5
     }
 
     /// The time of a runtime that passes it as soon as all sleep.

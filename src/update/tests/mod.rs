@@ -33,6 +33,7 @@ fn updater(host: &Host) -> Updater<&Host> {
         host,
         Options {
             checks_in_flight: 16,
+            pull_reserve: 10,
             max_parallel: 4,
             settle: Duration::from_secs(10),
             rollback: Rollback::Back,
