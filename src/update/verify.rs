@@ -67,7 +67,10 @@ impl<W: World> Updater<W> {
     ) -> Result<Event, Failure> {
         let clock = self.world.clock();
         let began = clock.now();
-        let mut state = self.recalled(unit, begin).await?;
+        let mut state = match self.recalled(unit, begin).await {
+            Ok(state) => state,
+            Err(failure) => return Ok(lost(&failure)),
+        };
         let settle = self.options.settle(unit);
         let mut watch = Watch::begin(&state, settle, clock.monotonic(), begin);
         loop {
@@ -106,7 +109,10 @@ impl<W: World> Updater<W> {
             }
             let left = watch.until.saturating_sub(now);
             clock.sleep(if settled { LOOK } else { left.min(LOOK) }).await;
-            state = self.recalled(unit, begin).await?;
+            state = match self.recalled(unit, begin).await {
+                Ok(state) => state,
+                Err(failure) => return Ok(lost(&failure)),
+            };
         }
     }
 }
@@ -120,6 +126,12 @@ impl<W: World> Updater<W> {
         let mut run = told.iter().filter(|run| run.invocation == invocation && !run.stop_asked);
         run.any(|run| run.result.as_deref().is_some_and(|result| result != "success"))
     }
+}
+
+/// Where systemd cannot be asked nothing is known of the unit, and going back could not be asked for
+/// either: the rollout stands still.
+fn lost(failure: &Failure) -> Event {
+    Event::Failed(Cause::BusLost { message: failure.to_string() })
 }
 
 /// How long one answer may take.

@@ -77,6 +77,8 @@ fn passed(story: &Story) -> Vec<Passed> {
 
 /// One point of each moment.
 fn moments(passed: &[Passed]) -> Vec<&str> {
+    // Where nothing stays that was pulled, there is something to be removed now and then.
+    let passed = passed.iter().filter(|one| !one.point.ends_with("-clear#1") || is_update(passed));
     let mut moments = Vec::new();
     let mut last: Option<&Passed> = None;
     for one in passed {
@@ -89,6 +91,11 @@ fn moments(passed: &[Passed]) -> Vec<&str> {
         last = Some(one);
     }
     moments
+}
+
+/// Whether they are of an update that did not go back.
+fn is_update(passed: &[Passed]) -> bool {
+    !passed.iter().any(|one| one.point.starts_with("before-quarantine#"))
 }
 
 /// Tells the story once for each moment of it, and is killed there.

@@ -164,7 +164,7 @@ impl<'host> Story<'host> {
     /// The next start dies, too, after this time.
     pub(super) fn die_in_recovery(&self, time: Duration) {
         self.host.sh(&format!(
-            "systemctl reset-failed {SERVICE}; systemctl start {SERVICE}
+            "systemctl reset-failed {SERVICE} || true; systemctl start {SERVICE}
              sleep {:.3}; systemctl kill --signal=KILL {SERVICE} || true",
             time.as_secs_f64(),
         ));
@@ -210,7 +210,8 @@ impl<'host> Story<'host> {
     /// The next start, and all that it has to bring to an end.
     #[track_caller]
     pub(super) fn start_again(&self) {
-        self.host.sh(&format!("systemctl reset-failed {SERVICE}; systemctl start {SERVICE}"));
+        self.host
+            .sh(&format!("systemctl reset-failed {SERVICE} || true; systemctl start {SERVICE}"));
         self.host.wait_for(&format!("! {IN_FLIGHT}"), seconds(40));
     }
 
