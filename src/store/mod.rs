@@ -43,6 +43,7 @@ mod workspace;
 
 pub use error::Error;
 pub use image::Image;
+pub use pins::is_lost;
 pub use pulled::Pulled;
 pub use remove::Retirement;
 pub use usage::Usage;

@@ -73,10 +73,16 @@ impl Store {
 fn definition(container: &DirEntry) -> Result<Option<Made>, Error> {
     let path = container.path().join("definition.json");
     let bytes = disk::read(&path, MAX_DEFINITION).map_err(|cause| Error::read(&path, cause))?;
-    let Some(bytes) = bytes else { return Ok(None) };
+    let Some(bytes) = bytes.filter(|bytes| !is_lost(bytes)) else { return Ok(None) };
     let Definition { record } =
         serde_json::from_slice(&bytes).map_err(|source| Error::Syntax { path, source })?;
     Ok(Some(record))
+}
+
+/// Whether a power cut took what was in a file: that of a container that goes with its end is not
+/// flushed, and its container ended with the power.
+pub fn is_lost(definition: &[u8]) -> bool {
+    definition.iter().all(|byte| *byte == 0)
 }
 
 #[cfg(test)]
@@ -150,5 +156,13 @@ mod tests {
         let error = store.collect().unwrap_err();
         assert!(error.to_string().contains("0123/definition.json is damaged"), "{error}");
         assert!(layer.is_dir());
+        // What a power cut leaves of one says that its container has ended.
+        for lost in ["", "\0\0\0"] {
+            let definition = store.root.join("containers/0123/definition.json");
+            std::fs::write(&definition, lost).unwrap();
+            assert!(store.made().unwrap().is_empty(), "{lost:?}");
+        }
+        store.collect().unwrap();
+        assert!(!layer.exists());
     }
 }

@@ -20,8 +20,8 @@ use crate::launch::storage::volume::Volume;
 use crate::launch::supervise::{output, signal};
 use crate::launch::{Error, host_environment, network, userns};
 use crate::model::{ContainerId, Scope};
-use crate::store::Image;
 use crate::store::containers::Record;
+use crate::store::{Image, is_lost};
 
 /// The largest definition read, in bytes: labels, an environment and a command can be long.
 const MAX: u64 = 4 * 1024 * 1024;
@@ -121,6 +121,7 @@ impl Definition {
     pub(crate) fn read(place: &Place, id: &ContainerId) -> Result<Self, Error> {
         let path = file(place, id);
         let bytes = disk::read(&path, MAX).map_err(|source| Error::file("read", &path, source))?;
+        let bytes = bytes.filter(|bytes| !is_lost(bytes));
         let bytes = bytes.ok_or_else(|| Error::NoDefinition(id.short().to_owned()))?;
         serde_json::from_slice(&bytes).map_err(|source| Error::Document { path, source })
     }
