@@ -17,6 +17,7 @@ fn container(number: u8, unit: &str, reference: &str) -> Container {
         digests: vec![],
         unit: unit.parse().ok(),
         guest_of: None,
+        group: None,
         policy: Ok(Policy::Registry),
         source: ImageSource { reference: reference.parse().unwrap(), authfile: None },
         image: image("old"),
@@ -29,6 +30,7 @@ struct Case {
     bystanders: Vec<Bystander>,
     available: BTreeMap<ContainerId, Available>,
     quarantine: Quarantine,
+    groups: Groups,
     selection: Vec<UnitName>,
 }
 
@@ -41,6 +43,7 @@ impl Case {
             bystanders: vec![],
             available,
             quarantine: Quarantine::default(),
+            groups: Groups::default(),
             selection: vec![],
         }
     }
@@ -51,6 +54,7 @@ impl Case {
             bystanders: &self.bystanders,
             available: &self.available,
             quarantine: &self.quarantine,
+            groups: &self.groups,
             selection: &self.selection,
             now: Timestamp::UNIX_EPOCH,
         })
@@ -129,6 +133,7 @@ fn a_quarantined_digest_is_not_tried_again() {
         since: Timestamp::UNIX_EPOCH,
         unit: "a.service".parse().unwrap(),
         cause: "crashed".into(),
+        beside: vec![],
     });
     assert!(matches!(case.only_reason(), Reason::Quarantined { .. }));
     case.available.insert(case.containers[0].id.clone(), Available::Image(image("newer")));

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::failure::excerpt;
-use crate::model::{Digest, Failure, UnitName};
+use crate::model::{Digest, Failure, Group, UnitName};
 
 /// Why a container is left as it is: each is shown by `updaterctl check`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,14 +47,45 @@ pub enum Reason {
     CheckFailed {
         failure: Failure,
     },
+    /// The label's value is no group's name, or two of the unit's containers name two.
+    InvalidGroup {
+        message: String,
+    },
+    /// Another unit of its group could not be checked, and it would go without that one.
+    GroupWaits {
+        group: Group,
+        unit: Option<UnitName>,
+        why: String,
+    },
+    /// The images that its group would have failed together before.
+    FailedTogether {
+        group: Group,
+        /// The unit that failed, and its image.
+        unit: UnitName,
+        manifest: Digest,
+        since: Timestamp,
+        cause: String,
+    },
+    /// It follows a tag that a unit follows which is held back.
+    WaitsForUnit {
+        unit: Option<UnitName>,
+        why: String,
+    },
 }
 
 impl Reason {
     /// Whether it is an error that an operator should look at, rather than the normal state.
     pub fn is_error(&self) -> bool {
         match self {
-            Self::UpToDate | Self::Disabled | Self::Pinned | Self::Quarantined { .. } => false,
-            Self::CoolingDown { .. }
+            Self::UpToDate
+            | Self::Disabled
+            | Self::Pinned
+            | Self::Quarantined { .. }
+            | Self::FailedTogether { .. }
+            | Self::GroupWaits { .. }
+            | Self::WaitsForUnit { .. } => false,
+            Self::InvalidGroup { .. }
+            | Self::CoolingDown { .. }
             | Self::InvalidPolicy { .. }
             | Self::NoUnit { .. }
             | Self::Guest { .. }
@@ -93,6 +124,21 @@ impl fmt::Display for Reason {
             }
             Self::NotInStorage => f.write_str("no image of this name in local storage"),
             Self::CheckFailed { failure } => write!(f, "check failed: {failure}"),
+            Self::InvalidGroup { message } => write!(f, "invalid group: {message}"),
+            Self::GroupWaits { group, unit, why } => {
+                write!(f, "its group {group} waits for {}: {why}", of(unit.as_ref()))
+            }
+            Self::FailedTogether { group, unit, since, cause, .. } => write!(
+                f,
+                "its group {group} failed with these images, at {since:.0} in {unit}: {cause}"
+            ),
+            Self::WaitsForUnit { unit, why } => {
+                write!(f, "waits for {}, which goes with it: {why}", of(unit.as_ref()))
+            }
         }
     }
+}
+
+fn of(unit: Option<&UnitName>) -> &str {
+    unit.map_or("another container", UnitName::as_str)
 }

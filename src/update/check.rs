@@ -10,7 +10,7 @@ use crate::model::{
     Container, Digest, Failure, FailureKind, ImageSource, Platform, Policy, UnitName,
 };
 use crate::plan::decide::wants_check;
-use crate::plan::{Available, Backoff, Input, Memory, Plan, decide};
+use crate::plan::{Available, Backoff, Groups, Input, Memory, Plan, decide};
 
 /// What runs, and what would be done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,8 @@ impl<W: World> Updater<W> {
         let now = self.world.clock().now();
         let quarantine = self.world.ledger().quarantine()?;
         let quarantine = quarantine.in_force(now, self.options.quarantine_expiry);
+        let groups = Groups::new(&self.options.groups(), &inventory.containers);
+        let selection = &groups.complete(selection)[..];
         let chosen: Vec<&Container> = inventory
             .containers
             .iter()
@@ -66,6 +68,7 @@ impl<W: World> Updater<W> {
             bystanders: &inventory.bystanders,
             available: &available,
             quarantine: &quarantine,
+            groups: &groups,
             selection,
             now,
         };

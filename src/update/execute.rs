@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::dependents::LastRestart;
+use super::group::{goes_with, together};
 use super::port::{Engine, InFlight, Ledger, Manager, World};
 use super::report::Outcome;
 use super::restart::not_queued;
@@ -16,7 +17,9 @@ use super::under_way::{Came, Done, UnderWay};
 use super::updater::Updater;
 use super::{Event, EventKind};
 use crate::model::{Failure, Reference, UnitName};
+use crate::plan::rollout::crew::leads;
 use crate::plan::rollout::due::{Action, due, has_place, ready, waits_for_place};
+use crate::plan::rollout::goal::Aim;
 use crate::plan::rollout::{self, Along, Mark, Rollout, State, Step, advance, begin, next};
 use crate::plan::{Cause, JobResult, Plan};
 
@@ -37,12 +40,16 @@ pub(super) enum Begin {
 /// The updates that a plan has found.
 pub(super) fn events_of(plan: &Plan) -> impl Iterator<Item = Event> {
     plan.rollouts.iter().flat_map(|rollout| {
-        rollout.steps.iter().map(|step| Event {
-            unit: Some(step.unit.clone()),
-            reference: Some(rollout.reference().clone()),
-            old: Some(step.old.manifest.clone()),
-            new: Some(rollout.new.manifest.clone()),
-            ..Event::new(EventKind::UpdateAvailable)
+        rollout.steps.iter().map(|step| {
+            let aim = rollout.aim(step);
+            Event {
+                unit: Some(step.unit.clone()),
+                reference: Some(aim.reference().clone()),
+                old: Some(step.old.manifest.clone()),
+                new: Some(aim.new.manifest.clone()),
+                detail: together(rollout, step),
+                ..Event::new(EventKind::UpdateAvailable)
+            }
         })
     })
 }
@@ -98,7 +105,7 @@ impl<W: World> Updater<W> {
             let begins = work.stands_still().is_none() || flight.progress.state == State::Back;
             let turns = ready(&flight.rollout, &flight.progress).into_iter();
             for at in turns.filter(|_| begins) {
-                let place = waits_for_place(&flight.progress, at).then_some(slots);
+                let place = waits_for_place(&flight.rollout, &flight.progress, at).then_some(slots);
                 work.wait_for_turn(at, place);
             }
             if let Err(failure) =
@@ -167,9 +174,10 @@ impl<W: World> Updater<W> {
             let mark = at.and_then(|at| flight.progress.marks.get(at)).cloned();
             // One that was taken up again has none yet. Whoever goes back needs none.
             let forward = flight.progress.state == State::Forward;
-            let place = at
-                .zip(mark.as_ref())
-                .is_some_and(|(at, mark)| forward && has_place(mark) && !work.holds_place(at));
+            let place = at.zip(mark.as_ref()).is_some_and(|(at, mark)| {
+                let leads = leads(&flight.rollout, at);
+                forward && leads && has_place(mark) && !work.holds_place(at)
+            });
             let now = Rc::clone(now);
             work.begin(at, mark, async move {
                 let _place = if place { slots.take().await } else { None };
@@ -213,7 +221,9 @@ impl<W: World> Updater<W> {
         let InFlight { rollout, progress, .. } = flight;
         let due = due(rollout, progress).into_iter().find(|(of, _)| *of == at);
         let Some((_, action)) = due else { return rollout::Event::Succeeded.into() };
-        let engine = match self.world.engine(rollout.engine) {
+        let of = at.and_then(|at| rollout.steps.get(at)).map(|step| rollout.aim(step));
+        let engine = of.map_or(rollout.engine, |aim| aim.engine);
+        let engine = match self.world.engine(engine) {
             Ok(engine) => engine,
             Err(failure) => return not_begun(failure).into(),
         };
@@ -224,18 +234,29 @@ impl<W: World> Updater<W> {
                 let begin = course.begin(at.unwrap_or_default());
                 self.withdraw(engine, step, rollout, begin).await.into()
             }
-            Action::Stage => of(engine.stage(&rollout.source, &rollout.new).await).into(),
-            Action::Commit if rollout.moves_tag => {
-                of(engine.tag(rollout.reference(), &rollout.new).await).into()
-            }
-            Action::Commit => rollout::Event::Succeeded.into(),
-            Action::Release => of(self.release(rollout, progress).await).into(),
+            Action::Stage => came(self.stage_again(rollout).await).into(),
+            Action::Commit => came(self.commit(rollout).await).into(),
+            Action::Release => came(self.release(rollout, progress).await).into(),
             action => {
                 let at = at.unwrap_or_default();
                 let event = self.move_unit(engine, action, flight, at, course).await;
                 self.or_shutdown(event).await.into()
             }
         }
+    }
+
+    async fn stage_again(&self, rollout: &Rollout) -> Result<(), Failure> {
+        for aim in rollout.aims() {
+            self.world.engine(aim.engine)?.stage(aim.source, aim.new).await?;
+        }
+        Ok(())
+    }
+
+    async fn commit(&self, rollout: &Rollout) -> Result<(), Failure> {
+        for aim in rollout.aims().filter(|aim| aim.moves_tag) {
+            self.world.engine(aim.engine)?.tag(aim.reference(), aim.new).await?;
+        }
+        Ok(())
     }
 
     /// Restarts a unit, or sees what became of it.
@@ -251,8 +272,11 @@ impl<W: World> Updater<W> {
         let begin = course.begin(at);
         match action {
             Action::TryRestart { step } => {
-                self.tell(flight, step, EventKind::Restarting, "");
+                self.tell(flight, step, EventKind::Restarting, &together(rollout, step));
                 let event = match flight.undoes {
+                    None if !step.carried_by.is_empty() => {
+                        self.arrive(step, rollout.aim(step).new, flight, course, begin).await
+                    }
                     None => self.try_restart(step, rollout, begin).await,
                     Some(_) => self.restart_by_hand(step, rollout, begin).await,
                 };
@@ -261,7 +285,10 @@ impl<W: World> Updater<W> {
                 event
             }
             Action::Restart { step } => {
-                let event = self.start_again(&step.unit).await;
+                let event = match step.carried_by.is_empty() {
+                    true => self.start_again(&step.unit).await,
+                    false => self.arrive(step, &step.old, flight, course, begin).await,
+                };
                 self.remember_restart(step, flight, course).await;
                 course.restarted.borrow_mut().insert(at);
                 event
@@ -279,7 +306,9 @@ impl<W: World> Updater<W> {
                 if flight.progress.state == State::Forward {
                     self.tell(flight, step, EventKind::Verifying, "");
                 }
-                self.verify(engine, &step.unit, rollout.reference(), image, begin).await
+                let reference = rollout.aim(step).reference();
+                let event = self.verify(engine, &step.unit, reference, image, begin).await;
+                self.after_its_carriers(step, event).await
             }
             _ => rollout::Event::Succeeded,
         }
@@ -289,8 +318,14 @@ impl<W: World> Updater<W> {
     /// it its new images.
     async fn promote(&self, engine: &W::Engine, step: &Step, rollout: &Rollout) -> Came {
         match self.dependents(&step.unit).await {
-            Ok(found) => {
+            Ok(mut found) => {
+                // Those that go together with it are seen to by themselves.
+                found.retain(|dependent| !goes_with(rollout, step, &dependent.unit));
                 let bound = promote(engine, step, rollout).await;
+                let bound = match bound {
+                    Ok(()) => self.reset_carried(step).await,
+                    failed => failed,
+                };
                 let event = bound.map_or_else(not_begun, |()| rollout::Event::Succeeded);
                 Came { dependents: Some(found), ..event.into() }
             }
@@ -309,7 +344,9 @@ impl<W: World> Updater<W> {
         if let Some(dependents) = &mut dependents {
             self.forget_stopped(step, dependents, &flight.boot, course).await;
         }
-        let event = of(put_back(engine, step, flight.rollout.reference()).await);
+        // What a start limit keeps down is brought up by itself afterwards.
+        let _ = self.reset_carried(step).await;
+        let event = came(put_back(engine, step, flight.rollout.aim(step).reference()).await);
         Came { dependents, ..event.into() }
     }
 
@@ -321,7 +358,7 @@ impl<W: World> Updater<W> {
         rollout: &Rollout,
         begin: Begin,
     ) -> rollout::Event {
-        if let Err(failure) = put_back(engine, step, rollout.reference()).await {
+        if let Err(failure) = put_back(engine, step, rollout.aim(step).reference()).await {
             return rollout::Event::Failed(Cause::Host { failure });
         }
         match self.world.manager().state(&step.unit).await {
@@ -348,7 +385,8 @@ impl<W: World> Updater<W> {
 
 /// Gives a unit its new images; what it runs stays in storage.
 async fn promote<E: Engine>(engine: &E, step: &Step, rollout: &Rollout) -> Result<(), Failure> {
-    let reference = rollout.reference();
+    let Aim { source, new, .. } = rollout.aim(step);
+    let reference = &source.reference;
     engine.keep(&step.unit, reference, &step.old).await?;
     for Along { source, old, .. } in &step.along {
         engine.keep(&step.unit, &source.reference, old).await?;
@@ -357,7 +395,7 @@ async fn promote<E: Engine>(engine: &E, step: &Step, rollout: &Rollout) -> Resul
         for Along { source, new, .. } in &step.along {
             engine.bind(&step.unit, &source.reference, new).await?;
         }
-        engine.bind(&step.unit, reference, &rollout.new).await
+        engine.bind(&step.unit, reference, new).await
     };
     let bound: Result<(), Failure> = bound.await;
     if let Err(failure) = &bound
@@ -403,7 +441,7 @@ fn not_begun(failure: Failure) -> rollout::Event {
     rollout::Event::NotBegun(Cause::Host { failure })
 }
 
-fn of(result: Result<(), Failure>) -> rollout::Event {
+fn came(result: Result<(), Failure>) -> rollout::Event {
     match result {
         Ok(()) => rollout::Event::Succeeded,
         Err(failure) => rollout::Event::Failed(Cause::Host { failure }),

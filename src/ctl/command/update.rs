@@ -34,7 +34,15 @@ pub(super) async fn run<E: Embedded>(
 
 pub(super) fn text(report: &Report, style: Style) -> String {
     let mut text = outcomes(report, style);
-    let held = |reason: &Reason| matches!(reason, Reason::Quarantined { .. });
+    let held = |reason: &Reason| {
+        matches!(
+            reason,
+            Reason::Quarantined { .. }
+                | Reason::FailedTogether { .. }
+                | Reason::GroupWaits { .. }
+                | Reason::WaitsForUnit { .. }
+        )
+    };
     let told = |skipped: &&Skipped| skipped.reason.is_error() || held(&skipped.reason);
     for skipped in report.skipped.iter().filter(told) {
         let who = skipped.unit.as_ref().map_or(&*skipped.container, |unit| unit.as_str());

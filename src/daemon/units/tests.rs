@@ -24,6 +24,7 @@ fn container(unit: Option<&str>, label: &str, reference: &str) -> Container {
         digests: vec![],
         unit: unit.map(|unit| unit.parse().unwrap()),
         guest_of: None,
+        group: None,
         policy: Policy::from_label(label),
         source: ImageSource { reference: reference.parse().unwrap(), authfile: None },
         image: image(b"v1"),

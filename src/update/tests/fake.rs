@@ -427,6 +427,7 @@ impl Engine for Host {
                 digests: vec![],
                 unit: Some(unit.clone()),
                 guest_of: None,
+                group: None,
                 policy: Ok(Policy::Registry),
                 source: ImageSource {
                     reference: self.references.borrow()[unit].clone(),
