@@ -22,7 +22,7 @@ Exit codes:
   2  the command line is wrong
   3  some image could not be checked, or some unit not be updated; or doctor found something
   4  some unit was rolled back to its old image; for rollback: got back what it ran
-  5  some unit needs an operator: neither image came back
+  5  some unit needs an operator: neither image came back, or the cause was not the image
   6  another pass is under way
   125  auto-update, as Podman's: anything failed, or the command line is wrong
   130  interrupted; what the service had begun it goes on with

@@ -74,6 +74,7 @@ impl Observer for Flight {
             | EventKind::NotReached
             | EventKind::StoppedMeanwhile
             | EventKind::Deferred
+            | EventKind::TakenBack
             | EventKind::NeedsOperator
             | EventKind::Suspended => self.0.end(event),
             EventKind::CheckFailed

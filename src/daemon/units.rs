@@ -46,7 +46,8 @@ pub(crate) fn not_running(containers: &[Container], known: &Known<'_>) -> Vec<Un
     let mut seen = BTreeSet::new();
     let left_nothing = |entry: &&Entry| {
         let outcome = &entry.outcome;
-        let bad = matches!(outcome.result, OutcomeKind::NeedsOperator | OutcomeKind::Failed);
+        let bad = matches!(outcome.result, OutcomeKind::NeedsOperator | OutcomeKind::Failed)
+            && !outcome.restored;
         // A unit that was given another reference meanwhile is a mended one too.
         let runs = |container: &Container| {
             container.unit.as_ref() == Some(&outcome.unit)

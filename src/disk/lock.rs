@@ -43,6 +43,16 @@ impl Lock {
         Ok(Self { _file: file, remove: None })
     }
 
+    /// Takes the lock `path` beside others that share it, if nobody has it alone; the file stays.
+    ///
+    /// # Errors
+    /// Whatever open(2) and flock(2) say.
+    pub fn try_shared(path: &Path) -> io::Result<Option<Self>> {
+        let file = open(path)?;
+        let taken = try_to(&file, FlockOperation::NonBlockingLockShared)?;
+        Ok(taken.then_some(Self { _file: file, remove: None }))
+    }
+
     /// Takes the lock `path` if it is free; its file goes away with the lock.
     ///
     /// # Errors
@@ -77,7 +87,11 @@ pub fn lock(file: &File, mode: Mode) -> io::Result<()> {
 /// # Errors
 /// Whatever flock(2) says.
 pub fn try_lock(file: &File) -> io::Result<bool> {
-    match retry_on_intr(|| flock(file, FlockOperation::NonBlockingLockExclusive)) {
+    try_to(file, FlockOperation::NonBlockingLockExclusive)
+}
+
+fn try_to(file: &File, operation: FlockOperation) -> io::Result<bool> {
+    match retry_on_intr(|| flock(file, operation)) {
         Ok(()) => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(cause) => Err(cause.into()),
@@ -113,8 +127,10 @@ mod tests {
         let path = dir.path().join("lock");
         let held = [Mode::Shared; 2].map(|mode| Lock::wait(&path, mode).unwrap());
         assert!(Lock::try_exclusive(&path).unwrap().is_none());
+        assert!(Lock::try_shared(&path).unwrap().is_some());
         drop(held);
         assert!(path.exists());
-        assert!(Lock::try_exclusive(&path).unwrap().is_some());
+        let alone = Lock::try_exclusive(&path).unwrap();
+        assert!(alone.is_some() && Lock::try_shared(&path).unwrap().is_none());
     }
 }

@@ -69,6 +69,17 @@ impl Spool {
         Ok(surplus)
     }
 
+    /// The right to tell on a way, until it is dropped: one process does at a time, so that nothing is
+    /// told twice at once. `None` while another has it.
+    ///
+    /// # Errors
+    /// Where the lock cannot be taken.
+    pub fn turn(&self, way: &str) -> Result<Option<disk::Lock>, Error> {
+        let path = self.dir.join(format!("{way}.lock"));
+        let taken = disk::make_private(&self.dir).and_then(|()| disk::Lock::try_exclusive(&path));
+        taken.map_err(|source| Error::Write { path, source })
+    }
+
     /// What is to be told on a way, oldest first. A file that is none of ours is left out, and removed:
     /// nobody could tell it.
     ///
@@ -180,6 +191,18 @@ mod tests {
         let waiting = spool.waiting("webhook").unwrap();
         assert_eq!((surplus, waiting.len()), (2, MOST));
         assert_eq!(waiting.first(), Some(&notice(2)));
+    }
+
+    #[test]
+    fn one_process_tells_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (Spool::new(dir.path()), Spool::new(dir.path()));
+        let turn = one.turn("webhook").unwrap();
+        assert!(turn.is_some());
+        assert!(other.turn("webhook").unwrap().is_none());
+        assert!(other.turn("command").unwrap().is_some(), "each way has its own");
+        drop(turn);
+        assert!(other.turn("webhook").unwrap().is_some());
     }
 
     #[test]

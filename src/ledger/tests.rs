@@ -53,6 +53,7 @@ fn entry(detail: &str) -> Entry {
             new: Digest::of(b"new"),
             result: OutcomeKind::Updated,
             detail: detail.into(),
+            restored: false,
             elapsed_ms: 12,
         },
         logs: vec![],

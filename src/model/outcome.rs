@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 pub enum OutcomeKind {
     Updated,
-    /// Runs its old image again, verified.
+    /// Runs its old image again, verified: the new one failed it.
     RolledBack,
     /// Nothing was restarted, or rollback is switched off.
     Failed,
-    /// Neither the new nor the old image came back.
+    /// Neither the new nor the old image came back; or the old one did, and what kept the new one from it
+    /// was not the image.
     NeedsOperator,
     /// It was stopped meanwhile.
     Stopped,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::group::{Groups, Judged, beside, gather, hold};
 use super::rollout::{Along, Rollout, Step};
 use super::sharer::sharers;
-use super::{Quarantine, Reason, Sharer};
+use super::{PutOffs, Quarantine, Reason, Sharer};
 use crate::model::{
     Asker, Bystander, Container, ContainerId, Digest, EngineKind, Failure, ImageIdentity, Policy,
     Reference, UnitName,
@@ -38,6 +38,8 @@ pub struct Input<'a> {
     pub available: &'a BTreeMap<ContainerId, Available>,
     pub quarantine: &'a Quarantine,
     pub groups: &'a Groups,
+    /// What waits, where no person asks.
+    pub put_offs: &'a PutOffs,
     /// The units to be updated; empty means all.
     pub selection: &'a [UnitName],
     pub now: Timestamp,
@@ -166,14 +168,15 @@ fn judge<'a>(container: &Container, input: &Input<'a>) -> Result<&'a ImageIdenti
         Some(_) => quarantine.find_anywhere(reference, &image.manifest),
         None => quarantine.find(reference, &image.manifest),
     };
-    match held {
-        Some(held) => Err(Reason::Quarantined {
-            manifest: held.manifest.clone(),
-            since: held.since,
-            cause: held.cause.clone(),
-        }),
-        None => Ok(image),
+    if let Some(held) = held {
+        let (manifest, cause) = (held.manifest.clone(), held.cause.clone());
+        return Err(Reason::Quarantined { manifest, since: held.since, cause });
     }
+    if let Some(held) = input.put_offs.find(reference, &image.manifest, input.now) {
+        let (manifest, cause) = (held.manifest.clone(), held.cause.clone());
+        return Err(Reason::PutOff { manifest, until: held.until, cause });
+    }
+    Ok(image)
 }
 
 /// One rollout for each image that the containers of one reference shall get: more than one only

@@ -31,6 +31,7 @@ struct Case {
     available: BTreeMap<ContainerId, Available>,
     quarantine: Quarantine,
     groups: Groups,
+    put_offs: PutOffs,
     selection: Vec<UnitName>,
 }
 
@@ -44,6 +45,7 @@ impl Case {
             available,
             quarantine: Quarantine::default(),
             groups: Groups::default(),
+            put_offs: PutOffs::default(),
             selection: vec![],
         }
     }
@@ -55,6 +57,7 @@ impl Case {
             available: &self.available,
             quarantine: &self.quarantine,
             groups: &self.groups,
+            put_offs: &self.put_offs,
             selection: &self.selection,
             now: Timestamp::UNIX_EPOCH,
         })
@@ -136,6 +139,18 @@ fn a_quarantined_digest_is_not_tried_again() {
         beside: vec![],
     });
     assert!(matches!(case.only_reason(), Reason::Quarantined { .. }));
+    case.available.insert(case.containers[0].id.clone(), Available::Image(image("newer")));
+    assert_eq!(case.plan().rollouts.len(), 1);
+}
+
+#[test]
+fn what_is_put_off_waits_and_another_image_does_not() {
+    let mut case = Case::of(vec![container(1, "a.service", "quay.io/app:1")]);
+    let (app, new) = (case.containers[0].source.reference.clone(), image("new").manifest);
+    let hour = std::time::Duration::from_secs(3600);
+    case.put_offs.put_off(&app, &new, "no disk".into(), Timestamp::UNIX_EPOCH, hour);
+    let reason = case.only_reason();
+    assert!(matches!(reason, Reason::PutOff { .. }) && !reason.is_error());
     case.available.insert(case.containers[0].id.clone(), Available::Image(image("newer")));
     assert_eq!(case.plan().rollouts.len(), 1);
 }

@@ -55,8 +55,8 @@ impl Groups {
     }
 }
 
-/// Holds those back that cannot go because of their group: one of it could not be checked, or exactly
-/// these images failed together before.
+/// Holds those back that cannot go because of their group: one of it could not be checked or is put
+/// off, or exactly these images failed together before.
 pub(super) fn hold(judged: &mut [Judged<'_>], groups: &Groups, quarantine: &Quarantine) {
     let of = |(container, _): &Judged<'_>| groups.of(container.unit.as_ref()).cloned();
     let all: BTreeSet<Group> = judged.iter().filter_map(of).collect();
@@ -96,24 +96,28 @@ fn hold_along(judged: &[Judged<'_>], groups: &Groups, held: &mut BTreeMap<usize,
         });
         let Some((at, holder)) = next else { return };
         let reason = Reason::WaitsForUnit {
-            unit: judged[holder].0.unit.clone(),
+            other: judged[holder].0.unit.clone(),
             why: held[&holder].to_string(),
         };
         held.insert(at, reason);
     }
 }
 
-/// What is not known cannot be waited for by going ahead.
+/// What comes later is not to be gone ahead of.
 fn unchecked<'a>(
     group: &Group,
     mut members: impl Iterator<Item = &'a Judged<'a>>,
 ) -> Option<Reason> {
-    let open =
-        |reason: &Reason| matches!(reason, Reason::CheckFailed { .. } | Reason::CoolingDown { .. });
+    let open = |reason: &Reason| {
+        matches!(
+            reason,
+            Reason::CheckFailed { .. } | Reason::CoolingDown { .. } | Reason::PutOff { .. }
+        )
+    };
     members.find_map(|(container, verdict)| {
         let reason = verdict.as_ref().err().filter(|reason| open(reason))?;
-        let (unit, why) = (container.unit.clone(), reason.to_string());
-        Some(Reason::GroupWaits { group: group.clone(), unit, why })
+        let (other, why) = (container.unit.clone(), reason.to_string());
+        Some(Reason::GroupWaits { group: group.clone(), other, why })
     })
 }
 
@@ -121,7 +125,7 @@ fn failed_before(group: &Group, company: &Company, quarantine: &Quarantine) -> O
     let held = quarantine.find_company(company)?;
     Some(Reason::FailedTogether {
         group: group.clone(),
-        unit: held.unit.clone(),
+        failed: held.unit.clone(),
         manifest: held.manifest.clone(),
         since: held.since,
         cause: held.cause.clone(),

@@ -4,6 +4,7 @@ use super::*;
 use crate::model::{
     ContainerId, Digest, EngineKind, Failure, FailureKind, ImageSource, Platform, Policy,
 };
+use crate::plan::PutOffs;
 use crate::plan::decide::{Available, Input, Plan, decide};
 use crate::plan::quarantine::Quarantined;
 
@@ -80,6 +81,7 @@ impl Case {
             available: &self.available,
             quarantine: &self.quarantine,
             groups: &groups,
+            put_offs: &PutOffs::default(),
             selection: &groups.complete(&self.selection),
             now: Timestamp::UNIX_EPOCH,
         })
@@ -194,6 +196,24 @@ fn a_group_waits_for_one_that_could_not_be_checked() {
         text,
         ["its group web waits for db.service: check failed: no route", "check failed: no route"]
     );
+}
+
+/// They are told to another process.
+#[test]
+fn what_holds_a_group_up_is_read_as_it_is_written() {
+    let mut case = Case::of(&["app", "db"]).group("web", &["app", "db"]);
+    case.failed("app");
+    let failed = case.plan();
+    case.find("db", Available::Failed(Failure::new(FailureKind::Unreachable, "no route")));
+    case.add("second", "app");
+    case.containers.iter_mut().for_each(|container| container.engine = EngineKind::Podman);
+    let mut invalid = Case::of(&["app"]);
+    invalid.containers[0].group = Some(String::new());
+    for plan in [failed, case.plan(), invalid.plan()] {
+        assert!(!plan.skipped.is_empty());
+        let text = serde_json::to_string(&plan).unwrap();
+        assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+    }
 }
 
 /// Nothing is to be had for these: the others go on.

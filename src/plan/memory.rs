@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::backoff::Backoff;
+use super::put_off::PutOffs;
 use crate::model::{Digest, ImageIdentity, ImageSource, Platform, Reference};
 
 /// Failures in a row by source, and which platform manifest stood behind which index: a changed
@@ -14,6 +15,8 @@ use crate::model::{Digest, ImageIdentity, ImageSource, Platform, Reference};
 pub struct Memory {
     backoffs: BTreeMap<String, Backoff>,
     identities: Vec<Known>,
+    /// Images that were taken back for what was not their doing.
+    pub put_offs: PutOffs,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +43,9 @@ impl Memory {
 
     /// Forgets sources that no container uses any more.
     pub fn retain_sources<'a>(&mut self, sources: impl Iterator<Item = &'a ImageSource>) {
-        let keys: Vec<String> = sources.map(key).collect();
+        let sources: Vec<&ImageSource> = sources.collect();
+        self.put_offs.retain(|used| sources.iter().any(|source| &source.reference == used));
+        let keys: Vec<String> = sources.into_iter().map(key).collect();
         self.backoffs.retain(|held, _| keys.contains(held));
     }
 

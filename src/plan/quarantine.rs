@@ -55,6 +55,19 @@ impl Quarantined {
         self.ends(after).is_some_and(|end| end <= now)
     }
 
+    /// Why, with what it failed beside.
+    pub fn why(&self) -> String {
+        if self.beside.is_empty() {
+            return self.cause.clone();
+        }
+        let name = |it: &Beside| {
+            let new = if it.new { ", new as well" } else { "" };
+            format!("{}@{}{new}", it.repository, it.manifest.short())
+        };
+        let beside: Vec<String> = self.beside.iter().map(name).collect();
+        format!("{} (beside {})", self.cause, beside.join("; "))
+    }
+
     /// Whether it is this image.
     pub fn is(&self, reference: &Reference, manifest: &Digest) -> bool {
         self.repository == reference.name() && &self.manifest == manifest

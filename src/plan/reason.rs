@@ -23,6 +23,13 @@ pub enum Reason {
         since: Timestamp,
         cause: String,
     },
+    /// It was taken back for what was not its doing, and an operator was told; it is tried again by
+    /// itself at `until`.
+    PutOff {
+        manifest: Digest,
+        until: Timestamp,
+        cause: String,
+    },
     /// The last checks failed; the next is not before `until`.
     CoolingDown {
         until: Timestamp,
@@ -54,21 +61,21 @@ pub enum Reason {
     /// Another unit of its group could not be checked, and it would go without that one.
     GroupWaits {
         group: Group,
-        unit: Option<UnitName>,
+        other: Option<UnitName>,
         why: String,
     },
     /// The images that its group would have failed together before.
     FailedTogether {
         group: Group,
         /// The unit that failed, and its image.
-        unit: UnitName,
+        failed: UnitName,
         manifest: Digest,
         since: Timestamp,
         cause: String,
     },
     /// It follows a tag that a unit follows which is held back.
     WaitsForUnit {
-        unit: Option<UnitName>,
+        other: Option<UnitName>,
         why: String,
     },
 }
@@ -81,6 +88,7 @@ impl Reason {
             | Self::Disabled
             | Self::Pinned
             | Self::Quarantined { .. }
+            | Self::PutOff { .. }
             | Self::FailedTogether { .. }
             | Self::GroupWaits { .. }
             | Self::WaitsForUnit { .. } => false,
@@ -104,6 +112,13 @@ impl fmt::Display for Reason {
             Self::Quarantined { manifest, since, cause } => {
                 write!(f, "quarantined digest {} since {since:.0}: {cause}", manifest.short())
             }
+            Self::PutOff { manifest, until, cause } => {
+                write!(
+                    f,
+                    "digest {} was taken back, and is put off until {until:.0}: {cause}",
+                    manifest.short()
+                )
+            }
             Self::CoolingDown { until, failure } => {
                 write!(f, "cooling down until {until:.0}: {failure}")
             }
@@ -125,15 +140,15 @@ impl fmt::Display for Reason {
             Self::NotInStorage => f.write_str("no image of this name in local storage"),
             Self::CheckFailed { failure } => write!(f, "check failed: {failure}"),
             Self::InvalidGroup { message } => write!(f, "invalid group: {message}"),
-            Self::GroupWaits { group, unit, why } => {
-                write!(f, "its group {group} waits for {}: {why}", of(unit.as_ref()))
+            Self::GroupWaits { group, other, why } => {
+                write!(f, "its group {group} waits for {}: {why}", of(other.as_ref()))
             }
-            Self::FailedTogether { group, unit, since, cause, .. } => write!(
+            Self::FailedTogether { group, failed, since, cause, .. } => write!(
                 f,
-                "its group {group} failed with these images, at {since:.0} in {unit}: {cause}"
+                "its group {group} failed with these images, at {since:.0} in {failed}: {cause}"
             ),
-            Self::WaitsForUnit { unit, why } => {
-                write!(f, "waits for {}, which goes with it: {why}", of(unit.as_ref()))
+            Self::WaitsForUnit { other, why } => {
+                write!(f, "waits for {}, which goes with it: {why}", of(other.as_ref()))
             }
         }
     }

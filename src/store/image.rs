@@ -95,6 +95,11 @@ impl Store {
         index.find_manifest(manifest).map_or(Ok(None), |record| self.load(&index, record))
     }
 
+    /// Whether there is an image with this platform manifest.
+    pub fn has(&self, manifest: &Digest) -> Result<bool, Error> {
+        Ok(self.read_index()?.find_manifest(manifest).is_some())
+    }
+
     /// All images, each once, in the order in which they came.
     pub fn images(&self) -> Result<Vec<Image>, Error> {
         let index = self.read_index()?;

@@ -21,6 +21,12 @@ impl Store {
         wait(&self.root.join("locks/store"), Mode::Shared)
     }
 
+    /// The same, without waiting: `None` while something is being removed.
+    pub(super) fn try_lock_shared(&self) -> Result<Option<Lock>, Error> {
+        let path = self.root.join("locks/store");
+        Lock::try_shared(&path).map_err(|cause| Error::io("lock", &path, cause))
+    }
+
     pub(super) fn lock_index(&self) -> Result<Lock, Error> {
         wait(&self.root.join("locks/index"), Mode::Exclusive)
     }

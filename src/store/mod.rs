@@ -10,6 +10,7 @@
 //! ROOT/mapped/KEY/HEX/     copies of layers under other owners, for containers of ordinary users
 //! ROOT/bindings/UNIT      JSON: reference -> manifest digest
 //! ROOT/kept/UNIT          JSON: reference -> manifest digests that the unit may go back to
+//! ROOT/containers/ID/     what a container is made from and writes (`launch` has it, `pins` reads it)
 //! ROOT/tmp/               work of pulls that are running, or died
 //! ROOT/locks/             files for flock(2)
 //! ```
@@ -29,6 +30,7 @@ mod kept;
 mod layout;
 mod lock;
 mod mapped;
+mod pins;
 pub mod pull;
 mod remove;
 pub mod unpack;

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::Path;
 
 use super::image::MAX_DOCUMENT;
-use super::{Error, Store};
+use super::{Error, Store, Workspace};
 use crate::disk;
 use crate::model::{Digest, Reference, UnitName};
 
@@ -24,12 +24,22 @@ impl Store {
         self.change_index(|index| index.remove(manifest)).map(drop)
     }
 
-    /// Removes the layers and documents that no image needs, and work of pulls that died. Where a
-    /// pull runs, nothing is removed until the next time. No container may be made from what goes:
-    /// who calls this knows.
+    /// Removes the layers and documents that nobody needs, and work of pulls that died. Where a pull
+    /// runs, nothing is removed until the next time. What pins lead to stays, also where `index.json`
+    /// was lost or moved away.
+    ///
+    /// # Errors
+    /// Where it cannot be told what is needed: then nothing is removed.
     pub fn collect(&self) -> Result<(), Error> {
-        let Some(_lock) = self.try_lock_all()? else { return Ok(()) };
+        // Deleting takes its time, and pulls need not wait for it.
+        drop(self.take_aside()?);
         self.drop_dead_work();
+        Ok(())
+    }
+
+    /// Takes what nobody needs away from its names, into a workspace that is deleted when it is dropped.
+    fn take_aside(&self) -> Result<Option<Workspace>, Error> {
+        let Some(_lock) = self.try_lock_all()? else { return Ok(None) };
         let needed = self.needed()?;
         let gone = self.workspace()?;
         self.put_aside(&self.root.join("layers/sha256"), &needed, gone.path(), "layer")?;
@@ -38,7 +48,8 @@ impl Store {
             // Where others are left, it stays.
             let _ = std::fs::remove_dir(copies);
         }
-        self.put_aside(&self.root.join("images/blobs/sha256"), &needed, gone.path(), "blob")
+        self.put_aside(&self.root.join("images/blobs/sha256"), &needed, gone.path(), "blob")?;
+        Ok(Some(gone))
     }
 
     /// The lock that pulls hold shared; `None` where one runs, or nothing was ever pulled.
@@ -71,10 +82,11 @@ impl Store {
         Ok(bound)
     }
 
-    /// All digests that the records of `index.json` lead to, whoever wrote them: documents are read
-    /// for whatever in them looks like one.
+    /// All digests that the records of `index.json` and the pins lead to, whoever wrote them: documents
+    /// are read for whatever in them looks like one.
     fn needed(&self) -> Result<BTreeSet<String>, Error> {
         let mut found: Vec<Digest> = self.read_index()?.digests();
+        found.extend(self.pinned()?);
         let mut needed = BTreeSet::new();
         while let Some(digest) = found.pop() {
             if !needed.insert(digest.hex()) {

@@ -10,7 +10,7 @@ use crate::model::{
     Container, Digest, Failure, FailureKind, ImageSource, Platform, Policy, UnitName,
 };
 use crate::plan::decide::wants_check;
-use crate::plan::{Available, Backoff, Groups, Input, Memory, Plan, decide};
+use crate::plan::{Available, Backoff, Groups, Input, Memory, Plan, PutOffs, decide};
 
 /// What runs, and what would be done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,12 +63,16 @@ impl<W: World> Updater<W> {
         }
         memory.retain_sources(inventory.containers.iter().map(|container| &container.source));
         let containers = &inventory.containers;
+        // A person is not kept waiting for what is not known to be bad.
+        let nothing = PutOffs::default();
+        let put_offs = if asked_by_person { &nothing } else { &memory.put_offs };
         let input = Input {
             containers,
             bystanders: &inventory.bystanders,
             available: &available,
             quarantine: &quarantine,
             groups: &groups,
+            put_offs,
             selection,
             now,
         };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::execute::Ended;
 use super::group::failed_with;
+use super::hindered::{advice, is_hindered};
 use super::port::{Clock, InFlight, Ledger, Observer, World};
 use super::report::{Entry, Outcome, OutcomeKind};
 use super::rollback::{AT_NEXT_START, BY_OPERATOR};
@@ -29,6 +30,9 @@ impl<W: World> Updater<W> {
         if let Err(failure) = quarantined {
             self.problem(&failure);
             return Ended { outcomes, suspended: false };
+        }
+        if let Err(failure) = self.put_off(flight) {
+            self.problem(&failure);
         }
         let mut failures = Vec::new();
         for (step, outcome) in flight.rollout.steps.iter().zip(&outcomes) {
@@ -58,15 +62,17 @@ impl<W: World> Updater<W> {
         let condemned = condemned_by(&flight.rollout, progress);
         let (Some(cause), Some(step)) = (&progress.cause, condemned) else { return Ok(()) };
         let aim = flight.rollout.aim(step);
-        self.world.ledger().add_to_quarantine(Quarantined {
+        let held = Quarantined {
             repository: aim.reference().name(),
             manifest: aim.new.manifest.clone(),
             since: self.world.clock().now(),
             unit: step.unit.clone(),
             cause: cause.to_string(),
             beside: step.beside.clone(),
-        })?;
-        self.tell(flight, step, EventKind::Quarantined, &cause.to_string());
+        };
+        let why = held.why();
+        self.world.ledger().add_to_quarantine(held)?;
+        self.tell(flight, step, EventKind::Quarantined, &why);
         Ok(())
     }
 
@@ -92,6 +98,9 @@ impl<W: World> Updater<W> {
             Mark::Updated => (OutcomeKind::Updated, String::new()),
             Mark::Deferred => (OutcomeKind::Deferred, DEFERRED.to_owned()),
             Mark::Stopped => (OutcomeKind::Stopped, STOPPED.to_owned()),
+            Mark::PutBack if is_hindered(flight) => {
+                (OutcomeKind::NeedsOperator, advice(flight, step, cause))
+            }
             Mark::PutBack => (OutcomeKind::RolledBack, cause.to_owned()),
             Mark::Failed { cause: Some(own) } => (OutcomeKind::Failed, own.to_string()),
             Mark::Unbegun | Mark::Failed { cause: None } => (OutcomeKind::Failed, cause.to_owned()),
@@ -118,6 +127,7 @@ impl<W: World> Updater<W> {
             new: aim.new.manifest.clone(),
             result,
             detail,
+            restored: result == OutcomeKind::NeedsOperator && *mark == Mark::PutBack,
             elapsed_ms: self.elapsed_ms(flight),
         }
     }
@@ -195,8 +205,12 @@ impl<W: World> Updater<W> {
 
 fn event_of(flight: &InFlight, step: &Step, outcome: &Outcome) -> Event {
     let engine = flight.rollout.aim(step).engine;
+    let kind = match outcome.restored {
+        true => EventKind::TakenBack,
+        false => EventKind::of(outcome.result),
+    };
     Event {
-        kind: EventKind::of(outcome.result),
+        kind,
         unit: Some(outcome.unit.clone()),
         reference: Some(outcome.reference.clone()),
         old: Some(outcome.old.clone()),

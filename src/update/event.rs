@@ -37,6 +37,8 @@ pub enum EventKind {
     StoppedMeanwhile,
     /// The unit gets the new image at its next start.
     Deferred,
+    /// The update failed for a cause outside of its image; the unit runs its old image again.
+    TakenBack,
     /// The way back failed as well.
     NeedsOperator,
     Quarantined,
@@ -64,6 +66,9 @@ impl EventKind {
 
     /// How an update ended, where that is what happened.
     pub fn outcome(self) -> Option<OutcomeKind> {
+        if self == Self::TakenBack {
+            return Some(OutcomeKind::NeedsOperator);
+        }
         OutcomeKind::ALL.into_iter().find(|outcome| Self::of(*outcome) == self)
     }
 }

@@ -49,6 +49,9 @@ pub struct Outcome {
     /// Why, where it is not `updated`; with both errors where the way back failed too.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
+    /// Whether the unit runs its old image again, verified, although it needs an operator.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restored: bool,
     /// From the rollout's begin to its end, in milliseconds.
     pub elapsed_ms: u64,
 }

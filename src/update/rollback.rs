@@ -208,6 +208,7 @@ fn past(entry: &Entry) -> Option<Past> {
     let reverted = match outcome.result {
         OutcomeKind::Reverted => true,
         OutcomeKind::Updated | OutcomeKind::Deferred => by_hand,
+        OutcomeKind::NeedsOperator if outcome.restored => return None,
         OutcomeKind::Failed | OutcomeKind::NeedsOperator if !by_hand => false,
         OutcomeKind::Failed
         | OutcomeKind::NeedsOperator

@@ -155,6 +155,7 @@ fn of_outcome(container: &Container, outcome: &Outcome) -> (&'static str, Option
     match outcome.result {
         OutcomeKind::Updated | OutcomeKind::Reverted => ("true", None),
         OutcomeKind::RolledBack => ("rolled back", None),
+        OutcomeKind::NeedsOperator if outcome.restored => ("rolled back", None),
         OutcomeKind::Deferred => ("pending", None),
         OutcomeKind::Stopped | OutcomeKind::NotReached => ("false", None),
         OutcomeKind::NeedsOperator => {

@@ -30,6 +30,7 @@ fn outcome(unit: &str, result: OutcomeKind, detail: &str) -> Outcome {
         new: Digest::of(b"v2"),
         result,
         detail: detail.into(),
+        restored: false,
         elapsed_ms: 0,
     }
 }
@@ -65,6 +66,14 @@ fn each_end_has_podmans_word() {
         assert_eq!(rows[0]["Container"], "abababababab (a)");
         assert_eq!(errors.first().map(String::as_str), error);
     }
+}
+
+/// Podman knows no cause but the image.
+#[test]
+fn an_old_image_that_is_back_is_podmans_rolled_back_whatever_the_cause() {
+    let back = Outcome { restored: true, ..outcome("a", OutcomeKind::NeedsOperator, "no disk") };
+    let (rows, errors) = done(vec![container("a", "image")], vec![back]);
+    assert_eq!((rows[0]["Updated"].as_str(), errors.len()), (Some("rolled back"), 0));
 }
 
 #[test]

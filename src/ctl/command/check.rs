@@ -107,7 +107,7 @@ pub(super) fn skipped(skipped: &Skipped) -> Vec<Cell> {
         _ => Tone::Notice,
     };
     let available = match &skipped.reason {
-        Reason::Quarantined { manifest, .. } => manifest.short(),
+        Reason::Quarantined { manifest, .. } | Reason::PutOff { manifest, .. } => manifest.short(),
         _ => String::new(),
     };
     let unit = match &skipped.unit {

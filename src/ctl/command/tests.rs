@@ -87,6 +87,7 @@ fn outcome(result: OutcomeKind, detail: &str) -> Outcome {
         new: Digest::of(b"v2"),
         result,
         detail: detail.into(),
+        restored: false,
         elapsed_ms: 75_300,
     }
 }

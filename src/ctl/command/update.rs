@@ -38,6 +38,7 @@ pub(super) fn text(report: &Report, style: Style) -> String {
         matches!(
             reason,
             Reason::Quarantined { .. }
+                | Reason::PutOff { .. }
                 | Reason::FailedTogether { .. }
                 | Reason::GroupWaits { .. }
                 | Reason::WaitsForUnit { .. }

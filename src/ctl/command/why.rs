@@ -214,7 +214,8 @@ fn phrase(unit: &UnitName, Skipped { reference, image, reason, .. }: &Skipped) -
              \"updaterctl quarantine clear {}\"",
             manifest.short()
         ),
-        Reason::CheckFailed { .. }
+        Reason::PutOff { .. }
+        | Reason::CheckFailed { .. }
         | Reason::CoolingDown { .. }
         | Reason::GroupWaits { .. }
         | Reason::WaitsForUnit { .. } => {

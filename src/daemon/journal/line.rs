@@ -31,6 +31,9 @@ fn digests(event: &Event) -> String {
         (EventKind::RollingBack | EventKind::RolledBack, Some(old), Some(new)) => {
             format!(" to {}, because {} failed", old.short(), new.short())
         }
+        (EventKind::TakenBack, Some(old), Some(new)) => {
+            format!(" to {}, and {} is not to blame", old.short(), new.short())
+        }
         (EventKind::Quarantined, _, Some(new)) => format!(" ({})", new.short()),
         (_, Some(old), Some(new)) => format!(" from {} to {}", old.short(), new.short()),
         (_, None, Some(digest)) | (_, Some(digest), None) => format!(" ({})", digest.short()),
@@ -62,6 +65,7 @@ fn phrase(kind: EventKind) -> &'static str {
         EventKind::NotReached => "not reached, left as it was:",
         EventKind::StoppedMeanwhile => "stopped meanwhile, left alone:",
         EventKind::Deferred => "gets at its next start",
+        EventKind::TakenBack => "taken back, needs an operator:",
         EventKind::NeedsOperator => "needs an operator:",
         EventKind::Quarantined => "quarantined",
         EventKind::Suspended => "suspended, to go on later:",

@@ -108,8 +108,16 @@ pub const DEFERRED: Message = Message {
 pub const NEEDS_OPERATOR: Message = Message {
     id: "6a76d937ed13498ebc2aa72ff07719d7",
     subject: "@UNIT@ needs an operator",
-    explanation: "Neither the new image nor the old one brought the unit back, or the cause was \
-        not the image, or the old one may not come back (rollback = \"never\"): then the unit is stopped. \"updaterctl history @UNIT@\" and \"journalctl -u @UNIT@\" have both causes.",
+    explanation: "Neither the new image nor the old one brought the unit back, or the old one may \
+        not come back (rollback = \"never\"): then the unit is stopped. \"updaterctl history @UNIT@\" and \"journalctl -u @UNIT@\" have both causes.",
+};
+pub const TAKEN_BACK: Message = Message {
+    id: "55fe85b00dd745079d44193047c2a62e",
+    subject: "The update of @UNIT@ was taken back, and an operator is needed",
+    explanation: "Something other than the image kept @UNIT@ from @NEW_DIGEST@ of @IMAGE@: the entry says \
+        what. @OLD_DIGEST@ was put back, and the unit has settled; nothing is held against the new image. \
+        Mend the cause, then \"updaterctl update @UNIT@\". By itself it is tried again an hour later, and \
+        later each time.",
 };
 pub const QUARANTINED: Message = Message {
     id: "d663153b50184339a8515b2b12338857",
@@ -160,7 +168,7 @@ pub const NOTICE_GIVEN_UP: Message = Message {
 };
 
 /// All kinds, in the order of the catalog.
-pub const ALL: [&Message; 25] = [
+pub const ALL: [&Message; 26] = [
     &CHECK_FAILED,
     &MISCONFIGURED,
     &PROBLEM,
@@ -177,6 +185,7 @@ pub const ALL: [&Message; 25] = [
     &NOT_REACHED,
     &STOPPED_MEANWHILE,
     &DEFERRED,
+    &TAKEN_BACK,
     &NEEDS_OPERATOR,
     &QUARANTINED,
     &SUSPENDED,
@@ -207,6 +216,7 @@ pub fn of(kind: EventKind) -> &'static Message {
         EventKind::NotReached => &NOT_REACHED,
         EventKind::StoppedMeanwhile => &STOPPED_MEANWHILE,
         EventKind::Deferred => &DEFERRED,
+        EventKind::TakenBack => &TAKEN_BACK,
         EventKind::NeedsOperator => &NEEDS_OPERATOR,
         EventKind::Quarantined => &QUARANTINED,
         EventKind::Suspended => &SUSPENDED,

@@ -132,7 +132,10 @@ pub(super) fn outcome(kind: EventKind) -> Option<&'static str> {
 /// `tracing-journald` makes priority 3 of ERROR, 4 of WARN, 5 (notice) of INFO, 6 of DEBUG.
 fn level(kind: EventKind) -> Level {
     match kind {
-        EventKind::NeedsOperator | EventKind::UpdateFailed | EventKind::RolledBack => Level::ERROR,
+        EventKind::NeedsOperator
+        | EventKind::TakenBack
+        | EventKind::UpdateFailed
+        | EventKind::RolledBack => Level::ERROR,
         EventKind::CheckFailed
         | EventKind::Misconfigured
         | EventKind::Problem

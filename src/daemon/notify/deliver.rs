@@ -71,7 +71,8 @@ impl Deliverer {
             return;
         }
         match self.tell_all(way).await {
-            Ok(()) => pace.succeeded(),
+            Ok(Told::All) => pace.succeeded(),
+            Ok(Told::ByAnother) => pace.wait(FIRST),
             Err(why) => {
                 // Later failures of the same kind are no news.
                 if pace.failures.get() == 0 {
@@ -83,13 +84,20 @@ impl Deliverer {
     }
 
     /// Oldest first; one that is not taken does not keep the others back. The first error.
-    async fn tell_all(&self, way: &Way) -> Result<(), String> {
-        let waiting = self.spool.waiting(way.name()).map_err(|error| chain(&error))?;
-        let mut result = Ok(());
+    async fn tell_all(&self, way: &Way) -> Result<Told, String> {
+        let read = || self.spool.waiting(way.name()).map_err(|error| chain(&error));
+        if read()?.is_empty() {
+            return Ok(Told::All);
+        }
+        let turn = self.spool.turn(way.name()).map_err(|error| chain(&error))?;
+        let Some(_turn) = turn else { return Ok(Told::ByAnother) };
+        let mut result = Ok(Told::All);
+        // What another told until now is gone.
+        let waiting = read()?;
         for notice in waiting {
             let told = self.tell(way, &notice).await;
             let unheard = told.as_ref().is_err_and(|refusal| !refusal.heard);
-            result = result.and(told.map_err(|refusal| refusal.why));
+            result = result.and_then(|all| told.map(|()| all).map_err(|refusal| refusal.why));
             if unheard {
                 break;
             }
@@ -107,6 +115,13 @@ impl Deliverer {
         let removed = self.spool.remove(way.name(), &notice.id);
         removed.map_err(|error| Refusal { why: chain(&error), heard: true })
     }
+}
+
+/// What became of all that waited on a way.
+enum Told {
+    All,
+    /// Another process is at it, and may leave some.
+    ByAnother,
 }
 
 /// Why something was not taken.
@@ -127,7 +142,10 @@ impl Pace {
     fn failed(&self) {
         let failures = self.failures.get();
         self.failures.set(failures.saturating_add(1));
-        let wait = FIRST.saturating_mul(2u32.saturating_pow(failures)).min(LAST);
-        self.next.set(Instant::now().checked_add(wait));
+        self.wait(FIRST.saturating_mul(2u32.saturating_pow(failures)).min(LAST));
+    }
+
+    fn wait(&self, time: Duration) {
+        self.next.set(Instant::now().checked_add(time));
     }
 }

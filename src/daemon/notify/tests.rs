@@ -140,6 +140,23 @@ async fn who_asks_to_be_told_of_what_is_suspended_is_told() {
 }
 
 #[tokio::test]
+async fn what_another_process_tells_is_not_told_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(dir.path());
+    let told = dir.path().join("told");
+    program(&mut settings, &format!("echo told >> {}", told.display()));
+    let (scribe, deliverer) = open(Scope::User, &settings, None).unwrap();
+    scribe.event(&rolled_back());
+    let turn = Spool::new(&dir.path().join("ledger")).turn("command").unwrap();
+    assert!(deliverer.deliver().await.is_some(), "it is looked again whether the other told it");
+    assert!(!told.exists() && deliverer.failures() == 0);
+    drop(turn);
+    let (_, deliverer) = open(Scope::User, &settings, None).unwrap();
+    assert_eq!(deliverer.deliver().await, None);
+    assert_eq!(std::fs::read_to_string(told).unwrap(), "told\n");
+}
+
+#[tokio::test]
 async fn a_program_that_hangs_or_fails_holds_nobody_up() {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = settings(dir.path());

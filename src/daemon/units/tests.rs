@@ -46,6 +46,7 @@ fn ended(result: OutcomeKind) -> Entry {
             new: image(b"v2").manifest,
             result,
             detail: "it crashed".into(),
+            restored: false,
             elapsed_ms: 1,
         },
     }
@@ -122,6 +123,9 @@ fn a_unit_that_lost_its_container_is_shown() {
     for result in [OutcomeKind::Updated, OutcomeKind::RolledBack, OutcomeKind::Stopped] {
         assert_eq!(gone(&[ended(result), ended(OutcomeKind::NeedsOperator)], &[]), []);
     }
+    let mut restored = ended(OutcomeKind::NeedsOperator);
+    restored.outcome.restored = true;
+    assert_eq!(gone(&[restored], &[]), [], "its update did not leave it so");
     let elsewhere = Container {
         created: Timestamp::from_second(1).unwrap(),
         ..container(Some("app.service"), "registry", "registry.example/app:2")

@@ -120,6 +120,11 @@ pub(crate) fn take_name(
                 let id = pod.id.short().to_owned();
                 return Err(Error::NameInUse { name: pod.name.clone(), what: "pod", id });
             }
+            // Its image may have been removed since it was chosen: that takes the same lock, and from
+            // now on leaves it alone.
+            if !place.store()?.has(&record.image.manifest)? {
+                return Err(Error::NoSuchImage(record.reference.to_string()));
+            }
             records.write(record)?;
             events::of_container(place, record, "create");
             return Ok(());

@@ -33,7 +33,8 @@ pub use remote::{Document, Documents, Remote};
 const AT_ONCE: usize = 2;
 /// Layers that overlayfs can stack (`OVL_MAX_STACK`).
 const MAX_LAYERS: usize = 500;
-/// How often a layer that another process fetches is looked after.
+/// How often a layer that another process fetches, and a store that is tidied, is looked after: the
+/// thread that asks has others to serve.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
 /// Which image is wanted.
@@ -127,7 +128,12 @@ pub async fn pull_within(
         return Ok(image);
     }
     store.create()?;
-    let kept = store.lock_shared()?;
+    let kept = loop {
+        match store.try_lock_shared()? {
+            Some(lock) => break lock,
+            None => tokio::time::sleep(LOCK_POLL).await,
+        }
+    };
     let dead = store.clone();
     blocking(source, move || dead.drop_dead_work()).await?;
     let mut plan = plan(remote, source, target, &want.platform).await?;

@@ -10,6 +10,7 @@ use std::io::{self, BufRead};
 use tar::{EntryType, Header};
 
 use super::Fault;
+use crate::model::failure::excerpt;
 
 const BLOCK: usize = 512;
 /// What all extended headers of one entry may hold, in bytes: paths, and extended attributes of
@@ -28,6 +29,28 @@ pub(super) struct Entry {
     /// Seconds and nanoseconds since the epoch.
     pub(super) mtime: (i64, i64),
     pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Entry {
+    /// Its path, for a message.
+    pub(super) fn shown(&self) -> String {
+        shown(&self.path)
+    }
+
+    /// What the kernel said of it.
+    pub(super) fn failed(&self, cause: impl Into<io::Error>) -> Fault {
+        Fault::of_entry(self.shown(), cause.into())
+    }
+
+    /// That it is not one to unpack.
+    pub(super) fn refused(&self, why: &'static str) -> Fault {
+        Fault::Entry { path: self.shown(), why }
+    }
+}
+
+/// A path from outside, for a message.
+pub(super) fn shown(path: &[u8]) -> String {
+    excerpt(&String::from_utf8_lossy(path))
 }
 
 /// What PAX and GNU headers say about the entry that follows them.

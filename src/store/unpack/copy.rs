@@ -15,13 +15,11 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::account::Account;
 use super::confined::Confined;
-use super::{Fault, Limits, check_space};
+use super::{Fault, Limits, Privilege};
 use crate::disk;
 
-/// The free space is looked at whenever so much was written. A file costs at least a block.
-const SPACE_STEP: u64 = 8 * 1024 * 1024;
-const FILE_COST: u64 = 4096;
 /// The largest attribute, and the longest list of their names, in bytes (xattr(7)).
 const MAX_ATTRIBUTE: usize = 64 * 1024;
 
@@ -36,14 +34,13 @@ pub(in crate::store) fn copy(
     owners: Owners<'_>,
     limits: &Limits,
 ) -> Result<(), Fault> {
-    check_space(&to, limits)?;
+    let confined = Confined::new(to, Privilege::current());
+    let account = Account::open(confined.root(), *limits)?;
     let failed = |cause: Errno| fault(b"/")(cause.into());
     let top = rustix::fs::fstat(&from).map_err(failed)?;
     let own = rustix::io::fcntl_dupfd_cloexec(&from, 0).map_err(failed)?;
     let directories = vec![(PathBuf::new(), times(&top))];
-    let (linked, written) = (HashMap::new(), 0);
-    let mut copy =
-        Copy { confined: Confined::new(to), owners, limits, linked, directories, written };
+    let mut copy = Copy { confined, owners, account, linked: HashMap::new(), directories };
     copy.dress(&own, &*copy.confined.root(), &top).map_err(fault(b"/"))?;
     disk::walk::<Walk>(from, &mut |entry| copy.add(entry).map(|()| true).map_err(Walk::Fault))
         .map_err(Fault::from)?;
@@ -74,13 +71,11 @@ impl From<Walk> for Fault {
 struct Copy<'a> {
     confined: Confined,
     owners: Owners<'a>,
-    limits: &'a Limits,
+    account: Account,
     /// The first name in the copy of files that have several, by device and inode.
     linked: HashMap<(u64, u64), PathBuf>,
     /// Times are set last: what is made in a directory changes them.
     directories: Vec<(PathBuf, Timestamps)>,
-    /// Bytes since the free space was looked at.
-    written: u64,
 }
 
 impl Copy<'_> {
@@ -91,7 +86,8 @@ impl Copy<'_> {
             _ => 0,
         };
         self.add_one(entry, path).map_err(fault(entry.path))?;
-        self.account(FILE_COST + size)
+        self.account.files(1)?;
+        self.account.bytes(size)
     }
 
     fn add_one(&mut self, entry: &disk::Entry<'_>, path: &Path) -> io::Result<()> {
@@ -175,15 +171,6 @@ impl Copy<'_> {
     fn owner(&self, stat: &Stat) -> (Uid, Gid) {
         let (uid, gid) = (self.owners)(stat.st_uid, stat.st_gid);
         (Uid::from_raw(uid), Gid::from_raw(gid))
-    }
-
-    fn account(&mut self, bytes: u64) -> Result<(), Fault> {
-        self.written += bytes;
-        if self.written < SPACE_STEP {
-            return Ok(());
-        }
-        self.written = 0;
-        check_space(self.confined.root(), self.limits)
     }
 
     fn finish(self) -> Result<(), Fault> {

@@ -7,17 +7,21 @@
 //!
 //! What must not live here: downloads, decompression, digests.
 
+mod account;
 mod archive;
 mod birth;
 mod confined;
 mod copy;
+mod metadata;
 mod tree;
 
 use std::io::{self, BufRead};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
+pub(super) use self::account::check_fits;
 use self::archive::Archive;
 pub(super) use self::copy::{Owners, copy};
 use crate::model::FailureKind;
@@ -28,7 +32,7 @@ use crate::model::failure::excerpt;
 pub struct Limits {
     /// Bytes of the uncompressed archive of one layer.
     pub bytes: u64,
-    /// Entries of one layer.
+    /// Entries of one layer, with the directories that it has no entries for.
     pub entries: u64,
     /// Free space that an unpacking leaves on the disk, in bytes, and never less than that of
     /// the disk's size in percent; the smaller of both counts.
@@ -66,6 +70,10 @@ pub enum Fault {
          subordinate IDs: see /etc/subuid and /etc/subgid"
     )]
     Owner { path: String, uid: u32, gid: u32 },
+    /// The entry is at fault: it cannot be on any disk.
+    #[error("entry {path:?} cannot be unpacked")]
+    Unfit { path: String, source: io::Error },
+    /// The host is.
     #[error("entry {path:?} cannot be unpacked")]
     Io { path: String, source: io::Error },
     #[error("the layer unpacks to more than {0} bytes")]
@@ -87,6 +95,27 @@ pub enum Fault {
 impl Fault {
     fn malformed(cause: io::Error) -> Self {
         Self::Malformed(excerpt(&cause.to_string()))
+    }
+
+    /// What the kernel said of an entry. Its path is looked up from the layer's root: where the names,
+    /// the links or the numbers on the way are not what can be, they are the archive's.
+    fn of_entry(path: String, source: io::Error) -> Self {
+        let errno = source.raw_os_error().map(Errno::from_raw_os_error);
+        let of_entry = matches!(
+            errno,
+            Some(
+                Errno::NAMETOOLONG
+                    | Errno::NOENT
+                    | Errno::NOTDIR
+                    | Errno::ISDIR
+                    | Errno::LOOP
+                    | Errno::INVAL
+                    | Errno::RANGE
+                    | Errno::TOOBIG
+                    | Errno::MLINK
+            )
+        );
+        if of_entry { Self::Unfit { path, source } } else { Self::Io { path, source } }
     }
 
     /// The kind of failure, which decides about the next attempt.
@@ -121,6 +150,14 @@ impl Privilege {
             (false, _) => Self::User,
         }
     }
+
+    /// The attribute that hides all that the layers below have in a directory.
+    fn opaque(self) -> &'static str {
+        match self {
+            Self::Root => "trusted.overlay.opaque",
+            Self::Mapped | Self::User => "user.overlay.opaque",
+        }
+    }
 }
 
 /// Whether the layers that this process unpacks are for overlays mounted with `userxattr`: only the
@@ -140,41 +177,11 @@ pub fn for_userxattr() -> bool {
 pub(super) fn unpack(root: OwnedFd, reader: impl BufRead, limits: &Limits) -> Result<(), Fault> {
     let mut archive = Archive::new(reader);
     let mut tree = tree::Tree::new(root, Privilege::current(), *limits)?;
-    let mut entries = 0;
     while let Some(entry) = archive.next()? {
-        entries += 1;
-        if entries > limits.entries {
-            return Err(Fault::TooMany(limits.entries));
-        }
-        tree.add(entry, &mut archive)?;
+        tree.add(&entry, &mut archive)?;
     }
     tree.finish()?;
     archive::drain(archive.into_inner()).map_err(Fault::Stream)
-}
-
-/// The errors of free space, before it is used up.
-fn check_space(disk: impl AsFd, limits: &Limits) -> Result<(), Fault> {
-    let stat = rustix::fs::fstatvfs(disk).map_err(|cause| Fault::Statfs(cause.into()))?;
-    let percent = |whole: u64| (whole / 100).saturating_mul(limits.reserve_percent);
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    let reserve = limits.reserve.min(percent(stat.f_blocks.saturating_mul(stat.f_frsize)));
-    if free < reserve {
-        return Err(Fault::NoSpace { free, reserve });
-    }
-    // File systems without a fixed number of inodes say zero.
-    let (free, reserve) = (stat.f_favail, percent(stat.f_files).min(10_000));
-    if stat.f_files > 0 && free < reserve {
-        return Err(Fault::NoInodes { free, reserve });
-    }
-    Ok(())
-}
-
-/// Whether `bytes` more fit on the disk of `disk` beside the reserve.
-pub(super) fn check_fits(disk: impl AsFd, bytes: u64, limits: &Limits) -> Result<(), Fault> {
-    let stat = rustix::fs::fstatvfs(&disk).map_err(|cause| Fault::Statfs(cause.into()))?;
-    check_space(disk, limits)?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    if free < bytes { Err(Fault::TooLittle { free, needed: bytes }) } else { Ok(()) }
 }
 
 /// Opens the directory that a layer is unpacked into.

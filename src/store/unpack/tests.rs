@@ -6,6 +6,8 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod hostile;
+
 /// A tar archive with entries that no well-meant builder would write.
 #[derive(Default)]
 struct Tar(Vec<u8>);

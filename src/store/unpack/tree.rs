@@ -6,105 +6,80 @@ use std::io::{self, BufRead, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec};
 use rustix::io::Errno;
 use tar::EntryType;
 
-use super::archive::{Archive, Entry};
-use super::birth::Birth;
+use super::account::Account;
+use super::archive::{Archive, Entry, shown};
 use super::confined::{self, Confined};
-use super::{Fault, Limits, Privilege, check_space};
+use super::metadata::{Metadata, mtime, times};
+use super::{Fault, Limits, Privilege};
 use crate::disk;
 
 /// Names of directories kept in memory until their times are set, in bytes.
 const MAX_DIRECTORIES: usize = 32 * 1024 * 1024;
-/// The free space is looked at whenever so much was written. A file costs at least a block.
-const SPACE_STEP: u64 = 8 * 1024 * 1024;
-const FILE_COST: u64 = 4096;
+/// How deep a name may lead. The kernel would take 2,047 directories, each made of two bytes.
+const MAX_DEPTH: usize = 256;
 
 /// A layer that is being unpacked.
 #[derive(Debug)]
 pub(super) struct Tree {
     confined: Confined,
     privilege: Privilege,
-    limits: Limits,
+    metadata: Metadata,
+    account: Account,
     /// Directories whose modes and times are set last: what is made in them changes their times,
     /// and an ordinary user could not write into a read-only one.
     directories: Vec<(PathBuf, Mode, Timespec)>,
     directories_size: usize,
-    /// Bytes written since the free space was looked at.
-    written: u64,
-    birth: Birth,
 }
 
 impl Tree {
     pub(super) fn new(root: OwnedFd, privilege: Privilege, limits: Limits) -> Result<Self, Fault> {
-        check_space(&root, &limits)?;
-        Ok(Self {
-            birth: Birth::below(&root, privilege),
-            confined: Confined::new(root),
-            privilege,
-            limits,
-            directories: Vec::new(),
-            directories_size: 0,
-            written: 0,
-        })
+        let metadata = Metadata::below(&root, privilege);
+        let confined = Confined::new(root, privilege);
+        let account = Account::open(confined.root(), limits)?;
+        let directories = Vec::new();
+        Ok(Self { confined, privilege, metadata, account, directories, directories_size: 0 })
     }
 
     /// Adds one entry, reading its data from `archive`.
     pub(super) fn add(
         &mut self,
-        entry: Entry,
+        entry: &Entry,
         archive: &mut Archive<impl BufRead>,
     ) -> Result<(), Fault> {
-        let (uid, gid) = (entry.uid, entry.gid);
-        match self.add_any(entry, archive) {
-            // What chown(2) says of a user that the namespace has not.
-            Err(Fault::Io { path, source })
-                if self.privilege == Privilege::Mapped
-                    && source.raw_os_error() == Some(Errno::INVAL.raw_os_error()) =>
-            {
-                Err(Fault::Owner { path, uid, gid })
-            }
-            added => added,
-        }
-    }
-
-    fn add_any(&mut self, entry: Entry, archive: &mut Archive<impl BufRead>) -> Result<(), Fault> {
         let path = clean(&entry.path)?;
         let attributes: usize =
             entry.xattrs.iter().map(|(key, value)| key.len() + value.len()).sum();
-        self.account(FILE_COST + attributes as u64)?;
-        let failed = |source| Fault::Io { path: shown(&entry.path), source };
+        self.account.files(1)?;
+        self.account.bytes(attributes as u64)?;
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return self.root(&entry);
+            return self.root(entry);
         };
         if let Some(hidden) = name.as_bytes().strip_prefix(b".wh.") {
-            return self.whiteout(&entry, parent, hidden);
+            return self.whiteout(entry, parent, hidden);
         }
         match entry.kind {
             EntryType::Directory => {
-                self.directory(&entry, &path, parent, name).map_err(failed)?;
-                self.later(&path, &entry)?;
+                self.directory(entry, &path, parent, name)?;
+                self.later(&path, entry)?;
             }
             EntryType::Regular | EntryType::Continuous => {
-                self.file(&entry, parent, name, archive)?;
+                self.file(entry, parent, name, archive)?;
             }
-            EntryType::Symlink => self.symlink(&entry, parent, name).map_err(failed)?,
-            EntryType::Link => self.hard_link(&entry, parent, name)?,
-            EntryType::Fifo => self.fifo(&entry, parent, name).map_err(failed)?,
+            EntryType::Symlink => self.symlink(entry, parent, name)?,
+            EntryType::Link => self.hard_link(entry, parent, name)?,
+            EntryType::Fifo => self.fifo(entry, parent, name)?,
             EntryType::Char | EntryType::Block => {
-                tracing::debug!(path = %shown(&entry.path), "device node in a layer, ignoring");
+                tracing::debug!(path = %entry.shown(), "device node in a layer, ignoring");
             }
-            EntryType::GNUSparse => {
-                return Err(Fault::Entry {
-                    path: shown(&entry.path),
-                    why: "sparse files are not supported",
-                });
-            }
+            EntryType::GNUSparse => return Err(entry.refused("sparse files are not supported")),
             kind => {
-                tracing::debug!(path = %shown(&entry.path), ?kind, "unknown entry in a layer, ignoring");
+                tracing::debug!(path = %entry.shown(), ?kind, "unknown entry in a layer, ignoring");
             }
         }
         Ok(())
@@ -127,24 +102,21 @@ impl Tree {
         Ok(())
     }
 
-    /// Counts what was written, and looks at the free space now and then.
-    fn account(&mut self, bytes: u64) -> Result<(), Fault> {
-        self.written += bytes;
-        if self.written < SPACE_STEP {
-            return Ok(());
-        }
-        self.written = 0;
-        check_space(self.confined.root(), &self.limits)
+    /// The directory that an entry is in. Those on the way that the archive does not list count as if
+    /// it did: one name makes as many as it is deep.
+    fn parent(&mut self, entry: &Entry, path: &Path) -> Result<Rc<OwnedFd>, Fault> {
+        let dir = self.confined.directory(path);
+        self.account.files(self.confined.take_made())?;
+        dir.map_err(|cause| entry.failed(cause))
     }
 
     fn root(&mut self, entry: &Entry) -> Result<(), Fault> {
-        let failed = |source| Fault::Io { path: "/".to_owned(), source };
         if entry.kind != EntryType::Directory {
             return Err(Fault::Entry { path: "/".to_owned(), why: "the root is no directory" });
         }
         let root = self.confined.root();
-        self.dress(&*root, entry).map_err(failed)?;
-        self.attributes(&*root, entry).map_err(failed)?;
+        self.metadata.dress(&*root, entry)?;
+        self.metadata.attributes(&*root, entry, &self.account)?;
         self.later(Path::new(""), entry)
     }
 
@@ -154,38 +126,37 @@ impl Tree {
         path: &Path,
         parent: &Path,
         name: &OsStr,
-    ) -> io::Result<()> {
-        let dir = self.confined.directory(parent)?;
-        let mut opaque = false;
-        let exact = self.birth.is_exact(entry);
-        let mode = if exact { Mode::from_raw_mode(entry.mode) } else { Mode::RWXU };
-        let mut exists = false;
-        if let Err(cause) = rustix::fs::mkdirat(&*dir, name, mode) {
-            let there = confined::stat(&*dir, name)?;
-            match there {
-                Some(there) if cause == Errno::EXIST && confined::is_directory(&there) => {
-                    exists = true;
-                }
-                Some(there) if cause == Errno::EXIST => {
-                    // A whiteout that came first: the lower layers' directory stays hidden.
-                    opaque = confined::is_whiteout(&there);
-                    self.clear(&*dir, name)?;
-                    rustix::fs::mkdirat(&*dir, name, mode)?;
-                }
-                _ => return Err(cause.into()),
-            }
-        }
+    ) -> Result<(), Fault> {
+        let dir = self.parent(entry, parent)?;
+        let exact = self.metadata.exact(entry);
+        let found = self
+            .make_directory(&dir, name, exact.unwrap_or(Mode::RWXU))
+            .map_err(|cause| entry.failed(cause))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let made = rustix::fs::openat(&*dir, name, flags, Mode::empty())?;
-        if exists || !exact {
-            self.dress(&made, entry)?;
+        let made = rustix::fs::openat(&*dir, name, flags, Mode::empty())
+            .map_err(|cause| entry.failed(cause))?;
+        if exact.is_none() || matches!(found, Found::Directory) {
+            self.metadata.dress(&made, entry)?;
         }
-        self.attributes(&made, entry)?;
-        if opaque {
-            self.mark_opaque(&made)?;
+        self.metadata.attributes(&made, entry, &self.account)?;
+        if matches!(found, Found::Whiteout) {
+            // The mark came first: the lower layers' directory stays hidden.
+            self.confined.mark_opaque(&made).map_err(|cause| entry.failed(cause))?;
         }
         self.confined.remember(path, made);
         Ok(())
+    }
+
+    /// Makes a directory where there is none, and says what was there.
+    fn make_directory(&mut self, dir: &OwnedFd, name: &OsStr, mode: Mode) -> io::Result<Found> {
+        let Err(cause) = rustix::fs::mkdirat(dir, name, mode) else { return Ok(Found::Nothing) };
+        let there = confined::stat(dir, name)?.filter(|_| cause == Errno::EXIST).ok_or(cause)?;
+        if confined::is_directory(&there) {
+            return Ok(Found::Directory);
+        }
+        self.clear(dir, name)?;
+        rustix::fs::mkdirat(dir, name, mode)?;
+        Ok(if confined::is_whiteout(&there) { Found::Whiteout } else { Found::Nothing })
     }
 
     fn file(
@@ -195,65 +166,64 @@ impl Tree {
         name: &OsStr,
         archive: &mut Archive<impl BufRead>,
     ) -> Result<(), Fault> {
-        let failed = |source: io::Error| Fault::Io { path: shown(&entry.path), source };
-        let exact = self.birth.is_exact(entry);
-        let mode = if exact { Mode::from_raw_mode(entry.mode) } else { Mode::RUSR };
-        let create = |tree: &mut Self| -> io::Result<File> {
-            let dir = tree.confined.directory(parent)?;
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-            let open = || rustix::fs::openat(&*dir, name, flags | OFlags::CLOEXEC, mode);
-            let fd = match open() {
-                Err(Errno::EXIST) => {
-                    tree.clear(&*dir, name)?;
-                    open()
-                }
-                opened => opened,
-            };
-            Ok(fd?.into())
-        };
-        let mut file = create(self).map_err(failed)?;
+        let dir = self.parent(entry, parent)?;
+        let exact = self.metadata.exact(entry);
+        let mut file = self
+            .make_file(&dir, name, exact.unwrap_or(Mode::RUSR))
+            .map_err(|cause| entry.failed(cause))?;
         while archive.left() > 0 {
             let piece = archive.data()?;
-            file.write_all(piece).map_err(failed)?;
+            file.write_all(piece).map_err(|cause| entry.failed(cause))?;
             let count = piece.len();
             archive.consume(count);
-            self.account(count as u64)?;
+            self.account.bytes(count as u64)?;
         }
-        let dressed = if exact { Ok(()) } else { self.dress(&file, entry) };
-        dressed
-            .and_then(|()| self.attributes(&file, entry))
-            .and_then(|()| Ok(rustix::fs::futimens(&file, &times(mtime(entry)))?))
-            .map_err(failed)
+        if exact.is_none() {
+            self.metadata.dress(&file, entry)?;
+        }
+        self.metadata.attributes(&file, entry, &self.account)?;
+        rustix::fs::futimens(&file, &times(mtime(entry))).map_err(|cause| entry.failed(cause))
     }
 
-    fn symlink(&mut self, entry: &Entry, parent: &Path, name: &OsStr) -> io::Result<()> {
-        let dir = self.confined.directory(parent)?;
-        let target = OsStr::from_bytes(&entry.link);
-        if let Err(cause) = rustix::fs::symlinkat(target, &*dir, name) {
-            if cause != Errno::EXIST {
-                return Err(cause.into());
+    fn make_file(&mut self, dir: &OwnedFd, name: &OsStr, mode: Mode) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let open = || rustix::fs::openat(dir, name, flags | OFlags::CLOEXEC, mode);
+        let fd = match open() {
+            Err(Errno::EXIST) => {
+                self.clear(dir, name)?;
+                open()
             }
-            self.clear(&*dir, name)?;
-            rustix::fs::symlinkat(target, &*dir, name)?;
-        }
-        self.dress_name(&*dir, name, entry)
+            opened => opened,
+        };
+        Ok(fd?.into())
+    }
+
+    fn symlink(&mut self, entry: &Entry, parent: &Path, name: &OsStr) -> Result<(), Fault> {
+        let dir = self.parent(entry, parent)?;
+        let target = OsStr::from_bytes(&entry.link);
+        let link = || rustix::fs::symlinkat(target, &*dir, name);
+        let made = match link() {
+            Err(Errno::EXIST) => {
+                self.clear(&*dir, name).map_err(|cause| entry.failed(cause))?;
+                link()
+            }
+            made => made,
+        };
+        made.map_err(|cause| entry.failed(cause))?;
+        self.metadata.dress_name(&*dir, name, entry)
     }
 
     /// A second name for a file of this layer. The entry's owner, mode and times are the file's.
     fn hard_link(&mut self, entry: &Entry, parent: &Path, name: &OsStr) -> Result<(), Fault> {
-        let failed = |source: io::Error| Fault::Io { path: shown(&entry.path), source };
         let target = clean(&entry.link)?;
         let (Some(target_parent), Some(target_name)) = (target.parent(), target.file_name()) else {
-            return Err(Fault::Entry {
-                path: shown(&entry.path),
-                why: "a hard link to the layer's root",
-            });
+            return Err(entry.refused("a hard link to the layer's root"));
         };
-        let dir = self.confined.directory(parent).map_err(failed)?;
-        let target_dir = self.confined.directory(target_parent).map_err(failed)?;
+        let dir = self.parent(entry, parent)?;
+        let target_dir = self.parent(entry, target_parent)?;
         self.link((&*target_dir, target_name), (&*dir, name))
-            .and_then(|()| self.dress_linked(&dir, name, entry))
-            .map_err(failed)
+            .map_err(|cause| entry.failed(cause))?;
+        self.metadata.dress_linked(&dir, name, entry, &self.account)
     }
 
     /// Neither name is followed.
@@ -273,78 +243,50 @@ impl Tree {
         Ok(link()?)
     }
 
-    fn dress_linked(&mut self, dir: &OwnedFd, name: &OsStr, entry: &Entry) -> io::Result<()> {
-        let Some(stat) = confined::stat(dir, name)? else { return Ok(()) };
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Ok(());
-        }
-        let same =
-            (stat.st_uid, stat.st_gid, stat.st_mode & 0o7777) == (entry.uid, entry.gid, entry.mode);
-        // Setting an owner, even the same one, drops the file's capabilities.
-        if !same && self.privilege != Privilege::User {
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
-            self.dress(&file, entry)?;
-            self.attributes(&file, entry)?;
-        }
-        let times = times(mtime(entry));
-        Ok(rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
-    }
-
-    fn fifo(&mut self, entry: &Entry, parent: &Path, name: &OsStr) -> io::Result<()> {
-        let dir = self.confined.directory(parent)?;
-        self.clear(&*dir, name)?;
-        rustix::fs::mknodat(&*dir, name, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
-        self.dress_name(&*dir, name, entry)?;
+    fn fifo(&mut self, entry: &Entry, parent: &Path, name: &OsStr) -> Result<(), Fault> {
+        let dir = self.parent(entry, parent)?;
+        let failed = |cause| entry.failed(cause);
+        self.clear(&*dir, name).map_err(failed)?;
+        rustix::fs::mknodat(&*dir, name, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+            .map_err(|cause| entry.failed(cause))?;
+        self.metadata.dress_name(&*dir, name, entry)?;
         // Just made, and no link; fchmodat(2) follows none that is not there.
-        rustix::fs::chmodat(&*dir, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())?;
-        Ok(())
+        rustix::fs::chmodat(&*dir, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())
+            .map_err(|cause| entry.failed(cause))
     }
 
     /// `.wh.NAME` hides NAME of the layers below; `.wh..wh..opq` all that they have in this
     /// directory (image-spec, `layer.md`, "Whiteouts").
     fn whiteout(&mut self, entry: &Entry, parent: &Path, hidden: &[u8]) -> Result<(), Fault> {
-        let failed = |source: io::Error| Fault::Io { path: shown(&entry.path), source };
         if matches!(hidden, b"" | b"." | b"..") {
-            return Err(Fault::Entry {
-                path: shown(&entry.path),
-                why: "a whiteout that names nothing",
-            });
+            return Err(entry.refused("a whiteout that names nothing"));
         }
-        let mut make = || -> io::Result<()> {
-            let dir = self.confined.directory(parent)?;
-            if hidden == b".wh..opq" {
-                return self.mark_opaque(&*dir);
-            }
-            if hidden.starts_with(b".wh.") {
-                // Bookkeeping of aufs, which older builders leave behind.
-                return Ok(());
-            }
-            let name = OsStr::from_bytes(hidden);
-            let device = FileType::CharacterDevice;
-            match rustix::fs::mknodat(&*dir, name, device, Mode::empty(), 0) {
-                Err(Errno::EXIST) => match confined::stat(&*dir, name)? {
-                    // This layer has its own: a file covers the lower one anyway.
-                    Some(there) if confined::is_directory(&there) => {
-                        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-                        let flags = flags | OFlags::CLOEXEC;
-                        let below = rustix::fs::openat(&*dir, name, flags, Mode::empty())?;
-                        self.mark_opaque(&below)
-                    }
-                    _ => Ok(()),
-                },
-                made => Ok(made?),
-            }
-        };
-        make().map_err(failed)
+        let dir = self.parent(entry, parent)?;
+        if hidden == b".wh..opq" {
+            return self.confined.mark_opaque(&*dir).map_err(|cause| entry.failed(cause));
+        }
+        if hidden.starts_with(b".wh.") {
+            // Bookkeeping of aufs, which older builders leave behind.
+            return Ok(());
+        }
+        self.hide(&dir, OsStr::from_bytes(hidden)).map_err(|cause| entry.failed(cause))
     }
 
-    fn mark_opaque(&self, dir: impl AsFd) -> io::Result<()> {
-        let name = match self.privilege {
-            Privilege::Root => "trusted.overlay.opaque",
-            Privilege::Mapped | Privilege::User => "user.overlay.opaque",
-        };
-        Ok(rustix::fs::fsetxattr(dir, name, b"y", XattrFlags::empty())?)
+    fn hide(&self, dir: &OwnedFd, name: &OsStr) -> io::Result<()> {
+        let device = FileType::CharacterDevice;
+        match rustix::fs::mknodat(dir, name, device, Mode::empty(), 0) {
+            Err(Errno::EXIST) => match confined::stat(dir, name)? {
+                // This layer has its own: a file covers the lower one anyway.
+                Some(there) if confined::is_directory(&there) => {
+                    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+                    let flags = flags | OFlags::CLOEXEC;
+                    let below = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+                    self.confined.mark_opaque(&below)
+                }
+                _ => Ok(()),
+            },
+            made => Ok(made?),
+        }
     }
 
     /// Makes room for an entry that comes a second time, as something else.
@@ -352,48 +294,6 @@ impl Tree {
         disk::remove_tree_at(dir, name)?;
         self.confined.forget();
         Ok(())
-    }
-
-    /// Owner and mode of an open file, in this order, and before its attributes: a new owner takes
-    /// setuid bits and capabilities away.
-    fn dress(&mut self, fd: impl AsFd, entry: &Entry) -> io::Result<()> {
-        let mut mode = Mode::from_raw_mode(entry.mode);
-        match self.privilege {
-            Privilege::Root | Privilege::Mapped => {
-                let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-                rustix::fs::fchown(&fd, Some(uid), Some(gid))?;
-                if entry.kind == EntryType::Directory {
-                    self.birth.directory(entry);
-                }
-            }
-            Privilege::User if entry.kind == EntryType::Directory => mode |= Mode::RWXU,
-            Privilege::User => {}
-        }
-        Ok(rustix::fs::fchmod(&fd, mode)?)
-    }
-
-    fn attributes(&self, fd: impl AsFd, entry: &Entry) -> io::Result<()> {
-        for (name, value) in entry.xattrs.iter().filter(|(name, _)| keeps(name)) {
-            let set =
-                rustix::fs::fsetxattr(&fd, OsStr::from_bytes(name), value, XattrFlags::empty());
-            match set {
-                Err(Errno::PERM) if self.privilege != Privilege::Root => {}
-                // A file system without them; a lost capability would break what needs it.
-                Err(Errno::NOTSUP) if name.starts_with(b"user.") => {}
-                set => set?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Owner and times of something that is not opened: a link or a fifo.
-    fn dress_name(&self, dir: impl AsFd, name: &OsStr, entry: &Entry) -> io::Result<()> {
-        if self.privilege != Privilege::User && !self.birth.is_owned(entry) {
-            let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-            rustix::fs::chownat(&dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-        }
-        let times = times(mtime(entry));
-        Ok(rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     fn later(&mut self, path: &Path, entry: &Entry) -> Result<(), Fault> {
@@ -407,10 +307,11 @@ impl Tree {
     }
 }
 
-/// Attributes that an image may set. `trusted.*` and the overlay's own would steer the mount.
-fn keeps(name: &[u8]) -> bool {
-    name == b"security.capability"
-        || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
+/// What was where a directory is to be.
+enum Found {
+    Nothing,
+    Directory,
+    Whiteout,
 }
 
 /// An entry's path relative to the root. A `..` never comes from a builder.
@@ -420,49 +321,13 @@ fn clean(path: &[u8]) -> Result<PathBuf, Fault> {
         return refused("a zero byte in the name");
     }
     let mut cleaned = PathBuf::new();
-    for component in Path::new(OsStr::from_bytes(path)).components() {
+    for (depth, component) in Path::new(OsStr::from_bytes(path)).components().enumerate() {
         match component {
+            _ if depth > MAX_DEPTH => return refused("a name of more than 256 directories"),
             Component::Normal(name) => cleaned.push(name),
             Component::CurDir | Component::RootDir => {}
             _ => return refused("\"..\" in the name"),
         }
     }
     Ok(cleaned)
-}
-
-/// A path from outside, for a message.
-fn shown(path: &[u8]) -> String {
-    String::from_utf8_lossy(path).chars().take(300).collect()
-}
-
-fn mtime(entry: &Entry) -> Timespec {
-    Timespec { tv_sec: entry.mtime.0, tv_nsec: entry.mtime.1 }
-}
-
-fn times(time: Timespec) -> Timestamps {
-    Timestamps { last_access: time, last_modification: time }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attributes_count_as_written() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = super::super::open_root(dir.path()).unwrap();
-        let mut tree = Tree::new(root, Privilege::User, Limits::default()).unwrap();
-        let entry = Entry {
-            kind: EntryType::Directory,
-            path: b"d".to_vec(),
-            link: Vec::new(),
-            mode: 0o755,
-            uid: 0,
-            gid: 0,
-            mtime: (0, 0),
-            xattrs: [(b"trusted.x".to_vec(), vec![0; 60_000])].into(),
-        };
-        tree.add(entry, &mut Archive::new(&b""[..])).unwrap();
-        assert_eq!(tree.written, FILE_COST + 60_009);
-    }
 }

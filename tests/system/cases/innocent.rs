@@ -11,6 +11,7 @@ cases![
     a_restart_by_hand_while_it_settles,
     a_unit_that_was_started_too_often,
     a_unit_whose_needs_are_not_met,
+    a_need_that_was_not_met_once,
     a_job_that_is_at_work,
     a_unit_whose_file_is_gone,
     a_bad_image_that_a_person_replaces,
@@ -110,6 +111,43 @@ fn a_unit_whose_needs_are_not_met(host: &Host) {
     assert_eq!(host.json("updaterctl quarantine list --json"), serde_json::json!([]));
     host.sh("touch /key; systemctl start app.service");
     assert_eq!(version(host, "app"), "v1");
+    host.sh("updaterctl update");
+    assert_eq!(version(host, "app"), "v2");
+}
+
+/// The old image is back; the new one waits for an operator, and is not tried at every turn.
+fn a_need_that_was_not_met_once(host: &Host) {
+    let registry = Registry::start(host);
+    configure_quiet(host);
+    registry.push("app:latest", &Image::app("v1"));
+    host.write(
+        "/etc/systemd/system/key.service",
+        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=oneshot\nExecStart=/bin/sh -c 'test -e /once || exit 0; rm /once; exit 1'\n",
+    );
+    ContainerUnit::new("app", &registry.reference("app:latest"))
+        .unit_setting("Requires=key.service\nAfter=key.service")
+        .start(host);
+    registry.push("app:latest", &Image::app("v2"));
+    host.sh("touch /once");
+    let outcome = host.fails(5, "updaterctl update --json");
+    let report: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let told = &report["outcomes"][0];
+    assert_eq!((&told["result"], &told["restored"]), (&"needs-operator".into(), &true.into()));
+    let advice = told["detail"].as_str().unwrap();
+    assert!(advice.contains("\"dependency\"") && advice.contains("updaterctl update app.service"));
+    assert_eq!(version(host, "app"), "v1");
+    assert_eq!(host.json("updaterctl quarantine list --json"), serde_json::json!([]));
+    assert!(host.sh("updaterctl status").contains("needs an operator"));
+    let explained = host.sh("journalctl --catalog OUTCOME=needs-operator");
+    assert!(explained.contains("was taken back, and an operator is needed"), "{explained}");
+
+    let before = invocation(host, "app");
+    let said = host.sh("updaterctl update --trigger timer");
+    assert!(said.contains("is put off until"), "{said}");
+    assert_eq!(invocation(host, "app"), before, "an outage at every turn helps nobody");
+    host.sh("touch /once");
+    let podmans = host.sh("updaterctl auto-update --format '{{.Unit}} {{.Updated}}'");
+    assert_eq!(podmans, "app.service rolled back");
     host.sh("updaterctl update");
     assert_eq!(version(host, "app"), "v2");
 }

@@ -18,6 +18,7 @@ mod commands;
 mod copying;
 mod cost;
 mod failure;
+mod groups;
 mod health;
 mod hooks;
 mod hostile;
@@ -71,6 +72,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("copying", copying::CASES),
         ("cost", cost::CASES),
         ("failure", failure::CASES),
+        ("groups", groups::CASES),
         ("health", health::CASES),
         ("hooks", hooks::CASES),
         ("hostile", hostile::CASES),

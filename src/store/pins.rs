@@ -1,0 +1,132 @@
+//! Images that stay, whatever `index.json` says of them.
+
+use std::fs::DirEntry;
+
+use serde::Deserialize;
+
+use super::{Error, Store};
+use crate::disk;
+use crate::model::{Digest, ImageIdentity};
+
+/// The largest definition of a container read, in bytes: labels, an environment and a command can be
+/// long.
+const MAX_DEFINITION: u64 = 4 * 1024 * 1024;
+
+/// What the definition of a container, `STATE/containers/ID/definition.json`, says of its images.
+#[derive(Debug, Deserialize)]
+struct Definition {
+    record: Images,
+}
+
+#[derive(Debug, Deserialize)]
+struct Images {
+    image: ImageIdentity,
+    #[serde(default)]
+    mounted_images: Vec<Digest>,
+}
+
+impl Store {
+    /// The platform manifests that containers are made from or have mounted, and those that units are
+    /// bound to or may go back to.
+    ///
+    /// # Errors
+    /// Where one of those who pin cannot be read: nobody knows then what may go.
+    pub(super) fn pinned(&self) -> Result<Vec<Digest>, Error> {
+        let mut pinned = self.kept()?;
+        pinned.extend(self.bound()?.into_iter().map(|(_, manifest)| manifest));
+        let directory = self.root.join("containers");
+        let failed = |cause| Error::io("list", &directory, cause);
+        let entries = match std::fs::read_dir(&directory) {
+            Err(cause) if disk::is_absent(&cause) => return Ok(pinned),
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
+            pinned.extend(images_of(&entry.map_err(failed)?)?);
+        }
+        Ok(pinned)
+    }
+}
+
+/// None of a container that is being made, or goes.
+fn images_of(container: &DirEntry) -> Result<Vec<Digest>, Error> {
+    let path = container.path().join("definition.json");
+    let bytes = disk::read(&path, MAX_DEFINITION).map_err(|cause| Error::read(&path, cause))?;
+    let Some(bytes) = bytes else { return Ok(Vec::new()) };
+    let Definition { record } =
+        serde_json::from_slice(&bytes).map_err(|source| Error::Syntax { path, source })?;
+    Ok(record.mounted_images.into_iter().chain([record.image.manifest]).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Platform;
+
+    fn store(directory: &std::path::Path) -> Store {
+        let store = Store::open(directory).unwrap();
+        store.create().unwrap();
+        // A store without the file of its lock has seen no pull.
+        drop(store.lock_shared().unwrap());
+        store
+    }
+
+    /// An image of one layer as it is on disk, but for its record in the index.
+    fn unrecorded(store: &Store, seed: &str) -> (Digest, std::path::PathBuf) {
+        let layer = Digest::of(format!("layer of {seed}").as_bytes());
+        std::fs::create_dir(store.layer_path(&layer)).unwrap();
+        let blob = |document: serde_json::Value| {
+            let bytes = document.to_string();
+            let digest = Digest::of(bytes.as_bytes());
+            std::fs::write(store.blob_path(&digest), bytes).unwrap();
+            digest
+        };
+        let config = blob(serde_json::json!({"rootfs": {"diff_ids": [layer]}}));
+        let manifest = blob(serde_json::json!({"config": {"digest": config}}));
+        (manifest, store.layer_path(&layer))
+    }
+
+    fn define(store: &Store, id: &str, definition: &serde_json::Value) {
+        let directory = store.root.join("containers").join(id);
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("definition.json"), definition.to_string()).unwrap();
+    }
+
+    fn made_from(manifest: &Digest, mounted: &Digest) -> serde_json::Value {
+        let (target, platform) = (manifest, Platform::host());
+        let image = ImageIdentity { target: target.clone(), manifest: manifest.clone(), platform };
+        serde_json::json!({"create": {}, "record": {"image": image, "mounted_images": [mounted]}})
+    }
+
+    #[test]
+    fn what_is_pinned_stays_where_the_index_was_lost() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let seeds = ["run", "mounted", "bound", "kept", "nobody's"];
+        let images: Vec<_> = seeds.iter().map(|seed| unrecorded(&store, seed)).collect();
+        let [run, mounted, bound, kept, _] = [0, 1, 2, 3, 4].map(|at: usize| &images[at].0);
+        define(&store, "0123", &made_from(run, mounted));
+        std::fs::create_dir(store.root.join("containers/being-made")).unwrap();
+        let binding = serde_json::json!({"quay.io/app:1": {"manifest": bound, "tag": null}});
+        std::fs::write(store.root.join("bindings/app.service"), binding.to_string()).unwrap();
+        let unit = "app.service".parse().unwrap();
+        store.keep(&unit, &"quay.io/app:1".parse().unwrap(), kept).unwrap();
+
+        store.collect().unwrap();
+
+        let there: Vec<_> = images.iter().map(|(_, layer)| layer.is_dir()).collect();
+        assert_eq!(there, [true, true, true, true, false]);
+        assert!(store.blob_path(run).exists());
+        assert_eq!(std::fs::read_dir(store.root.join("tmp")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn nothing_goes_where_a_definition_cannot_be_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let (_, layer) = unrecorded(&store, "nobody's");
+        define(&store, "0123", &serde_json::json!("torn"));
+        let error = store.collect().unwrap_err();
+        assert!(error.to_string().contains("0123/definition.json is damaged"), "{error}");
+        assert!(layer.is_dir());
+    }
+}
