@@ -55,6 +55,9 @@ impl<W: World> Updater<W> {
             Ok(state) => state,
             Err(event) => return event,
         };
+        if state.is_transient() {
+            return Event::FoundTransient;
+        }
         if state.is_starting() {
             let started = self.in_time(unit, self.join_start(unit)).await;
             if started != Event::Succeeded {

@@ -126,6 +126,10 @@ fn is_begun(mark: Option<&Mark>) -> bool {
 }
 
 fn may_go_forward(rollout: &Rollout, Progress { marks, .. }: &Progress, at: usize) -> bool {
+    let untouched = |at: usize| marks.get(at) == Some(&Mark::Untouched);
+    if !untouched(at) {
+        return false;
+    }
     let open = |other: &usize| {
         let mark = marks.get(*other);
         mark.is_some_and(|mark| *mark == Mark::Untouched || is_moving(mark))
@@ -134,10 +138,9 @@ fn may_go_forward(rollout: &Rollout, Progress { marks, .. }: &Progress, at: usiz
         let after = rollout.steps.get(place).map(|step| &step.after);
         after.is_some_and(|after| after.iter().any(open))
     };
-    let untouched = |at: usize| marks.get(at) == Some(&Mark::Untouched);
     // The first of those that go together has their place.
     let led = leads(rollout, at) || !crew(rollout, at).next().is_some_and(untouched);
-    untouched(at) && led && !crew(rollout, at).any(waits)
+    led && !crew(rollout, at).any(waits)
 }
 
 /// All that was moved goes back, those that come after a unit before it: one tag, one truth.

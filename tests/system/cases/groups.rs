@@ -10,6 +10,7 @@ cases![
     a_client_and_its_database_are_restarted_once_each,
     one_that_fails_takes_its_group_back_and_the_same_is_not_tried_again,
     a_database_that_fails_takes_its_client_back,
+    who_gets_no_image_holds_up_nobody,
     an_image_does_not_say_which_group_it_is_of,
     podmans_units_go_together_forward_and_back,
     a_pod_goes_with_its_group,
@@ -101,6 +102,31 @@ fn a_database_that_fails_takes_its_client_back(host: &Host) {
     let held = host.json("updaterctl quarantine list --json");
     let units: Vec<_> = held.as_array().unwrap().iter().map(|held| &held["unit"]).collect();
     assert_eq!(units, ["db.service", "db.service"], "{held}");
+}
+
+/// The database has no label, then one that fails by itself again and again.
+fn who_gets_no_image_holds_up_nobody(host: &Host) {
+    let registry = start_pair(host);
+    let reference = registry.reference("db:latest");
+    let restart = "systemctl restart db.service; systemctl start app.service";
+    ContainerUnit::new("db", &reference).unlabelled().write(host);
+    host.sh(restart);
+    push(&registry, &[("app", Image::app("v2")), ("db", Image::app("v2"))]);
+    host.sh("updaterctl update");
+    assert_eq!((version(host, "app"), version(host, "db")), ("v2".into(), "v1".into()));
+
+    ContainerUnit::new("db", &reference).write(host);
+    host.sh(restart);
+    push(&registry, &[("db", Image::crashing_later("v3"))]);
+    host.fails(ROLLED_BACK, "updaterctl update");
+    for version in ["v4", "v5"] {
+        push(&registry, &[("app", Image::app(version))]);
+        host.fails(ROLLED_BACK, "updaterctl update");
+    }
+    push(&registry, &[("app", Image::app("v6"))]);
+    let outcome = host.run("updaterctl update");
+    assert!(outcome.said().contains("db.service: quarantined"), "{}", outcome.describe());
+    assert_eq!((version(host, "app"), version(host, "db")), ("v6".into(), "v1".into()));
 }
 
 fn an_image_does_not_say_which_group_it_is_of(host: &Host) {
