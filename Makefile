@@ -43,6 +43,21 @@ lint: ## Format and lints only
 fuzz-check: ## See that the fuzz targets compile (fuzz/README.md)
 	$(CARGO) check --manifest-path fuzz/Cargo.toml
 
+# How long each target is run.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+# A blob of 64 KiB says what there is to say; nothing here may take half a gigabyte or ten seconds for it.
+FUZZ_LIMITS := -max_len=65536 -rss_limit_mb=512 -timeout=10
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for a minute; FUZZ_SECONDS and FUZZ_TARGETS say otherwise (fuzz/README.md)
+	command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	mkdir -p $(FUZZ_TARGETS:%=fuzz/corpus/%)
+	set -e; for target in $(FUZZ_TARGETS); do \
+		$(CARGO) fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) $(FUZZ_LIMITS); \
+	done
+
 .PHONY: bench
 bench: dependencies ## Measure against Podman, side by side in one booted systemd
 	$(CARGO) build --locked --release --bins

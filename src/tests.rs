@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+pub(crate) mod archives;
+
 /// Says that a test cannot run here, and why, past the test harness, which would swallow it.
 ///
 /// # Panics

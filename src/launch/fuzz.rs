@@ -1,13 +1,17 @@
 //! What fuzzers call, and the unit tests with random input: parsers of hostile or mistyped text. They
-//! touch nothing of the host; a panic, or an answer that contradicts another, is a fault.
+//! touch nothing of the host, but for a temporary directory; a panic, or an answer that contradicts another, is a fault.
 #![allow(clippy::panic, clippy::expect_used, reason = "a fault is told by a panic")]
 
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use clap::Parser as _;
+use rustix::fs::{Mode, OFlags};
 
 use crate::launch::args::Create;
 use crate::launch::command::{Arguments, Command};
+use crate::launch::copy::unpack::{Owner, Target};
 use crate::launch::isolation::capability::{Capabilities, known};
 use crate::launch::isolation::limits::Limits;
 use crate::launch::isolation::namespaces::Namespaces;
@@ -24,6 +28,9 @@ use crate::launch::spec::{Program, Wanted, spec};
 use crate::launch::storage::flags::{device, mount, secret, tmpfs, volume as bind};
 use crate::launch::storage::mounts::{Kernel, Own};
 use crate::launch::storage::volume::{Source, Volume};
+use crate::launch::view::image;
+use crate::store::fuzz::{Outer, mend};
+use crate::store::{self, unpack};
 
 /// A command line: words, each ended by a NUL.
 pub fn arguments(data: &[u8]) {
@@ -127,6 +134,44 @@ pub fn spec_of_lines(data: &[u8]) {
     }
 }
 
+/// An archive that is copied into a container, or that images are read from. What the container has there
+/// already are links that lead elsewhere.
+pub fn archive(data: &[u8]) {
+    unpack_in(&Outer::new(), &mend(data));
+}
+
+fn unpack_in(outer: &Outer, archive: &[u8]) {
+    let root = outer.root();
+    let make = || -> std::io::Result<OwnedFd> {
+        std::fs::create_dir(root.join("a"))?;
+        symlink("../..", root.join("a/up"))?;
+        symlink(outer.path(), root.join("b"))?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::open(&root, flags, Mode::empty())?)
+    };
+    let opened = make().expect("a new directory can be written");
+    let limits = unpack::Limits { entries: 2000, ..unpack::Limits::DEFAULT };
+    // Who is no root may give files to nobody.
+    let owners = [Owner::Ours, Owner::Kept];
+    let count = if rustix::process::geteuid().is_root() { 2 } else { 1 };
+    for owner in owners.into_iter().take(count) {
+        for directory in ["", "a", "b"] {
+            let directory = directory.into();
+            let _ = Target { root: opened.as_fd(), directory, owner, users: None }
+                .unpack(archive, &limits);
+            outer.check();
+        }
+    }
+}
+
+/// An image's configuration, and all that is shown of it.
+pub fn image_config(data: &[u8]) {
+    let Some(image) = store::fuzz::image(data) else { return };
+    let _ = image::document(&image);
+    let _ = image::summary(&image, 1);
+    let _ = image::rows(&image, true, jiff::Timestamp::UNIX_EPOCH);
+}
+
 /// A seccomp profile: what compiles is a program that the kernel takes.
 pub fn seccomp_profile(data: &[u8]) {
     let capabilities = Capabilities::default();
@@ -139,6 +184,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::tests::archives::{archives, packed};
 
     /// Words that command lines are made of, and some that they are not.
     fn word() -> impl Strategy<Value = String> {
@@ -185,6 +231,17 @@ mod tests {
         #[test]
         fn descriptions(lines in vec("[a-z0-9:/.,=]{0,30}|\\PC{0,30}", 0..16)) {
             spec_of_lines(lines.join("\n").as_bytes());
+        }
+
+        #[test]
+        fn archives_into_containers(entries in archives()) {
+            let outer = Outer::new();
+            unpack_in(&outer, &packed(&entries, outer.path()));
+        }
+
+        #[test]
+        fn configurations(text in "[\\[\\]{}:,\"a-z0-9]{0,100}") {
+            image_config(format!(r#"{{"os":"linux","architecture":"amd64","rootfs":{{"type":"layers","diff_ids":[]}},"config":{{"Env":["{}"]}},"history":[{text}]}}"#, text.replace('"', "")).as_bytes());
         }
 
         #[test]

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use serde::Deserialize;
 
+use super::document;
 use super::error::ContentFault;
 use crate::model::failure::excerpt;
 use crate::model::{Digest, Platform};
@@ -113,7 +114,7 @@ impl RawManifest {
 
 impl Document {
     fn parse(bytes: &[u8]) -> Result<Self, ContentFault> {
-        serde_json::from_slice(bytes).map_err(|error| ContentFault::Malformed {
+        document::parse(bytes).map_err(|error| ContentFault::Malformed {
             what: "manifest",
             why: excerpt(&error.to_string()),
         })
@@ -259,6 +260,15 @@ mod tests {
             assert!(raw.is_err(), "{document}");
         }
         assert!(RawManifest::new(list.to_string().into(), Some("text/plain")).is_ok());
+    }
+
+    /// Of a megabyte that names the same again and again nothing is kept.
+    #[test]
+    fn an_index_of_more_than_anybody_offers_is_refused() {
+        let offers = r#"{"digest":""},"#.repeat(300_000);
+        let text = format!(r#"{{"manifests":[{offers}{{"digest":""}}]}}"#);
+        let fault = RawManifest::new(text.into(), Some(OCI_INDEX)).unwrap_err();
+        assert!(fault.to_string().contains("more than 20000 values"), "{fault}");
     }
 
     proptest! {

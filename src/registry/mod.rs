@@ -11,8 +11,11 @@ mod auth;
 mod blob;
 mod body;
 mod client;
+pub mod document;
 pub mod error;
 mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod gate;
 mod host;
 pub mod login;

@@ -87,7 +87,7 @@ impl Registries {
     }
 
     /// Adds the tables of one file; one of the same prefix replaces the earlier one.
-    fn merge(&mut self, bytes: &[u8]) -> Result<(), FileFault> {
+    pub(super) fn merge(&mut self, bytes: &[u8]) -> Result<(), FileFault> {
         let syntax = |line, what: &str| FileFault::Syntax { line, what: excerpt(what) };
         let text = std::str::from_utf8(bytes)
             .map_err(|error| syntax(line_of(bytes, error.valid_up_to()), "is not UTF-8"))?;

@@ -160,7 +160,7 @@ impl Store {
 
     /// The directories of the layers, bottom first. Overlayfs takes no directory twice: of a layer
     /// that comes again only the topmost place counts, since there it covers all of its own files.
-    fn layers(&self, config: &ImageConfiguration) -> Option<Vec<PathBuf>> {
+    pub(super) fn layers(&self, config: &ImageConfiguration) -> Option<Vec<PathBuf>> {
         let ids = config.rootfs().diff_ids();
         let mut layers = Vec::with_capacity(ids.len());
         for (at, id) in ids.iter().enumerate() {

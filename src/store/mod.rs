@@ -24,6 +24,8 @@ use std::path::{Path, PathBuf};
 mod bindings;
 pub mod containers;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 pub mod health;
 mod image;
 mod kept;

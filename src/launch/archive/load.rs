@@ -1,10 +1,11 @@
 //! Reading images: an archive is a registry that is asked for what is in it, so that all is
 //! verified and unpacked as what comes from one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -15,9 +16,10 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::Fault;
+use crate::model::failure::excerpt;
 use crate::model::{Digest, Failure, FailureKind, ImageSource, Platform, Reference};
-use crate::registry::RawManifest;
-use crate::store::pull::{Documents, Remote};
+use crate::registry::{RawManifest, document};
+use crate::store::pull::{Documents, MAX_LAYERS, Remote};
 
 /// The largest document read, in bytes.
 const MAX_DOCUMENT: u64 = 4 << 20;
@@ -40,6 +42,8 @@ pub(crate) struct Archive {
     made: BTreeMap<Digest, Bytes>,
     /// Where its blobs lie, whose names are not their digests.
     blobs: BTreeMap<Digest, PathBuf>,
+    /// What its files are, by device and inode: a file that is named often is read once.
+    read: HashMap<(u64, u64), (Digest, u64)>,
     pub(crate) images: Vec<Offered>,
 }
 
@@ -71,8 +75,8 @@ impl Archive {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(directory, flags, Mode::empty())
             .map_err(|error| Fault::Open(directory.display().to_string(), error.into()))?;
-        let (made, blobs) = (BTreeMap::new(), BTreeMap::new());
-        let mut archive = Self { root, made, blobs, images: Vec::new() };
+        let (made, blobs, read) = (BTreeMap::new(), BTreeMap::new(), HashMap::new());
+        let mut archive = Self { root, made, blobs, read, images: Vec::new() };
         if archive.file(Path::new("manifest.json")).is_ok() {
             archive.read_docker()?;
         } else if archive.file(Path::new("index.json")).is_ok() {
@@ -86,6 +90,9 @@ impl Archive {
     fn read_docker(&mut self) -> Result<(), Fault> {
         let images: Vec<DockerImage> = self.document("manifest.json")?;
         for image in images {
+            if image.layers.len() > MAX_LAYERS {
+                return Err(Fault::Layers(image.layers.len(), MAX_LAYERS));
+            }
             let config = self.digest(&image.config)?;
             let mut layers = Vec::new();
             for layer in &image.layers {
@@ -150,26 +157,22 @@ impl Archive {
         let mut bytes = Vec::new();
         let file = self.file(Path::new(name)).map_err(failed)?;
         file.take(MAX_DOCUMENT).read_to_end(&mut bytes).map_err(failed)?;
-        serde_json::from_slice(&bytes).map_err(|error| Fault::Form(name.to_owned(), error))
+        document::parse(&bytes).map_err(|error| Fault::Form(name.to_owned(), error))
     }
 
     /// Notes a file as the blob that it is.
     fn digest(&mut self, path: &Path) -> Result<(Digest, u64), Fault> {
-        let failed = |error| Fault::Open(path.display().to_string(), error);
+        let failed = |error| Fault::Open(excerpt(&path.to_string_lossy()), error);
         let mut file = self.file(path).map_err(failed)?;
-        let (mut hash, mut size) = (Sha256::new(), 0);
-        let mut buffer = vec![0; PIECE];
-        loop {
-            let length = file.read(&mut buffer).map_err(failed)?;
-            if length == 0 {
-                break;
-            }
-            hash.update(&buffer[..length]);
-            size += length as u64;
+        let stat = file.metadata().map_err(failed)?;
+        let identity = (stat.dev(), stat.ino());
+        if let Some(known) = self.read.get(&identity) {
+            return Ok(known.clone());
         }
-        let digest = Digest::from_sha256(hash.finalize().into());
-        self.blobs.insert(digest.clone(), path.to_owned());
-        Ok((digest, size))
+        let known = hash(&mut file).map_err(failed)?;
+        self.blobs.insert(known.0.clone(), path.to_owned());
+        self.read.insert(identity, known.clone());
+        Ok(known)
     }
 
     fn blob_path(&self, digest: &Digest) -> PathBuf {
@@ -196,6 +199,20 @@ impl Archive {
         }
         // Without a media type of its own, it is what the layout is for.
         RawManifest::new(bytes, Some(MANIFEST)).map_err(|fault| invalid(fault.to_string()))
+    }
+}
+
+/// Digest and size of what is read to its end.
+fn hash(file: &mut File) -> std::io::Result<(Digest, u64)> {
+    let (mut hash, mut size) = (Sha256::new(), 0);
+    let mut buffer = vec![0; PIECE];
+    loop {
+        let length = file.read(&mut buffer)?;
+        if length == 0 {
+            return Ok((Digest::from_sha256(hash.finalize().into()), size));
+        }
+        hash.update(&buffer[..length]);
+        size += length as u64;
     }
 }
 
@@ -253,5 +270,36 @@ impl Remote for Archive {
                 Err(error) => Some(Err(failed(error))),
             }
         })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn docker(images: usize, layers: usize, size: usize) -> Result<Archive, Fault> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("layer"), vec![7; size]).unwrap();
+        let names: Vec<String> =
+            (0..layers).map(|n| format!("{}layer", "./".repeat(n % 20))).collect();
+        let image = json!({"Config": "layer", "RepoTags": ["app:1"], "Layers": names});
+        let list = serde_json::Value::from(vec![image; images]).to_string();
+        std::fs::write(dir.path().join("manifest.json"), list).unwrap();
+        Archive::open(dir.path())
+    }
+
+    /// A kibibyte may name one file as often as it likes, by whatever names.
+    #[test]
+    fn a_file_that_is_named_often_is_read_once() {
+        let archive = docker(30, 500, 4 << 20).unwrap();
+        assert_eq!((archive.images.len(), archive.read.len(), archive.blobs.len()), (30, 1, 1));
+        assert_eq!(archive.images[0].target, archive.images[29].target);
+    }
+
+    #[test]
+    fn lists_have_an_end() {
+        assert!(matches!(docker(1, 501, 1), Err(Fault::Layers(501, 500))));
+        assert!(matches!(docker(50, 500, 1), Err(Fault::Form(..))));
+        assert!(matches!(docker(0, 0, 1), Err(Fault::Empty)));
     }
 }

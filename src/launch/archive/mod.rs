@@ -17,6 +17,8 @@ pub(crate) enum Fault {
     Open(String, #[source] io::Error),
     #[error("the archive's {0} is not what it should be")]
     Form(String, #[source] serde_json::Error),
+    #[error("the archive has an image of {0} layers, and {1} can be stacked")]
+    Layers(usize, usize),
     #[error("the archive has no image in it")]
     Empty,
     #[error("one image at a time, but with --format=docker-archive and --multi-image-archive")]

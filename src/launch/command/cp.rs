@@ -16,6 +16,7 @@ use crate::launch::copy::unpack::{Owner, Target};
 use crate::launch::lifecycle::containers;
 use crate::launch::place::Place;
 use crate::store::containers::Record;
+use crate::store::unpack::Limits;
 
 #[derive(Debug, Args)]
 pub(crate) struct Cp {
@@ -31,6 +32,11 @@ pub(crate) struct Cp {
     /// CONTAINER:PATH, PATH, or - for a tar archive to standard output
     target: String,
 }
+
+/// Whoever copies knows how much that is; but a container may have a file with a hole of any size,
+/// and is not to fill the disk with it.
+const LIMITS: Limits =
+    Limits { entries: u64::MAX, reserve: 64 * 1024 * 1024, reserve_percent: 1, ..Limits::DEFAULT };
 
 /// How the container's side is found, and the copy's other side.
 struct Side {
@@ -73,7 +79,9 @@ pub(crate) fn copy(place: &Place, flags: &Cp) -> Result<u8, Error> {
                 return Err(Fault::NoDirectory(shown, ", as an archive needs").into());
             }
             let owner = owner(place, flags, &side)?;
-            side.target(side.path.clone(), owner, |target| Ok(target.unpack(io::stdin().lock())?))?;
+            side.target(side.path.clone(), owner, |target| {
+                Ok(target.unpack(io::stdin().lock(), &LIMITS)?)
+            })?;
             Ok(0)
         }
         (from, End::Stream) => {
@@ -195,8 +203,14 @@ fn between(place: &Place, flags: &Cp, from: &Side, to: &Side) -> Result<u8, Erro
     // A second thread, here where no container is started: neither side waits for a whole archive.
     std::thread::scope(|scope| {
         let packing = scope.spawn(|| source.pack(&name, writer, users));
-        let reader = io::BufReader::with_capacity(1 << 16, reader);
-        let unpacked = to.target(directory, owner, |target| Ok(target.unpack(reader)?));
+        let mut reader = io::BufReader::with_capacity(1 << 16, reader);
+        let unpacked =
+            to.target(directory, owner, |target| Ok(target.unpack(&mut reader, &LIMITS)?));
+        if unpacked.is_ok() {
+            // What is after the last entry, so that the other side does not find a closed pipe.
+            let _ = io::copy(&mut reader, &mut io::sink());
+        }
+        drop(reader);
         let packed =
             packing.join().unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::Other).into()));
         // Where unpacking failed, packing did for that reason.

@@ -16,6 +16,7 @@ use crate::launch::{Error, events, say};
 use crate::model::{ImageSource, Platform};
 use crate::store::Store;
 use crate::store::pull::{Want, pull};
+use crate::store::unpack::Limits;
 
 #[derive(Debug, Args)]
 pub(crate) struct Load {
@@ -54,10 +55,12 @@ fn unpack(input: Box<dyn Read>, directory: &Path) -> Result<(), Error> {
     let root = root.map_err(|error| Error::file("open", directory, error.into()))?;
     let target =
         Target { root: root.as_fd(), directory: PathBuf::new(), owner: Owner::Ours, users: None };
+    let limits = Limits::default();
     if zipped {
-        target.unpack(flate2::bufread::MultiGzDecoder::new(input))?;
+        let inflated = flate2::bufread::MultiGzDecoder::new(input);
+        target.unpack(BufReader::with_capacity(1 << 16, inflated), &limits)?;
     } else {
-        target.unpack(input)?;
+        target.unpack(input, &limits)?;
     }
     Ok(())
 }

@@ -25,10 +25,14 @@ pub(crate) enum Fault {
     Read { path: String, source: io::Error },
     #[error("cannot write {path:?}")]
     Write { path: String, source: io::Error },
-    #[error("the archive cannot be read")]
-    Archive(#[source] io::Error),
+    #[error("the archive cannot be unpacked")]
+    Archive(#[from] crate::store::unpack::Fault),
     #[error("the archive cannot be written")]
     Stream(#[source] io::Error),
+    #[error(
+        "the archive has {0:?} as a sparse file, which is not supported: pack it without --sparse"
+    )]
+    Sparse(String),
     #[error("the archive has an entry {0:?}, which would lead out of where it is unpacked")]
     Outside(String),
 }

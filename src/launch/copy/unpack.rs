@@ -1,17 +1,22 @@
-//! A tar stream into a directory beneath a root.
+//! A tar stream into a directory beneath a root. It is read as layers are, with bounded memory, and
+//! leaves as much of the disk free as they do.
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
-use tar::{Archive, EntryType};
+use tar::EntryType;
 
 use super::{Fault, resolve};
 use crate::launch::userns::own::Own;
+use crate::model::failure::excerpt;
+use crate::store::unpack::{Account, Archive, Entry, Limits};
 
 /// Whose the files are then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,86 +43,36 @@ pub(crate) struct Target<'a> {
 
 impl Target<'_> {
     /// Makes what the archive holds. What is there is replaced, but no directory by what is none.
-    pub(crate) fn unpack(&self, from: impl Read) -> Result<(), Fault> {
+    ///
+    /// # Errors
+    /// Also where the disk would be left with less than the reserve of `limits`, and where there are
+    /// more files than they allow, directories that no entry names among them.
+    pub(crate) fn unpack(&self, from: impl BufRead, limits: &Limits) -> Result<(), Fault> {
+        let failed = |error: Errno| Fault::Write {
+            path: self.directory.display().to_string(),
+            source: error.into(),
+        };
+        // fstatvfs(2) takes what was opened to be a path only, too.
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let disk = resolve(self.root, &self.directory, flags).map_err(failed)?;
+        let account = Account::open(Rc::new(disk), *limits)?;
+        let mut unpacking = Unpacking { target: self, account, directories: Vec::new() };
         let mut archive = Archive::new(from);
-        let mut directories = Vec::new();
-        for entry in archive.entries().map_err(Fault::Archive)? {
-            let mut entry = entry.map_err(Fault::Archive)?;
-            let path = clean(&entry.path().map_err(Fault::Archive)?)?;
-            let Some(name) = path.file_name() else { continue };
-            let shown = self.directory.join(&path).display().to_string();
-            let failed = |source: io::Error| Fault::Write { path: shown.clone(), source };
-            let parent = self.parent(&path).map_err(failed)?;
-            let made = match entry.header().entry_type() {
-                EntryType::Directory => {
-                    let made = directory(&parent, name).map_err(failed)?;
-                    directories.push((path.clone(), mtime(entry.header())));
-                    Some(made)
-                }
-                EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                    let mut file = File::from(new_file(&parent, name).map_err(failed)?);
-                    io::copy(&mut entry, &mut file).map_err(failed)?;
-                    Some(file.into())
-                }
-                EntryType::Symlink => {
-                    let target = entry.link_name().map_err(Fault::Archive)?.unwrap_or_default();
-                    clear(&parent, name).map_err(failed)?;
-                    let made = rustix::fs::symlinkat(&*target, &parent, name);
-                    made.map_err(|error| failed(error.into()))?;
-                    self.own(&parent, name).map_err(failed)?;
-                    None
-                }
-                EntryType::Link => {
-                    let target = entry.link_name().map_err(Fault::Archive)?.unwrap_or_default();
-                    self.link(&clean(&target)?, &parent, name).map_err(failed)?;
-                    None
-                }
-                EntryType::Fifo => {
-                    clear(&parent, name).map_err(failed)?;
-                    let mode = Mode::from_raw_mode(0o600);
-                    let made = rustix::fs::mknodat(&parent, name, FileType::Fifo, mode, 0);
-                    made.map_err(|error| failed(error.into()))?;
-                    self.own(&parent, name).map_err(failed)?;
-                    None
-                }
-                // Devices are the host's to give.
-                _ => None,
-            };
-            if let Some(made) = made {
-                self.dress(&made, entry.header()).map_err(failed)?;
-            }
+        while let Some(entry) = archive.next()? {
+            unpacking.account.files(1)?;
+            unpacking.add(&entry, &mut archive)?;
         }
-        for (path, time) in directories.iter().rev() {
-            // What was made in it has changed its time. Who moved it meanwhile wants another.
-            if let Ok(made) = resolve(self.root, &self.directory.join(path), OFlags::RDONLY) {
-                let _ = rustix::fs::futimens(&made, time);
-            }
-        }
+        unpacking.finish();
         Ok(())
     }
 
-    /// The directory that an entry is in; made, where the archive has no entry for it.
-    fn parent(&self, path: &Path) -> io::Result<OwnedFd> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY;
-        let parent = path.parent().unwrap_or(Path::new(""));
-        match resolve(self.root, &self.directory.join(parent), flags) {
-            Err(Errno::NOENT) => {}
-            found => return Ok(found?),
-        }
-        let mut reached = self.directory.clone();
-        let mut opened = resolve(self.root, &reached, flags)?;
-        for name in parent.components() {
-            reached.push(name);
-            opened = match resolve(self.root, &reached, flags) {
-                Err(Errno::NOENT) => {
-                    rustix::fs::mkdirat(&opened, name.as_os_str(), Mode::from_raw_mode(0o755))?;
-                    self.own(&opened, name.as_os_str())?;
-                    resolve(self.root, &reached, flags)?
-                }
-                found => found?,
-            };
-        }
-        Ok(opened)
+    /// A directory that the archive has no entry for. What is there already is a link to nothing, which is
+    /// not made to lead somewhere.
+    fn make(&self, dir: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
+        rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755))?;
+        self.own(dir, name)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(dir, name, flags, Mode::empty())?)
     }
 
     fn own(&self, dir: impl AsFd, name: &OsStr) -> io::Result<()> {
@@ -140,43 +95,136 @@ impl Target<'_> {
     }
 
     /// Owner before mode: a change of owner takes rights away.
-    fn dress(&self, made: &OwnedFd, header: &tar::Header) -> io::Result<()> {
-        let mut mode = header.mode()? & 0o7777;
+    fn dress(&self, made: &OwnedFd, entry: &Entry) -> io::Result<()> {
+        let mut mode = entry.mode;
         let ids = match self.owner {
-            Owner::Kept => Some((header.uid()?, header.gid()?)),
-            Owner::Are(uid, gid) => Some((uid.into(), gid.into())),
+            Owner::Kept => Some((entry.uid, entry.gid)),
+            Owner::Are(uid, gid) => Some((uid, gid)),
             Owner::Ours => {
                 mode &= !0o6000;
                 None
             }
         };
         if let Some((uid, gid)) = ids {
-            let id = |id: u64| u32::try_from(id).map_err(|_| io::ErrorKind::InvalidData);
-            let (uid, gid) = self.outside(id(uid)?, id(gid)?)?;
+            let (uid, gid) = self.outside(uid, gid)?;
             rustix::fs::fchown(made, Some(uid), Some(gid))?;
         }
         rustix::fs::fchmod(made, Mode::from_raw_mode(mode))?;
-        rustix::fs::futimens(made, &mtime(header))?;
+        rustix::fs::futimens(made, &times(entry))?;
         Ok(())
-    }
-
-    fn link(&self, target: &Path, dir: &OwnedFd, name: &OsStr) -> io::Result<()> {
-        let parent = self.parent(target)?;
-        let from = target.file_name().ok_or(io::ErrorKind::InvalidData)?;
-        clear(dir, name)?;
-        Ok(rustix::fs::linkat(&parent, from, dir, name, AtFlags::empty())?)
     }
 }
 
+/// An archive on its way into a target.
+struct Unpacking<'a> {
+    target: &'a Target<'a>,
+    account: Account,
+    /// Their times are set last: what is made in a directory changes them.
+    directories: Vec<(PathBuf, Timestamps)>,
+}
+
+impl Unpacking<'_> {
+    fn add(&mut self, entry: &Entry, archive: &mut Archive<impl BufRead>) -> Result<(), Fault> {
+        let path = clean(&entry.path)?;
+        let Some(name) = path.file_name() else { return Ok(()) };
+        let shown = self.target.directory.join(entry.shown()).display().to_string();
+        let failed = |source: io::Error| Fault::Write { path: shown.clone(), source };
+        let parent = self.parent(&path, &shown)?;
+        let target = self.target;
+        let made = match entry.kind {
+            EntryType::Directory => {
+                let made = directory(&parent, name).map_err(failed)?;
+                self.directories.push((path.clone(), times(entry)));
+                made
+            }
+            EntryType::Regular | EntryType::Continuous => {
+                let mut file = File::from(new_file(&parent, name).map_err(failed)?);
+                while archive.left() > 0 {
+                    let piece = archive.data()?;
+                    file.write_all(piece).map_err(failed)?;
+                    let count = piece.len();
+                    archive.consume(count);
+                    self.account.bytes(count as u64)?;
+                }
+                file.into()
+            }
+            EntryType::GNUSparse => return Err(Fault::Sparse(shown)),
+            EntryType::Symlink => {
+                let made = clear(&parent, name).and_then(|()| {
+                    rustix::fs::symlinkat(OsStr::from_bytes(&entry.link), &parent, name)?;
+                    target.own(&parent, name)
+                });
+                return made.map_err(failed);
+            }
+            EntryType::Link => {
+                let from = clean(&entry.link)?;
+                let dir = self.parent(&from, &shown)?;
+                return link((&dir, from.file_name()), (&parent, name)).map_err(failed);
+            }
+            EntryType::Fifo => {
+                let mode = Mode::from_raw_mode(0o600);
+                let made = clear(&parent, name).and_then(|()| {
+                    rustix::fs::mknodat(&parent, name, FileType::Fifo, mode, 0)?;
+                    target.own(&parent, name)
+                });
+                return made.map_err(failed);
+            }
+            // Devices are the host's to give.
+            _ => return Ok(()),
+        };
+        target.dress(&made, entry).map_err(failed)
+    }
+
+    /// The directory that an entry, `shown`, is in; made, where the archive has no entry for it, and
+    /// counted as if it had one. From below, so that none is opened again and again for one long path.
+    fn parent(&mut self, path: &Path, shown: &str) -> Result<OwnedFd, Fault> {
+        let failed = |source| Fault::Write { path: shown.to_owned(), source };
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let target = self.target;
+        let mut missing = Vec::new();
+        let mut above = path.parent().unwrap_or(Path::new(""));
+        let mut dir = loop {
+            match (resolve(target.root, &target.directory.join(above), flags), above.file_name()) {
+                (Err(Errno::NOENT), Some(name)) => missing.push(name),
+                (opened, _) => break opened.map_err(|error| failed(error.into()))?,
+            }
+            above = above.parent().unwrap_or(Path::new(""));
+        };
+        for name in missing.into_iter().rev() {
+            self.account.files(1)?;
+            dir = target.make(&dir, name).map_err(failed)?;
+        }
+        Ok(dir)
+    }
+
+    fn finish(self) {
+        let target = self.target;
+        for (path, times) in self.directories.iter().rev() {
+            // What was made in it has changed its time. Who moved it meanwhile wants another.
+            if let Ok(made) = resolve(target.root, &target.directory.join(path), OFlags::RDONLY) {
+                let _ = rustix::fs::futimens(&made, times);
+            }
+        }
+    }
+}
+
+/// A second name for what another entry has made.
+fn link(from: (&OwnedFd, Option<&OsStr>), to: (&OwnedFd, &OsStr)) -> io::Result<()> {
+    let name = from.1.ok_or(io::ErrorKind::InvalidData)?;
+    clear(to.0, to.1)?;
+    Ok(rustix::fs::linkat(from.0, name, to.0, to.1, AtFlags::empty())?)
+}
+
 /// The components of an entry's path, none of which leads up.
-fn clean(path: &Path) -> Result<PathBuf, Fault> {
+fn clean(path: &[u8]) -> Result<PathBuf, Fault> {
+    let path = Path::new(OsStr::from_bytes(path));
     let mut clean = PathBuf::new();
     for component in path.components() {
         match component {
             Component::Normal(name) => clean.push(name),
             Component::CurDir | Component::RootDir => {}
             Component::ParentDir | Component::Prefix(_) => {
-                return Err(Fault::Outside(path.display().to_string()));
+                return Err(Fault::Outside(excerpt(&path.to_string_lossy())));
             }
         }
     }
@@ -217,9 +265,8 @@ fn clear(dir: &OwnedFd, name: &OsStr) -> io::Result<()> {
     }
 }
 
-fn mtime(header: &tar::Header) -> Timestamps {
-    let seconds = header.mtime().ok().and_then(|time| i64::try_from(time).ok()).unwrap_or(0);
-    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+fn times(entry: &Entry) -> Timestamps {
+    let time = Timespec { tv_sec: entry.mtime.0, tv_nsec: entry.mtime.1 };
     Timestamps { last_access: time, last_modification: time }
 }
 
@@ -229,6 +276,7 @@ mod tests {
 
     use super::*;
     use crate::launch::copy::pack::Source;
+    use crate::store::unpack::Fault as Layer;
 
     fn open(path: &Path) -> OwnedFd {
         rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
@@ -256,8 +304,8 @@ mod tests {
             owner: Owner::Ours,
             users: None,
         };
-        target.unpack(&*archive).unwrap();
-        target.unpack(&*archive).unwrap();
+        target.unpack(&*archive, &Limits::default()).unwrap();
+        target.unpack(&*archive, &Limits::default()).unwrap();
         assert!(std::fs::read_dir(outside.path()).unwrap().next().is_none());
         let inside = root.path().join(outside.path().strip_prefix("/").unwrap()).join("new");
         assert_eq!(std::fs::read_to_string(inside.join("e/f")).unwrap(), "text");
@@ -265,11 +313,59 @@ mod tests {
         assert_eq!(std::fs::read_link(inside.join("l")).unwrap(), Path::new("nowhere"));
     }
 
+    /// A header, and what follows it.
+    fn entry(kind: EntryType, name: &str, data: &[u8]) -> Vec<u8> {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_size(data.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        let mut entry = [header.as_bytes(), data].concat();
+        entry.resize(entry.len().next_multiple_of(512), 0);
+        entry
+    }
+
+    fn unpacked(archive: &[u8], limits: &Limits) -> (tempfile::TempDir, Result<(), Fault>) {
+        let root = tempfile::tempdir().unwrap();
+        let opened = open(root.path());
+        let directory = PathBuf::new();
+        let target = Target { root: opened.as_fd(), directory, owner: Owner::Ours, users: None };
+        let result = target.unpack(archive, limits);
+        (root, result)
+    }
+
+    #[test]
+    fn an_archive_takes_no_more_than_it_may() {
+        let limits = Limits { entries: 10, ..Limits::DEFAULT };
+        let deep = format!("{}f", "d/".repeat(9));
+        let (root, result) = unpacked(&entry(EntryType::Regular, &deep, b"text"), &limits);
+        result.unwrap();
+        assert_eq!(std::fs::read_to_string(root.path().join(deep)).unwrap(), "text");
+        let deeper = format!("{}f", "d/".repeat(10));
+        let (_root, result) = unpacked(&entry(EntryType::Regular, &deeper, b""), &limits);
+        assert!(matches!(result, Err(Fault::Archive(Layer::TooMany(10)))), "{result:?}");
+        // A name of 600 MiB is neither read nor said again.
+        let mut long = entry(EntryType::GNULongName, "@", b"");
+        long[124..136].copy_from_slice(b"04540000000\0");
+        let sum = |block: &[u8]| block.iter().map(|byte| u32::from(*byte)).sum::<u32>();
+        let checksum = sum(&long[..148]) + 8 * 32 + sum(&long[156..512]);
+        long[148..156].copy_from_slice(format!("{checksum:06o}\0 ").as_bytes());
+        let (_root, result) = unpacked(&long, &limits);
+        assert!(matches!(result, Err(Fault::Archive(Layer::Malformed(_)))), "{result:?}");
+        let (_root, result) = unpacked(&entry(EntryType::GNUSparse, "hole", b""), &limits);
+        assert!(matches!(result, Err(Fault::Sparse(_))), "{result:?}");
+        let no_room = Limits { reserve: u64::MAX, reserve_percent: 100, ..Limits::DEFAULT };
+        let (root, result) = unpacked(&entry(EntryType::Regular, "f", b""), &no_room);
+        assert!(matches!(result, Err(Fault::Archive(Layer::NoSpace { .. }))), "{result:?}");
+        assert!(!root.path().join("f").exists());
+    }
+
     #[test]
     fn nothing_leads_up() {
         for path in ["../x", "a/../../x", ".."] {
-            assert!(clean(Path::new(path)).is_err(), "{path}");
+            assert!(clean(path.as_bytes()).is_err(), "{path}");
         }
-        assert_eq!(clean(Path::new("/./a//b")).unwrap(), Path::new("a/b"));
+        assert_eq!(clean(b"/./a//b").unwrap(), Path::new("a/b"));
     }
 }

@@ -114,7 +114,11 @@ pub(crate) fn find(
     Ok(None)
 }
 
-fn find_in(path: &Path, bytes: &[u8], name: &str) -> Result<Option<Credential>, FileFault> {
+pub(in crate::registry) fn find_in(
+    path: &Path,
+    bytes: &[u8],
+    name: &str,
+) -> Result<Option<Credential>, FileFault> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }

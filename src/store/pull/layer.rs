@@ -13,21 +13,21 @@ use futures_util::stream::LocalBoxStream;
 use sha2::{Digest as _, Sha256};
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
+use self::inflate::{Incoming, inflate};
 use super::underway::Underway;
 use super::{Blob, Missing, Progress, Remote, shown};
 use crate::model::{Digest, Failure, FailureKind, ImageSource};
 use crate::store::Error;
 use crate::store::unpack::{self, Fault, Limits};
 
+mod frames;
+mod inflate;
+
 /// Downloaded pieces that wait to be inflated: of each connection another two or three are in the
 /// client's hands, up to 400 KiB each.
 const PIECES: usize = 1;
-/// Inflated buffers on their way between two threads, and their size in bytes.
+/// Inflated buffers on their way between two threads.
 const BUFFERS: usize = 3;
-const BUFFER: usize = 64 * 1024;
-/// The largest window of a zstd frame, as a power of two: 64 MiB, as other engines take. Memory is
-/// used only for what a frame asks for; `zstd -19` asks for 8 MiB.
-const ZSTD_WINDOW: u32 = 26;
 
 /// How often a download that breaks off goes on from there, and after what time: a registry's
 /// front end that is replaced cuts its connections, and is back in a moment.
@@ -64,26 +64,6 @@ impl LayerFault {
             Self::Size { .. } | Self::Blob { .. } | Self::DiffId { .. } => {
                 FailureKind::InvalidContent
             }
-        }
-    }
-}
-
-/// How a layer's archive is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Plain,
-    Gzip,
-    Zstd,
-}
-
-impl Format {
-    /// What the first bytes say (RFC 1952, RFC 8878), as other engines tell it: the media type is
-    /// wrong in enough images. The digests are verified whatever it is.
-    fn of(start: &[u8]) -> Self {
-        match start {
-            [0x1f, 0x8b, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
-            _ => Self::Plain,
         }
     }
 }
@@ -191,7 +171,7 @@ impl Threads {
         let kept = (Arc::clone(underway), working);
         let kept_too = kept.clone();
         let inflated = spawn_blocking(move || {
-            let result = inflate(&job, Incoming::new(incoming), &full, &emptied, limits.bytes);
+            let result = inflate(&job, Incoming::new(incoming), &full, &emptied, &limits);
             drop((full, kept));
             result
         });
@@ -225,126 +205,12 @@ fn make_root(path: &Path) -> io::Result<OwnedFd> {
     unpack::open_root(path)
 }
 
-/// What is being downloaded, hashed as it is read.
-struct Incoming {
-    pieces: tokio::sync::mpsc::Receiver<Bytes>,
-    current: Bytes,
-    hash: Sha256,
-    size: u64,
-}
-
-impl Incoming {
-    fn new(pieces: tokio::sync::mpsc::Receiver<Bytes>) -> Self {
-        Self { pieces, current: Bytes::new(), hash: Sha256::new(), size: 0 }
-    }
-
-    /// The next piece; `None` at the end.
-    fn receive(&mut self) -> Option<Bytes> {
-        let piece = self.pieces.blocking_recv()?;
-        self.hash.update(&piece);
-        self.size += piece.len() as u64;
-        Some(piece)
-    }
-
-    /// What it begins with, four bytes at least where there are as many; still to be read.
-    fn start(&mut self) -> &[u8] {
-        while self.current.len() < 4 {
-            let Some(piece) = self.receive() else { break };
-            self.current = [&self.current[..], &piece[..]].concat().into();
-        }
-        &self.current
-    }
-}
-
-impl BufRead for Incoming {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.current.is_empty() {
-            let Some(piece) = self.receive() else { break };
-            self.current = piece;
-        }
-        Ok(&self.current)
-    }
-
-    fn consume(&mut self, count: usize) {
-        bytes::Buf::advance(&mut self.current, count);
-    }
-}
-
-impl Read for Incoming {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        read_buffered(self, buffer)
-    }
-}
-
 fn read_buffered(reader: &mut impl BufRead, buffer: &mut [u8]) -> io::Result<usize> {
     let piece = reader.fill_buf()?;
     let count = piece.len().min(buffer.len());
     buffer[..count].copy_from_slice(&piece[..count]);
     reader.consume(count);
     Ok(count)
-}
-
-/// The first thread: verifies the blob and inflates it.
-fn inflate(
-    layer: &Missing,
-    mut incoming: Incoming,
-    full: &mpsc::SyncSender<Vec<u8>>,
-    emptied: &mpsc::Receiver<Vec<u8>>,
-    limit: u64,
-) -> Result<(), LayerFault> {
-    let stream = |cause| LayerFault::Unpack(Fault::Stream(cause));
-    match Format::of(incoming.start()) {
-        Format::Plain => copy(&mut incoming, full, emptied, limit)?,
-        Format::Gzip => {
-            copy(flate2::bufread::MultiGzDecoder::new(&mut incoming), full, emptied, limit)?;
-        }
-        Format::Zstd => {
-            let mut decoder =
-                zstd::stream::read::Decoder::with_buffer(&mut incoming).map_err(stream)?;
-            decoder.window_log_max(ZSTD_WINDOW).map_err(stream)?;
-            copy(decoder, full, emptied, limit)?;
-        }
-    }
-    while !incoming.fill_buf().map_err(stream)?.is_empty() {
-        let count = incoming.current.len();
-        incoming.consume(count);
-    }
-    if incoming.size != layer.blob.size {
-        return Err(LayerFault::Size { expected: layer.blob.size, got: incoming.size });
-    }
-    let got = Digest::from_sha256(incoming.hash.finalize().into());
-    if got == layer.blob.digest { Ok(()) } else { Err(LayerFault::Blob { got }) }
-}
-
-/// Passes all that `reader` gives on, in full buffers that come back to be used again.
-fn copy(
-    mut reader: impl Read,
-    full: &mpsc::SyncSender<Vec<u8>>,
-    emptied: &mpsc::Receiver<Vec<u8>>,
-    limit: u64,
-) -> Result<(), LayerFault> {
-    let mut total = 0;
-    loop {
-        let mut buffer = emptied.try_recv().unwrap_or_default();
-        buffer.resize(BUFFER, 0);
-        let mut filled = 0;
-        while filled < BUFFER {
-            match reader.read(&mut buffer[filled..]) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(cause) => return Err(Fault::Stream(cause).into()),
-            }
-        }
-        if filled == 0 {
-            return Ok(());
-        }
-        total += filled as u64;
-        if total > limit {
-            return Err(Fault::TooLarge(limit).into());
-        }
-        buffer.truncate(filled);
-        full.send(buffer).map_err(|_| LayerFault::Stopped)?;
-    }
 }
 
 /// The archive, hashed as it is read.
@@ -411,20 +277,5 @@ mod tests {
     fn a_directory_that_cannot_be_made_may_mean_a_full_disk() {
         let fault = LayerFault::Directory(io::ErrorKind::StorageFull.into());
         assert_eq!(fault.kind(), FailureKind::StorageFull);
-    }
-
-    #[test]
-    fn the_start_may_come_in_crumbs() {
-        let (pieces, incoming) = tokio::sync::mpsc::channel(4);
-        for piece in [&[0x28][..], &[0xb5, 0x2f], &[], &[0xfd, 0]] {
-            pieces.try_send(Bytes::from_static(piece)).unwrap();
-        }
-        drop(pieces);
-        let mut incoming = Incoming::new(incoming);
-        assert_eq!(Format::of(incoming.start()), Format::Zstd);
-        let mut all = Vec::new();
-        incoming.read_to_end(&mut all).unwrap();
-        assert_eq!((&all[..], incoming.size), (&[0x28, 0xb5, 0x2f, 0xfd, 0][..], 5));
-        assert_eq!(incoming.hash.finalize()[..], Sha256::digest(&all)[..]);
     }
 }

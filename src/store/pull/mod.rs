@@ -18,6 +18,7 @@ use super::unpack::{self, Limits};
 use super::{Error, Image, Store};
 use crate::disk::Lock;
 use crate::model::{Digest, FailureKind, ImageIdentity, ImageSource, Platform};
+use crate::registry::document;
 
 mod commit;
 mod heap;
@@ -32,7 +33,7 @@ pub use remote::{Document, Documents, Remote};
 /// Layers that are fetched at once: two keep two cores busy, more only cost memory.
 const AT_ONCE: usize = 2;
 /// Layers that overlayfs can stack (`OVL_MAX_STACK`).
-const MAX_LAYERS: usize = 500;
+pub const MAX_LAYERS: usize = 500;
 /// How often a layer that another process fetches, and a store that is tidied, is looked after: the
 /// thread that asks has others to serve.
 const LOCK_POLL: Duration = Duration::from_millis(50);
@@ -195,7 +196,7 @@ async fn plan(
         return Err(refuse(format!("an artifact of the type {kind:?}, not a container image")));
     }
     let config = small_blob(remote, source, &manifest.config).await?;
-    let parsed: ImageConfiguration = serde_json::from_slice(&config)
+    let parsed: ImageConfiguration = document::parse(&config)
         .map_err(|cause| refuse(format!("the image configuration cannot be read: {cause}")))?;
     let ids = parsed.rootfs().diff_ids();
     if ids.len() != manifest.layers.len() || ids.len() > MAX_LAYERS {

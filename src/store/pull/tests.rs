@@ -495,12 +495,21 @@ fn the_first_bytes_say_how_a_layer_is_compressed() {
 fn a_bomb_stops_at_its_limit() {
     let (_dir, store) = store();
     let fake = Fake::of(&[layer_of(&archive(&[("zeros", &vec![0; 4 << 20])]), GZIP)]);
-    let limits = Limits { bytes: 1 << 20, ..Limits::default() };
-    let pulled = runtime()
-        .block_on(pull_within(&store, &fake, &source(), want(), &(), &limits))
-        .map_err(|error| crate::model::failure::chain(&error));
-    assert!(pulled.unwrap_err().contains("more than 1048576 bytes"));
-    assert_empty(&store);
+    let refused = |fake: &Fake, limits: &Limits| {
+        let pulled = runtime().block_on(pull_within(&store, fake, &source(), want(), &(), limits));
+        assert_empty(&store);
+        crate::model::failure::chain(&pulled.unwrap_err())
+    };
+    let size = Limits { bytes: 1 << 20, ..Limits::default() };
+    assert!(refused(&fake, &size).contains("more than 1048576 bytes"));
+    let ratio = Limits { ratio: 50, ratio_from: 1 << 20, ..Limits::default() };
+    assert!(refused(&fake, &ratio).contains("as those of no image do"));
+    let zstd = Fake::of(&[layer_of(&archive(&[("zeros", &vec![0; 4 << 20])]), ZSTD)]);
+    assert!(refused(&zstd, &ratio).contains("as those of no image do"));
+    // What is not compressed is what it is, and what is small may be of zeros.
+    let plain = Fake::of(&[layer_of(&archive(&[("zeros", &vec![0; 4 << 20])]), PLAIN)]);
+    runtime().block_on(pull_within(&store, &plain, &source(), want(), &(), &ratio)).unwrap();
+    runtime().block_on(pull(&store, &zstd, &source(), want(), &())).unwrap();
 }
 
 #[test]

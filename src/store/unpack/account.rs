@@ -15,7 +15,7 @@ const FILE_COST: u64 = 4096;
 
 /// The account of one tree.
 #[derive(Debug)]
-pub(super) struct Account {
+pub(crate) struct Account {
     disk: Rc<OwnedFd>,
     limits: Limits,
     entries: u64,
@@ -29,13 +29,13 @@ impl Account {
     ///
     /// # Errors
     /// Where there is no room already.
-    pub(super) fn open(disk: Rc<OwnedFd>, limits: Limits) -> Result<Self, Fault> {
+    pub(crate) fn open(disk: Rc<OwnedFd>, limits: Limits) -> Result<Self, Fault> {
         check_space(&*disk, &limits)?;
         Ok(Self { disk, limits, entries: 0, bytes: 0, files: 0 })
     }
 
     /// Counts files of whatever kind, directories that no entry names among them.
-    pub(super) fn files(&mut self, count: u64) -> Result<(), Fault> {
+    pub(crate) fn files(&mut self, count: u64) -> Result<(), Fault> {
         self.entries += count;
         if self.entries > self.limits.entries {
             return Err(Fault::TooMany(self.limits.entries));
@@ -45,7 +45,7 @@ impl Account {
     }
 
     /// Counts what is in files, and their attributes.
-    pub(super) fn bytes(&mut self, count: u64) -> Result<(), Fault> {
+    pub(crate) fn bytes(&mut self, count: u64) -> Result<(), Fault> {
         self.bytes = self.bytes.saturating_add(count);
         if self.bytes < BYTES_STEP && self.files < FILES_STEP {
             return Ok(());

@@ -19,21 +19,21 @@ const MAX_EXTENDED: u64 = 1024 * 1024;
 
 /// One entry, its data not read yet.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) kind: EntryType,
-    pub(super) path: Vec<u8>,
-    pub(super) link: Vec<u8>,
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+pub(crate) struct Entry {
+    pub(crate) kind: EntryType,
+    pub(crate) path: Vec<u8>,
+    pub(crate) link: Vec<u8>,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// Seconds and nanoseconds since the epoch.
-    pub(super) mtime: (i64, i64),
+    pub(crate) mtime: (i64, i64),
     pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Entry {
     /// Its path, for a message.
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         shown(&self.path)
     }
 
@@ -69,7 +69,7 @@ struct Extended {
 
 /// A tar stream.
 #[derive(Debug)]
-pub(super) struct Archive<R> {
+pub(crate) struct Archive<R> {
     reader: R,
     /// Data of the current entry that is not read yet, and its padding.
     left: u64,
@@ -77,7 +77,7 @@ pub(super) struct Archive<R> {
 }
 
 impl<R: BufRead> Archive<R> {
-    pub(super) fn new(reader: R) -> Self {
+    pub(crate) fn new(reader: R) -> Self {
         Self { reader, left: 0, padding: 0 }
     }
 
@@ -86,7 +86,7 @@ impl<R: BufRead> Archive<R> {
     }
 
     /// The next entry; `None` at the end of the archive.
-    pub(super) fn next(&mut self) -> Result<Option<Entry>, Fault> {
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>, Fault> {
         let mut extended = Extended::default();
         loop {
             self.skip()?;
@@ -122,7 +122,7 @@ impl<R: BufRead> Archive<R> {
     }
 
     /// The next piece of the current entry's data; empty at its end.
-    pub(super) fn data(&mut self) -> Result<&[u8], Fault> {
+    pub(crate) fn data(&mut self) -> Result<&[u8], Fault> {
         if self.left == 0 {
             return Ok(&[]);
         }
@@ -135,13 +135,13 @@ impl<R: BufRead> Archive<R> {
     }
 
     /// Moves on by `count` bytes, no more than [`Archive::data`] gave.
-    pub(super) fn consume(&mut self, count: usize) {
+    pub(crate) fn consume(&mut self, count: usize) {
         self.reader.consume(count);
         self.left -= count as u64;
     }
 
     /// Bytes of data of the current entry that were not read yet.
-    pub(super) fn left(&self) -> u64 {
+    pub(crate) fn left(&self) -> u64 {
         self.left
     }
 

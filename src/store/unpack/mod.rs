@@ -21,8 +21,9 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+pub(crate) use self::account::Account;
 pub(super) use self::account::check_fits;
-use self::archive::Archive;
+pub(crate) use self::archive::{Archive, Entry};
 pub(super) use self::copy::{Owners, copy};
 use crate::model::FailureKind;
 use crate::model::failure::excerpt;
@@ -32,6 +33,9 @@ use crate::model::failure::excerpt;
 pub struct Limits {
     /// Bytes of the uncompressed archive of one layer.
     pub bytes: u64,
+    /// How many times as large as its blob it may be, where it has more than `ratio_from` bytes.
+    pub ratio: u64,
+    pub ratio_from: u64,
     /// Entries of one layer, with the directories that it has no entries for.
     pub entries: u64,
     /// Free space that an unpacking leaves on the disk, in bytes, and never less than that of
@@ -41,16 +45,33 @@ pub struct Limits {
 }
 
 impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl Limits {
     /// Far above any image in use (the largest, with models in them, have layers of some 20 GiB
     /// and under a million entries), far below what would wear a disk out. The reserve is what
     /// keeps a full disk away.
-    fn default() -> Self {
-        Self {
-            bytes: 64 * 1024 * 1024 * 1024,
-            entries: 5_000_000,
-            reserve: 256 * 1024 * 1024,
-            reserve_percent: 5,
+    pub const DEFAULT: Self = Self {
+        bytes: 64 * 1024 * 1024 * 1024,
+        ratio: 200,
+        ratio_from: 1024 * 1024 * 1024,
+        entries: 5_000_000,
+        reserve: 256 * 1024 * 1024,
+        reserve_percent: 5,
+    };
+
+    /// Whether a layer may have `unpacked` bytes, when `compressed` of its blob have come.
+    pub(super) fn check_size(&self, unpacked: u64, compressed: u64) -> Result<(), Fault> {
+        if unpacked > self.bytes {
+            return Err(Fault::TooLarge(self.bytes));
         }
+        if unpacked > self.ratio_from && unpacked > compressed.saturating_mul(self.ratio) {
+            return Err(Fault::Ratio { unpacked, compressed });
+        }
+        Ok(())
     }
 }
 
@@ -78,6 +99,8 @@ pub enum Fault {
     Io { path: String, source: io::Error },
     #[error("the layer unpacks to more than {0} bytes")]
     TooLarge(u64),
+    #[error("{compressed} bytes of the layer unpack to {unpacked}, as those of no image do")]
+    Ratio { unpacked: u64, compressed: u64 },
     #[error("the layer has more than {0} entries")]
     TooMany(u64),
     #[error("the layer's directories have names of more than {0} bytes together")]
