@@ -31,6 +31,10 @@ pub(super) struct Fragment {
     pub(super) backoff_max: Option<Duration>,
     #[serde(deserialize_with = "value::or_never")]
     pub(super) quarantine_expiry: Option<Option<Duration>>,
+    #[serde(deserialize_with = "value::count")]
+    pub(super) keep_images: Option<usize>,
+    #[serde(deserialize_with = "value::count")]
+    pub(super) cleanup_per_pass: Option<usize>,
     pub(super) podman: PodmanFragment,
     pub(super) notify: NotifyFragment,
     pub(super) paths: PathsFragment,
@@ -115,6 +119,8 @@ impl Fragment {
             rollback: self.rollback.or(other.rollback),
             backoff_max: self.backoff_max.or(other.backoff_max),
             quarantine_expiry: self.quarantine_expiry.or(other.quarantine_expiry),
+            keep_images: self.keep_images.or(other.keep_images),
+            cleanup_per_pass: self.cleanup_per_pass.or(other.cleanup_per_pass),
             podman: PodmanFragment {
                 enabled: self.podman.enabled.or(other.podman.enabled),
                 program: self.podman.program.or(other.podman.program),

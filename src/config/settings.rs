@@ -31,6 +31,10 @@ pub struct Settings {
     pub backoff_max: Duration,
     /// How long an image that failed is not tried again; `None` is until somebody says so.
     pub quarantine_expiry: Option<Duration>,
+    /// So many images that a unit ran stay in storage, beside the one that runs.
+    pub keep_images: usize,
+    /// So many images a pass removes at most.
+    pub cleanup_per_pass: usize,
     /// How Podman's containers are looked after; `None` where they are left alone.
     pub podman: Option<PodmanSettings>,
     pub notify: NotifySettings,
@@ -126,6 +130,8 @@ impl Settings {
             rollback: written.rollback.unwrap_or(Rollback::Back),
             backoff_max: written.backoff_max.unwrap_or(24 * HOUR),
             quarantine_expiry: written.quarantine_expiry.unwrap_or(None),
+            keep_images: written.keep_images.unwrap_or(2),
+            cleanup_per_pass: written.cleanup_per_pass.unwrap_or(10),
             podman: written.podman.enabled.unwrap_or(true).then(|| PodmanSettings {
                 program: written.podman.program.unwrap_or_else(|| "/usr/bin/podman".into()),
                 timeout: written.podman.timeout.unwrap_or(MINUTE),

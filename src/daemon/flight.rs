@@ -84,7 +84,8 @@ impl Observer for Flight {
             | EventKind::Staging
             | EventKind::Staged
             | EventKind::Verifying
-            | EventKind::Quarantined => {}
+            | EventKind::Quarantined
+            | EventKind::Removed => {}
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::config::{PodmanSettings, Schedule, Scope, Settings};
 use crate::engine::{Any, Native, Podman, podman};
 use crate::ledger::Ledger;
 use crate::model::{Failure, FailureKind, Platform};
+use crate::plan::retention::Limits;
 use crate::probe::Prober;
 use crate::registry;
 use crate::store::{Store, containers::Records};
@@ -212,9 +213,9 @@ pub fn open(scope: Scope, settings: &Settings, opener: Opener) -> Result<Pass<Ho
     let tls_verify = manner.tls_verify;
     let mut asking = registry::Options { tls_verify, ..registry::Options::default() };
     asking.paths.authfile = manner.authfile.clone().or(asking.paths.authfile);
-    let podman = podman(scope, settings, &manner, asking.paths.authfile.clone());
-    let registries = Registries::new(asking);
     let store = Store::open(&settings.paths.state)?;
+    let podman = podman(scope, settings, &manner, (asking.paths.authfile.clone(), store.clone()));
+    let registries = Registries::new(asking);
     let records = Records::open(&settings.paths.run);
     let native = Native::new(store, records, registries.clone(), scope);
     let manager = ToManager { scope, connection, restart_timeout: settings.restart_timeout };
@@ -262,7 +263,7 @@ fn podman(
     scope: Scope,
     settings: &Settings,
     manner: &Manner,
-    authfile: Option<PathBuf>,
+    (authfile, notes): (Option<PathBuf>, Store),
 ) -> Option<Any<Registries>> {
     let PodmanSettings { program: path, timeout } = settings.podman.clone()?;
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
@@ -276,7 +277,7 @@ fn podman(
         tls_verify: manner.tls_verify,
         presence: podman::Presence::of(scope, variable)?,
     };
-    Some(Any::Podman(Box::new(Podman::new(options, Platform::running(&cpuinfo)))))
+    Some(Any::Podman(Box::new(Podman::new(options, Platform::running(&cpuinfo), notes))))
 }
 
 /// Has Podman's log of events hear of a run that had work of Podman's to look at.
@@ -295,6 +296,11 @@ fn options(settings: &Settings) -> Options {
         rollback: settings.rollback,
         backoff_max: settings.backoff_max,
         quarantine_expiry: settings.quarantine_expiry,
+        retention: Limits {
+            keep: settings.keep_images,
+            budget: 0,
+            at_once: settings.cleanup_per_pass,
+        },
         units: BTreeMap::new(),
     };
     for (unit, own) in &settings.units {

@@ -3,7 +3,7 @@
 use super::{Native, Podman};
 use crate::model::{Digest, EngineKind, Failure, ImageIdentity, ImageSource, Reference, UnitName};
 use crate::store::pull::Remote;
-use crate::update::port::{Engine, Inventory, Running};
+use crate::update::port::{Cleared, Clearing, Engine, Inventory, Running, Stock};
 
 /// One of the engines of a host.
 #[derive(Debug)]
@@ -48,8 +48,12 @@ impl<R: Remote> Engine for Any<R> {
         either!(self, engine => engine.keep(unit, reference, image).await)
     }
 
-    async fn tidy(&self) {
-        either!(self, engine => engine.tidy().await);
+    async fn stock(&self, weighed: bool) -> Result<Stock, Failure> {
+        either!(self, engine => engine.stock(weighed).await)
+    }
+
+    async fn clear(&self, clearing: &Clearing) -> Result<Cleared, Failure> {
+        either!(self, engine => engine.clear(clearing).await)
     }
 
     async fn kept(

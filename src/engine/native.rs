@@ -4,6 +4,7 @@
 //! which file credentials come from nor which unit is restarted.
 
 mod launcher;
+mod retain;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::model::{
 use crate::store::containers::{Record, Records};
 use crate::store::pull::{Remote, Request, Want, pull};
 use crate::store::{Error, Store};
-use crate::update::port::{Engine, Health, Inventory, Running};
+use crate::update::port::{Cleared, Clearing, Engine, Health, Inventory, Running, Stock};
 
 /// So many images are pulled at the same time: one that is slow does not hold up the others.
 const STAGED_AT_ONCE: usize = 4;
@@ -70,6 +71,7 @@ impl<R: Remote> Engine for Native<R> {
     }
 
     async fn stage(&self, source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure> {
+        self.note_wanted(&source.reference, image)?;
         // It is never closed.
         let _one_of_few = self.pulls.acquire().await;
         let want = Want { target: Some(image.target.clone()), platform: image.platform.clone() };
@@ -107,6 +109,14 @@ impl<R: Remote> Engine for Native<R> {
             found.extend(self.store.image(manifest)?.map(|image| image.identity));
         }
         Ok(found)
+    }
+
+    async fn stock(&self, _weighed: bool) -> Result<Stock, Failure> {
+        Ok(self.take_stock()?)
+    }
+
+    async fn clear(&self, clearing: &Clearing) -> Result<Cleared, Failure> {
+        self.carry_out(clearing).await
     }
 
     async fn bind(

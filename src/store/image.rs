@@ -28,6 +28,8 @@ pub struct Image {
     pub annotations: BTreeMap<String, String>,
     /// The tags that name it, in no order.
     pub references: Vec<Reference>,
+    /// Whether anybody has a name for it: another program's need not be a reference.
+    pub is_named: bool,
     pub config: ImageConfiguration,
     /// The `Healthcheck` of its configuration, as it stands there: a key of Docker's.
     pub healthcheck: Option<serde_json::Value>,
@@ -141,6 +143,7 @@ impl Store {
         let blobs: u64 = manifest.layers.iter().map(|layer| layer.size).sum();
         Ok(Some(Image {
             references: index.references(&identity.manifest),
+            is_named: index.is_named(&identity.manifest),
             identity,
             id: manifest.config.digest,
             media_type: record.media_type().to_owned(),

@@ -120,6 +120,11 @@ impl Index {
         own.filter_map(|entry| entry.name()?.parse().ok()).collect()
     }
 
+    /// Whether anybody has a name for the manifest, this program's or another's.
+    pub(super) fn is_named(&self, manifest: &Digest) -> bool {
+        self.manifests.iter().any(|entry| entry.digest == *manifest && entry.name().is_some())
+    }
+
     /// Records an image under no tag. Whether that changed anything.
     pub(super) fn add(&mut self, record: Descriptor) -> bool {
         let known = self.manifests.iter().any(|entry| entry.same_image(&record));
@@ -202,6 +207,11 @@ impl Store {
         let bytes = serde_json::to_vec(index)
             .map_err(|source| Error::Syntax { path: path.clone(), source })?;
         disk::replace(&path, &bytes).map_err(|cause| Error::write(&path, cause))
+    }
+
+    /// The manifests of all images, whole or not.
+    pub fn manifests(&self) -> Result<Vec<Digest>, Error> {
+        Ok(self.read_index()?.manifests().cloned().collect())
     }
 
     /// Records an image under no tag: the commit point of a pull.

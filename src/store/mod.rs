@@ -10,6 +10,7 @@
 //! ROOT/mapped/KEY/HEX/     copies of layers under other owners, for containers of ordinary users
 //! ROOT/bindings/UNIT      JSON: reference -> manifest digest
 //! ROOT/kept/UNIT          JSON: reference -> manifest digests that the unit may go back to
+//! ROOT/pulled.json        JSON: the images that updaterd pulled itself, into any engine's storage
 //! ROOT/containers/ID/     what a container is made from and writes (`launch` has it, `pins` reads it)
 //! ROOT/tmp/               work of pulls that are running, or died
 //! ROOT/locks/             files for flock(2)
@@ -34,12 +35,17 @@ mod lock;
 mod mapped;
 mod pins;
 pub mod pull;
+mod pulled;
 mod remove;
 pub mod unpack;
+mod usage;
 mod workspace;
 
 pub use error::Error;
 pub use image::Image;
+pub use pulled::Pulled;
+pub use remove::Retirement;
+pub use usage::Usage;
 pub use workspace::Workspace;
 
 use crate::disk;

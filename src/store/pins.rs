@@ -15,14 +15,24 @@ const MAX_DEFINITION: u64 = 4 * 1024 * 1024;
 /// What the definition of a container, `STATE/containers/ID/definition.json`, says of its images.
 #[derive(Debug, Deserialize)]
 struct Definition {
-    record: Images,
+    record: Made,
 }
 
+/// A container, and the images that it needs.
 #[derive(Debug, Deserialize)]
-struct Images {
+pub(super) struct Made {
+    #[serde(default)]
+    pub(super) name: String,
     image: ImageIdentity,
     #[serde(default)]
     mounted_images: Vec<Digest>,
+}
+
+impl Made {
+    /// The images' platform manifests.
+    pub(super) fn images(&self) -> impl Iterator<Item = &Digest> {
+        self.mounted_images.iter().chain([&self.image.manifest])
+    }
 }
 
 impl Store {
@@ -34,27 +44,39 @@ impl Store {
     pub(super) fn pinned(&self) -> Result<Vec<Digest>, Error> {
         let mut pinned = self.kept()?;
         pinned.extend(self.bound()?.into_iter().map(|(_, manifest)| manifest));
+        pinned.extend(self.made()?.iter().flat_map(|(_, made)| made.images()).cloned());
+        Ok(pinned)
+    }
+
+    /// All containers that have a definition, whoever has running state of them. One that is being made,
+    /// or goes, has none.
+    ///
+    /// # Errors
+    /// Where one cannot be read.
+    pub(super) fn made(&self) -> Result<Vec<(String, Made)>, Error> {
         let directory = self.root.join("containers");
         let failed = |cause| Error::io("list", &directory, cause);
         let entries = match std::fs::read_dir(&directory) {
-            Err(cause) if disk::is_absent(&cause) => return Ok(pinned),
+            Err(cause) if disk::is_absent(&cause) => return Ok(Vec::new()),
             entries => entries.map_err(failed)?,
         };
+        let mut all = Vec::new();
         for entry in entries {
-            pinned.extend(images_of(&entry.map_err(failed)?)?);
+            let entry = entry.map_err(failed)?;
+            let id = entry.file_name().to_string_lossy().into_owned();
+            all.extend(definition(&entry)?.map(|made| (id, made)));
         }
-        Ok(pinned)
+        Ok(all)
     }
 }
 
-/// None of a container that is being made, or goes.
-fn images_of(container: &DirEntry) -> Result<Vec<Digest>, Error> {
+fn definition(container: &DirEntry) -> Result<Option<Made>, Error> {
     let path = container.path().join("definition.json");
     let bytes = disk::read(&path, MAX_DEFINITION).map_err(|cause| Error::read(&path, cause))?;
-    let Some(bytes) = bytes else { return Ok(Vec::new()) };
+    let Some(bytes) = bytes else { return Ok(None) };
     let Definition { record } =
         serde_json::from_slice(&bytes).map_err(|source| Error::Syntax { path, source })?;
-    Ok(record.mounted_images.into_iter().chain([record.image.manifest]).collect())
+    Ok(Some(record))
 }
 
 #[cfg(test)]

@@ -7,10 +7,21 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
+use super::containers::Records;
 use super::image::MAX_DOCUMENT;
-use super::{Error, Store, Workspace};
+use super::{Error, Store, Usage, Workspace};
 use crate::disk;
 use crate::model::{Digest, Reference, UnitName};
+
+/// What is to go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retirement {
+    pub manifests: Vec<Digest>,
+    /// Whether layers go as well that no image needs.
+    pub leftovers: bool,
+}
 
 impl Store {
     /// Takes the tag of `reference` away; the image stays. Whether there was such a tag.
@@ -37,19 +48,57 @@ impl Store {
         Ok(())
     }
 
-    /// Takes what nobody needs away from its names, into a workspace that is deleted when it is dropped.
+    /// Takes what nobody needs away from its names.
     fn take_aside(&self) -> Result<Option<Workspace>, Error> {
         let Some(_lock) = self.try_lock_all()? else { return Ok(None) };
         let needed = self.needed()?;
+        self.put_away(&|hex| !needed.contains(hex)).map(Some)
+    }
+
+    /// Removes those of the images that no container, binding or tag holds, with the layers that no
+    /// other image needs, and says which. Layers that no image needs yet, of pulls that were given up,
+    /// stay, unless these are `leftovers` that go as well. Where a pull runs, nothing is removed.
+    pub fn retire(
+        &self,
+        records: &Records,
+        Retirement { manifests, leftovers }: &Retirement,
+    ) -> Result<Vec<Digest>, Error> {
+        let Some(alone) = self.try_lock_all()? else { return Ok(vec![]) };
+        // Nobody makes a container from one meanwhile: that takes the same lock.
+        let making = records.lock()?;
+        let usage = Usage::read(self, records)?;
+        let index = self.read_index()?;
+        let targets =
+            manifests.iter().filter_map(|image| Some(index.find_manifest(image)?.target()));
+        let own = self.reached(targets.chain(manifests.iter().cloned()).collect())?;
+        let mut retired = Vec::new();
+        self.change_index(|index| {
+            let free = |image: &&Digest| !usage.is_held(image) && !index.is_named(image);
+            retired = manifests.iter().filter(free).cloned().collect();
+            retired.iter().filter(|image| index.remove(image)).count() > 0
+        })?;
+        drop(making);
+        let needed = self.needed()?;
+        let gone =
+            self.put_away(&|hex| (*leftovers || own.contains(hex)) && !needed.contains(hex))?;
+        // Deleting takes its time, and pulls need not wait for it.
+        drop(alone);
+        drop(gone);
+        Ok(retired)
+    }
+
+    /// Takes layers and documents that `goes` says so of away from their hexadecimal names, into a
+    /// workspace that is deleted when it is dropped.
+    fn put_away(&self, goes: &dyn Fn(&str) -> bool) -> Result<Workspace, Error> {
         let gone = self.workspace()?;
-        self.put_aside(&self.root.join("layers/sha256"), &needed, gone.path(), "layer")?;
+        self.put_aside(&self.root.join("layers/sha256"), goes, gone.path(), "layer")?;
         for (number, copies) in self.mappings()?.iter().enumerate() {
-            self.put_aside(copies, &needed, gone.path(), &format!("copy-{number}"))?;
+            self.put_aside(copies, goes, gone.path(), &format!("copy-{number}"))?;
             // Where others are left, it stays.
             let _ = std::fs::remove_dir(copies);
         }
-        self.put_aside(&self.root.join("images/blobs/sha256"), &needed, gone.path(), "blob")?;
-        Ok(Some(gone))
+        self.put_aside(&self.root.join("images/blobs/sha256"), goes, gone.path(), "blob")?;
+        Ok(gone)
     }
 
     /// The lock that pulls hold shared; `None` where one runs, or nothing was ever pulled.
@@ -87,9 +136,14 @@ impl Store {
     fn needed(&self) -> Result<BTreeSet<String>, Error> {
         let mut found: Vec<Digest> = self.read_index()?.digests();
         found.extend(self.pinned()?);
-        let mut needed = BTreeSet::new();
+        self.reached(found)
+    }
+
+    /// All digests that these lead to.
+    fn reached(&self, mut found: Vec<Digest>) -> Result<BTreeSet<String>, Error> {
+        let mut reached = BTreeSet::new();
         while let Some(digest) = found.pop() {
-            if !needed.insert(digest.hex()) {
+            if !reached.insert(digest.hex()) {
                 continue;
             }
             let path = self.blob_path(&digest);
@@ -103,21 +157,21 @@ impl Store {
                 digests_in(&document, &mut found);
             }
         }
-        Ok(needed)
+        Ok(reached)
     }
 
-    /// Takes what is not `needed` away from its name.
+    /// Takes what `goes` away from its name.
     fn put_aside(
         &self,
         directory: &Path,
-        needed: &BTreeSet<String>,
+        goes: &dyn Fn(&str) -> bool,
         to: &Path,
         kind: &str,
     ) -> Result<(), Error> {
         let failed = |cause| Error::io("list", directory, cause);
         for entry in std::fs::read_dir(directory).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
-            let Some(hex) = name.to_str().filter(|name| !needed.contains(*name)) else { continue };
+            let Some(hex) = name.to_str().filter(|name| goes(name)) else { continue };
             let from = directory.join(hex);
             std::fs::rename(&from, to.join(format!("{kind}-{hex}")))
                 .map_err(|cause| Error::io("remove", &from, cause))?;

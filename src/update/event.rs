@@ -46,6 +46,8 @@ pub enum EventKind {
     Suspended,
     /// A rollout that a crash or a shutdown interrupted is taken up again.
     Resumed,
+    /// An image that updaterd had pulled, and that nobody needs any more, is gone from storage.
+    Removed,
 }
 
 impl EventKind {

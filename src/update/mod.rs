@@ -4,6 +4,7 @@
 //! What must not live here: any call to a registry, a store, systemd or a disk but through
 //! [`port`]; any choice that [`crate::plan`] can make.
 
+mod ask;
 mod check;
 mod conclude;
 mod dependents;
@@ -18,6 +19,7 @@ pub mod port;
 mod release;
 pub mod report;
 mod restart;
+mod retain;
 mod rollback;
 mod stage;
 mod turns;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::{Group, Probe, Rollback, UnitName};
+use crate::plan::retention::Limits;
 use crate::plan::rollout::{Rollout, Step};
 
 /// What the configuration says about passes.
@@ -21,6 +22,8 @@ pub struct Options {
     pub backoff_max: Duration,
     /// How long an image that failed is not tried again; `None` is for ever.
     pub quarantine_expiry: Option<Duration>,
+    /// Which images stay in storage.
+    pub retention: Limits,
     /// What single units have of their own.
     pub units: BTreeMap<UnitName, UnitOptions>,
 }

@@ -14,6 +14,7 @@ use crate::model::{
     Asker, Bystander, Container, ContainerId, Digest, EngineKind, Failure, FailureKind,
     HealthState, ImageIdentity, ImageSource, Platform, Probe, Reference, UnitName,
 };
+pub use crate::plan::retention::{Clearing, Part, Pin, Pulled, Shelf, Stock, Stored};
 use crate::plan::rollout::Progress;
 pub use crate::plan::{Followers, JobResult};
 use crate::plan::{Memory, Quarantine, Quarantined, Rollout};
@@ -29,8 +30,15 @@ pub struct Inventory {
     pub asking: Vec<Asker>,
 }
 
-/// A registry, asked read-only.
+/// The registries, asked read-only. What could not be reached is not tried again in the same pass:
+/// whatever else is asked of that host fails with it, at once.
 pub trait Registry {
+    /// The host that is asked for `source`.
+    async fn host(&self, source: &ImageSource) -> Result<String, Failure>;
+
+    /// From now on hosts that could not be reached are tried again.
+    fn begin_pass(&self);
+
     /// The digest the reference points at now: one HEAD (a GET where the registry sends no
     /// digest). For a multi-platform image that is the index's digest.
     async fn target(&self, source: &ImageSource) -> Result<Digest, Failure>;
@@ -75,6 +83,15 @@ pub struct Health {
     pub patience: Duration,
 }
 
+/// What came of a [`Clearing`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cleared {
+    /// The images that went, by [`Stored::id`].
+    pub removed: Vec<Digest>,
+    /// Why others did not, where that was not said before.
+    pub failures: Vec<Failure>,
+}
+
 /// A container engine and its image store. A host may have several, each with its own containers.
 pub trait Engine {
     fn kind(&self) -> EngineKind;
@@ -85,12 +102,13 @@ pub trait Engine {
     /// The image that `reference` names in local storage, for the policy `local`.
     async fn local(&self, reference: &Reference) -> Result<Option<ImageIdentity>, Failure>;
 
-    /// Brings the image into local storage by digest; moves no tag. Idempotent. All images of a pass are
+    /// Brings the image into local storage by digest; moves no tag. Idempotent. What was not there before
+    /// is noted as pulled by us, and when it was wanted. All images of a pass are
     /// asked for at once: how many are pulled at the same time is the engine's choice.
     async fn stage(&self, source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure>;
 
     /// Has `image`, which `unit` runs for `reference`, stay in storage, so that it can be put back
-    /// whatever else is removed; what was kept so before need not stay. Idempotent.
+    /// whatever else is removed, until [`Engine::clear`] lets go of it. Idempotent.
     async fn keep(
         &self,
         unit: &UnitName,
@@ -98,8 +116,18 @@ pub trait Engine {
         image: &ImageIdentity,
     ) -> Result<(), Failure>;
 
-    /// Removes what was kept and need not stay: called when nothing is under way.
-    async fn tidy(&self) {}
+    /// All that is in storage, and what it is kept for; what it takes, where that is to be `weighed`.
+    async fn stock(&self, weighed: bool) -> Result<Stock, Failure> {
+        let _ = weighed;
+        Ok(Stock::default())
+    }
+
+    /// Carries out what was planned for its stock, as far as it still holds: what somebody needs by now
+    /// stays. What fails now is tried again when it is planned again.
+    async fn clear(&self, clearing: &Clearing) -> Result<Cleared, Failure> {
+        let _ = clearing;
+        Ok(Cleared::default())
+    }
 
     /// The images in storage that `unit` can be given for `reference` without asking anybody: those
     /// kept for it, and those of `known`, manifests that it had.

@@ -1,7 +1,7 @@
 //! Going back by hand: units get an image that they had, out of storage, through the same states as
 //! an update. What may go wrong on the way goes back to what they run.
 
-use super::execute::Begin;
+use super::execute::{Begin, Ended};
 use super::port::{Clock, Engine, InFlight, Inventory, JobError, Ledger, Manager, Observer, World};
 use super::report::{Entry, OutcomeKind, Report, Trigger};
 use super::restart::not_queued;
@@ -84,7 +84,11 @@ impl<W: World> Updater<W> {
             // What is in storage needs no staging.
             Pending::fresh(flight, Ok(()))
         });
-        let outcomes = self.carry_out_all(pending.collect(), &turns).await.outcomes;
+        let Ended { outcomes, suspended } = self.carry_out_all(pending.collect(), &turns).await;
+        let mut warnings = warnings;
+        if !suspended {
+            warnings.extend(self.clear_storage(pass).await);
+        }
         Ok(Report { outcomes, problems, warnings, ..Report::default() })
     }
 

@@ -7,7 +7,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::execute::Ended;
-use super::port::{Engine, InFlight, Manager, World};
+use super::port::{InFlight, Manager, World};
 use super::report::OutcomeKind;
 use super::updater::Updater;
 use crate::model::{Failure, UnitName};
@@ -98,13 +98,8 @@ impl<W: World> Updater<W> {
             }
             ended.insert(at, one);
         }
-        let suspended = slots.are_closed();
-        if !suspended {
-            for engine in self.world.engines() {
-                engine.tidy().await;
-            }
-        }
-        Ended { outcomes: ended.into_values().flat_map(|one| one.outcomes).collect(), suspended }
+        let outcomes = ended.into_values().flat_map(|one| one.outcomes).collect();
+        Ended { outcomes, suspended: slots.are_closed() }
     }
 }
 

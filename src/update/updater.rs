@@ -134,7 +134,11 @@ impl<W: World> Updater<W> {
             Pending::fresh(self.in_flight(rollout, trigger, pass), staged)
         });
         let pending = pending.collect();
-        report.outcomes.extend(self.carry_out_all(pending, &turns).await.outcomes);
+        let Ended { outcomes, suspended } = self.carry_out_all(pending, &turns).await;
+        report.outcomes.extend(outcomes);
+        if !suspended {
+            report.warnings.extend(self.clear_storage(pass).await);
+        }
         Ok(containers)
     }
 

@@ -22,9 +22,7 @@ pub(super) async fn run<E: Embedded>(
 pub(super) fn text(report: &Report, style: Style) -> String {
     let mut text = update::outcomes(report, style);
     problems(&mut text, &report.problems);
-    for warning in &report.warnings {
-        let _ = writeln!(text, "warning: {warning}");
-    }
+    update::warnings(&mut text, report);
     let ended = |kind| report.outcomes.iter().filter(|outcome| outcome.result == kind).count();
     let (went, later) = (ended(OutcomeKind::Reverted), ended(OutcomeKind::Deferred));
     // What does not run gets the image when it is started: it has gone back all the same.

@@ -50,6 +50,7 @@ pub(super) fn text(report: &Report, style: Style) -> String {
         let _ = writeln!(text, "{who}: {}", skipped.reason);
     }
     problems(&mut text, &report.problems);
+    warnings(&mut text, report);
     let updated =
         report.outcomes.iter().filter(|outcome| outcome.result == OutcomeKind::Updated).count();
     let current =
@@ -70,6 +71,13 @@ pub(super) fn outcomes(report: &Report, style: Style) -> String {
         let _ = writeln!(text, "{}: {}", outcome.unit, outcome.detail);
     }
     text
+}
+
+/// What an operator should know, and nothing is wrong with.
+pub(super) fn warnings(text: &mut String, report: &Report) {
+    for warning in &report.warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
 }
 
 /// How a result looks.

@@ -70,5 +70,6 @@ fn phrase(kind: EventKind) -> &'static str {
         EventKind::Quarantined => "quarantined",
         EventKind::Suspended => "suspended, to go on later:",
         EventKind::Resumed => "taking up the interrupted update of",
+        EventKind::Removed => "removed, for nobody needs it:",
     }
 }

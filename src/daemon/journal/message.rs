@@ -136,6 +136,12 @@ pub const RESUMED: Message = Message {
     subject: "The interrupted update of @UNIT@ is taken up again",
     explanation: "A crash or a shutdown interrupted it. It is finished or taken back now.",
 };
+pub const REMOVED: Message = Message {
+    id: "41f6b6f6b67d47428eae9a1fe40e7a4d",
+    subject: "The image @OLD_DIGEST@ was removed",
+    explanation: "updaterd had pulled it for @IMAGE@. No container is made from it, nobody has a name for \
+        it, and it is not among those that a unit may go back to (keep_images, disk_budget).",
+};
 pub const PASS_FAILED: Message = Message {
     id: "8fcf63a84be145e0980cc4c4e0f77ec3",
     subject: "A pass failed as a whole",
@@ -168,7 +174,7 @@ pub const NOTICE_GIVEN_UP: Message = Message {
 };
 
 /// All kinds, in the order of the catalog.
-pub const ALL: [&Message; 26] = [
+pub const ALL: [&Message; 27] = [
     &CHECK_FAILED,
     &MISCONFIGURED,
     &PROBLEM,
@@ -190,6 +196,7 @@ pub const ALL: [&Message; 26] = [
     &QUARANTINED,
     &SUSPENDED,
     &RESUMED,
+    &REMOVED,
     &PASS_FAILED,
     &CONFIGURATION_LOADED,
     &CONFIGURATION_REJECTED,
@@ -221,6 +228,7 @@ pub fn of(kind: EventKind) -> &'static Message {
         EventKind::Quarantined => &QUARANTINED,
         EventKind::Suspended => &SUSPENDED,
         EventKind::Resumed => &RESUMED,
+        EventKind::Removed => &REMOVED,
     }
 }
 

@@ -148,7 +148,8 @@ fn level(kind: EventKind) -> Level {
         | EventKind::NotReached
         | EventKind::StoppedMeanwhile
         | EventKind::Deferred
-        | EventKind::Resumed => Level::INFO,
+        | EventKind::Resumed
+        | EventKind::Removed => Level::INFO,
         EventKind::Staging | EventKind::Staged | EventKind::Restarting | EventKind::Verifying => {
             Level::DEBUG
         }

@@ -88,6 +88,12 @@ fn image() -> ImageIdentity {
 }
 
 impl Registry for Host {
+    async fn host(&self, source: &ImageSource) -> Result<String, Failure> {
+        Ok(source.reference.registry().to_owned())
+    }
+
+    fn begin_pass(&self) {}
+
     async fn target(&self, _: &ImageSource) -> Result<Digest, Failure> {
         Ok(image().target)
     }
@@ -245,6 +251,7 @@ fn pass(dir: &tempfile::TempDir) -> Pass<Host> {
         rollback: crate::model::Rollback::Back,
         backoff_max: Duration::from_secs(3600),
         quarantine_expiry: None,
+        retention: crate::plan::retention::Limits { keep: 2, budget: 0, at_once: 10 },
         units: std::collections::BTreeMap::new(),
     };
     Pass::new(host, options, dir.path().join("run"), "test")

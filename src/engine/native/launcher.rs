@@ -1,5 +1,5 @@
-//! A pull by `updater-launch stage`: for an ordinary user, in whose own process files could not
-//! have the owners that an image says.
+//! Work in the store by `updater-launch`: for an ordinary user, in whose own process files could not
+//! have the owners that an image says, nor be removed.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,7 +11,11 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
 use crate::model::failure::plain;
-use crate::model::{Failure, FailureKind, ImageIdentity};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::model::{Digest, Failure, FailureKind, ImageIdentity};
+use crate::store::Retirement;
 use crate::store::pull::Request;
 
 /// Pulls into the store below `state`. Dropped, it asks the process to end, which clears away first.
@@ -20,13 +24,32 @@ pub(super) async fn stage(
     run: &Path,
     request: &Request,
 ) -> Result<ImageIdentity, Failure> {
+    call("stage", state, run, request).await
+}
+
+/// Removes images from the store below `state`, as [`crate::store::Store::retire`] does.
+pub(super) async fn retire(
+    state: &Path,
+    run: &Path,
+    asked: &Retirement,
+) -> Result<Vec<Digest>, Failure> {
+    call("retire", state, run, asked).await
+}
+
+/// Has the program do what its hidden command `verb` does: asked, and answered, in JSON.
+async fn call<T: DeserializeOwned>(
+    verb: &str,
+    state: &Path,
+    run: &Path,
+    request: &impl Serialize,
+) -> Result<T, Failure> {
     let program = program();
     let failed = |error: io::Error| {
         let message = format!("cannot run {}: {error}", program.display());
         Failure::new(FailureKind::of_io(&error), message)
     };
     let mut command = Command::new(&program);
-    command.arg("--root").arg(state).arg("--runroot").arg(run).arg("stage");
+    command.arg("--root").arg(state).arg("--runroot").arg(run).arg(verb);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
     let _asked = Asked::of(&child).map_err(failed)?;
@@ -44,7 +67,7 @@ pub(super) async fn stage(
     if !said.is_empty() {
         tracing::warn!("{said}");
     }
-    let answer: Result<ImageIdentity, Failure> = serde_json::from_slice(&output.stdout)
+    let answer: Result<T, Failure> = serde_json::from_slice(&output.stdout)
         .map_err(|error| Failure::from_error(FailureKind::Local, &error))?;
     answer
 }

@@ -14,6 +14,9 @@ pub(super) struct Row {
     /// The name of the image it was created from.
     #[serde(default, deserialize_with = "or_default")]
     pub(super) image: String,
+    /// The ID of that image.
+    #[serde(default, rename = "ImageID", deserialize_with = "or_default")]
+    pub(super) image_id: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) names: Vec<String>,
     #[serde(default, deserialize_with = "or_default")]
@@ -117,13 +120,25 @@ pub(super) struct Image {
 }
 
 /// A row of `podman images --format json`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Listed {
     pub(super) id: String,
     /// With tags and with digests.
     #[serde(default, deserialize_with = "or_default")]
     pub(super) names: Vec<String>,
+    /// One of its digests.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) digest: String,
+    /// `REPOSITORY@DIGEST`.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) repo_digests: Vec<String>,
+    /// All of its layers together, in bytes.
+    #[serde(default, deserialize_with = "at_least_nothing")]
+    pub(super) size: u64,
+    /// How many containers are made from it, running or not.
+    #[serde(default, deserialize_with = "at_least_nothing")]
+    pub(super) containers: u64,
 }
 
 /// Go's numbers have a sign.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Options, Podman, Presence, Program};
 use crate::model::{Platform, Scope};
+use crate::store::Store;
 
 /// A directory with the program, in which it works as well.
 pub(super) struct Fake(tempfile::TempDir);
@@ -39,7 +40,7 @@ impl Fake {
             // Where a user's Podman leaves its traces.
             presence: Presence::of(Scope::User, |_| Some(self.path(""))).unwrap(),
         };
-        Podman::new(options, Platform::host())
+        Podman::new(options, Platform::host(), Store::open(&self.path("state")).unwrap())
     }
 
     fn path(&self, file: &str) -> PathBuf {

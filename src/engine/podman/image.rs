@@ -47,7 +47,7 @@ impl Facts {
             || (self.knows(&image.target) && self.identity.platform == image.platform)
     }
 
-    fn knows(&self, digest: &Digest) -> bool {
+    pub(super) fn knows(&self, digest: &Digest) -> bool {
         self.digests.contains(digest) || &self.identity.target == digest
     }
 

@@ -3,7 +3,7 @@
 //!
 //! [`program`] is one call, [`document`] what comes of it and [`told`] the list of them, [`discover`], [`creation`] and [`image`]
 //! what that means, [`presence`] whether there is anything to ask, [`query`] the calls that read,
-//! [`service`] a faster way for most of them; [`stage`] pulls, [`tags`] moves names, [`events`] is what Podman's own log of events is told. Podman
+//! [`service`] a faster way for most of them; [`stage`] pulls, [`tags`] moves names, [`retain`] removes, [`events`] is what Podman's own log of events is told. Podman
 //! has no bindings: a promotion moves the tag (`docs/decisions/0015-podman.md`).
 
 mod creation;
@@ -14,10 +14,12 @@ mod events;
 mod fake;
 mod image;
 mod kube;
+mod look;
 mod names;
 mod presence;
 mod program;
 mod query;
+mod retain;
 mod service;
 mod stage;
 mod tags;
@@ -34,12 +36,13 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::model::{
     Digest, EngineKind, Failure, ImageIdentity, ImageSource, Platform, Reference, Scope, UnitName,
 };
-use crate::update::port::{Engine, Inventory, Running};
+use crate::store::Store;
+use crate::update::port::{Cleared, Clearing, Engine, Inventory, Running, Stock};
 pub use events::Events;
 use image::Facts;
+use look::Look;
 pub use presence::Presence;
 pub use program::Program;
-use query::Look;
 use service::Service;
 use stage::Staging;
 use tags::Tags;
@@ -67,6 +70,8 @@ pub struct Podman {
     options: Options,
     /// The platform of this machine.
     host: Platform,
+    /// Where it is noted what we pulled; Podman's images are elsewhere.
+    notes: Store,
     /// Whether this Podman is one that we know how to speak to: asked once.
     known: OnceCell<()>,
     /// What was learnt of images, by their ID.
@@ -86,10 +91,12 @@ fn words<const N: usize>(words: [&str; N]) -> Vec<OsString> {
 }
 
 impl Podman {
-    pub fn new(options: Options, host: Platform) -> Self {
+    /// `notes` is where it is noted what was pulled.
+    pub fn new(options: Options, host: Platform, notes: Store) -> Self {
         Self {
             options,
             host,
+            notes,
             known: OnceCell::new(),
             images: RefCell::default(),
             look: Mutex::default(),
@@ -118,8 +125,7 @@ impl Engine for Podman {
             return Ok(Inventory::default());
         }
         self.tags.forget();
-        let look = self.look_anew().await?;
-        let inventory = self.take_stock(&look).await?;
+        let (inventory, look) = self.inventory_and_look().await?;
         *self.look.lock().await = Some(look);
         Ok(inventory)
     }
@@ -132,18 +138,24 @@ impl Engine for Podman {
         self.stage_with_others(source, image).await
     }
 
-    /// Two stay: an update that fails keeps what runs, and must not cost what ran before that.
     async fn keep(
         &self,
         unit: &UnitName,
         reference: &Reference,
         image: &ImageIdentity,
     ) -> Result<(), Failure> {
-        self.keep_as(&names::kept(unit, reference), image).await
+        self.keep_on(&names::shelf(unit, reference), image).await
     }
 
-    async fn tidy(&self) {
-        self.drop_superseded().await;
+    async fn stock(&self, _weighed: bool) -> Result<Stock, Failure> {
+        match self.options.presence.has_run() {
+            true => self.take_inventory_of_images().await,
+            false => Ok(Stock::default()),
+        }
+    }
+
+    async fn clear(&self, clearing: &Clearing) -> Result<Cleared, Failure> {
+        self.carry_out(clearing).await
     }
 
     async fn kept(
@@ -155,7 +167,7 @@ impl Engine for Podman {
         if !self.options.presence.has_run() {
             return Ok(vec![]);
         }
-        let kept = self.facts(&names::kept(unit, reference)).await?;
+        let kept = self.facts(&self.on_shelf(&names::shelf(unit, reference)).await?).await?;
         let stored = self.all_images().await?;
         let mut found: Vec<ImageIdentity> = Vec::new();
         for manifest in known {

@@ -84,7 +84,15 @@ impl Podman {
             Err(failure) => return wanted.into_iter().for_each(|w| w.end(Err(failure.clone()))),
         };
         let is_there = |wanted: &Wanted| there.iter().any(|facts| facts.is(&wanted.image));
-        let (found, missing): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_there);
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        for wanted in wanted {
+            let is_there = is_there(&wanted);
+            match self.note_wanted(&wanted.source.reference, &wanted.image, is_there) {
+                Err(failure) => wanted.end(Err(failure)),
+                Ok(()) if is_there => found.push(wanted),
+                Ok(()) => missing.push(wanted),
+            }
+        }
         found.into_iter().for_each(|wanted| wanted.end(Ok(())));
         let calls = calls(missing).into_iter().map(|call| self.pull(call));
         stream::iter(calls).buffer_unordered(CALLS_AT_ONCE).collect::<()>().await;

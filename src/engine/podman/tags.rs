@@ -8,7 +8,8 @@ use tokio::sync::Mutex;
 
 use super::document::Listed;
 use super::image::Facts;
-use super::{Podman, words};
+use super::told::Told;
+use super::{Podman, names, words};
 use crate::model::{Failure, ImageIdentity};
 
 /// How long a name is taken to stand for what it was seen or set to: rollouts that end at the same
@@ -23,8 +24,6 @@ pub(super) struct Tags {
     listed: Cell<Option<Instant>>,
     /// Held by who lists the images, or moves a name.
     turn: Mutex<()>,
-    /// IDs of images that were kept, and need not stay.
-    superseded: RefCell<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -53,15 +52,25 @@ impl Tags {
     fn set(&self, name: &str, id: &str) {
         let seen = Seen { id: id.to_owned(), at: Instant::now() };
         self.seen.borrow_mut().insert(name.to_owned(), seen);
-        // Whatever has a name again is to stay.
-        self.superseded.borrow_mut().retain(|superseded| superseded != id);
+    }
+
+    /// What is on a shelf, the newest first.
+    fn on(&self, shelf: &str) -> Vec<(u64, String)> {
+        let seen = self.seen.borrow();
+        let own = seen.iter().filter_map(|(name, seen)| match names::place(name)? {
+            (own, number) if own == shelf => Some((number, seen.id.clone())),
+            _ => None,
+        });
+        let mut own: Vec<(u64, String)> = own.collect();
+        own.sort_by(|a, b| b.cmp(a));
+        own
     }
 
     /// Takes a list for what it is that was begun at this time: what was set since then is newer.
-    fn see(&self, images: Vec<Listed>, at: Instant) {
+    fn see(&self, images: &[Listed], at: Instant) {
         let mut listed = BTreeMap::new();
-        let named = images.into_iter().flat_map(|Listed { id, names, .. }| {
-            names.into_iter().map(move |name| (name, id.clone()))
+        let named = images.iter().flat_map(|Listed { id, names, .. }| {
+            names.iter().map(move |name| (name.clone(), id.clone()))
         });
         for (name, id) in named {
             // In two stores for two images: which of them counts is for Podman to say.
@@ -102,11 +111,28 @@ impl Podman {
     async fn list_unless(&self, good: impl Fn(Instant) -> bool) -> Result<(), Failure> {
         let _turn = self.tags.turn.lock().await;
         if !self.tags.listed.get().is_some_and(good) {
-            let begun = Instant::now();
-            let images = self.list("/images/json", ["images", "--format=json"]).await?;
-            self.tags.see(images.without_problems(), begun);
+            self.list_and_see().await?.without_problems();
         }
         Ok(())
+    }
+
+    /// Lists the images, for who wants to know more than their names.
+    pub(super) async fn list_images(&self) -> Result<Told<Listed>, Failure> {
+        let _turn = self.tags.turn.lock().await;
+        self.list_and_see().await
+    }
+
+    /// The caller has the turn.
+    async fn list_and_see(&self) -> Result<Told<Listed>, Failure> {
+        let begun = Instant::now();
+        let images = self.list("/images/json", ["images", "--format=json"]).await?;
+        self.tags.see(&images.documents, begun);
+        Ok(images)
+    }
+
+    /// Whether names were looked at since the inventory, as whoever moves one does.
+    pub(super) fn has_looked_at_names(&self) -> bool {
+        self.tags.listed.get().is_some()
     }
 
     /// Moves a name, unless it was seen just now to stand for that image.
@@ -151,52 +177,39 @@ impl Podman {
         self.move_to(name, &id).await
     }
 
-    /// Has an image stay under the newest of the names; what had that goes on to the older one, and
-    /// what had the older one is superseded.
-    pub(super) async fn keep_as(
-        &self,
-        [newest, older]: &[String; 2],
-        image: &ImageIdentity,
-    ) -> Result<(), Failure> {
+    /// Has an image stay under the next name of a shelf, unless it has the newest one already.
+    pub(super) async fn keep_on(&self, shelf: &str, image: &ImageIdentity) -> Result<(), Failure> {
         let id = self.id_of(image).await?;
         self.list_once().await?;
-        let before = self.tags.id(newest);
-        if before.as_ref() == Some(&id) {
+        let newest = self.tags.on(shelf).into_iter().next();
+        if newest.as_ref().is_some_and(|(_, newest)| *newest == id) {
             return Ok(());
         }
-        let superseded = self.tags.id(older).filter(|old| before.is_some() && old != &id);
-        if let Some(before) = &before {
-            self.move_to(older, before).await?;
+        let number = newest.map_or(0, |(number, _)| number) + 1;
+        self.move_to(&format!("{shelf}:{number}"), &id).await
+    }
+
+    /// The IDs of the images on a shelf, the newest first.
+    pub(super) async fn on_shelf(&self, shelf: &str) -> Result<Vec<String>, Failure> {
+        self.list_anew().await?;
+        Ok(self.tags.on(shelf).into_iter().map(|(_, id)| id).collect())
+    }
+
+    /// Takes a name of ours away from its image.
+    pub(super) async fn untag(&self, name: &str) -> Result<(), Failure> {
+        let _turn = self.tags.turn.lock().await;
+        let Some(id) = self.tags.id(name) else { return Ok(()) };
+        let served = match name.rsplit_once(':') {
+            Some((repository, tag)) => {
+                self.post(&format!("/images/{id}/untag?repo={repository}&tag={tag}")).await.is_ok()
+            }
+            None => false,
+        };
+        if !served {
+            self.act(words(["untag", &id, name]), self.options.timeout).await?;
         }
-        self.move_to(newest, &id).await?;
-        let superseded = superseded.filter(|old| before.as_ref() != Some(old));
-        self.tags.superseded.borrow_mut().extend(superseded);
+        self.tags.seen.borrow_mut().remove(name);
         Ok(())
-    }
-
-    /// Removes the images that were kept and need not stay, where nobody else has a name for them:
-    /// an ID is good for the last name, whosesoever that is. What somebody runs Podman itself refuses
-    /// to remove, and goes on to the next.
-    pub(super) async fn drop_superseded(&self) {
-        let mut ids = self.tags.superseded.take();
-        ids.sort();
-        ids.dedup();
-        if ids.is_empty() {
-            return;
-        }
-        if let Err(cause) = self.remove_nameless(&ids).await {
-            tracing::debug!(?ids, %cause, "superseded images stay, ignoring");
-        }
-    }
-
-    async fn remove_nameless(&self, ids: &[String]) -> Result<(), Failure> {
-        let ids = self.nameless(ids).await?;
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let mut arguments = words(["image", "rm"]);
-        arguments.extend(ids.iter().map(Into::into));
-        self.act(arguments, self.options.timeout).await.map(drop)
     }
 }
 
@@ -206,13 +219,14 @@ mod tests {
     use super::*;
 
     fn listed(id: &str, names: &[&str]) -> Listed {
-        Listed { id: id.into(), names: names.iter().map(|name| (*name).to_owned()).collect() }
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Listed { id: id.into(), names, ..Listed::default() }
     }
 
     #[test]
     fn a_name_in_two_stores_stands_for_nothing_certain() {
         let (tags, now) = (Tags::default(), Instant::now());
-        tags.see(vec![listed("1", &["a:1", "b:1"]), listed("2", &["b:1", "c@sha256:3"])], now);
+        tags.see(&[listed("1", &["a:1", "b:1"]), listed("2", &["b:1", "c@sha256:3"])], now);
         assert_eq!(tags.id("a:1").as_deref(), Some("1"));
         assert!(tags.is_certain("a:1", "1") && !tags.is_certain("a:1", "2"));
         assert_eq!(tags.id("b:1"), None);
@@ -223,18 +237,24 @@ mod tests {
     }
 
     #[test]
-    fn what_has_a_name_again_is_not_superseded() {
+    fn the_newest_on_a_shelf_comes_first() {
         let tags = Tags::default();
-        tags.superseded.borrow_mut().extend(["1".to_owned(), "2".to_owned()]);
-        tags.set("a:1", "1");
-        assert_eq!(tags.superseded.take(), ["2"]);
+        let own = |tag: &str| format!("localhost/updaterd/keep/u-app-1:{tag}");
+        for (tag, id) in [("9", "a"), ("10", "b"), ("2", "c"), ("odd", "d")] {
+            tags.set(&own(tag), id);
+        }
+        tags.set("localhost/updaterd/keep/u-app-12:11", "e");
+        tags.set("quay.io/app:11", "f");
+        let ids: Vec<String> =
+            tags.on("localhost/updaterd/keep/u-app-1").into_iter().map(|(_, id)| id).collect();
+        assert_eq!(ids, ["b", "a", "c", "d"]);
     }
 
     #[test]
     fn what_was_seen_long_ago_is_looked_at_again() {
         let tags = Tags::default();
         let Some(before) = Instant::now().checked_sub(FRESH) else { return };
-        tags.see(vec![listed("1", &["a:1"])], before);
+        tags.see(&[listed("1", &["a:1"])], before);
         assert!(!tags.is_certain("a:1", "1"));
         assert_eq!(tags.id("a:1").as_deref(), Some("1"));
     }
@@ -272,7 +292,7 @@ mod tests {
     fn a_list_that_was_begun_before_a_name_was_moved_does_not_know_of_it() {
         let (tags, begun) = (Tags::default(), Instant::now());
         tags.set("a:1", "2");
-        tags.see(vec![listed("1", &["a:1", "b:1"]), listed("1", &["b:1"])], begun);
+        tags.see(&[listed("1", &["a:1", "b:1"]), listed("1", &["b:1"])], begun);
         assert_eq!(tags.id("a:1").as_deref(), Some("2"));
         assert_eq!(tags.id("b:1").as_deref(), Some("1"), "one image, listed twice");
     }

@@ -164,6 +164,9 @@ pub(crate) enum Command {
     /// Carry out a pull that a program of ours asks for, as JSON
     #[command(hide = true)]
     Stage,
+    /// Remove images that a program of ours names, as JSON
+    #[command(hide = true)]
+    Retire,
     /// Containers that share namespaces
     Pod {
         #[command(subcommand)]

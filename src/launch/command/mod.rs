@@ -32,6 +32,7 @@ pub(crate) mod rmi;
 pub(crate) mod run;
 pub(crate) mod save;
 pub(crate) mod secret;
+pub(crate) mod retire;
 pub(crate) mod stage;
 pub(crate) mod start;
 pub(crate) mod stats;
@@ -104,6 +105,7 @@ pub(super) fn carry_out(arguments: Arguments) -> Result<u8, Error> {
         Command::Network { command } => network::carry_out(&place, &command),
         Command::Port(port) => port::show(&place, &port),
         Command::Stage => stage::stage(&place),
+        Command::Retire => retire::retire(&place),
         Command::Tag(tag) => tag::tag(&place, &tag),
         Command::Volume(volume) => volume::carry_out(&place, &volume),
         Command::Secret(secret) => secret::carry_out(&place, &secret),

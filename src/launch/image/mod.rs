@@ -1,8 +1,6 @@
-//! Images in local storage, by the names people give them: finding them, who uses them, removing
-//! them.
+//! Images in local storage, by the names people give them: finding them, removing them.
 //!
 //! What must not live here: registries, flags, printing.
 
 pub(crate) mod find;
 pub(crate) mod remove;
-pub(crate) mod usage;

@@ -3,12 +3,11 @@
 use crate::launch::Error;
 use crate::launch::events;
 use crate::launch::image::find::{Found, find};
-use crate::launch::image::usage::Usage;
 use crate::launch::lifecycle::containers;
 use crate::launch::place::Place;
 use crate::launch::storage::writable::Discarded;
 use crate::model::{Digest, Reference};
-use crate::store::Image;
+use crate::store::{Image, Usage};
 
 /// What was removed.
 #[derive(Debug, Default)]
@@ -41,7 +40,7 @@ pub(crate) fn remove(place: &Place, name: &str, force: bool) -> Result<Removed, 
     // Nobody makes a container from it meanwhile: that takes the same lock.
     let records = place.records();
     let lock = records.lock()?;
-    let usage = Usage::read(place)?;
+    let usage = Usage::read(&store, &records)?;
     if let Some(unit) = usage.unit(manifest) {
         let by = format!("{unit}, which is being updated");
         return Err(Error::ImageInUse { image: image.id.short(), by });

@@ -33,7 +33,7 @@ fn a_unit_goes_back_and_the_next_check_does_not_bring_it_again() {
     assert_eq!(host.tags.borrow()[&reference("quay.io/app:1")], image("old"));
     assert_eq!(held(&host), [image("new").manifest]);
     assert_eq!((host.heads.get(), host.gets.get()), asked, "no registry is asked");
-    assert_eq!(host.tidied.get(), 2, "after each of both");
+    assert_eq!(host.stocktakings.get(), 2, "after each of both");
     let report = pass(&host);
     assert!(matches!(report.skipped[0].reason, Reason::Quarantined { .. }), "{report:?}");
     assert_eq!(host.image_of("a.service"), Some(image("old").manifest));

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -76,6 +77,26 @@ impl Drop for Job<'_> {
     }
 }
 
+/// A registry's host that drops packets: the first who asks waits, and the others with it.
+#[derive(Default)]
+pub(super) struct Dead {
+    gate: tokio::sync::Mutex<()>,
+    pub(super) found_out: Cell<bool>,
+    pub(super) connections: Cell<u32>,
+}
+
+impl Dead {
+    async fn wait_for(&self) -> Failure {
+        let _gate = self.gate.lock().await;
+        if !self.found_out.get() {
+            self.connections.set(self.connections.get() + 1);
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            self.found_out.set(true);
+        }
+        Failure::new(FailureKind::Unreachable, "no connection within 10 s")
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Host {
     pub(super) units: RefCell<BTreeMap<UnitName, Unit>>,
@@ -104,8 +125,13 @@ pub(super) struct Host {
     pub(super) transient: Cell<bool>,
     pub(super) shutting_down: Cell<bool>,
     pub(super) winding_down: Cell<bool>,
-    /// How often the engine could let go of what need not stay.
-    pub(super) tidied: Cell<u32>,
+    /// What storage holds beside what units run, at each look at it.
+    pub(super) stock: RefCell<Stock>,
+    /// How often that was looked at.
+    pub(super) stocktakings: Cell<u32>,
+    /// What was removed of it.
+    pub(super) cleared: RefCell<Vec<Digest>>,
+    pub(super) clear_failure: RefCell<Option<Failure>>,
     /// What refuses every job.
     pub(super) refusal: RefCell<Option<JobError>>,
     pub(super) tag_failure: RefCell<Option<Failure>>,
@@ -113,6 +139,11 @@ pub(super) struct Host {
     /// Why the journal cannot be read.
     pub(super) journal_failure: Cell<Option<&'static str>>,
     pub(super) identify_failure: RefCell<Option<Failure>>,
+    /// Registries' hosts that do not answer.
+    pub(super) dead: RefCell<BTreeMap<String, Rc<Dead>>>,
+    /// How long the others take, and when they answered.
+    pub(super) answer_time: Cell<Duration>,
+    pub(super) answered: RefCell<Vec<tokio::time::Instant>>,
     pub(super) heads: Cell<u32>,
     pub(super) gets: Cell<u32>,
     pub(super) restarts: Cell<u32>,
@@ -401,7 +432,23 @@ impl Host {
 }
 
 impl Registry for Host {
+    async fn host(&self, source: &ImageSource) -> Result<String, Failure> {
+        Ok(source.reference.registry().to_owned())
+    }
+
+    fn begin_pass(&self) {
+        self.dead.borrow().values().for_each(|host| host.found_out.set(false));
+    }
+
     async fn target(&self, source: &ImageSource) -> Result<Digest, Failure> {
+        let dead = self.dead.borrow().get(source.reference.registry()).cloned();
+        if let Some(dead) = dead {
+            return Err(dead.wait_for().await);
+        }
+        if !self.answer_time.get().is_zero() {
+            tokio::time::sleep(self.answer_time.get()).await;
+        }
+        self.answered.borrow_mut().push(tokio::time::Instant::now());
         self.heads.set(self.heads.get() + 1);
         self.remote.borrow()[&source.reference].clone().map(|image| image.target)
     }
@@ -477,8 +524,19 @@ impl Engine for Host {
         Ok(())
     }
 
-    async fn tidy(&self) {
-        self.tidied.set(self.tidied.get() + 1);
+    async fn stock(&self, _weighed: bool) -> Result<Stock, Failure> {
+        self.stocktakings.set(self.stocktakings.get() + 1);
+        Ok(self.stock.borrow().clone())
+    }
+
+    async fn clear(&self, clearing: &Clearing) -> Result<Cleared, Failure> {
+        if let Some(failure) = &*self.clear_failure.borrow() {
+            return Err(failure.clone());
+        }
+        let removed: Vec<Digest> = clearing.remove.iter().map(|image| image.id.clone()).collect();
+        self.stock.borrow_mut().images.retain(|image| !removed.contains(&image.id));
+        self.cleared.borrow_mut().extend(removed.clone());
+        Ok(Cleared { removed, failures: vec![] })
     }
 
     async fn kept(

@@ -6,6 +6,8 @@ mod fake;
 mod groups;
 mod hindered;
 mod never;
+mod registries;
+mod retain;
 mod side_by_side;
 mod together;
 
@@ -14,7 +16,10 @@ use std::time::Duration;
 use fake::{Behaviour, Host, image, reference};
 
 use super::*;
-use crate::model::{Digest, EngineKind, Failure, FailureKind, ImageSource, Rollback, UnitName};
+use crate::model::{
+    Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Rollback, UnitName,
+};
+use crate::plan::retention::Limits;
 use crate::update::port::Clock;
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -33,6 +38,7 @@ fn updater(host: &Host) -> Updater<&Host> {
             rollback: Rollback::Back,
             backoff_max: Duration::from_secs(3600),
             quarantine_expiry: None,
+            retention: Limits { keep: 2, budget: 0, at_once: 10 },
             units: Default::default(),
         },
     )
@@ -517,8 +523,8 @@ fn a_journal_that_cannot_be_read_is_said_and_holds_nothing_up() {
 }
 
 /// Another index with the same image in it, as a re-push makes one.
-fn pushed_again(seed: &str) -> crate::model::ImageIdentity {
-    crate::model::ImageIdentity { target: Digest::of(b"re-pushed"), ..image(seed) }
+fn pushed_again(seed: &str) -> ImageIdentity {
+    ImageIdentity { target: Digest::of(b"re-pushed"), ..image(seed) }
 }
 
 #[test]

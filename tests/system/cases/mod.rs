@@ -22,6 +22,7 @@ mod groups;
 mod health;
 mod hooks;
 mod hostile;
+mod hosts;
 mod images;
 mod innocent;
 mod installation;
@@ -43,6 +44,7 @@ mod policy;
 mod pods;
 mod observing;
 mod registry;
+mod retention;
 mod rollback;
 mod rootless;
 mod rootless_users;
@@ -77,6 +79,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("health", health::CASES),
         ("hooks", hooks::CASES),
         ("hostile", hostile::CASES),
+        ("hosts", hosts::CASES),
         ("images", images::CASES),
         ("innocent", innocent::CASES),
         ("installation", installation::CASES),
@@ -98,6 +101,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("pods", pods::CASES),
         ("observing", observing::CASES),
         ("registry", registry::CASES),
+        ("retention", retention::CASES),
         ("rollback", rollback::CASES),
         ("rootless", rootless::CASES),
         ("rootless_users", rootless_users::CASES),

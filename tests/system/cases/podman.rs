@@ -270,7 +270,8 @@ fn calls(host: &Host, work: &str) -> Vec<String> {
     );
     host.sh("chmod 755 /srv/podman; : > /tmp/calls");
     host.sh(work);
-    host.sh("cat /tmp/calls").lines().map(str::to_owned).collect()
+    // Some are made at once: which is first, chance tells.
+    host.sh("sort /tmp/calls").lines().map(str::to_owned).collect()
 }
 
 /// As many processes of Podman for twenty-five units as for two.
@@ -292,9 +293,11 @@ fn a_check_is_a_handful_of_calls(host: &Host) {
     host.sh("systemctl stop updaterd.service");
     start(2..25);
     let many = calls(host, "updaterctl check | grep '25 up to date'");
-    let expected = ["--version ", "ps --format=json", "container inspect", "image inspect"];
     // A check asks what runs, and the service's list of units does once more.
-    assert!(two.len() <= 7 && two.starts_with(&expected.map(str::to_owned)), "{two:?}");
+    let mut kinds = two.clone();
+    kinds.dedup();
+    assert_eq!(kinds, ["--version ", "container inspect", "image inspect", "ps --format=json"]);
+    assert!(two.len() <= 7, "{two:?}");
     assert_eq!(two, many);
 }
 
@@ -334,16 +337,16 @@ fn an_update_of_many_is_few_calls(host: &Host) {
     assert_eq!(count(&update("v2", &[])), [3, 2, 0, 0, 1]);
     // The other image of the call came.
     assert_eq!(count(&update("v3", &["two"])), [3, 2, 0, 0, 1]);
-    // Of two that fail in one call, each is asked for again, for its own cause; what is superseded
-    // goes in one call.
-    assert_eq!(count(&update("v4", &["three", "two"])), [5, 2, 0, 1, 1]);
+    // Of two that fail in one call, each is asked for again, for its own cause. What is superseded was
+    // pulled by the units' starts, and is not ours to remove.
+    assert_eq!(count(&update("v4", &["three", "two"])), [5, 2, 0, 0, 1]);
     host.wait_for("! pgrep -f '[p]odman system service'", seconds(30));
     assert_eq!(host.sh("ls /run/updaterd/podman"), "");
-    // Without a service of Podman's, what it told and moved is commands.
+    // Without a service of Podman's, what it told and moved is commands; what is superseded goes in one.
     host.write("/tmp/away", "system");
     let [pulls, looks, tags, removals, services] = count(&update("v5", &[]));
     assert_eq!([pulls, removals, services], [3, 1, 1]);
-    assert!(looks >= 4 && tags >= 12, "{looks} {tags}");
+    assert!(looks >= 4 && tags >= 10, "{looks} {tags}");
 }
 
 /// What a unit ran before its last update is the next image again.

@@ -5,10 +5,10 @@ use jiff::Timestamp;
 
 use crate::launch::command::confirm::confirm;
 use crate::launch::events;
-use crate::launch::image::usage::Usage;
 use crate::launch::place::Place;
 use crate::launch::view::filter::{Filters, ImageFilter};
 use crate::launch::{Error, say};
+use crate::store::Usage;
 
 #[derive(Debug, Args)]
 pub(crate) struct Prune {
@@ -35,7 +35,7 @@ pub(crate) fn prune(place: &Place, flags: &Prune) -> Result<u8, Error> {
     let store = place.store()?;
     // Nobody makes a container from one meanwhile: that takes the same lock.
     let lock = place.records().lock()?;
-    let usage = Usage::read(place)?;
+    let usage = Usage::read(&store, &place.records())?;
     let images = store.images()?;
     let filter = ImageFilter::new(&Filters::parse(&flags.filter)?, &images, Timestamp::now())?;
     let mut removed = Vec::new();

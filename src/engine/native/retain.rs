@@ -1,0 +1,136 @@
+//! What of the store may go, and its removal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Native, launcher};
+use crate::model::{
+    Digest, EngineKind, Failure, FailureKind, ImageIdentity, Reference, Scope, UnitName,
+};
+use crate::store::{Error, Image, Pulled, Retirement, Store, Usage};
+use crate::update::port::{self, Cleared, Clearing, Pin, Shelf, Stock, Stored};
+
+/// For so long, the whole layers of a pull that failed wait for another one.
+const GIVEN_UP: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+impl<R> Native<R> {
+    /// Notes that an image is wanted: where it is not there, it will be ours.
+    pub(super) fn note_wanted(
+        &self,
+        reference: &Reference,
+        image: &ImageIdentity,
+    ) -> Result<(), Failure> {
+        let is_there = self.store.image(&image.manifest)?.is_some();
+        Ok(self.store.note_wanted(EngineKind::Native, reference, image, is_there)?)
+    }
+
+    /// Everything in the store, unless nothing of it could go.
+    pub(super) fn take_stock(&self) -> Result<Stock, Error> {
+        let store = &self.store;
+        let noted = store.pulled(EngineKind::Native)?;
+        let mut noted: BTreeMap<Digest, Pulled> =
+            noted.into_iter().map(|pulled| (pulled.manifest.clone(), pulled)).collect();
+        let shelves = shelves(store)?;
+        if noted.is_empty() && shelves.is_empty() {
+            return Ok(Stock::default());
+        }
+        let usage = Usage::read(store, &self.records)?;
+        let images = store.images()?.into_iter().map(|image| {
+            let pulled = noted.remove(&image.identity.manifest);
+            let is_held = usage.is_held(&image.identity.manifest);
+            stored(&image, pulled, is_held)
+        });
+        let images: Vec<Stored> = images.collect();
+        // Of what was noted and is not there.
+        let leftovers = noted.values().any(is_given_up);
+        Ok(Stock { images, shelves, leftovers })
+    }
+
+    pub(super) async fn carry_out(&self, clearing: &Clearing) -> Result<Cleared, Failure> {
+        for pin in &clearing.unpin {
+            if let Some((unit, reference, manifest)) = read_pin(pin) {
+                self.store.let_go(&unit, &reference, &manifest)?;
+            }
+        }
+        let manifests: Vec<Digest> = clearing.remove.iter().map(|image| image.id.clone()).collect();
+        if manifests.is_empty() && !clearing.leftovers {
+            return Ok(Cleared::default());
+        }
+        let asked = Retirement { manifests, leftovers: clearing.leftovers };
+        let retired = match self.scope {
+            Scope::System => self.retire(asked.clone()).await,
+            // Layers belong to the users of a user namespace.
+            Scope::User => launcher::retire(self.store.root(), self.records.root(), &asked).await,
+        };
+        Ok(match retired {
+            Ok(removed) => {
+                let there: BTreeSet<Digest> = self.store.manifests()?.into_iter().collect();
+                self.store.note_pulled(EngineKind::Native, |pulled| {
+                    there.contains(&pulled.manifest)
+                        || !is_given_up(pulled) && !removed.contains(&pulled.manifest)
+                })?;
+                Cleared { removed, failures: vec![] }
+            }
+            Err(failure) => {
+                // What was said is not said again.
+                let mut is_new = false;
+                self.store.note_pulled(EngineKind::Native, |pulled| {
+                    if asked.manifests.contains(&pulled.manifest) {
+                        is_new |= !std::mem::replace(&mut pulled.stuck, true);
+                    }
+                    true
+                })?;
+                let failures = Some(failure).filter(|_| is_new).into_iter().collect();
+                Cleared { removed: vec![], failures }
+            }
+        })
+    }
+
+    /// Not on the thread that the bus and the watchdog wait for: an image may be millions of files.
+    async fn retire(&self, asked: Retirement) -> Result<Vec<Digest>, Failure> {
+        let (store, records) = (self.store.clone(), self.records.clone());
+        let work = tokio::task::spawn_blocking(move || store.retire(&records, &asked));
+        let died = |error| Failure::from_error(FailureKind::Local, &error);
+        Ok(work.await.map_err(died)??)
+    }
+}
+
+/// Of an image that is not there: whether its layers are not to be found by another pull any more. What
+/// could not be removed before has none left but those.
+fn is_given_up(pulled: &Pulled) -> bool {
+    pulled.stuck || pulled.wanted.duration_until(Timestamp::now()) > GIVEN_UP
+}
+
+fn stored(image: &Image, pulled: Option<Pulled>, is_held: bool) -> Stored {
+    let ImageIdentity { target, manifest, .. } = &image.identity;
+    Stored {
+        id: manifest.clone(),
+        digests: vec![target.clone(), manifest.clone()],
+        held: is_held || image.is_named,
+        pulled: pulled.map(|pulled| port::Pulled {
+            reference: pulled.reference,
+            manifest: pulled.manifest,
+            wanted: pulled.wanted,
+        }),
+        parts: vec![],
+    }
+}
+
+fn shelves(store: &Store) -> Result<Vec<Shelf>, Error> {
+    let mut shelves = Vec::new();
+    for (unit, kept) in store.kept_by_units()? {
+        for (reference, manifests) in kept {
+            let pin = |image: Digest| Pin { name: format!("{unit} {reference} {image}"), image };
+            shelves.push(Shelf(manifests.into_iter().map(pin).collect()));
+        }
+    }
+    Ok(shelves)
+}
+
+/// A pin's name, as [`shelves`] writes it.
+fn read_pin(name: &str) -> Option<(UnitName, Reference, Digest)> {
+    let mut words = name.split(' ');
+    let (unit, reference, manifest) = (words.next()?, words.next()?, words.next()?);
+    Some((unit.parse().ok()?, reference.parse().ok()?, manifest.parse().ok()?))
+}
