@@ -1,5 +1,5 @@
 use super::super::fake::{Fake, run};
-use super::*;
+use crate::model::label;
 
 fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
