@@ -94,7 +94,7 @@ fn median_of(runs: &[crate::measure::Cost], wall: Duration) -> crate::measure::C
 }
 
 /// The largest resident size of a running process so far, MiB (proc(5), `VmHWM`).
-fn peak_memory(host: &Host, pid: &str) -> f64 {
+pub(crate) fn peak_memory(host: &Host, pid: &str) -> f64 {
     let text = host.sh(&format!("awk '/^VmHWM/ {{ print $2 }}' /proc/{pid}/status"));
     text.parse::<f64>().unwrap() / 1024.0
 }

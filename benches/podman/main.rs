@@ -9,6 +9,7 @@
 mod burst;
 mod check;
 mod generated;
+mod hosts;
 mod measure;
 mod outage;
 mod pull;
@@ -49,6 +50,7 @@ const COMPARISONS: &[Comparison] = &[
     ("supervisor", supervisor::compare),
     ("pull", pull::compare),
     ("outage", outage::compare),
+    ("hosts", hosts::compare),
     // Last: it leaves sixty images in Podman's storage, of which the others know nothing.
     ("update", update::compare),
 ];

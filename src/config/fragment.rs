@@ -22,6 +22,8 @@ pub(super) struct Fragment {
     pub(super) settle: Option<Duration>,
     #[serde(deserialize_with = "value::count")]
     pub(super) checks_in_flight: Option<usize>,
+    #[serde(deserialize_with = "value::percent")]
+    pub(super) pull_reserve: Option<u8>,
     #[serde(deserialize_with = "value::count")]
     pub(super) max_parallel: Option<usize>,
     #[serde(deserialize_with = "value::pause")]
@@ -114,6 +116,7 @@ impl Fragment {
             jitter: self.jitter.or(other.jitter),
             settle: self.settle.or(other.settle),
             checks_in_flight: self.checks_in_flight.or(other.checks_in_flight),
+            pull_reserve: self.pull_reserve.or(other.pull_reserve),
             max_parallel: self.max_parallel.or(other.max_parallel),
             restart_timeout: self.restart_timeout.or(other.restart_timeout),
             rollback: self.rollback.or(other.rollback),

@@ -21,6 +21,8 @@ pub struct Settings {
     pub settle: Duration,
     /// Registry questions under way at once.
     pub checks_in_flight: usize,
+    /// How much of a registry's limit on pulls is kept back, in percent.
+    pub pull_reserve: u8,
     /// Units that are restarted at once.
     pub max_parallel: usize,
     /// How long a unit's restart may take before it counts as stuck.
@@ -125,6 +127,7 @@ impl Settings {
             },
             settle: written.settle.unwrap_or(Duration::from_secs(10)),
             checks_in_flight: written.checks_in_flight.unwrap_or(16),
+            pull_reserve: written.pull_reserve.unwrap_or(10),
             max_parallel: written.max_parallel.unwrap_or(4),
             restart_timeout: written.restart_timeout.unwrap_or(15 * MINUTE),
             rollback: written.rollback.unwrap_or(Rollback::Back),

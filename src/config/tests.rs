@@ -141,6 +141,7 @@ fn errors_say_where_and_what_was_expected() {
         ("quarantine_expiry = 7", ":1:21: ", "or \"never\""),
         ("schedule = \"timr\"", ":1:12: ", "did you mean `timer`?"),
         ("checks_in_flight = 0", ":1:20: ", "from 1 to 256"),
+        ("pull_reserve = 101", ":1:16: ", "from 0 to 100"),
         ("[paths]\nstate = \"var\"", ":2:9: ", "from the root"),
         ("[unit.app]\nsettle = \"1s\"", ":1:", "not the name of a service unit"),
         ("[unit.\"a.service\"]\nsettel = \"1s\"", ":2:1: ", "did you mean `settle`?"),

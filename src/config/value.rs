@@ -74,6 +74,15 @@ pub(super) fn count<'de, D: Deserializer<'de>>(value: D) -> Result<Option<usize>
     }
 }
 
+/// A number from 0 to 100.
+pub(super) fn percent<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u8>, D::Error> {
+    let number = i64::deserialize(value)?;
+    match u8::try_from(number) {
+        Ok(percent @ 0..=100) => Ok(Some(percent)),
+        _ => Err(D::Error::invalid_value(Unexpected::Signed(number), &"a number from 0 to 100")),
+    }
+}
+
 /// A path from the root.
 pub(super) fn path<'de, D: Deserializer<'de>>(value: D) -> Result<Option<PathBuf>, D::Error> {
     let path = PathBuf::deserialize(value)?;

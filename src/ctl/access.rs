@@ -10,7 +10,7 @@ use super::Error;
 use super::args::AutoUpdate;
 use super::remote::{Caller, Properties, Remote, RemoteError};
 use crate::config::Scope;
-use crate::daemon::api::{self, Api, Checked, Held, HistoryQuery, UnitStatus};
+use crate::daemon::api::{self, Api, Checked, Held, HistoryQuery, RegistryStatus, UnitStatus};
 use crate::daemon::observe;
 use crate::model::failure::chain;
 use crate::model::{Container, UnitName};
@@ -173,6 +173,13 @@ impl<E: Embedded> Access<E> {
         match self.read(async |service| service.units().await).await? {
             Some(units) => Ok(units),
             None => Ok(self.embedded.open()?.units().await?),
+        }
+    }
+
+    pub async fn registries(&self) -> Result<Vec<RegistryStatus>, Error> {
+        match self.read(async |service| service.registries().await).await? {
+            Some(registries) => Ok(registries),
+            None => Ok(self.embedded.open()?.registries().await?),
         }
     }
 

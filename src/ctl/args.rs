@@ -142,8 +142,9 @@ Examples:
     #[command(after_help = "\
 Examples:
   updaterctl status
-  updaterctl status --json | jq -r '.units[] | select(.standing == \"needs-operator\").unit'")]
-    Status,
+  updaterctl status --json | jq -r '.units[] | select(.standing == \"needs-operator\").unit'
+  updaterctl status --registries                 which registry is down, or allows no more pulls")]
+    Status(Status),
     /// Show what was updated, rolled back or failed, newest first
     #[command(after_help = "\
 Examples:
@@ -193,6 +194,14 @@ pub struct Update {
     /// Who asks: a timer leaves alone what failed a short time ago, a person does not
     #[arg(long, value_name = "WHO", value_enum, default_value_t = Who::Manual)]
     pub trigger: Who,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Status {
+    /// Show the registries instead: how each stands, the pulls it allows, its last error, and when it
+    /// is asked again
+    #[arg(long)]
+    pub registries: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Args)]

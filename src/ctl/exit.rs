@@ -27,7 +27,7 @@ pub fn of_error(error: &Error) -> u8 {
 
 /// Available updates are no failure; what could not be checked is one.
 pub fn of_check(checked: &Checked) -> u8 {
-    let Checked { plan, not_running } = checked;
+    let Checked { plan, not_running, .. } = checked;
     let failed = plan.skipped.iter().any(|skipped| skipped.reason.is_error());
     if failed || !plan.problems.is_empty() || !not_running.is_empty() { PARTLY } else { DONE }
 }

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use zbus::proxy::MethodFlags;
 use zbus::{Connection, Proxy};
 
-use crate::daemon::api::{Checked, Error, Held, HistoryQuery, UnitStatus};
+use crate::daemon::api::{Checked, Error, Held, HistoryQuery, RegistryStatus, UnitStatus};
 use crate::daemon::bus::{Change, ERROR_PREFIX, INTERFACE, NAME, PATH, Signal};
 use crate::model::UnitName;
 use crate::plan::Quarantined;
@@ -149,6 +149,10 @@ impl Caller<'_> {
 
     pub async fn units(&self) -> Result<Vec<UnitStatus>, RemoteError> {
         self.call("ListUnits", &()).await
+    }
+
+    pub async fn registries(&self) -> Result<Vec<RegistryStatus>, RemoteError> {
+        self.call("ListRegistries", &()).await
     }
 
     pub async fn history(&self, query: &HistoryQuery) -> Result<Vec<Entry>, RemoteError> {

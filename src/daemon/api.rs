@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Digest, EngineKind, Failure, Reference, UnitName};
-use crate::plan::{Plan, Quarantined};
+use crate::plan::registries::LastFailure;
+use crate::plan::{Budget, Plan, Quarantined};
 use crate::update::{Entry, OutcomeKind, Report, Trigger};
 
 /// Why an operation of the service could not be done at all.
@@ -44,6 +45,9 @@ pub trait Api {
     /// read, and the units whose last update left none. Asks no registry.
     async fn units(&self) -> Result<Vec<UnitStatus>, Error>;
 
+    /// The registries' hosts that the containers' images are checked at, and how they stand. Asks none.
+    async fn registries(&self) -> Result<Vec<RegistryStatus>, Error>;
+
     /// The ends of updates that are asked for, newest first.
     async fn history(&self, query: &HistoryQuery) -> Result<Vec<Entry>, Error>;
 
@@ -62,6 +66,37 @@ pub struct Held {
     pub image: Quarantined,
     /// When it may be; `None` is when somebody says so.
     pub expires: Option<Timestamp>,
+}
+
+/// How a registry's host stands, as far as it is known without asking it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RegistryState {
+    /// It answered when it was asked last.
+    Answering,
+    /// No pass has asked it yet.
+    NotAsked,
+    /// Nothing was reached when it was asked last.
+    Unreachable,
+    /// It said that it is asked too much.
+    RateLimited,
+    /// It answers, and only the pulls that are kept back are left.
+    BudgetSpent,
+}
+
+/// A registry's host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryStatus {
+    pub registry: String,
+    pub state: RegistryState,
+    /// How many images are checked there.
+    pub images: usize,
+    /// `None` where it does not count pulls.
+    pub budget: Option<Budget>,
+    /// Its last failure, also where it has answered since.
+    pub last_failure: Option<LastFailure>,
+    /// When it is asked, or pulled from, again; `None` where the next check is the one.
+    pub next_try: Option<Timestamp>,
 }
 
 /// Which ends of updates are asked for.
@@ -95,6 +130,8 @@ pub enum Standing {
     Followed,
     /// A rollout is under way.
     Updating,
+    /// Its next run has to prove the image that it was given.
+    OnProbation,
     /// The registry's answer to the last check was a failure.
     CheckFailing,
     /// Its last update was taken back.
@@ -121,6 +158,10 @@ pub struct Checked {
     /// The units that are in no plan, because their last update left nothing running.
     #[serde(default)]
     pub not_running: Vec<UnitStatus>,
+    /// The units that are in no plan, because they are at rest until their next run, which has to
+    /// prove what they were given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<UnitStatus>,
 }
 
 /// A container that carries the update label.

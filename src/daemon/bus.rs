@@ -148,6 +148,11 @@ impl Updater1 {
         self.ask(Call::ListUnits).await
     }
 
+    /// The registries' hosts that images are checked at, and how they stand, as a JSON array.
+    async fn list_registries(&self) -> Result<String, BusError> {
+        self.ask(Call::ListRegistries).await
+    }
+
     /// The newest updates of these units, or of all where none is named, that ended since the time
     /// (RFC 3339; empty for any) in one of these ways, or in any where none is named; a JSON array.
     async fn get_history(

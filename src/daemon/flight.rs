@@ -1,6 +1,7 @@
 //! Whether a rollout is in flight, and the brake that keeps new ones from starting.
 
 use std::cell::{Cell, RefCell};
+use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -169,6 +170,13 @@ impl<C: Connect> Manager for Braked<C> {
 
     async fn followers(&self, unit: &str) -> Result<Followers, Failure> {
         self.manager().await?.followers(unit).await
+    }
+
+    async fn job_ended(&self, units: &[UnitName]) {
+        match self.manager().await {
+            Ok(manager) => manager.job_ended(units).await,
+            Err(_) => pending().await,
+        }
     }
 
     fn now(&self) -> Duration {

@@ -168,6 +168,10 @@ impl Clock for SystemClock {
         id.trim().to_owned()
     }
 
+    fn random(&self) -> f64 {
+        fastrand::f64()
+    }
+
     async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
@@ -291,6 +295,7 @@ pub fn tell_podman(scope: Scope, began: Timestamp) {
 fn options(settings: &Settings) -> Options {
     let mut options = Options {
         checks_in_flight: settings.checks_in_flight,
+        pull_reserve: settings.pull_reserve,
         max_parallel: settings.max_parallel,
         settle: settings.settle,
         rollback: settings.rollback,

@@ -14,6 +14,7 @@ mod face;
 pub mod facts;
 pub mod flight;
 pub mod host;
+mod hosts;
 pub mod journal;
 pub mod manual;
 pub mod notify;

@@ -1,17 +1,19 @@
 //! The operations of the service over the ports of one host: what the daemon does for its
 //! callers, and what `updaterctl` does by itself where there is no service.
 
+use std::future::pending;
 use std::path::PathBuf;
 
-use super::api::{Api, Checked, Error, Held, HistoryQuery, UnitStatus};
+use super::api::{Api, Checked, Error, Held, HistoryQuery, RegistryStatus, UnitStatus};
+use super::hosts;
 use super::notify::Teller;
 use super::run::Work;
-use super::units::{Known, not_running, statuses, unknown};
+use super::units::{Known, not_running, statuses, unknown, waiting};
 use crate::ledger::{History, Ledger, PassLock, lock::LockError};
 use crate::model::failure::chain;
 use crate::model::{Container, Digest, Failure, UnitName};
 use crate::plan::Quarantined;
-use crate::update::port::{Clock as _, Inventory, Ledger as _, World};
+use crate::update::port::{Clock as _, Inventory, Ledger as _, Manager as _, World};
 use crate::update::{Entry, Options, Report, Surveyed, Trigger, Updater};
 
 /// How far back a status looks for a unit's last update.
@@ -71,14 +73,17 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
     }
 
     /// Joins the containers as they are now with what the ledger knows.
-    fn join(
+    async fn join(
         &self,
         containers: &[Container],
         join: impl FnOnce(&[Container], &Known<'_>) -> Vec<UnitStatus>,
     ) -> Result<Vec<UnitStatus>, Error> {
+        let sources = containers.iter().map(|container| &container.source);
         let known = Known {
             memory: &self.ledger().memory()?,
+            hosts: &self.updater.hosts(sources).await,
             in_flight: &self.ledger().in_flight().map_err(failed)?,
+            probations: &self.ledger().probations().map_err(failed)?,
             history: &self.entries(STATUS_HISTORY)?,
         };
         Ok(join(containers, &known))
@@ -118,7 +123,9 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
 impl<W: World<Ledger = Ledger>> Api for Pass<W> {
     async fn check(&self) -> Result<Checked, Error> {
         let Surveyed { plan, containers } = self.updater.check(&[]).await?;
-        Ok(Checked { plan, not_running: self.join(&containers, not_running)? })
+        let not_running = self.join(&containers, not_running).await?;
+        let waiting = self.join(&containers, waiting).await?;
+        Ok(Checked { plan, not_running, waiting })
     }
 
     async fn update(&self, units: &[UnitName], trigger: Trigger) -> Result<Report, Error> {
@@ -139,9 +146,18 @@ impl<W: World<Ledger = Ledger>> Api for Pass<W> {
 
     async fn units(&self) -> Result<Vec<UnitStatus>, Error> {
         let inventory = self.inventory().await?;
-        let mut units = self.join(&inventory.containers, statuses)?;
+        let mut units = self.join(&inventory.containers, statuses).await?;
         units.extend(inventory.problems.iter().map(unknown));
         Ok(units)
+    }
+
+    async fn registries(&self) -> Result<Vec<RegistryStatus>, Error> {
+        let containers = self.inventory().await?.containers;
+        let hosts = self.updater.hosts(containers.iter().map(|container| &container.source)).await;
+        let memory = self.ledger().memory()?;
+        let reserve = self.updater.options().pull_reserve;
+        let now = self.updater.world().clock().now();
+        Ok(hosts::statuses(&containers, &hosts, &memory, reserve, now))
     }
 
     async fn history(&self, query: &HistoryQuery) -> Result<Vec<Entry>, Error> {
@@ -185,10 +201,13 @@ fn names(what: &str, held: &Quarantined) -> bool {
 
 impl<W: World<Ledger = Ledger>> Work for Pass<W> {
     async fn recover(&self) -> Result<Report, Error> {
-        // Without anything in flight, and with all of it whole, there is nothing to lock for.
+        // Without anything that waits for its end, and with all of it whole, there is nothing to lock
+        // for.
         let ledger = self.ledger();
         let is_whole = ledger.damage().map_err(failed)?.is_empty();
-        if is_whole && ledger.in_flight().map_err(failed)?.is_empty() {
+        let over = ledger.in_flight().map_err(failed)?.is_empty()
+            && ledger.probations().map_err(failed)?.is_empty();
+        if is_whole && over {
             return Ok(Report::default());
         }
         let lock = self.lock()?;
@@ -196,6 +215,16 @@ impl<W: World<Ledger = Ledger>> Work for Pass<W> {
         drop(lock);
         self.tell().await;
         Ok(report)
+    }
+
+    async fn next_run(&self) {
+        // What cannot be read the next pass tells of.
+        let held = self.ledger().probations().unwrap_or_default();
+        let units: Vec<UnitName> = held.into_iter().map(|held| held.unit).collect();
+        match units.is_empty() {
+            true => pending().await,
+            false => self.updater.world().manager().job_ended(&units).await,
+        }
     }
 }
 

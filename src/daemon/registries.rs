@@ -8,6 +8,7 @@ use futures_util::Stream;
 use tokio::sync::OnceCell;
 
 use crate::model::{Digest, Failure, ImageIdentity, ImageSource, Platform};
+use crate::plan::Budget;
 use crate::registry::{self, Client};
 use crate::store::pull::{Documents, Remote};
 use crate::update::port::Registry;
@@ -38,6 +39,10 @@ impl Registry for Registries {
 
     fn begin_pass(&self) {
         self.client.get().into_iter().for_each(Client::begin_pass);
+    }
+
+    fn budget(&self, host: &str) -> Option<Budget> {
+        self.client.get()?.budget(host)
     }
 
     async fn target(&self, source: &ImageSource) -> Result<Digest, Failure> {

@@ -19,6 +19,8 @@ pub enum Call {
     Rollback { units: Vec<UnitName>, to: Option<String> },
     /// The containers that take part, as they are now.
     ListUnits,
+    /// The registries' hosts, as far as they are known.
+    ListRegistries,
     /// What was done, newest first.
     History(HistoryQuery),
     /// The quarantined images.
@@ -53,7 +55,9 @@ impl Call {
             Self::Update { .. } => Kind::Pass,
             Self::Rollback { .. } => Kind::Rollback,
             Self::ClearQuarantine { .. } => Kind::Change,
-            Self::ListUnits | Self::History(_) | Self::Quarantine => Kind::Reading,
+            Self::ListUnits | Self::ListRegistries | Self::History(_) | Self::Quarantine => {
+                Kind::Reading
+            }
             Self::Reload => Kind::Reload,
         }
     }
@@ -85,6 +89,7 @@ pub async fn answer<A: Api>(api: &A, call: Call) -> Result<String, Error> {
         Call::Update { units, trigger } => json(&api.update(&units, trigger).await?),
         Call::Rollback { units, to } => json(&api.roll_back(&units, to.as_deref()).await?),
         Call::ListUnits => json(&api.units().await?),
+        Call::ListRegistries => json(&api.registries().await?),
         Call::History(query) => json(&api.history(&query).await?),
         Call::Quarantine => json(&api.quarantine().await?),
         Call::ClearQuarantine { what } => json(&api.clear_quarantine(what.as_deref()).await?),

@@ -32,6 +32,9 @@ pub const STOP_GRACE: Duration = Duration::from_secs(45);
 pub trait Work: Api {
     /// Finishes or takes back what an earlier process left in flight.
     async fn recover(&self) -> Result<Report, Error>;
+
+    /// Ends when the next run of a unit on probation may have ended; never where none is.
+    async fn next_run(&self);
 }
 
 /// The service's name on the bus. What goes wrong with it is written down, not returned: the loop
@@ -132,6 +135,7 @@ impl<W: Work, C: Clock> Daemon<'_, W, C> {
         state.show();
         notify::ready();
         let mut watchdog = Watchdog::new(self.watchdog);
+        let mut next_run = state.next_run();
         loop {
             let wake = state.next_wake();
             tokio::select! {
@@ -152,8 +156,18 @@ impl<W: Work, C: Clock> Daemon<'_, W, C> {
                         break;
                     }
                     Done::Released => jobs.push(state.stay()),
-                    done => state.done(&done),
+                    done => {
+                        // Others may be on probation now.
+                        if let Done::Pass { .. } = done {
+                            next_run = state.next_run();
+                        }
+                        state.done(&done);
+                    }
                 },
+                () = &mut next_run => {
+                    next_run = std::future::pending().boxed_local();
+                    jobs.push(state.recovery());
+                }
                 Some(request) = orders.requests.recv() => jobs.push(state.accept(request)),
                 () = at(self.clock, wake.map(Wake::time)) => match wake {
                     Some(Wake::PassAt(_)) => jobs.push(state.scheduled_pass()),
@@ -250,6 +264,14 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
             Done::Other
         }
         .boxed_local()
+    }
+
+    fn next_run(&self) -> LocalBoxFuture<'d, ()>
+    where
+        W: 'd,
+    {
+        let work = Rc::clone(&self.work);
+        async move { work.next_run().await }.boxed_local()
     }
 
     fn recovery(&mut self) -> LocalBoxFuture<'d, Done>

@@ -22,8 +22,8 @@ use crate::config::{self, Scope, Settings};
 use crate::model::Failure;
 use crate::model::failure::chain;
 use crate::systemd::notify;
-use crate::update::OutcomeKind;
 use crate::update::port::Observer as _;
+use crate::update::{Outcome, OutcomeKind};
 
 /// Calls that wait for the main loop; more wait in the bus.
 const QUEUE: usize = 64;
@@ -100,7 +100,11 @@ async fn recover(scope: Scope, settings: &Settings) -> Result<(), Error> {
     };
     let pass = host::open(scope, settings, opener).map_err(Error::Setup)?;
     let report = pass.recover().await.map_err(Error::Recovery)?;
-    let unfinished = report.has(OutcomeKind::NeedsOperator) || report.has(OutcomeKind::Suspended);
+    let is_unfinished = |outcome: &Outcome| {
+        let bad = matches!(outcome.result, OutcomeKind::NeedsOperator | OutcomeKind::Suspended);
+        bad && !outcome.restored
+    };
+    let unfinished = report.outcomes.iter().any(is_unfinished);
     if unfinished { Err(Error::NotRecovered) } else { Ok(()) }
 }
 

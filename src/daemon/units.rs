@@ -3,26 +3,40 @@
 use std::collections::BTreeSet;
 
 use super::api::{Running, Standing, UnitStatus};
-use crate::model::{Container, Failure, Policy, Reference, UnitName};
-use crate::plan::{Memory, Reason};
+use crate::model::{Container, Failure, ImageSource, Policy, Reference, UnitName};
+use crate::plan::probation::{self, Probation};
+use crate::plan::{Backoff, Memory, Reason};
 use crate::update::port::InFlight;
-use crate::update::{Entry, OutcomeKind};
+use crate::update::{Entry, Hosts, OutcomeKind};
 
 /// What the ledger knows.
 #[derive(Debug)]
 pub(crate) struct Known<'a> {
     pub(crate) memory: &'a Memory,
+    /// Where each image is asked for.
+    pub(crate) hosts: &'a Hosts,
     pub(crate) in_flight: &'a [InFlight],
+    pub(crate) probations: &'a [Probation],
     /// Newest first.
     pub(crate) history: &'a [Entry],
 }
 
-/// One status for each container and each unit that lost its own, sorted by unit, then name;
+impl Known<'_> {
+    /// The failure of the last check of an image, or of its registry's host.
+    fn failing(&self, source: &ImageSource) -> Option<&Backoff> {
+        let host = self.hosts.of(source);
+        let of_host = host.and_then(|host| self.memory.registries.backoff(host));
+        of_host.or_else(|| self.memory.backoff(source))
+    }
+}
+
+/// One status for each container, and each unit that lost its own or is at rest on probation, sorted by unit, then name;
 /// those without a unit last.
 pub(crate) fn statuses(containers: &[Container], known: &Known<'_>) -> Vec<UnitStatus> {
     let mut found: Vec<UnitStatus> =
         containers.iter().map(|container| status(container, known)).collect();
     found.extend(not_running(containers, known));
+    found.extend(waiting(containers, known));
     let name = |status: &UnitStatus| status.running.as_ref().map(|on| on.container.clone());
     found.sort_by_cached_key(|status| (status.unit.is_none(), status.unit.clone(), name(status)));
     found
@@ -54,7 +68,9 @@ pub(crate) fn not_running(containers: &[Container], known: &Known<'_>) -> Vec<Un
                 && (container.source.reference == outcome.reference
                     || container.created > entry.ended)
         };
-        bad && !containers.iter().any(runs)
+        let held = known.probations.iter().any(|held| held.unit == outcome.unit);
+        bad && !held
+            && !containers.iter().any(runs)
             && known.flight(&outcome.unit, &outcome.reference).is_none()
     };
     let newest = known
@@ -73,7 +89,43 @@ pub(crate) fn not_running(containers: &[Container], known: &Known<'_>) -> Vec<Un
     .collect()
 }
 
+/// The units at rest whose next run is to prove what they were given.
+pub(crate) fn waiting(containers: &[Container], known: &Known<'_>) -> Vec<UnitStatus> {
+    let at_rest = |held: &&Probation| {
+        !containers.iter().any(|container| {
+            container
+                .unit
+                .as_ref()
+                .is_some_and(|unit| held.is_of(container.engine, unit, &container.source.reference))
+        })
+    };
+    let status = |held: &Probation| UnitStatus {
+        unit: Some(held.unit.clone()),
+        reference: Some(held.reference().clone()),
+        running: None,
+        standing: Standing::OnProbation,
+        detail: proving(held),
+        last: known.last(&held.unit, held.reference()).cloned(),
+    };
+    known.probations.iter().filter(at_rest).map(status).collect()
+}
+
+/// What is on probation, and what stands by.
+fn proving(held: &Probation) -> String {
+    let (old, new) = (held.old.manifest.short(), held.new.manifest.short());
+    match held.rollback && !held.forward_only {
+        true => format!("with {new}; where that run fails, {old} comes back"),
+        false => format!("with {new}, which it keeps"),
+    }
+}
+
 impl<'a> Known<'a> {
+    fn last(&self, unit: &UnitName, reference: &Reference) -> Option<&'a Entry> {
+        let own =
+            |entry: &&Entry| &entry.outcome.unit == unit && &entry.outcome.reference == reference;
+        self.history.iter().find(own)
+    }
+
     /// The rollout that is under way for a unit.
     fn flight(&self, unit: &UnitName, reference: &Reference) -> Option<&'a InFlight> {
         self.in_flight.iter().find(|flight| flight.rollout.step(unit, reference).is_some())
@@ -126,6 +178,10 @@ fn standing(container: &Container, known: &Known<'_>, last: Option<&Entry>) -> (
     if let Some((rollout, step)) = step.and_then(|it| Some((it, it.step(unit, reference)?))) {
         return (Standing::Updating, format!("to {}", rollout.aim(step).new.manifest.short()));
     }
+    let reference = &container.source.reference;
+    if let Some(held) = probation::find(known.probations, container.engine, unit, reference) {
+        return (Standing::OnProbation, proving(held));
+    }
     // An outcome says something about now only while the unit still runs what it left behind.
     let current = |entry: &&Entry| match entry.outcome.result {
         OutcomeKind::RolledBack => entry.outcome.old == container.image.manifest,
@@ -140,7 +196,7 @@ fn standing(container: &Container, known: &Known<'_>, last: Option<&Entry>) -> (
             Standing::RolledBack,
             format!("{}: {}", entry.outcome.new.short(), entry.outcome.detail),
         ),
-        None => match known.memory.backoff(&container.source) {
+        None => match known.failing(&container.source) {
             Some(backoff) => (Standing::CheckFailing, backoff.failure.message.clone()),
             None => (Standing::Followed, String::new()),
         },

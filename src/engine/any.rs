@@ -82,6 +82,15 @@ impl<R: Remote> Engine for Any<R> {
         either!(self, engine => engine.unbind(unit, reference).await)
     }
 
+    async fn gives(
+        &self,
+        unit: &UnitName,
+        reference: &Reference,
+        image: &ImageIdentity,
+    ) -> Result<bool, Failure> {
+        either!(self, engine => engine.gives(unit, reference, image).await)
+    }
+
     async fn running(
         &self,
         unit: &UnitName,

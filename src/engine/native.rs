@@ -138,6 +138,19 @@ impl<R: Remote> Engine for Native<R> {
         Ok(self.store.unbind(unit, reference)?)
     }
 
+    async fn gives(
+        &self,
+        unit: &UnitName,
+        reference: &Reference,
+        image: &ImageIdentity,
+    ) -> Result<bool, Failure> {
+        let given = match self.store.binding(unit, reference)? {
+            Some(bound) => Some(bound),
+            None => self.local(reference).await?.map(|image| image.manifest),
+        };
+        Ok(given.as_ref() == Some(&image.manifest))
+    }
+
     async fn running(
         &self,
         unit: &UnitName,

@@ -12,6 +12,7 @@ use super::seal::SCHEMA;
 use super::{Error, Ledger, history};
 use crate::disk;
 use crate::model::failure::chain;
+use crate::plan::probation::Probation;
 use crate::plan::{Memory, Quarantine};
 use crate::update::port::InFlight;
 
@@ -24,6 +25,8 @@ const KEPT: usize = 8;
 /// What the ledger goes on without.
 const WITHOUT_QUARANTINE: &str = "images that failed before may be tried again";
 const WITHOUT_MEMORY: &str = "what checks had learnt they learn again";
+const WITHOUT_PROBATION: &str =
+    "units that wait for their next run keep what they were given, however it ends";
 const WITHOUT_ROLLOUT: &str =
     "an update was under way, and what became of it is not known: look at \"updaterctl status\"";
 const WITHOUT_LINES: &str = "the other entries are kept";
@@ -83,6 +86,7 @@ impl Ledger {
         let mut found = Vec::new();
         found.extend(look::<Quarantine>(self.quarantine_file(), WITHOUT_QUARANTINE)?);
         found.extend(look::<Memory>(self.memory_file(), WITHOUT_MEMORY)?);
+        found.extend(look::<Vec<Probation>>(self.probation_file(), WITHOUT_PROBATION)?);
         for path in self.rollout_files()? {
             found.extend(look::<InFlight>(path, WITHOUT_ROLLOUT)?);
         }
@@ -99,6 +103,7 @@ impl Ledger {
     fn migrate(&self) -> Result<(), Error> {
         renew::<Quarantine>(&self.quarantine_file())?;
         renew::<Memory>(&self.memory_file())?;
+        renew::<Vec<Probation>>(&self.probation_file())?;
         self.rollout_files()?.iter().try_for_each(|path| renew::<InFlight>(path))
     }
 }

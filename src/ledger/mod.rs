@@ -21,6 +21,7 @@ use file::{read_if_whole, read_json, write_json};
 pub use lock::PassLock;
 
 use crate::model::{Digest, Failure};
+use crate::plan::probation::Probation;
 use crate::plan::{Memory, Quarantine, Quarantined, Rollout};
 use crate::update::port::{self, InFlight};
 use crate::update::report::Entry;
@@ -96,6 +97,26 @@ impl Ledger {
         }
         found.sort_by_key(|flight| flight.started);
         Ok(found)
+    }
+
+    /// What units are to prove by their next run, oldest first.
+    ///
+    /// # Errors
+    /// Where the file cannot be read. One that is damaged says nothing: see [`Ledger::damage`].
+    pub fn probations(&self) -> Result<Vec<Probation>, Error> {
+        read_if_whole(&self.probation_file()).map(Option::unwrap_or_default)
+    }
+
+    /// All but that of the same unit and reference; what is to be written again must be whole.
+    fn without(&self, probation: &Probation) -> Result<Vec<Probation>, Error> {
+        let mut all: Vec<Probation> = read_json(&self.probation_file())?.unwrap_or_default();
+        let Probation { engine, unit, .. } = probation;
+        all.retain(|other| !other.is_of(*engine, unit, probation.reference()));
+        Ok(all)
+    }
+
+    fn probation_file(&self) -> PathBuf {
+        self.dir.join("probation.json")
     }
 
     fn rollout_files(&self) -> Result<Vec<PathBuf>, Error> {
@@ -180,6 +201,20 @@ impl port::Ledger for Ledger {
 
     fn end_rollout(&self, rollout: &InFlight) -> Result<(), Failure> {
         Ok(file::remove(&self.rollout_file(rollout))?)
+    }
+
+    fn probations(&self) -> Result<Vec<Probation>, Failure> {
+        Ok(self.probations()?)
+    }
+
+    fn save_probation(&self, probation: &Probation) -> Result<(), Failure> {
+        let mut all = self.without(probation)?;
+        all.push(probation.clone());
+        Ok(write_json(&self.probation_file(), &all)?)
+    }
+
+    fn end_probation(&self, probation: &Probation) -> Result<(), Failure> {
+        Ok(write_json(&self.probation_file(), &self.without(probation)?)?)
     }
 
     fn append(&self, entry: &Entry) -> Result<(), Failure> {

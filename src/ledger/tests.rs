@@ -36,6 +36,7 @@ fn flight(reference: &str) -> InFlight {
         boot: String::new(),
         pass: None,
         undoes: None,
+        at_work: Default::default(),
         logs: Default::default(),
     }
 }

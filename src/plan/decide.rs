@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::group::{Groups, Judged, beside, gather, hold};
+use super::probation::{self, Probation};
 use super::rollout::{Along, Rollout, Step};
 use super::sharer::sharers;
-use super::{PutOffs, Quarantine, Reason, Sharer};
+use super::{Budget, PutOffs, Quarantine, Reason, Sharer};
 use crate::model::{
     Asker, Bystander, Container, ContainerId, Digest, EngineKind, Failure, ImageIdentity, Policy,
     Reference, UnitName,
@@ -27,6 +28,15 @@ pub enum Available {
         until: Timestamp,
         failure: Failure,
     },
+    /// Not looked at, or not to be pulled.
+    BudgetSpent(Spent),
+}
+
+/// A host whose pulls are spent, but for those kept back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spent {
+    pub registry: String,
+    pub budget: Budget,
 }
 
 /// All that the plan depends on.
@@ -40,6 +50,8 @@ pub struct Input<'a> {
     pub groups: &'a Groups,
     /// What waits, where no person asks.
     pub put_offs: &'a PutOffs,
+    /// What units are to prove by their next run.
+    pub probations: &'a [Probation],
     /// The units to be updated; empty means all.
     pub selection: &'a [UnitName],
     pub now: Timestamp,
@@ -154,8 +166,22 @@ fn judge<'a>(container: &Container, input: &Input<'a>) -> Result<&'a ImageIdenti
         Some(Available::CoolingDown { until, failure }) => {
             return Err(Reason::CoolingDown { until: *until, failure: failure.clone() });
         }
+        Some(Available::BudgetSpent(Spent { registry, budget })) => {
+            return Err(Reason::BudgetSpent {
+                registry: registry.clone(),
+                remaining: budget.remaining,
+                limit: budget.limit,
+                until: budget.renewed(),
+            });
+        }
         None => return Err(Reason::UpToDate),
     };
+    if let Some(held) = on_probation(container, input)
+        && (held.new.manifest == image.manifest || held.runs_it(container, image))
+    {
+        let (manifest, since) = (held.new.manifest.clone(), held.since);
+        return Err(Reason::OnProbation { manifest, since });
+    }
     if container.runs(&image.manifest) {
         return Err(Reason::UpToDate);
     }
@@ -179,6 +205,20 @@ fn judge<'a>(container: &Container, input: &Input<'a>) -> Result<&'a ImageIdenti
     Ok(image)
 }
 
+/// What the container's unit is to prove yet for its reference.
+fn on_probation<'a>(container: &Container, input: &Input<'a>) -> Option<&'a Probation> {
+    let unit = container.unit.as_ref()?;
+    probation::find(input.probations, container.engine, unit, &container.source.reference)
+}
+
+/// What comes back if the new image fails: what runs, unless that has still to be verified.
+fn fallback(container: &Container, input: &Input<'_>) -> ImageIdentity {
+    match on_probation(container, input).filter(|held| container.runs(&held.new.manifest)) {
+        Some(held) => held.old.clone(),
+        None => container.image.clone(),
+    }
+}
+
 /// One rollout for each image that the containers of one reference shall get: more than one only
 /// where they run for different platforms.
 fn rollouts(
@@ -199,7 +239,7 @@ fn rollouts(
             let step = steps.entry(unit).or_insert_with(|| Step {
                 group: input.groups.of(Some(unit)).cloned(),
                 beside: beside(container, judged, input.groups),
-                ..Step::alone(unit.clone(), Vec::new(), container.image.clone())
+                ..Step::alone(unit.clone(), Vec::new(), fallback(container, input))
             });
             step.containers.push(container.name.clone());
         }

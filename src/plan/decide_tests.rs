@@ -32,6 +32,7 @@ struct Case {
     quarantine: Quarantine,
     groups: Groups,
     put_offs: PutOffs,
+    probations: Vec<Probation>,
     selection: Vec<UnitName>,
 }
 
@@ -46,6 +47,7 @@ impl Case {
             quarantine: Quarantine::default(),
             groups: Groups::default(),
             put_offs: PutOffs::default(),
+            probations: vec![],
             selection: vec![],
         }
     }
@@ -58,6 +60,7 @@ impl Case {
             quarantine: &self.quarantine,
             groups: &self.groups,
             put_offs: &self.put_offs,
+            probations: &self.probations,
             selection: &self.selection,
             now: Timestamp::UNIX_EPOCH,
         })

@@ -111,7 +111,10 @@ fn unchecked<'a>(
     let open = |reason: &Reason| {
         matches!(
             reason,
-            Reason::CheckFailed { .. } | Reason::CoolingDown { .. } | Reason::PutOff { .. }
+            Reason::CheckFailed { .. }
+                | Reason::CoolingDown { .. }
+                | Reason::PutOff { .. }
+                | Reason::BudgetSpent { .. }
         )
     };
     members.find_map(|(container, verdict)| {

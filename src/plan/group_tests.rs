@@ -82,6 +82,7 @@ impl Case {
             quarantine: &self.quarantine,
             groups: &groups,
             put_offs: &PutOffs::default(),
+            probations: &[],
             selection: &groups.complete(&self.selection),
             now: Timestamp::UNIX_EPOCH,
         })

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Registries;
 use super::backoff::Backoff;
 use super::put_off::PutOffs;
 use crate::model::{Digest, ImageIdentity, ImageSource, Platform, Reference};
@@ -17,6 +18,8 @@ pub struct Memory {
     identities: Vec<Known>,
     /// Images that were taken back for what was not their doing.
     pub put_offs: PutOffs,
+    /// What is known of the registries' hosts.
+    pub registries: Registries,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,9 +46,7 @@ impl Memory {
 
     /// Forgets sources that no container uses any more.
     pub fn retain_sources<'a>(&mut self, sources: impl Iterator<Item = &'a ImageSource>) {
-        let sources: Vec<&ImageSource> = sources.collect();
-        self.put_offs.retain(|used| sources.iter().any(|source| &source.reference == used));
-        let keys: Vec<String> = sources.into_iter().map(key).collect();
+        let keys: Vec<String> = sources.map(key).collect();
         self.backoffs.retain(|held, _| keys.contains(held));
     }
 

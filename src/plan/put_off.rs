@@ -12,6 +12,9 @@ use crate::model::{Digest, Reference};
 /// The wait after a first time.
 const FIRST: Duration = Duration::from_secs(60 * 60);
 
+/// So many are held at most; those whose time comes first go first.
+const MOST: usize = 256;
+
 /// One image that was taken back, and not quarantined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PutOff {
@@ -56,16 +59,18 @@ impl PutOffs {
         let until = now.saturating_add(wait).unwrap_or(Timestamp::MAX);
         let held = PutOff { manifest: manifest.clone(), times, until, cause };
         self.0.insert(reference.clone(), held);
+        // A unit at rest has no container that would tell whether its reference is still in use.
+        if self.0.len() > MOST
+            && let Some((first, _)) = self.0.iter().min_by_key(|(_, held)| held.until)
+        {
+            let first = first.clone();
+            self.0.remove(&first);
+        }
     }
 
     /// Forgets what was put off for `reference`.
     pub fn end(&mut self, reference: &Reference) {
         self.0.remove(reference);
-    }
-
-    /// Forgets what no container uses any more.
-    pub(super) fn retain(&mut self, used: impl Fn(&Reference) -> bool) {
-        self.0.retain(|reference, _| used(reference));
     }
 }
 

@@ -30,10 +30,25 @@ pub enum Reason {
         until: Timestamp,
         cause: String,
     },
+    /// The unit has the available image, or gets it at its next start: how that run ends is to be
+    /// seen.
+    OnProbation {
+        manifest: Digest,
+        since: Timestamp,
+    },
     /// The last checks failed; the next is not before `until`.
     CoolingDown {
         until: Timestamp,
         failure: Failure,
+    },
+    /// There is a new image, or may be: but its registry allows few pulls any more, and those are kept
+    /// for units that need an image to start, and for people who ask.
+    BudgetSpent {
+        registry: String,
+        remaining: u64,
+        limit: u64,
+        /// When the registry counts anew at the latest.
+        until: Timestamp,
     },
     /// The label's value names no policy.
     InvalidPolicy {
@@ -89,6 +104,8 @@ impl Reason {
             | Self::Pinned
             | Self::Quarantined { .. }
             | Self::PutOff { .. }
+            | Self::BudgetSpent { .. }
+            | Self::OnProbation { .. }
             | Self::FailedTogether { .. }
             | Self::GroupWaits { .. }
             | Self::WaitsForUnit { .. } => false,
@@ -119,9 +136,27 @@ impl fmt::Display for Reason {
                     manifest.short()
                 )
             }
+            Self::OnProbation { manifest, since } => {
+                write!(
+                    f,
+                    "waits for its next run to end, with digest {} since {since:.0}",
+                    manifest.short()
+                )
+            }
             Self::CoolingDown { until, failure } => {
                 write!(f, "cooling down until {until:.0}: {failure}")
             }
+            Self::BudgetSpent { registry, remaining: 0, limit, until } => {
+                write!(
+                    f,
+                    "put off until {until:.0}: none of the {limit} pulls of {registry} is left"
+                )
+            }
+            Self::BudgetSpent { registry, remaining, limit, until } => write!(
+                f,
+                "put off until {until:.0}: {remaining} of the {limit} pulls of {registry} are left, and \
+                 kept for units that need an image to start and for people who ask"
+            ),
             Self::InvalidPolicy { message } => f.write_str(message),
             Self::NoUnit { claimed: None } => f.write_str("no systemd unit owns this container"),
             Self::NoUnit { claimed: Some(claimed) } => write!(

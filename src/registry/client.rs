@@ -22,6 +22,7 @@ use super::request::{Query, Repository};
 use super::transport::Transport;
 use crate::model::{Digest, Failure, ImageIdentity, ImageSource, Platform, Reference};
 use crate::policy::{self, Policy};
+use crate::update::port::Budget;
 
 /// Where the registry says which manifest it means (distribution-spec, "Pulling manifests").
 const CONTENT_DIGEST: &str = "docker-content-digest";
@@ -141,7 +142,15 @@ impl Client {
         }
     }
 
-    /// Hosts that could not be reached are asked again, by one request each.
+    /// What this host, as [`Client::host`] names it, said last of its limit on pulls.
+    pub fn budget(&self, host: &str) -> Option<Budget> {
+        let hosts = lock(&self.hosts);
+        let mut of_name = hosts.iter().filter(|((registry, _), _)| registry == host);
+        of_name.find_map(|(_, host)| host.budget())
+    }
+
+    /// Hosts that could not be reached, or said that they are asked too much, are asked again, by one
+    /// request each.
     pub fn begin_pass(&self) {
         for host in lock(&self.hosts).values() {
             host.try_again();
@@ -259,6 +268,10 @@ impl crate::update::port::Registry for Client {
 
     fn begin_pass(&self) {
         Self::begin_pass(self);
+    }
+
+    fn budget(&self, host: &str) -> Option<Budget> {
+        Self::budget(self, host)
     }
 
     async fn target(&self, source: &ImageSource) -> Result<Digest, Failure> {

@@ -179,6 +179,11 @@ impl Problem {
         }
     }
 
+    /// Whether whatever else is asked may fail just so.
+    pub(super) fn is_of_all(&self) -> bool {
+        matches!(self.kind(), FailureKind::Unreachable | FailureKind::RateLimited(_))
+    }
+
     /// Whether no connection came about, which is no fault of what was asked. (No answer in time
     /// may be.)
     pub(super) fn is_of_the_host(&self) -> bool {

@@ -31,26 +31,25 @@ impl Gate {
     /// waited while another failed, or comes while the gate rests, gets that failure, so that a
     /// registry that is down costs one timeout, not one for each image.
     pub(super) async fn enter(&self, open: impl Fn() -> bool) -> Result<Option<Pass<'_>>, Problem> {
-        if open() {
+        if !self.rests() && open() {
             return Ok(None);
         }
         let arrived = Instant::now();
         let pass = self.gate.lock().await;
-        if open() {
+        let rests = self.rests();
+        if !rests && open() {
             return Ok(None);
         }
         match &*lock(&self.failed) {
-            Some(failed) if failed.at >= arrived || Instant::now() < failed.until => {
-                Err(failed.problem.clone())
-            }
+            Some(failed) if rests || failed.at >= arrived => Err(failed.problem.clone()),
             _ => Ok(Some(pass)),
         }
     }
 
-    /// Tells those who wait that going first failed, and those who come within `rest`, where that is
-    /// no fault of the one image or credential: nothing was reached.
+    /// Tells those who wait that there was a failure, and those who come within `rest`, where that is
+    /// no fault of the one image or credential: nothing was reached, or too much is asked.
     pub(super) fn fail(&self, problem: &Problem, rest: Duration) {
-        if problem.kind() != FailureKind::Unreachable {
+        if !problem.is_of_all() {
             return;
         }
         let at = Instant::now();
@@ -63,6 +62,19 @@ impl Gate {
         if let Some(failed) = &mut *lock(&self.failed) {
             failed.until = failed.at;
         }
+    }
+
+    /// Ends the rest after nothing was reached, since something was.
+    pub(super) fn reached(&self) {
+        let failed = &mut *lock(&self.failed);
+        let unreached = |failed: &&mut Failed| failed.problem.kind() == FailureKind::Unreachable;
+        if let Some(failed) = failed.as_mut().filter(unreached) {
+            failed.until = failed.at;
+        }
+    }
+
+    fn rests(&self) -> bool {
+        lock(&self.failed).as_ref().is_some_and(|failed| Instant::now() < failed.until)
     }
 }
 

@@ -4,17 +4,21 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use reqwest::header::HeaderMap;
+
 use super::auth::challenge::{Bearer, Challenge};
 use super::error::Problem;
 use super::gate::{Gate, Pass, lock};
+use super::quota;
 use crate::model::FailureKind;
+use crate::update::port::Budget;
 
 /// How long an unused connection is kept, and therefore how long after its last answer a host may
 /// be asked by many at once without each of them opening a connection.
 pub(super) const WARM: Duration = Duration::from_secs(60);
 
-/// How long a host that could not be reached is left alone, unless a pass begins: everything that one
-/// pass asks of it fails with the first.
+/// How long a host is left alone that could not be reached, or says that it is asked too much, unless
+/// a pass begins: everything that one pass asks of it fails with the first.
 const REST: Duration = Duration::from_secs(60);
 
 /// A registry's host, as all requests of one client share it.
@@ -33,6 +37,7 @@ pub(super) struct Host {
 struct Known {
     plain_http: bool,
     answered: Option<Instant>,
+    budget: Option<Budget>,
     challenge: Option<Challenge>,
     /// Challenges of repositories that want something else than the one asked first.
     challenges: HashMap<String, Challenge>,
@@ -59,14 +64,31 @@ impl Host {
     /// Notes that the host answered.
     pub(super) fn answered(&self) {
         lock(&self.known).answered = Some(Instant::now());
+        self.gate.reached();
     }
 
-    /// Notes that the host was not reached: those who wait, and those who come for a while, fail
-    /// with it. What else may have failed is only the request's own.
+    /// Notes what an answer of the host says of its limit on pulls.
+    pub(super) fn note_budget(&self, headers: &HeaderMap) {
+        if let Some(budget) = quota::budget(headers, jiff::Timestamp::now()) {
+            lock(&self.known).budget = Some(budget);
+        }
+    }
+
+    /// What it said last of its limit on pulls.
+    pub(super) fn budget(&self) -> Option<Budget> {
+        lock(&self.known).budget.clone()
+    }
+
+    /// Notes that the host was not reached, or is asked too much: those who wait, and those who come
+    /// for a while, fail with it. What else may have failed is only the request's own.
     pub(super) fn failed(&self, problem: &Problem) {
-        if problem.kind() == FailureKind::Unreachable {
+        if problem.is_of_all() {
             lock(&self.known).answered = None;
-            self.gate.fail(problem, REST);
+            let rest = match problem.kind() {
+                FailureKind::RateLimited(Some(asked)) => asked.min(REST),
+                _ => REST,
+            };
+            self.gate.fail(problem, rest);
         }
     }
 

@@ -22,6 +22,7 @@ mod host;
 pub mod login;
 pub mod manifest;
 mod options;
+mod quota;
 mod recent;
 mod registries_conf;
 mod request;

@@ -245,6 +245,9 @@ impl Repository<'_> {
     ) -> Result<Response, Problem> {
         let ask = self.ask(query, scheme, authorization)?;
         let response = self.transport.send(&ask).await?;
+        if ask.is_answered_by(&response) {
+            self.host.note_budget(response.headers());
+        }
         if response.status() == StatusCode::UNAUTHORIZED && !ask.is_answered_by(&response) {
             let peer = authority(response.url());
             return Err(body::status_problem(response, &peer, query.name).await);
@@ -282,7 +285,11 @@ impl Repository<'_> {
         if response.status().is_success() {
             return Ok(response);
         }
-        Err(body::status_problem(response, &self.host.registry, query.name).await)
+        let problem = body::status_problem(response, &self.host.registry, query.name).await;
+        if matches!(problem.kind(), FailureKind::RateLimited(_)) {
+            self.host.failed(&problem);
+        }
+        Err(problem)
     }
 
     async fn denied(&self, response: Response, why: Denial) -> Problem {

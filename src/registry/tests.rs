@@ -307,6 +307,50 @@ async fn a_registry_that_is_gone_is_asked_again_by_the_next_pass() {
     assert_eq!(client.target(&source).await.unwrap(), Digest::of(b"y"));
 }
 
+#[tokio::test]
+async fn who_is_asked_too_much_is_left_alone() {
+    let server = MockServer::start().await;
+    let limited = ResponseTemplate::new(429).insert_header("retry-after", "7");
+    Mock::given(path("/v2/busy/manifests/1")).respond_with(limited).mount(&server).await;
+    let digest = Digest::of(b"x");
+    Mock::given(method("HEAD")).respond_with(head_answer(&digest)).mount(&server).await;
+    let client = client();
+    assert!(client.target(&source(&server, "app:1")).await.is_ok());
+    for image in ["busy:1", "app:1", "other:1"] {
+        let error = client.target(&source(&server, image)).await.unwrap_err();
+        let wait = FailureKind::RateLimited(Some(Duration::from_secs(7)));
+        assert_eq!(error.kind(), wait, "429 of one image is all of that host's");
+        assert!(error.to_string().contains(image), "{error}");
+    }
+    assert_eq!(requests(&server, "HEAD").await, 2);
+    client.begin_pass();
+    assert!(client.target(&source(&server, "app:1")).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_budget_is_what_the_last_answer_said() {
+    let server = MockServer::start().await;
+    let digest = Digest::of(b"x");
+    for left in ["76", "75"] {
+        let answer = head_answer(&digest)
+            .insert_header("ratelimit-limit", "100;w=21600")
+            .insert_header("ratelimit-remaining", format!("{left};w=21600"))
+            .insert_header("docker-ratelimit-source", "192.0.2.1");
+        Mock::given(method("HEAD")).respond_with(answer).up_to_n_times(1).mount(&server).await;
+    }
+    Mock::given(method("HEAD")).respond_with(head_answer(&digest)).mount(&server).await;
+    let (client, source) = (client(), source(&server, "app:1"));
+    let host = client.host(&source).unwrap();
+    assert_eq!(client.budget(&host), None);
+    // An answer that says nothing changes nothing.
+    for left in [76, 75, 75] {
+        client.target(&source).await.unwrap();
+        let budget = client.budget(&host).unwrap();
+        assert_eq!((budget.limit, budget.remaining, budget.window), (100, left, 21600));
+        assert_eq!(budget.counted_for.as_deref(), Some("192.0.2.1"));
+    }
+}
+
 async fn wait_until_closed(address: std::net::SocketAddr) {
     while tokio::net::TcpStream::connect(address).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(10)).await;

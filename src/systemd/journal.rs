@@ -1,16 +1,19 @@
 //! What units wrote into the journal, read by `journalctl` (`docs/decisions/0022-ledger.md`).
 
+mod runs;
+
 use std::process::Stdio;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
-use crate::model::Scope;
 use crate::model::failure::plain;
+use crate::model::{Scope, UnitName};
 use crate::program::child;
-use crate::update::port;
+use crate::update::port::{self, RunTold};
 
 const PROGRAM: &str = "/usr/bin/journalctl";
 
@@ -63,6 +66,12 @@ impl Journal {
         matches
     }
 
+    /// What was written before is in it then. Where that fails, what is there is told.
+    async fn sync(self) {
+        let synced = journalctl().arg("--sync").status();
+        let _ = tokio::time::timeout(TIME, synced).await;
+    }
+
     async fn read(self, invocations: &[String]) -> Result<Vec<String>, String> {
         let mut command = journalctl();
         command.args(["--quiet", "--all", "--reverse", "--output=json"]);
@@ -90,9 +99,7 @@ impl Journal {
 impl port::Journal for Journal {
     async fn last(&self, invocations: &[String]) -> Result<Vec<String>, String> {
         if self.scope == Scope::System {
-            // What was written before is in it then. Where that fails, what is there is told.
-            let synced = journalctl().arg("--sync").status();
-            let _ = tokio::time::timeout(TIME, synced).await;
+            self.sync().await;
             return self.read(invocations).await;
         }
         for _ in 0..AGAIN {
@@ -103,6 +110,13 @@ impl port::Journal for Journal {
             tokio::time::sleep(PAUSE).await;
         }
         Ok(vec![])
+    }
+
+    async fn runs(&self, unit: &UnitName, since: Timestamp) -> Result<Vec<RunTold>, String> {
+        if self.scope == Scope::System {
+            self.sync().await;
+        }
+        self.read_runs(unit, since).await
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use tokio::time::Instant;
 use zbus::{Connection, OwnedObjectPath};
 
@@ -14,7 +16,7 @@ use super::inhibit::{Inhibitor, delay_shutdown};
 use super::job_log::{self, JobLog};
 use super::jobs::{self, Job};
 use super::link::Link;
-use super::proxy::SystemdProxy;
+use super::proxy::{JobRemovedArgs, SystemdProxy};
 use super::unit::Properties;
 use super::words::LastWords;
 use crate::model::{Failure, UnitName};
@@ -324,6 +326,21 @@ impl port::Manager for Manager {
             Ok(properties(&systemd, unit).await?.followers())
         };
         self.patiently(read, AWAY).await
+    }
+
+    async fn job_ended(&self, units: &[UnitName]) {
+        if let Ok(systemd) = self.link.systemd().await
+            && let Ok(mut removed) = systemd.receive_job_removed().await
+        {
+            while let Some(signal) = removed.next().await {
+                let of =
+                    |args: &JobRemovedArgs<'_>| units.iter().any(|it| it.as_str() == args.unit());
+                if signal.args().is_ok_and(|args| of(&args)) {
+                    return;
+                }
+            }
+        }
+        pending().await
     }
 
     fn now(&self) -> Duration {

@@ -85,7 +85,8 @@ impl Properties {
             result,
             was_started: since_boot > 0,
             left: Duration::from_micros(times.left),
-            transient: kind == "oneshot" || triggers.iter().any(|unit| unit.ends_with(".timer")),
+            transient: kind == "oneshot" || triggers.iter().any(|unit| starts_jobs(unit)),
+            is_there: property::<String>(general, unit, "LoadState")? != "not-found",
             announced: kind == "notify" && times.became_active(),
             restarts: property(service, unit, "NRestarts")?,
             invocation: self.invocation(unit)?,
@@ -158,6 +159,11 @@ impl Properties {
         };
         Followers { later: units(&["Before"]), dependents: units(&STOP_WITH_IT) }
     }
+}
+
+/// Whether what a unit of this type starts is expected to end. A socket's service may stay for good.
+fn starts_jobs(trigger: &str) -> bool {
+    trigger.ends_with(".timer") || trigger.ends_with(".path")
 }
 
 /// The properties that name the units to which a stop goes on (systemd.unit(5)).

@@ -7,7 +7,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use super::port::{Clock, Registry, World};
 use super::updater::Updater;
 use crate::model::{Container, Digest, Failure, FailureKind, ImageSource, Platform, Policy};
-use crate::plan::decide::wants_check;
+use crate::plan::decide::{Spent, wants_check};
 use crate::plan::{Backoff, FairQueue, Memory};
 
 /// What the registry said of one source.
@@ -15,6 +15,29 @@ pub(super) enum Answer {
     Target(Digest),
     Failed(Failure),
     Held(Backoff),
+    /// What it points at, which is not to be pulled now.
+    Spent(Digest, Spent),
+}
+
+/// The registry's host of each source.
+#[derive(Debug, Default)]
+pub struct Hosts(BTreeMap<ImageSource, String>);
+
+impl Hosts {
+    /// `None` where the configuration does not say.
+    pub fn of(&self, source: &ImageSource) -> Option<&str> {
+        self.0.get(source).map(String::as_str)
+    }
+
+    /// All of them, some more than once.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.values().map(String::as_str)
+    }
+
+    /// Whether any source is asked for there.
+    pub fn has(&self, host: &str) -> bool {
+        self.0.values().any(|known| known == host)
+    }
 }
 
 impl<W: World> Updater<W> {
@@ -23,7 +46,8 @@ impl<W: World> Updater<W> {
         &self,
         containers: &[&Container],
         asked_by_person: bool,
-        memory: &mut Memory,
+        hosts: &Hosts,
+        memory: &Memory,
     ) -> BTreeMap<ImageSource, Answer> {
         let sources: BTreeSet<&ImageSource> = containers
             .iter()
@@ -34,7 +58,7 @@ impl<W: World> Updater<W> {
         let mut answers = BTreeMap::new();
         let mut open = Vec::new();
         for source in sources {
-            match memory.backoff(source).filter(|held| held.holds(now, asked_by_person)) {
+            match memory.held(source, hosts.of(source), now, asked_by_person) {
                 Some(held) => {
                     answers.insert(source.clone(), Answer::Held(held.clone()));
                 }
@@ -43,12 +67,9 @@ impl<W: World> Updater<W> {
         }
         let registry = self.world.registry();
         let ask = async |source: &ImageSource| registry.target(source).await;
-        for (source, reply) in self.ask_all(open, |source| source, ask).await {
+        for (source, reply) in self.ask_all(open, |source| hosts.of(source), ask).await {
             let answer = match reply {
-                Ok(target) => {
-                    memory.answered(&source);
-                    Answer::Target(target)
-                }
+                Ok(target) => Answer::Target(target),
                 Err(failure) => Answer::Failed(failure),
             };
             answers.insert(source, answer);
@@ -62,6 +83,7 @@ impl<W: World> Updater<W> {
         &self,
         containers: &[&Container],
         answers: &mut BTreeMap<ImageSource, Answer>,
+        hosts: &Hosts,
         memory: &mut Memory,
     ) {
         let mut unknown: BTreeSet<(ImageSource, Digest, Platform)> = BTreeSet::new();
@@ -78,7 +100,8 @@ impl<W: World> Updater<W> {
         let ask = async |(source, target, platform): &(ImageSource, Digest, Platform)| {
             registry.identify(source, target, platform).await
         };
-        for ((source, ..), reply) in self.ask_all(unknown, |(source, ..)| source, ask).await {
+        let host_of = |(source, ..): &(ImageSource, _, _)| hosts.of(source);
+        for ((source, ..), reply) in self.ask_all(unknown, host_of, ask).await {
             match reply {
                 Ok(image) => memory.learn(&source.reference, image),
                 Err(failure) => drop(answers.insert(source, Answer::Failed(failure))),
@@ -86,21 +109,33 @@ impl<W: World> Updater<W> {
         }
     }
 
-    /// Asks all questions, those of one host beside those of the others.
-    async fn ask_all<Q, A>(
-        &self,
-        questions: impl IntoIterator<Item = Q>,
-        source_of: impl Fn(&Q) -> &ImageSource,
-        ask: impl AsyncFn(&Q) -> Result<A, Failure>,
-    ) -> Vec<(Q, Result<A, Failure>)> {
-        let mut replies = Vec::new();
-        let mut by_host = Vec::new();
-        for question in questions {
-            match self.world.registry().host(source_of(&question)).await {
-                Ok(host) => by_host.push((host, question)),
-                Err(failure) => replies.push((question, Err(failure))),
+    /// Which host each source is asked for at. Asks none.
+    pub async fn hosts<'a>(&self, sources: impl IntoIterator<Item = &'a ImageSource>) -> Hosts {
+        let mut hosts = BTreeMap::new();
+        for source in sources {
+            // Where the configuration cannot say, asking tells why.
+            if !hosts.contains_key(source)
+                && let Ok(host) = self.world.registry().host(source).await
+            {
+                hosts.insert(source.clone(), host);
             }
         }
+        Hosts(hosts)
+    }
+
+    /// Asks all questions, those of one host beside those of the others.
+    async fn ask_all<'a, Q, A>(
+        &self,
+        questions: impl IntoIterator<Item = Q>,
+        host_of: impl Fn(&Q) -> Option<&'a str>,
+        ask: impl AsyncFn(&Q) -> Result<A, Failure>,
+    ) -> Vec<(Q, Result<A, Failure>)> {
+        let questions = questions.into_iter();
+        let by_host = questions.map(|question| {
+            let host = host_of(&question).unwrap_or_default();
+            (host.to_owned(), question)
+        });
+        let mut replies = Vec::new();
         let mut queue = FairQueue::new(self.options.in_flight(), by_host);
         let mut under_way = FuturesUnordered::new();
         let ask = &ask;

@@ -7,7 +7,8 @@ use super::port::{Clock, Engine, Ledger, Registry, World};
 use super::updater::Updater;
 use crate::model::{Container, Failure, FailureKind, ImageSource, Policy, UnitName};
 use crate::plan::decide::wants_check;
-use crate::plan::{Available, Backoff, Groups, Input, Memory, Plan, PutOffs, decide};
+use crate::plan::registries::{Moment, Reply};
+use crate::plan::{Available, Groups, Input, Memory, Plan, PutOffs, decide};
 
 /// What runs, and what would be done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,14 +38,26 @@ impl<W: World> Updater<W> {
             .collect();
         let before = memory.clone();
         self.world.registry().begin_pass();
-        let mut answers = self.ask(&chosen, asked_by_person, memory).await;
-        self.identify(&chosen, &mut answers, memory).await;
-        for (source, answer) in &answers {
-            if let Answer::Failed(failure) = answer {
-                // The next pass is not to ask again at once.
-                self.remember_failure(memory, &before, source, failure);
-            }
-        }
+        let hosts = self.hosts(inventory.containers.iter().map(|it| &it.source)).await;
+        let mut answers = self.ask(&chosen, asked_by_person, &hosts, memory).await;
+        self.learn_budgets(&hosts, memory);
+        let manner = (asked_by_person, &quarantine);
+        self.ration(&chosen, manner, &mut answers, &hosts, memory);
+        self.identify(&chosen, &mut answers, &hosts, memory).await;
+        self.learn_budgets(&hosts, memory);
+        // The next pass is not to ask again at once.
+        let replies: Vec<Reply<'_>> = answers
+            .iter()
+            .filter_map(|(source, answer)| {
+                let failure = match answer {
+                    Answer::Held(_) => return None,
+                    Answer::Target(_) | Answer::Spent(..) => None,
+                    Answer::Failed(failure) => Some(failure),
+                };
+                Some(Reply { source, host: hosts.of(source), failure })
+            })
+            .collect();
+        memory.remember(&before, &replies, self.moment());
         let mut available = BTreeMap::new();
         for container in chosen {
             let found = self.availability(container, &answers, memory).await;
@@ -53,10 +66,12 @@ impl<W: World> Updater<W> {
             }
         }
         memory.retain_sources(inventory.containers.iter().map(|container| &container.source));
+        memory.registries.retain(|host| hosts.has(host));
         let containers = &inventory.containers;
         // A person is not kept waiting for what is not known to be bad.
         let nothing = PutOffs::default();
         let put_offs = if asked_by_person { &nothing } else { &memory.put_offs };
+        let probations = self.world.ledger().probations()?;
         let input = Input {
             containers,
             bystanders: &inventory.bystanders,
@@ -64,6 +79,7 @@ impl<W: World> Updater<W> {
             quarantine: &quarantine,
             groups: &groups,
             put_offs,
+            probations: &probations,
             selection,
             now,
         };
@@ -97,9 +113,10 @@ impl<W: World> Updater<W> {
             Answer::Held(held) => {
                 Some(Available::CoolingDown { until: held.until, failure: held.failure.clone() })
             }
-            Answer::Target(target) if container.runs(target) => {
+            Answer::Target(target) | Answer::Spent(target, _) if container.runs(target) => {
                 Some(Available::Image(container.image.clone()))
             }
+            Answer::Spent(_, spent) => Some(Available::BudgetSpent(spent.clone())),
             // Learnt before, or the answer would be the failure.
             Answer::Target(target) => {
                 let platform = &container.image.platform;
@@ -109,15 +126,10 @@ impl<W: World> Updater<W> {
         }
     }
 
-    /// `before` has the failures in a row, which an answer to the first question has forgotten.
-    fn remember_failure(
-        &self,
-        memory: &mut Memory,
-        before: &Memory,
-        source: &ImageSource,
-        failure: &Failure,
-    ) {
-        let (now, max) = (self.world.clock().now(), self.options.backoff_max);
-        memory.failed(source, Backoff::after(before.backoff(source), failure.clone(), now, max));
+    /// Now, as the memory of failures wants it.
+    pub(super) fn moment(&self) -> Moment {
+        let clock = self.world.clock();
+        let backoff_max = self.options.backoff_max;
+        Moment { now: clock.now(), backoff_max, random: clock.random() }
     }
 }

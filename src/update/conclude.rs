@@ -15,7 +15,8 @@ use crate::plan::rollout::{Mark, Phase, Step, condemned_by};
 use crate::plan::{Cause, Quarantined};
 
 const STOPPED: &str = "the unit was stopped meanwhile, and is not started for an update";
-const DEFERRED: &str = "the unit ends by itself; its next start gets the new image";
+const DEFERRED: &str = "the unit ends by itself; its next start gets the new image, and \
+                        proves it";
 const HALTED: &str = "the unit is stopped, and keeps the new image, for its data may be that one's \
                       alone (rollback = \"never\")";
 
@@ -25,7 +26,10 @@ impl<W: World> Updater<W> {
     /// the next pass.
     pub(super) fn conclude(&self, flight: &InFlight) -> Ended {
         let outcomes = self.outcomes(flight);
-        let quarantined = self.quarantine(flight).and_then(|()| self.quarantine_undone(flight));
+        let quarantined = self
+            .quarantine(flight)
+            .and_then(|()| self.quarantine_undone(flight))
+            .and_then(|()| self.put_on_probation(flight));
         self.tell_ends(flight, &outcomes);
         if let Err(failure) = quarantined {
             self.problem(&failure);
@@ -98,9 +102,10 @@ impl<W: World> Updater<W> {
             Mark::Updated => (OutcomeKind::Updated, String::new()),
             Mark::Deferred => (OutcomeKind::Deferred, DEFERRED.to_owned()),
             Mark::Stopped => (OutcomeKind::Stopped, STOPPED.to_owned()),
-            Mark::PutBack if is_hindered(flight) => {
-                (OutcomeKind::NeedsOperator, advice(flight, step, cause))
-            }
+            Mark::PutBack if is_hindered(flight) => (
+                OutcomeKind::NeedsOperator,
+                advice(flight.undoes.is_some(), &step.unit, &step.old, cause),
+            ),
             Mark::PutBack => (OutcomeKind::RolledBack, cause.to_owned()),
             Mark::Failed { cause: Some(own) } => (OutcomeKind::Failed, own.to_string()),
             Mark::Unbegun | Mark::Failed { cause: None } => (OutcomeKind::Failed, cause.to_owned()),

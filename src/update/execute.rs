@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::dependents::LastRestart;
 use super::group::together;
-use super::port::{InFlight, Ledger, Manager, World};
+use super::port::{AtWork, Clock, InFlight, Ledger, Manager, World};
 use super::report::Outcome;
 use super::restart::not_queued;
 use super::turns::{First, Pending, Slots};
@@ -114,10 +114,11 @@ impl<W: World> Updater<W> {
             }
             let Some((at, done)) = work.next().await else { break };
             match (at, done) {
-                (_, Done::Came(Came { event, dependents, logs })) => {
+                (_, Done::Came(Came { event, dependents, at_work, logs })) => {
                     let step = at.and_then(|at| flight.rollout.steps.get(at));
                     if let Some(unit) = step.map(|step| step.unit.clone()) {
                         flight.keep_logs(&unit, logs);
+                        flight.at_work.extend(at_work.map(|found| (unit.clone(), found)));
                         flight.dependents.extend(dependents.map(|found| (unit, found)));
                     }
                     match trouble(&event) {
@@ -234,12 +235,15 @@ impl<W: World> Updater<W> {
                 self.withdraw(engine, step, rollout, begin).await.into()
             }
             Action::Stage => came(self.stage_again(rollout).await).into(),
-            Action::Commit => came(self.commit(rollout).await).into(),
+            Action::Commit => came(self.move_tags(flight).await).into(),
             Action::Release => came(self.release(rollout, progress).await).into(),
             action => {
                 let at = at.unwrap_or_default();
                 let event = self.move_unit(engine, action, flight, at, course).await;
-                self.or_shutdown(event).await.into()
+                let event = self.or_shutdown(event).await;
+                let left = event == rollout::Event::FoundTransient;
+                let unit = rollout.steps.get(at).filter(|_| left).map(|step| &step.unit);
+                Came { at_work: self.at_work(unit).await, ..event.into() }
             }
         }
     }
@@ -297,6 +301,12 @@ impl<W: World> Updater<W> {
             }
             _ => rollout::Event::Succeeded,
         }
+    }
+
+    /// The run that a unit is in, which has the image of before.
+    async fn at_work(&self, unit: Option<&UnitName>) -> Option<AtWork> {
+        let state = self.world.manager().state(unit?).await.ok()?;
+        Some(AtWork { invocation: state.invocation, at: self.world.clock().now() })
     }
 
     /// While the host shuts down units stop, and that says nothing of the image or the operator.

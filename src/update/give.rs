@@ -8,7 +8,7 @@ use super::updater::Updater;
 use crate::model::{Failure, Reference};
 use crate::plan::Cause;
 use crate::plan::rollout::goal::Aim;
-use crate::plan::rollout::{self, Along, Rollout, Step};
+use crate::plan::rollout::{self, Along, Mark, Rollout, Step};
 
 impl<W: World> Updater<W> {
     pub(super) async fn stage_again(&self, rollout: &Rollout) -> Result<(), Failure> {
@@ -18,9 +18,16 @@ impl<W: World> Updater<W> {
         Ok(())
     }
 
-    pub(super) async fn commit(&self, rollout: &Rollout) -> Result<(), Failure> {
-        for aim in rollout.aims().filter(|aim| aim.moves_tag) {
-            self.world.engine(aim.engine)?.tag(aim.reference(), aim.new).await?;
+    /// Moves the tags that are to be moved. What only waits for its next run is verified by nobody yet;
+    /// what an operator had units go back to was.
+    pub(super) async fn move_tags(&self, flight: &InFlight) -> Result<(), Failure> {
+        let InFlight { rollout, progress, undoes, .. } = flight;
+        for (goal, aim) in rollout.aims().enumerate().filter(|(_, aim)| aim.moves_tag) {
+            let mut own = rollout.steps.iter().zip(&progress.marks);
+            let verified = own.any(|(step, mark)| step.goal == goal && *mark == Mark::Updated);
+            if verified || undoes.is_some() {
+                self.world.engine(aim.engine)?.tag(aim.reference(), aim.new).await?;
+            }
         }
         Ok(())
     }

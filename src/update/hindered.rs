@@ -1,29 +1,28 @@
 //! Updates that something other than their image came in the way of: the old image is back, nothing
-//! is quarantined, and somebody has to see to the cause ([decision 27](../../docs/decisions/0027-innocent-causes.md)).
+//! is quarantined, and somebody has to see to the cause ([decision 27](../../docs/decisions/0027-verdicts.md)).
 
 use super::port::{Clock, InFlight, Ledger, World};
 use super::updater::Updater;
-use crate::model::Failure;
+use crate::model::{Failure, ImageIdentity, UnitName};
 use crate::plan::Cause;
-use crate::plan::rollout::{Mark, Step};
+use crate::plan::rollout::Mark;
 
 /// Whether what has the rollout go back proves nothing against its image.
 pub(super) fn is_hindered(flight: &InFlight) -> bool {
     flight.progress.cause.as_ref().is_some_and(|cause| !cause.blames_image())
 }
 
-/// What an operator is told of a unit that runs its old image again for this `cause`.
-pub(super) fn advice(flight: &InFlight, step: &Step, cause: &str) -> String {
-    let again = match flight.undoes {
-        Some(_) => "then ask for the rollback again".to_owned(),
-        None => format!(
-            "then \"updaterctl update {}\" (by itself it is tried again an hour later, and later \
-             each time)",
-            step.unit
+/// What an operator is told of a unit that has its `old` image again for this `cause`.
+pub(super) fn advice(by_hand: bool, unit: &UnitName, old: &ImageIdentity, cause: &str) -> String {
+    let again = match by_hand {
+        true => "then ask for the rollback again".to_owned(),
+        false => format!(
+            "then \"updaterctl update {unit}\" (by itself it is tried again an hour later, and later \
+             each time)"
         ),
     };
-    let old = step.old.manifest.short();
-    format!("{cause}; that is not the image's doing, and it runs {old} again: see to it, {again}")
+    let old = old.manifest.short();
+    format!("{cause}; that is not the image's doing, and it has {old} again: see to it, {again}")
 }
 
 impl<W: World> Updater<W> {

@@ -64,7 +64,12 @@ impl<W: World> Updater<W> {
         runs
     }
 
-    async fn excerpt(&self, unit: String, invocation: String, runs: &[String]) -> Excerpt {
+    pub(super) async fn excerpt(
+        &self,
+        unit: String,
+        invocation: String,
+        runs: &[String],
+    ) -> Excerpt {
         let (lines, missing) = match self.world.journal().last(runs).await {
             Ok(lines) => (lines, String::new()),
             Err(why) => (vec![], why),

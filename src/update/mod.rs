@@ -16,7 +16,9 @@ mod hindered;
 mod logs;
 mod options;
 pub mod port;
+mod ration;
 mod release;
+mod probation;
 pub mod report;
 mod restart;
 mod retain;
@@ -27,6 +29,7 @@ mod under_way;
 mod updater;
 mod verify;
 
+pub use ask::Hosts;
 pub use check::Surveyed;
 pub use event::{Event, EventKind, Origin};
 pub use options::{Options, UnitOptions};

@@ -12,6 +12,9 @@ use crate::plan::rollout::{Rollout, Step};
 pub struct Options {
     /// Registry questions under way at once; at least one.
     pub checks_in_flight: usize,
+    /// How much of a registry's limit on pulls is kept for units that need an image to start and for
+    /// people who ask, in percent.
+    pub pull_reserve: u8,
     /// Units that are restarted at once; at least one.
     pub max_parallel: usize,
     /// How long a unit is watched after its restart.

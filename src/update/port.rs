@@ -14,9 +14,10 @@ use crate::model::{
     Asker, Bystander, Container, ContainerId, Digest, EngineKind, Failure, FailureKind,
     HealthState, ImageIdentity, ImageSource, Platform, Probe, Reference, UnitName,
 };
+use crate::plan::probation::Probation;
 pub use crate::plan::retention::{Clearing, Part, Pin, Pulled, Shelf, Stock, Stored};
 use crate::plan::rollout::Progress;
-pub use crate::plan::{Followers, JobResult};
+pub use crate::plan::{Budget, Followers, JobResult};
 use crate::plan::{Memory, Quarantine, Quarantined, Rollout};
 
 /// What an engine found: the containers, and what it could not read (each skipped, and said).
@@ -30,14 +31,17 @@ pub struct Inventory {
     pub asking: Vec<Asker>,
 }
 
-/// The registries, asked read-only. What could not be reached is not tried again in the same pass:
-/// whatever else is asked of that host fails with it, at once.
+/// The registries, asked read-only. A host that could not be reached, or said that it is asked too
+/// much, is not asked again in the same pass: whatever else it was to be asked fails with it, at once.
 pub trait Registry {
     /// The host that is asked for `source`.
     async fn host(&self, source: &ImageSource) -> Result<String, Failure>;
 
-    /// From now on hosts that could not be reached are tried again.
+    /// From now on such hosts are asked again.
     fn begin_pass(&self);
+
+    /// What this host said last of its limit on pulls, where it has one.
+    fn budget(&self, host: &str) -> Option<Budget>;
 
     /// The digest the reference points at now: one HEAD (a GET where the registry sends no
     /// digest). For a multi-platform image that is the index's digest.
@@ -153,6 +157,14 @@ pub trait Engine {
     /// Ends a binding: `unit` gets what the tag says. No binding is no error.
     async fn unbind(&self, unit: &UnitName, reference: &Reference) -> Result<(), Failure>;
 
+    /// Whether `unit` would get `image` for `reference` at a start now.
+    async fn gives(
+        &self,
+        unit: &UnitName,
+        reference: &Reference,
+        image: &ImageIdentity,
+    ) -> Result<bool, Failure>;
+
     /// What `unit`'s containers of `reference` are now; none where none runs.
     async fn running(
         &self,
@@ -180,8 +192,10 @@ pub struct UnitState {
     pub was_started: bool,
     /// When it left its active state last, on the manager's clock.
     pub left: Duration,
-    /// Whether it runs to an end of its own: `Type=oneshot`, or started by a timer.
+    /// Whether it runs to an end of its own: `Type=oneshot`, or started by a timer or a path.
     pub transient: bool,
+    /// Whether systemd has a file for it.
+    pub is_there: bool,
     /// Whether its container started in this run: of `Type=notify`, the unit became active then.
     pub announced: bool,
     /// Automatic restarts since the last explicit start.
@@ -259,6 +273,8 @@ pub trait Manager {
     async fn standing(&self, unit: &str) -> Result<Standing, Failure>;
     /// Who comes after a unit of any type, and who stops with it.
     async fn followers(&self, unit: &str) -> Result<Followers, Failure>;
+    /// Ends when a job of one of these units has ended; never, where that cannot be heard.
+    async fn job_ended(&self, units: &[UnitName]);
     /// Now, on the clock of the times that it tells.
     fn now(&self) -> Duration;
 }
@@ -271,6 +287,14 @@ pub struct Dependent {
     /// systemd had restarted it by itself shortly before: that it does so again, or that it fails,
     /// says nothing of the other one.
     pub restless: bool,
+}
+
+/// A run that was left at work with the image that it had.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AtWork {
+    pub invocation: String,
+    pub at: Timestamp,
 }
 
 /// A rollout that has not ended.
@@ -295,6 +319,9 @@ pub struct InFlight {
     /// Where an operator had units go back: the images that are left, and not to come again.
     #[serde(default)]
     pub undoes: Option<Vec<Digest>>,
+    /// The runs of its units that were left at work.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub at_work: BTreeMap<UnitName, AtWork>,
     /// What its units wrote last where they failed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub logs: BTreeMap<UnitName, Vec<Excerpt>>,
@@ -316,6 +343,11 @@ pub trait Ledger {
     /// Writes the rollout down; one with the same reference and image is replaced.
     fn save_rollout(&self, rollout: &InFlight) -> Result<(), Failure>;
     fn end_rollout(&self, rollout: &InFlight) -> Result<(), Failure>;
+    /// What units are to prove by their next run.
+    fn probations(&self) -> Result<Vec<Probation>, Failure>;
+    /// Writes one down; that of the same unit and reference is replaced.
+    fn save_probation(&self, probation: &Probation) -> Result<(), Failure>;
+    fn end_probation(&self, probation: &Probation) -> Result<(), Failure>;
     fn append(&self, entry: &Entry) -> Result<(), Failure>;
 }
 
@@ -324,6 +356,21 @@ pub trait Journal {
     /// The last lines of these runs of a unit, which have these invocation IDs, oldest first: few,
     /// short and plain text. `Err` says why they cannot be read.
     async fn last(&self, invocations: &[String]) -> Result<Vec<String>, String>;
+
+    /// What its manager told since then of the runs of a unit, oldest first.
+    async fn runs(&self, unit: &UnitName, since: Timestamp) -> Result<Vec<RunTold>, String>;
+}
+
+/// What the manager told of one run of a unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunTold {
+    pub invocation: String,
+    /// The service's `Result`, where the run has ended.
+    pub result: Option<String>,
+    /// The exit status of its main process, or the signal that ended it.
+    pub status: Option<i32>,
+    /// Whether somebody's job asked it to stop.
+    pub stop_asked: bool,
 }
 
 /// Asks services whether they are well.
@@ -339,6 +386,8 @@ pub trait Clock {
     fn monotonic(&self) -> Duration;
     /// The boot of the host that this is.
     fn boot(&self) -> String;
+    /// A random number from 0 up to, but not, 1.
+    fn random(&self) -> f64;
     async fn sleep(&self, time: Duration);
 }
 

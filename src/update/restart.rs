@@ -30,6 +30,10 @@ impl<W: World> Updater<W> {
         if state.is_stopped_for_good() {
             return Event::FoundStopped;
         }
+        // Also where its work has ended meanwhile, in whichever way: it is not started for this.
+        if state.is_transient() {
+            return Event::FoundTransient;
+        }
         let resumed = begin == Begin::Resumed;
         if state.is_starting() || (resumed && state.active == "failed") {
             // A restart that is under way already, by somebody else or by us before a crash.
@@ -38,9 +42,6 @@ impl<W: World> Updater<W> {
         if matches!(state.active.as_str(), "failed" | "inactive" | "deactivating") {
             let UnitState { active, result, .. } = state;
             return Event::NotBegun(Cause::FailedBefore { active, result });
-        }
-        if state.is_transient() {
-            return Event::FoundTransient;
         }
         // It may have come there by a restart for another image of the unit, too.
         if (resumed || step.led) && self.runs_new_image(step, rollout).await {

@@ -10,6 +10,7 @@ use super::updater::{Recovered, Updater};
 use super::{Event, EventKind};
 use crate::model::{EngineKind, Failure, FailureKind, UnitName};
 use crate::plan::back::{Past, Place, Stored, WayBack, Wish, places, way_back};
+use crate::plan::probation::find;
 use crate::plan::rollout::{self, Mark, Rollout, Step};
 use crate::plan::{Cause, Plan, Quarantined};
 
@@ -60,7 +61,17 @@ impl<W: World> Updater<W> {
         to: Option<&str>,
         history: &[Entry],
     ) -> Result<Report, Failure> {
-        let Inventory { containers, bystanders, problems, .. } = self.world.inventory().await?;
+        let Inventory { mut containers, bystanders, problems, .. } = self.world.inventory().await?;
+        // What a unit was given for its next run is what it is to leave.
+        let probations = self.world.ledger().probations()?;
+        for container in &mut containers {
+            let Some(unit) = &container.unit else { continue };
+            let reference = &container.source.reference;
+            if let Some(held) = find(&probations, container.engine, unit, reference) {
+                container.image = held.new.clone();
+                container.digests.clear();
+            }
+        }
         let past: Vec<Past> = history.iter().filter_map(past).collect();
         let mut stored = Vec::new();
         for place in places(units, &containers, &past) {

@@ -2,13 +2,14 @@
 
 use futures_util::future;
 
-use super::port::{Clock, Engine, Ledger, Observer, World};
+use super::port::{Engine, Ledger, Observer, World};
 use super::updater::Updater;
 use super::{Event, EventKind};
-use crate::model::{Failure, FailureKind, ImageSource};
+use crate::model::{Failure, FailureKind, Policy};
+use crate::plan::registries::Reply;
 use crate::plan::rollout::Rollout;
 use crate::plan::rollout::goal::Aim;
-use crate::plan::{Backoff, Memory, Plan};
+use crate::plan::{Memory, Plan};
 
 /// Takes back, where pulls are given up in good order, that they took the process with them.
 struct InOrder<'a, L: Ledger> {
@@ -39,30 +40,28 @@ impl<W: World> Updater<W> {
         if plan.rollouts.is_empty() {
             return Ok(vec![]);
         }
-        let (now, max) = (self.world.clock().now(), self.options.backoff_max);
-        let held_off = |source: &ImageSource, failure: &Failure| {
-            Backoff::after(before.backoff(source), failure.clone(), now, max)
-        };
+        let aims = || plan.rollouts.iter().flat_map(Rollout::aims);
+        let registries = aims().filter(|aim| aim.policy == Policy::Registry);
+        let hosts = self.hosts(registries.map(|aim| aim.source)).await;
         // An image that takes this process down with it must not do so again at once.
         let _in_order = InOrder { ledger: self.world.ledger(), memory: memory.clone() };
         let killed = Failure::new(FailureKind::Local, "its pull ended with the process");
-        for aim in plan.rollouts.iter().flat_map(Rollout::aims) {
-            memory.failed(aim.source, held_off(aim.source, &killed));
-        }
+        let alone = |source| Reply { source, host: None, failure: Some(&killed) };
+        let replies: Vec<_> = aims().map(|aim| alone(aim.source)).collect();
+        memory.remember(before, &replies, self.moment());
         self.world.ledger().save_memory(memory)?;
         let pulls = plan.rollouts.iter().map(|rollout| {
             let aims = rollout.aims().enumerate();
             future::join_all(aims.map(|(goal, aim)| self.stage(rollout, goal, aim)))
         });
         let results = future::join_all(pulls).await;
-        for (rollout, results) in plan.rollouts.iter().zip(&results) {
-            for (aim, result) in rollout.aims().zip(results) {
-                match result {
-                    Ok(()) => memory.answered(aim.source),
-                    Err(failure) => memory.failed(aim.source, held_off(aim.source, failure)),
-                }
-            }
-        }
+        let replies = aims().zip(results.iter().flatten()).map(|(aim, result)| {
+            let failure = result.as_ref().err();
+            Reply { source: aim.source, host: hosts.of(aim.source), failure }
+        });
+        let replies: Vec<_> = replies.collect();
+        memory.remember(before, &replies, self.moment());
+        self.learn_budgets(&hosts, memory);
         Ok(results.into_iter().map(|results| results.into_iter().collect()).collect())
     }
 

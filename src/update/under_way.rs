@@ -7,7 +7,7 @@ use std::task::Poll;
 use futures_util::future::{FutureExt as _, LocalBoxFuture};
 use tokio::sync::SemaphorePermit;
 
-use super::port::{Dependent, InFlight};
+use super::port::{AtWork, Dependent, InFlight};
 use super::report::Excerpt;
 use super::turns::Slots;
 use crate::plan::Cause;
@@ -26,13 +26,15 @@ pub(super) struct Came {
     pub(super) event: Event,
     /// Those that stop with the unit, where they were looked for.
     pub(super) dependents: Option<Vec<Dependent>>,
+    /// The run of the unit, where it was left at work.
+    pub(super) at_work: Option<AtWork>,
     /// What was written last where it failed.
     pub(super) logs: Vec<Excerpt>,
 }
 
 impl From<Event> for Came {
     fn from(event: Event) -> Self {
-        Self { event, dependents: None, logs: vec![] }
+        Self { event, dependents: None, at_work: None, logs: vec![] }
     }
 }
 

@@ -178,6 +178,7 @@ impl<W: World> Updater<W> {
             boot: self.world.clock().boot(),
             pass: Some(pass),
             undoes: None,
+            at_work: BTreeMap::new(),
             logs: BTreeMap::new(),
         }
     }
@@ -226,6 +227,9 @@ impl<W: World> Updater<W> {
         let pending = flights.into_iter().map(|flight| Pending { flight, first: First::Resume });
         let Ended { outcomes, suspended } = self.carry_out_all(pending.collect(), &turns).await;
         report.outcomes = outcomes;
+        if !suspended {
+            self.look_at_probations(&mut report).await?;
+        }
         Ok(Recovered { report, suspended })
     }
 

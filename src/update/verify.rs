@@ -4,8 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::execute::Begin;
-use super::port::{Clock, Engine, Health, Manager, Prober as _, Running, UnitState, World};
+use super::port::{
+    Clock, Engine, Health, Journal as _, Manager, Prober as _, Running, UnitState, World,
+};
 use super::restart::LAUNCHER_FAILED;
 use super::updater::Updater;
 use crate::model::{
@@ -64,12 +68,16 @@ impl<W: World> Updater<W> {
         begin: Begin,
     ) -> Result<Event, Failure> {
         let clock = self.world.clock();
+        let began = clock.now();
         let mut state = self.world.manager().state(unit).await?;
         let settle = self.options.settle(unit);
         let mut watch = Watch::begin(&state, settle, clock.monotonic(), begin);
         loop {
             if state.is_stopped_for_good() {
                 return Ok(Event::FoundStopped);
+            }
+            if watch.is_another(&state) && self.died(unit, &watch.first.invocation, began).await {
+                return Ok(Event::Failed(Cause::RestartedItself { restarts: 1 }));
             }
             let now = clock.monotonic();
             watch.begin_anew(&state, now);
@@ -102,6 +110,17 @@ impl<W: World> Updater<W> {
             clock.sleep(if settled { LOOK } else { left.min(LOOK) }).await;
             state = self.world.manager().state(unit).await?;
         }
+    }
+}
+
+impl<W: World> Updater<W> {
+    /// Whether a run of the unit came to a bad end that nobody asked for: what started the unit again,
+    /// such as a socket, does not count as somebody who restarts it.
+    async fn died(&self, unit: &UnitName, invocation: &str, since: Timestamp) -> bool {
+        // Without a journal it is taken for a restart by somebody.
+        let told = self.world.journal().runs(unit, since).await.unwrap_or_default();
+        let mut run = told.iter().filter(|run| run.invocation == invocation && !run.stop_asked);
+        run.any(|run| run.result.as_deref().is_some_and(|result| result != "success"))
     }
 }
 
@@ -186,6 +205,12 @@ impl Watch {
         let missed = std::mem::replace(&mut self.missed, lost.is_some());
         let lost = lost.filter(|_| missed || last)?;
         Some(Cause::ContainerEnded { container: lost.short().to_owned() })
+    }
+
+    /// Whether the unit was started anew, and not by systemd's own restart.
+    fn is_another(&self, state: &UnitState) -> bool {
+        let first = &self.first.invocation;
+        !first.is_empty() && &state.invocation != first && !self.restarted_itself(state)
     }
 
     fn restarted_itself(&self, state: &UnitState) -> bool {

@@ -136,6 +136,14 @@ impl Host {
         );
     }
 
+    /// A network, `10.255.255.0/24`, whose packets nobody takes: a connection to a host there never
+    /// comes about.
+    pub(crate) fn black_hole(&self) {
+        self.sh(
+            "ip tuntap add dev void mode tun; ip link set void up; ip addr add 10.255.255.2/24 dev void",
+        );
+    }
+
     /// One property of a unit.
     pub(crate) fn property(&self, unit: &str, property: &str) -> String {
         self.sh(&format!("systemctl show --value --property={property} {unit}"))

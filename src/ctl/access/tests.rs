@@ -2,7 +2,7 @@ use std::cell::{Cell, RefCell};
 
 use super::*;
 use crate::ctl::remote::tests::connected;
-use crate::daemon::api::{Error as ApiError, Held, HistoryQuery};
+use crate::daemon::api::{Error as ApiError, Held, HistoryQuery, RegistryStatus};
 use crate::daemon::bus::{Change, Signal};
 use crate::update::EventKind;
 
@@ -61,6 +61,10 @@ impl Api for Empty {
     }
 
     async fn units(&self) -> Result<Vec<UnitStatus>, ApiError> {
+        Ok(vec![])
+    }
+
+    async fn registries(&self) -> Result<Vec<RegistryStatus>, ApiError> {
         Ok(vec![])
     }
 

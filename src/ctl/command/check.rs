@@ -30,7 +30,7 @@ pub(super) async fn run<E: Embedded>(access: &Access<E>, style: Style) -> Result
 }
 
 pub(super) fn table(checked: &Checked, style: Style) -> String {
-    let Checked { plan, not_running } = checked;
+    let Checked { plan, not_running, waiting } = checked;
     let mut rows = Vec::new();
     for rollout in &plan.rollouts {
         for step in &rollout.steps {
@@ -45,7 +45,7 @@ pub(super) fn table(checked: &Checked, style: Style) -> String {
     }
     let updates = rows.len();
     rows.extend(plan.skipped.iter().map(skipped));
-    rows.extend(not_running.iter().map(gone));
+    rows.extend(not_running.iter().chain(waiting).map(at_rest));
     if rows.is_empty() {
         let mut text = String::from("No running container ");
         text.push_str(match plan.problems.is_empty() {
@@ -86,8 +86,8 @@ fn available(rollout: &Rollout, step: &Step) -> String {
     }
 }
 
-/// The row of a unit whose last update left nothing running.
-fn gone(status: &UnitStatus) -> Vec<Cell> {
+/// The row of a unit that runs nothing: after its last update, or until its next run.
+fn at_rest(status: &UnitStatus) -> Vec<Cell> {
     let (state, tone) = super::status::state(status);
     vec![
         Cell::new(super::status::unit(status)),
@@ -107,7 +107,9 @@ pub(super) fn skipped(skipped: &Skipped) -> Vec<Cell> {
         _ => Tone::Notice,
     };
     let available = match &skipped.reason {
-        Reason::Quarantined { manifest, .. } | Reason::PutOff { manifest, .. } => manifest.short(),
+        Reason::Quarantined { manifest, .. }
+        | Reason::PutOff { manifest, .. }
+        | Reason::OnProbation { manifest, .. } => manifest.short(),
         _ => String::new(),
     };
     let unit = match &skipped.unit {

@@ -7,6 +7,7 @@ mod completions;
 mod doctor;
 mod history;
 mod quarantine;
+mod registries;
 mod rollback;
 mod status;
 mod update;
@@ -63,7 +64,8 @@ pub async fn run<E: Embedded>(
         Command::AutoUpdate(flags) => auto_update::run(flags, access, style).await,
         Command::Why { unit } => why::run(unit, access, style).await,
         Command::Doctor => doctor::run(access, style).await,
-        Command::Status => status::run(access, style).await,
+        Command::Status(status) if status.registries => registries::run(access, style).await,
+        Command::Status(_) => status::run(access, style).await,
         Command::History(history) => history::run(history, access, style).await,
         Command::Quarantine(quarantine) => quarantine::run(quarantine, access, style).await,
         Command::Completions { shell } => Ok(completions::shell(*shell)),

@@ -81,6 +81,7 @@ pub(super) fn state(status: &UnitStatus) -> (String, Tone) {
     let (word, tone) = match status.standing {
         Standing::Followed => ("followed", Tone::Good),
         Standing::Updating => ("updating", Tone::Notice),
+        Standing::OnProbation => ("waits for its next run", Tone::Notice),
         Standing::CheckFailing => ("check failing", Tone::Bad),
         Standing::RolledBack => ("rolled back", Tone::Bad),
         Standing::NeedsOperator => ("needs an operator", Tone::Bad),
@@ -91,12 +92,13 @@ pub(super) fn state(status: &UnitStatus) -> (String, Tone) {
         Standing::Unknown => ("unknown", Tone::Bad),
     };
     let mut state = match (&status.running, status.standing) {
-        (Some(_), _) | (None, Standing::Unknown) => word.to_owned(),
+        (Some(_), _) | (None, Standing::Unknown | Standing::OnProbation) => word.to_owned(),
         (None, _) => format!("not running: {word}"),
     };
     // What cannot be read is told as a whole, below.
     if !status.detail.is_empty() && status.standing != Standing::Unknown {
-        let _ = write!(state, ": {}", status.detail);
+        let joint = if status.standing == Standing::OnProbation { "" } else { ":" };
+        let _ = write!(state, "{joint} {}", status.detail);
     }
     (state, tone)
 }

@@ -2,12 +2,13 @@ use super::*;
 use crate::ctl::access::Service;
 use crate::ctl::exit;
 use crate::ctl::remote::Properties;
-use crate::daemon::api::{Checked, Running, Standing, UnitStatus};
+use crate::daemon::api::{Checked, RegistryState, RegistryStatus, Running, Standing, UnitStatus};
 use crate::model::{
     Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Platform, Policy,
 };
 use crate::plan::decide::Skipped;
-use crate::plan::{Plan, Quarantined, Reason, Rollout, Step};
+use crate::plan::registries::LastFailure;
+use crate::plan::{Budget, Plan, Quarantined, Reason, Rollout, Step};
 use crate::update::{Entry, Outcome, OutcomeKind, Report};
 
 fn style(width: usize) -> Style {
@@ -76,7 +77,7 @@ fn checked() -> Checked {
         warnings: vec![],
         asking: vec![],
     };
-    Checked { plan, not_running: vec![gone()] }
+    Checked { plan, not_running: vec![gone()], waiting: vec![] }
 }
 
 fn outcome(result: OutcomeKind, detail: &str) -> Outcome {
@@ -339,4 +340,48 @@ fn the_manual_page_is_the_one_in_the_tree() {
     }
     let written = std::fs::read_to_string(path).unwrap();
     assert!(made == written, "make it anew: UPDATE_MANUAL=1 cargo test manual");
+}
+
+#[test]
+fn registries_are_the_golden() {
+    let at = |seconds: i64| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
+    let down = Failure::new(FailureKind::Unreachable, "no connection: timed out");
+    let answering = RegistryStatus {
+        registry: "registry.example:5000".into(),
+        state: RegistryState::Answering,
+        images: 12,
+        budget: None,
+        last_failure: Some(LastFailure { at: at(-86400), failure: down.clone() }),
+        next_try: None,
+    };
+    let budget = Budget {
+        limit: 100,
+        remaining: 7,
+        window: 21600,
+        counted_for: Some("192.0.2.1".into()),
+        seen: at(-60),
+    };
+    let registries = [
+        RegistryStatus {
+            registry: "docker.io".into(),
+            state: RegistryState::BudgetSpent,
+            images: 3,
+            next_try: Some(budget.renewed()),
+            budget: Some(budget),
+            last_failure: None,
+        },
+        RegistryStatus {
+            registry: "down.example".into(),
+            state: RegistryState::Unreachable,
+            images: 1,
+            budget: None,
+            last_failure: Some(LastFailure { at: at(-60), failure: down }),
+            next_try: Some(at(40)),
+        },
+        answering,
+    ];
+    insta::assert_snapshot!("registries", registries::text(&registries, style(140)));
+    let json = serde_json::to_string(&registries).unwrap();
+    assert_eq!(serde_json::from_str::<Vec<RegistryStatus>>(&json).unwrap(), registries);
+    assert!(registries::text(&[], style(140)).starts_with("No running container"));
 }

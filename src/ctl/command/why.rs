@@ -128,7 +128,8 @@ impl Answer<'_> {
     pub(super) fn code(&self, question: &Question<'_>) -> u8 {
         let lost = question.checked.not_running.iter().any(|lost| lost.is_of(self.unit));
         let failed = self.skipped.iter().any(|skipped| skipped.reason.is_error());
-        let found = !self.skipped.is_empty() || !self.available.is_empty();
+        let resting = question.checked.waiting.iter().any(|resting| resting.is_of(self.unit));
+        let found = resting || !self.skipped.is_empty() || !self.available.is_empty();
         match (found, lost || failed) {
             (_, true) => exit::PARTLY,
             (true, false) => exit::DONE,
@@ -158,6 +159,11 @@ fn phrases(question: &Question<'_>, skipped: &[&Skipped], available: &[Newer<'_>
     said.extend(lost.map(|lost| {
         let reference = super::status::reference(lost);
         format!("its last update left no container of {reference} running: {}", lost.detail)
+    }));
+    let resting = checked.waiting.iter().filter(|resting| resting.is_of(unit));
+    said.extend(resting.map(|resting| {
+        let reference = super::status::reference(resting);
+        format!("{reference}: {}; nothing is started for it", super::status::state(resting).0)
     }));
     if said.is_empty() {
         said.push(
@@ -214,7 +220,11 @@ fn phrase(unit: &UnitName, Skipped { reference, image, reason, .. }: &Skipped) -
              \"updaterctl quarantine clear {}\"",
             manifest.short()
         ),
+        Reason::OnProbation { .. } => {
+            format!("{reference}: {reason}; nothing is restarted for it")
+        }
         Reason::PutOff { .. }
+        | Reason::BudgetSpent { .. }
         | Reason::CheckFailed { .. }
         | Reason::CoolingDown { .. }
         | Reason::GroupWaits { .. }

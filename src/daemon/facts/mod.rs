@@ -29,7 +29,7 @@ pub async fn gather(
     containers: &[UnitStatus],
 ) -> Facts {
     let (plan, down) = match checked {
-        Ok(Checked { plan, not_running }) => (Ok(plan), not_running),
+        Ok(Checked { plan, not_running, .. }) => (Ok(plan), not_running),
         Err(why) => (Err(why), vec![]),
     };
     let ledger = Ledger::new(&settings.paths.state.join("ledger"));

@@ -103,7 +103,8 @@ pub const DEFERRED: Message = Message {
     id: "eaf401cdf8eb4928b6d035d9cf4ea80d",
     subject: "@UNIT@ gets image @NEW_DIGEST@ at its next start",
     explanation: "The unit is at work that ends by itself, as a job or a unit that a timer starts. \
-        It is not cut off; its next start runs the new image.",
+        It is not cut off; its next start runs the new image, and how that run ends decides whether \
+        it stays. \"updaterctl why @UNIT@\" says what it waits for.",
 };
 pub const NEEDS_OPERATOR: Message = Message {
     id: "6a76d937ed13498ebc2aa72ff07719d7",

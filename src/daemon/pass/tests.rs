@@ -70,6 +70,10 @@ impl Manager for Unreachable {
         unreachable!("there is no bus")
     }
 
+    async fn job_ended(&self, _: &[UnitName]) {
+        unreachable!("nothing is on probation")
+    }
+
     async fn followers(&self, _: &str) -> Result<Followers, Failure> {
         unreachable!("there is no bus")
     }
@@ -93,6 +97,10 @@ impl Registry for Host {
     }
 
     fn begin_pass(&self) {}
+
+    fn budget(&self, _: &str) -> Option<crate::plan::Budget> {
+        None
+    }
 
     async fn target(&self, _: &ImageSource) -> Result<Digest, Failure> {
         Ok(image().target)
@@ -167,6 +175,10 @@ impl Engine for Host {
         Ok(())
     }
 
+    async fn gives(&self, _: &UnitName, _: &Reference, _: &ImageIdentity) -> Result<bool, Failure> {
+        Ok(true)
+    }
+
     async fn running(&self, _: &UnitName, _: &Reference) -> Result<Vec<Running>, Failure> {
         Ok(vec![])
     }
@@ -175,6 +187,14 @@ impl Engine for Host {
 impl Journal for Host {
     async fn last(&self, _: &[String]) -> Result<Vec<String>, String> {
         unreachable!("nothing fails")
+    }
+
+    async fn runs(
+        &self,
+        _: &UnitName,
+        _: Timestamp,
+    ) -> Result<Vec<crate::update::port::RunTold>, String> {
+        unreachable!("nothing is on probation")
     }
 }
 
@@ -189,6 +209,10 @@ impl Clock for Host {
 
     fn boot(&self) -> String {
         String::new()
+    }
+
+    fn random(&self) -> f64 {
+        0.5
     }
 
     async fn sleep(&self, _: Duration) {}
@@ -246,6 +270,7 @@ fn pass(dir: &tempfile::TempDir) -> Pass<Host> {
     };
     let options = Options {
         checks_in_flight: 1,
+        pull_reserve: 10,
         max_parallel: 4,
         settle: Duration::ZERO,
         rollback: crate::model::Rollback::Back,

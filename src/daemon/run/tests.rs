@@ -3,7 +3,7 @@ use std::cell::RefCell;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::daemon::api::{Checked, Held, HistoryQuery, UnitStatus};
+use crate::daemon::api::{Checked, Held, HistoryQuery, RegistryStatus, UnitStatus};
 use crate::daemon::bus::{Outgoing, Properties, Signal, outbox};
 use crate::daemon::request::Call;
 use crate::daemon::schedule::IDLE;
@@ -39,6 +39,10 @@ impl Clock for Still {
         String::new()
     }
 
+    fn random(&self) -> f64 {
+        0.5
+    }
+
     async fn sleep(&self, time: Duration) {
         let until = self.now() + time;
         while self.now() < until {
@@ -54,6 +58,8 @@ struct Recorder {
     changed: Notify,
     gate_closed: Cell<bool>,
     gate: Notify,
+    /// A run on probation has ended.
+    run_ended: Notify,
     running: Cell<usize>,
     most: Cell<usize>,
 }
@@ -89,7 +95,7 @@ fn checked() -> Checked {
         warnings: vec![],
         asking: vec![],
     };
-    Checked { plan, not_running: vec![] }
+    Checked { plan, not_running: vec![], waiting: vec![] }
 }
 
 fn report() -> Report {
@@ -125,6 +131,10 @@ impl Api for Rc<Recorder> {
         Ok(vec![])
     }
 
+    async fn registries(&self) -> Result<Vec<RegistryStatus>, Error> {
+        Ok(vec![])
+    }
+
     async fn history(&self, _: &HistoryQuery) -> Result<Vec<Entry>, Error> {
         Ok(vec![])
     }
@@ -142,6 +152,10 @@ impl Work for Rc<Recorder> {
     async fn recover(&self) -> Result<Report, Error> {
         self.note("recover");
         Ok(report())
+    }
+
+    async fn next_run(&self) {
+        self.run_ended.notified().await;
     }
 }
 
@@ -267,6 +281,20 @@ async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_run_that_was_waited_for_is_looked_at_when_it_ends() {
+    beside(Some(HOURLY), vec![], async |on| {
+        for times in 1..4 {
+            on.work.until("recover", times).await;
+            on.work.run_ended.notify_one();
+        }
+        on.work.until("recover", 4).await;
+        assert_eq!(on.work.most.get(), 0, "no registry is asked for it");
+        on.stop();
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -53,7 +53,8 @@ fn ended(result: OutcomeKind) -> Entry {
 }
 
 fn of(containers: &[Container], history: &[Entry], memory: &Memory) -> Vec<Standing> {
-    let known = Known { memory, in_flight: &[], history };
+    let known =
+        Known { memory, hosts: &Hosts::default(), in_flight: &[], probations: &[], history };
     statuses(containers, &known).iter().map(|status| status.standing).collect()
 }
 
@@ -110,7 +111,16 @@ fn a_container_newer_than_the_trouble_is_a_mended_one() {
 fn a_unit_that_lost_its_container_is_shown() {
     let memory = Memory::default();
     let gone = |history: &[Entry], containers: &[Container]| {
-        statuses(containers, &Known { memory: &memory, in_flight: &[], history })
+        statuses(
+            containers,
+            &Known {
+                memory: &memory,
+                hosts: &Hosts::default(),
+                in_flight: &[],
+                probations: &[],
+                history,
+            },
+        )
     };
     for result in [OutcomeKind::NeedsOperator, OutcomeKind::Failed] {
         let [status] = &gone(&[ended(result), ended(OutcomeKind::Updated)], &[])[..] else {
@@ -138,7 +148,9 @@ fn a_unit_that_lost_its_container_is_shown() {
 fn a_status_reads_what_it_writes() {
     let known = Known {
         memory: &Memory::default(),
+        hosts: &Hosts::default(),
         in_flight: &[],
+        probations: &[],
         history: &[ended(OutcomeKind::NeedsOperator)],
     };
     for containers in [vec![], vec![app()]] {
@@ -152,10 +164,55 @@ fn a_status_reads_what_it_writes() {
 fn a_failing_check_says_why() {
     let mut memory = Memory::default();
     let failure = Failure::new(FailureKind::Unreachable, "no route to host");
-    let backoff = Backoff::after(None, failure, Timestamp::UNIX_EPOCH, std::time::Duration::MAX);
+    let backoff =
+        Backoff::after(None, failure, Timestamp::UNIX_EPOCH, std::time::Duration::MAX, 0.5);
     memory.failed(&app().source, backoff);
-    let known = Known { memory: &memory, in_flight: &[], history: &[] };
+    let known = Known {
+        memory: &memory,
+        hosts: &Hosts::default(),
+        in_flight: &[],
+        probations: &[],
+        history: &[],
+    };
     let found = statuses(&[app()], &known);
     assert_eq!(found[0].standing, Standing::CheckFailing);
     assert_eq!(found[0].detail, "no route to host");
+}
+
+#[test]
+fn a_unit_on_probation_is_shown_at_work_and_at_rest() {
+    let held = Probation {
+        unit: "app.service".parse().unwrap(),
+        engine: app().engine,
+        source: app().source,
+        old: image(b"v0"),
+        new: image(b"v1"),
+        moves_tag: true,
+        in_company: false,
+        beside: vec![],
+        rollback: true,
+        forward_only: false,
+        since: Timestamp::UNIX_EPOCH,
+        after: "before".into(),
+        trigger: "manual".into(),
+        pass: None,
+        state: probation::State::Waiting { run: None },
+    };
+    let (memory, probations) = (Memory::default(), [held]);
+    let known = Known {
+        memory: &memory,
+        hosts: &Hosts::default(),
+        in_flight: &[],
+        probations: &probations,
+        history: &[],
+    };
+    let [at_work] = &statuses(&[app()], &known)[..] else { panic!("one row") };
+    let [at_rest] = &statuses(&[], &known)[..] else { panic!("one row") };
+    assert_eq!(
+        (at_work.standing, at_rest.standing),
+        (Standing::OnProbation, Standing::OnProbation)
+    );
+    assert!(at_work.running.is_some() && at_rest.running.is_none());
+    assert!(at_rest.detail.contains("comes back"), "{at_rest:?}");
+    assert_eq!((waiting(&[app()], &known), waiting(&[], &known).len()), (vec![], 1));
 }

@@ -201,6 +201,18 @@ impl Engine for Podman {
         Ok(())
     }
 
+    async fn gives(
+        &self,
+        _unit: &UnitName,
+        reference: &Reference,
+        image: &ImageIdentity,
+    ) -> Result<bool, Failure> {
+        // Whatever was seen by an earlier pass may have moved since.
+        self.list_anew().await?;
+        let named = self.named(&reference.to_string()).await?;
+        Ok(named.is_some_and(|facts| facts.is(image)))
+    }
+
     async fn running(
         &self,
         unit: &UnitName,

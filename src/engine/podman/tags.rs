@@ -104,7 +104,7 @@ impl Podman {
     }
 
     /// Lists the images, unless somebody did just now.
-    async fn list_anew(&self) -> Result<(), Failure> {
+    pub(super) async fn list_anew(&self) -> Result<(), Failure> {
         self.list_unless(|listed| listed.elapsed() < FRESH).await
     }
 

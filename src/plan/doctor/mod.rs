@@ -277,8 +277,10 @@ fn of_plan(plan: &Plan, scope: Scope) -> Vec<Finding> {
             // What they wait for is told of by itself.
             | Reason::GroupWaits { .. }
             | Reason::WaitsForUnit { .. }
+            | Reason::OnProbation { .. }
             // Whoever asks here is a person, for whom nothing is put off.
             | Reason::PutOff { .. }
+            | Reason::BudgetSpent { .. }
             // These are told of as containers, whose engine is known.
             | Reason::NoUnit { .. }
             | Reason::Guest { .. } => continue,

@@ -44,6 +44,8 @@ pub enum Cause {
     SlowStart { seconds: u64 },
     /// The unit is not active, and nobody asked it to stop.
     NotActive { active: String, sub: String, result: String },
+    /// The next run of a unit that ends by itself ended badly.
+    RunFailed { result: String, status: i32 },
     /// systemd restarted the unit by itself while it was watched.
     RestartedItself { restarts: u32 },
     /// The unit was started anew by somebody else while it was watched.
@@ -88,6 +90,7 @@ impl Cause {
             }
             Self::SlowStart { .. }
             | Self::NotActive { .. }
+            | Self::RunFailed { .. }
             | Self::RestartedItself { .. }
             | Self::ContainerEnded { .. }
             | Self::Dependent { .. }
@@ -123,6 +126,9 @@ impl fmt::Display for Cause {
             }
             Self::NotActive { active, sub, result } => {
                 write!(f, "the unit is {active} ({sub}), result {result}")
+            }
+            Self::RunFailed { result, status } => {
+                write!(f, "the unit's next run failed: result {result}, status {status}")
             }
             Self::RestartedItself { restarts: 1 } => {
                 f.write_str("the service died and systemd restarted it")

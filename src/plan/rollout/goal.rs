@@ -24,6 +24,7 @@ pub struct Goal {
 pub struct Aim<'a> {
     pub source: &'a ImageSource,
     pub engine: EngineKind,
+    pub policy: Policy,
     pub new: &'a ImageIdentity,
     pub moves_tag: bool,
     pub settled: &'a [UnitName],
@@ -41,6 +42,7 @@ impl Rollout {
         let further = self.with.iter().map(|goal| Aim {
             source: &goal.source,
             engine: goal.engine,
+            policy: goal.policy,
             new: &goal.new,
             moves_tag: goal.moves_tag,
             settled: &goal.settled,
@@ -73,6 +75,7 @@ impl Rollout {
         Aim {
             source: &self.source,
             engine: self.engine,
+            policy: self.policy,
             new: &self.new,
             moves_tag: self.moves_tag,
             settled: &self.settled,

@@ -317,6 +317,11 @@ impl General {
     }
 
     #[zbus(property)]
+    fn load_state(&self) -> String {
+        "loaded".to_owned()
+    }
+
+    #[zbus(property)]
     fn triggered_by(&self) -> Vec<String> {
         vec!["app.socket".to_owned()]
     }

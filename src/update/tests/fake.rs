@@ -12,7 +12,8 @@ use crate::model::{
     Container, Digest, EngineKind, Failure, FailureKind, HealthState, ImageIdentity, ImageSource,
     Platform, Policy, Probe, Reference, UnitName,
 };
-use crate::plan::{Followers, Memory, Quarantine, Quarantined};
+use crate::plan::probation::Probation;
+use crate::plan::{Budget, Followers, Memory, Quarantine, Quarantined};
 use crate::update::port::*;
 use crate::update::{Entry, Event, EventKind};
 
@@ -97,6 +98,32 @@ impl Dead {
     }
 }
 
+/// A registry's host that is asked too much after so many questions.
+#[derive(Default)]
+pub(super) struct Busy {
+    pub(super) left: Cell<u32>,
+    /// Whether it has said so in this pass.
+    pub(super) said: Cell<bool>,
+    pub(super) asked: Cell<u32>,
+}
+
+impl Busy {
+    fn ask(&self) -> Result<(), Failure> {
+        if !self.said.get() {
+            self.asked.set(self.asked.get() + 1);
+            match self.left.get().checked_sub(1) {
+                Some(left) => {
+                    self.left.set(left);
+                    return Ok(());
+                }
+                None => self.said.set(true),
+            }
+        }
+        let wait = Some(Duration::from_secs(300));
+        Err(Failure::new(FailureKind::RateLimited(wait), "429 Too Many Requests"))
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Host {
     pub(super) units: RefCell<BTreeMap<UnitName, Unit>>,
@@ -121,6 +148,11 @@ pub(super) struct Host {
     pub(super) history: RefCell<Vec<Entry>>,
     pub(super) events: RefCell<Vec<Event>>,
     pub(super) memory_while_staging: RefCell<Memory>,
+    pub(super) probations: RefCell<Vec<Probation>>,
+    /// What the journal has of the runs of units.
+    pub(super) told: RefCell<BTreeMap<UnitName, Vec<RunTold>>>,
+    /// Units that systemd has no file for.
+    pub(super) gone: RefCell<BTreeSet<UnitName>>,
     /// Units that run to an end of their own.
     pub(super) transient: Cell<bool>,
     pub(super) shutting_down: Cell<bool>,
@@ -141,6 +173,8 @@ pub(super) struct Host {
     pub(super) identify_failure: RefCell<Option<Failure>>,
     /// Registries' hosts that do not answer.
     pub(super) dead: RefCell<BTreeMap<String, Rc<Dead>>>,
+    pub(super) budgets: RefCell<BTreeMap<String, Budget>>,
+    pub(super) busy: RefCell<BTreeMap<String, Rc<Busy>>>,
     /// How long the others take, and when they answered.
     pub(super) answer_time: Cell<Duration>,
     pub(super) answered: RefCell<Vec<tokio::time::Instant>>,
@@ -299,6 +333,21 @@ impl Host {
         }
     }
 
+    /// A run of a unit that has begun and ended since; 0 is a success.
+    pub(super) fn next_run(&self, unit: &str, status: i32) {
+        let unit: UnitName = unit.parse().unwrap();
+        self.begin_anew(&unit);
+        let mut units = self.units.borrow_mut();
+        let run = units.get_mut(&unit).unwrap();
+        run.active = if status == 0 { "inactive" } else { "failed" };
+        (run.main_status, run.image) = (status, None);
+    }
+
+    /// What a unit gets at its next start.
+    pub(super) fn next_image(&self, unit: &str) -> Digest {
+        self.given(&unit.parse().unwrap()).manifest
+    }
+
     /// The first start of a unit.
     pub(super) fn begin(&self, unit: &UnitName) {
         self.begin_anew(unit);
@@ -438,12 +487,21 @@ impl Registry for Host {
 
     fn begin_pass(&self) {
         self.dead.borrow().values().for_each(|host| host.found_out.set(false));
+        self.busy.borrow().values().for_each(|host| host.said.set(false));
+    }
+
+    fn budget(&self, host: &str) -> Option<Budget> {
+        self.budgets.borrow().get(host).cloned()
     }
 
     async fn target(&self, source: &ImageSource) -> Result<Digest, Failure> {
         let dead = self.dead.borrow().get(source.reference.registry()).cloned();
         if let Some(dead) = dead {
             return Err(dead.wait_for().await);
+        }
+        let busy = self.busy.borrow().get(source.reference.registry()).cloned();
+        if let Some(busy) = busy {
+            busy.ask()?;
         }
         if !self.answer_time.get().is_zero() {
             tokio::time::sleep(self.answer_time.get()).await;
@@ -582,6 +640,15 @@ impl Engine for Host {
         Ok(())
     }
 
+    async fn gives(
+        &self,
+        unit: &UnitName,
+        _reference: &Reference,
+        image: &ImageIdentity,
+    ) -> Result<bool, Failure> {
+        Ok(&self.given(unit) == image)
+    }
+
     async fn running(
         &self,
         unit: &UnitName,
@@ -653,6 +720,7 @@ impl Manager for Host {
             stopped_on_request: unit.on_request,
             was_started: true,
             transient: self.transient.get(),
+            is_there: !self.gone.borrow().contains(name),
             announced: false,
             restarts: unit.restarts,
             invocation: unit.invocation.to_string(),
@@ -733,6 +801,10 @@ impl Manager for Host {
         })
     }
 
+    async fn job_ended(&self, _units: &[UnitName]) {
+        std::future::pending().await
+    }
+
     async fn followers(&self, unit: &str) -> Result<Followers, Failure> {
         Ok(self.graph.borrow().get(unit).cloned().unwrap_or_default())
     }
@@ -795,6 +867,23 @@ impl Ledger for Host {
         Ok(())
     }
 
+    fn probations(&self) -> Result<Vec<Probation>, Failure> {
+        Ok(self.probations.borrow().clone())
+    }
+
+    fn save_probation(&self, probation: &Probation) -> Result<(), Failure> {
+        self.write()?;
+        self.forget(probation);
+        self.probations.borrow_mut().push(probation.clone());
+        Ok(())
+    }
+
+    fn end_probation(&self, probation: &Probation) -> Result<(), Failure> {
+        self.write()?;
+        self.forget(probation);
+        Ok(())
+    }
+
     fn append(&self, entry: &Entry) -> Result<(), Failure> {
         self.write()?;
         self.history.borrow_mut().push(entry.clone());
@@ -803,6 +892,10 @@ impl Ledger for Host {
 }
 
 impl Host {
+    fn forget(&self, probation: &Probation) {
+        self.probations.borrow_mut().retain(|other| other.unit != probation.unit);
+    }
+
     fn end(&self, flight: &InFlight) {
         self.flights.borrow_mut().retain(|other| other.rollout.source != flight.rollout.source);
     }
@@ -821,6 +914,10 @@ impl Clock for Host {
         self.boots.get().to_string()
     }
 
+    fn random(&self) -> f64 {
+        0.5
+    }
+
     /// The time of a runtime that passes it as soon as all sleep.
     async fn sleep(&self, time: Duration) {
         let time = time.max(Duration::from_millis(1));
@@ -835,6 +932,13 @@ impl Journal for Host {
         match self.journal_failure.get() {
             Some(why) => Err(why.to_owned()),
             None => Ok(invocations.iter().map(|run| format!("said in run {run}")).collect()),
+        }
+    }
+
+    async fn runs(&self, unit: &UnitName, _since: Timestamp) -> Result<Vec<RunTold>, String> {
+        match self.journal_failure.get() {
+            Some(why) => Err(why.to_owned()),
+            None => Ok(self.told.borrow().get(unit).cloned().unwrap_or_default()),
         }
     }
 }

@@ -78,3 +78,21 @@ fn where_the_old_image_failed_as_well_nothing_is_restored() {
     assert!(!report.outcomes[0].restored);
     assert_eq!(host.kinds().last(), Some(&EventKind::NeedsOperator));
 }
+
+/// Whoever connects to its socket has it started again; the journal has how it ended.
+#[test]
+fn a_service_that_dies_and_is_started_by_others_is_its_images_doing() {
+    let host = Host::with(&["a.service"], Behaviour::StartedAnewForEver);
+    let run = |stop_asked| port::RunTold {
+        invocation: "2".into(),
+        result: Some("exit-code".into()),
+        status: Some(1),
+        stop_asked,
+    };
+    host.told.borrow_mut().insert(unit("a.service"), vec![run(true)]);
+    assert_eq!(results(&pass(&host)), [OutcomeKind::NeedsOperator], "somebody restarts it");
+    let host = Host::with(&["a.service"], Behaviour::StartedAnewForEver);
+    host.told.borrow_mut().insert(unit("a.service"), vec![run(false)]);
+    assert_eq!(results(&pass(&host)), [OutcomeKind::RolledBack]);
+    assert_eq!(host.quarantine.borrow().iter().count(), 1);
+}

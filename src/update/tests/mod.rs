@@ -6,6 +6,7 @@ mod fake;
 mod groups;
 mod hindered;
 mod never;
+mod next_run;
 mod registries;
 mod retain;
 mod side_by_side;
@@ -33,6 +34,7 @@ fn updater(host: &Host) -> Updater<&Host> {
         host,
         Options {
             checks_in_flight: 16,
+            pull_reserve: 10,
             max_parallel: 4,
             settle: Duration::from_secs(10),
             rollback: Rollback::Back,
@@ -206,16 +208,6 @@ fn an_unhealthy_container_is_no_update() {
 fn a_container_that_is_healthy_in_its_own_time_is_waited_for() {
     let host = Host::with(&["a.service"], Behaviour::SlowlyHealthy);
     assert_eq!(results(&pass(&host)), [OutcomeKind::Updated]);
-}
-
-#[test]
-fn work_that_ends_by_itself_is_not_cut_off() {
-    let host = Host::with(&["a.service"], Behaviour::Good);
-    host.transient.set(true);
-    assert_eq!(results(&pass(&host)), [OutcomeKind::Deferred]);
-    assert_eq!((host.restarts.get(), host.active("a.service")), (0, "active"));
-    assert_eq!(host.tags.borrow()[&reference("quay.io/app:1")], image("new"));
-    assert!(host.bindings.borrow().is_empty());
 }
 
 #[test]

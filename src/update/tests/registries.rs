@@ -4,8 +4,9 @@ use std::rc::Rc;
 
 use tokio::time::Instant;
 
-use super::fake::Dead;
+use super::fake::{Busy, Dead};
 use super::*;
+use crate::plan::{Budget, Reason};
 
 const ANSWER: Duration = Duration::from_millis(20);
 
@@ -81,4 +82,108 @@ fn a_registry_that_is_back_is_asked_at_the_next_pass() {
     let plan = run(updater(&host).check(&[])).unwrap().plan;
     assert_eq!((host.heads.get(), plan.skipped.len()), (3, 3));
     assert!(plan.skipped.iter().all(|skipped| !skipped.reason.is_error()), "{plan:?}");
+}
+
+#[test]
+fn a_registry_that_is_asked_too_much_is_left_alone_for_as_long_as_it_says() {
+    let host = Host::default();
+    units_at(&host, "busy.example", 40);
+    let busy = Rc::new(Busy { left: 1.into(), ..Busy::default() });
+    host.busy.borrow_mut().insert("busy.example".to_owned(), Rc::clone(&busy));
+    let report = pass(&host);
+    assert_eq!(busy.asked.get(), 2, "the second says it for all");
+    let failed = |reason: &Reason| matches!(reason, Reason::CheckFailed { .. });
+    assert_eq!(report.skipped.iter().filter(|it| failed(&it.reason)).count(), 39);
+
+    // Neither a schedule nor a person asks again before it may be, whatever image it is about.
+    units_at(&host, "busy.example", 41);
+    for trigger in [Trigger::Schedule, Trigger::Manual] {
+        let report = run(updater(&host).update(&[], trigger)).unwrap();
+        let held = |reason: &Reason| matches!(reason, Reason::CoolingDown { .. });
+        assert!(report.skipped.iter().all(|skipped| held(&skipped.reason)));
+        assert_eq!(busy.asked.get(), 2);
+    }
+    busy.left.set(100);
+    // Half a minute more than it asked for, so that not all come in one second.
+    run(host.sleep(Duration::from_secs(331)));
+    pass(&host);
+    assert_eq!(busy.asked.get(), 2 + 41);
+}
+
+#[test]
+fn a_dead_registry_is_not_waited_for_by_each_pass() {
+    let host = Host::default();
+    units_at(&host, "dead.example", 30);
+    units_at(&host, "live.example", 1);
+    let dead = kill(&host, "dead.example");
+    timed_pass(&host);
+    let (whole, _) = timed_pass(&host);
+    assert!(whole < Duration::from_secs(1), "{whole:?}");
+    assert_eq!(dead.connections.get(), 1);
+}
+
+fn budget(host: &Host, remaining: u64) {
+    let seen = host.now();
+    let budget = Budget { limit: 100, remaining, window: 3600, counted_for: None, seen };
+    host.budgets.borrow_mut().insert("counts.example".to_owned(), budget);
+}
+
+/// Units at a registry that counts pulls, all with a new image there.
+fn counted(units: usize, remaining: u64) -> Host {
+    let host = Host::default();
+    units_at(&host, "counts.example", units);
+    for (number, remote) in host.remote.borrow_mut().values_mut().enumerate() {
+        *remote = Ok(image(&format!("new{number}")));
+    }
+    budget(&host, remaining);
+    host
+}
+
+fn put_off(report: &Report) -> usize {
+    let spent = |reason: &Reason| matches!(reason, Reason::BudgetSpent { .. });
+    report.skipped.iter().filter(|skipped| spent(&skipped.reason)).count()
+}
+
+#[test]
+fn what_is_kept_back_is_not_spent_by_a_schedule() {
+    // Ten are kept; each update takes two, one to look and one to pull.
+    let host = counted(5, 16);
+    let report = pass(&host);
+    assert_eq!((report.outcomes.len(), put_off(&report)), (3, 2));
+    assert_eq!((host.heads.get(), host.gets.get()), (5, 3), "questions cost nothing");
+
+    // It is known by the next start.
+    budget(&host, 10);
+    let report = pass(&host);
+    assert_eq!((report.outcomes.len(), put_off(&report)), (0, 2));
+    host.budgets.borrow_mut().clear();
+    let report = pass(&host);
+    assert_eq!((report.outcomes.len(), put_off(&report)), (0, 2));
+    let text = report.skipped.last().unwrap().reason.to_string();
+    assert!(text.contains("10 of the 100 pulls of counts.example are left"), "{text}");
+
+    run(host.sleep(Duration::from_secs(3600)));
+    let report = pass(&host);
+    assert_eq!((report.outcomes.len(), put_off(&report)), (2, 0), "the registry counts anew");
+}
+
+#[test]
+fn a_person_may_have_what_is_kept_back_and_no_more() {
+    let host = counted(5, 6);
+    assert_eq!(put_off(&pass(&host)), 5);
+    let report = run(updater(&host).update(&[], Trigger::Manual)).unwrap();
+    assert_eq!((report.outcomes.len(), put_off(&report)), (3, 2));
+    budget(&host, 0);
+    let report = run(updater(&host).update(&[], Trigger::Manual)).unwrap();
+    let text = report.skipped.last().unwrap().reason.to_string();
+    assert!(text.contains("none of the 100 pulls of counts.example is left"), "{text}");
+    assert!(!report.skipped.last().unwrap().reason.is_error());
+}
+
+#[test]
+fn what_is_up_to_date_needs_no_budget() {
+    let host = Host::default();
+    units_at(&host, "counts.example", 5);
+    budget(&host, 0);
+    assert_eq!(put_off(&pass(&host)), 0);
 }

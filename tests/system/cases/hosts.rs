@@ -2,22 +2,16 @@
 
 use crate::host::{Host, seconds};
 use crate::image::Image;
+use crate::impostor::{Impostor, response};
 use crate::registry::Registry;
 use crate::units::{ContainerUnit, configure_quiet, version};
 
-cases![a_host_that_drops_packets_delays_nobody];
+cases![a_host_that_drops_packets_delays_nobody, a_registrys_last_pulls_are_kept_for_who_needs_them,];
 
 const DEAD: &str = "10.255.255.1:5000";
 
 /// More than are asked for at once.
 const IMAGES: usize = 20;
-
-/// A network whose packets nobody takes: a connection to a host there never comes about.
-fn black_hole(host: &Host) {
-    host.sh(
-        "ip tuntap add dev void mode tun; ip link set void up; ip addr add 10.255.255.2/24 dev void",
-    );
-}
 
 /// `app` on a registry that answers, and units on many images of one that does not, which sort before.
 fn start_all(host: &Host, registry: &Registry) {
@@ -35,7 +29,7 @@ fn start_all(host: &Host, registry: &Registry) {
 fn a_host_that_drops_packets_delays_nobody(host: &Host) {
     let registry = Registry::start(host);
     configure_quiet(host);
-    black_hole(host);
+    host.black_hole();
     start_all(host, &registry);
     registry.push("app:latest", &Image::app("v2"));
     let asked = || {
@@ -61,4 +55,48 @@ fn a_host_that_drops_packets_delays_nobody(host: &Host) {
     let soon = host.fails(3, "updaterctl update --trigger=timer");
     assert!(soon.stdout.contains("cooling down until"), "{}", soon.describe());
     assert!(start.elapsed() < seconds(5), "{:?}", start.elapsed());
+
+    let told = host.sh("updaterctl status --registries");
+    let row = |name: &str| told.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert!(row(DEAD).contains("unreachable") && row(DEAD).contains("20"), "{told}");
+    assert!(row("localhost:5000").contains("answering"), "{told}");
+    let json = host.json("updaterctl status --registries --json");
+    let dead = &json["registries"][0];
+    assert_eq!(
+        (&dead["registry"], &dead["state"]),
+        (&DEAD.into(), &"unreachable".into()),
+        "{json}"
+    );
+    assert!(dead["next_try"].is_string() && dead["budget"].is_null(), "{json}");
+}
+
+/// One that counts pulls, as Docker Hub does.
+fn a_registrys_last_pulls_are_kept_for_who_needs_them(host: &Host) {
+    let registry = Registry::start(host);
+    configure_quiet(host);
+    registry.push("app:latest", &Image::app("v1"));
+    ContainerUnit::new("app", &registry.reference("app:latest")).start(host);
+    registry.down();
+    let impostor = Impostor::start(5000);
+    let digest = format!("Docker-Content-Digest: sha256:{}", "0".repeat(64));
+    impostor.answer(move |_| {
+        let headers = ["ratelimit-limit: 100;w=600", "ratelimit-remaining: 10;w=600", &digest];
+        response("200 OK", &headers, b"")
+    });
+    let scheduled = host.sh("updaterctl update --trigger=timer");
+    let told = "10 of the 100 pulls of localhost:5000 are left";
+    assert!(scheduled.contains(told), "{scheduled}");
+    assert_eq!(heads_and_gets(&impostor), (1, 0), "a question costs nothing");
+    // Over a restart: nothing but the ledger knows it.
+    let status = host.sh("systemctl stop updaterd.service; updaterctl status --registries");
+    assert!(status.contains("pulls spent") && status.contains("10 of 100"), "{status}");
+    // A person gets what is left; that it is no image is another matter.
+    host.fails(3, "updaterctl update");
+    assert_eq!(heads_and_gets(&impostor), (1, 1));
+}
+
+fn heads_and_gets(impostor: &Impostor) -> (usize, usize) {
+    let requests = impostor.requests();
+    let of = |verb: &str| requests.iter().filter(|request| request.starts_with(verb)).count();
+    (of("HEAD"), of("GET"))
 }

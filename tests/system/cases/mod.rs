@@ -32,6 +32,7 @@ mod launcher;
 mod launcher_box;
 mod lifecycle;
 mod networks;
+mod next_run;
 mod probes;
 mod process_model;
 mod notification;
@@ -89,6 +90,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),
         ("networks", networks::CASES),
+        ("next_run", next_run::CASES),
         ("probes", probes::CASES),
         ("process_model", process_model::CASES),
         ("notification", notification::CASES),
