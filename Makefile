@@ -33,6 +33,12 @@ demo: dependencies ## Boot a throw-away systemd and watch a container be updated
 test: dependencies lint ## Everything: format, lints, unit tests, and the system tests in a booted systemd
 	UPDATERD_REQUIRE_SYSTEM=1 $(CARGO) test --locked
 
+KILLS ?= 200
+
+.PHONY: soak
+soak: dependencies ## Kill the service KILLS=200 times at random moments of updates; SEED=N for the same again
+	UPDATERD_REQUIRE_SYSTEM=1 $(CARGO) test --locked --test system -- --soak $(KILLS) $(if $(SEED),--seed $(SEED))
+
 .PHONY: lint
 lint: ## Format and lints only
 	$(CARGO) fmt --check

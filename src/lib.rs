@@ -3,6 +3,7 @@
 //! The modules, in the order in which data flows; `docs/architecture.md` has the map. Arrows
 //! between them point one way, and `tests/architecture.rs` holds them.
 
+pub mod crash;
 pub mod disk;
 pub mod model;
 pub mod config;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 /// Each room, and the other rooms it may use. A new arrow is a decision: take it here, with a
 /// reason in `docs/architecture.md`.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("crash", &[]),
     ("disk", &[]),
     ("model", &[]),
     ("program", &["model"]),
@@ -20,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["disk", "model"]),
     ("policy", &["disk", "model"]),
     ("registry", &["disk", "model", "config", "update", "policy"]),
-    ("store", &["disk", "model", "config", "update", "registry"]),
+    ("store", &["crash", "disk", "model", "config", "update", "registry"]),
     ("systemd", &["program", "model", "config", "update"]),
     ("probe", &["program", "model", "update"]),
     ("engine", &["program", "model", "config", "update", "registry", "store"]),
@@ -28,7 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
-            "program", "model", "config", "plan", "update", "registry", "store", "engine",
+            "crash", "program", "model", "config", "plan", "update", "registry", "store", "engine",
             "systemd", "probe", "ledger", "terminal",
         ],
     ),

@@ -25,6 +25,7 @@ packages=(
   iproute2        # what the tests see of interfaces
   uidmap          # newuidmap and newgidmap, for containers of ordinary users
   passt           # pasta, the network of ordinary users' containers
+  e2fsprogs mount # the disk whose power is cut
   strace          # counts system calls
   podman          # whose containers are updated, whose words and archives are held against ours
   crun runc       # what --runtime runs, and Podman

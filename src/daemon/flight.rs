@@ -126,6 +126,13 @@ impl<C: Connect> Manager for Braked<C> {
         Some(self.manager().await.ok()?.delay_shutdown(why).await)
     }
 
+    async fn boot(&self) -> String {
+        match self.manager().await {
+            Ok(manager) => manager.boot().await,
+            Err(_) => String::new(),
+        }
+    }
+
     async fn is_shutting_down(&self) -> bool {
         match self.manager().await {
             Ok(manager) => manager.is_shutting_down().await,

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use zbus::Connection;
 
 use super::flight::{Braked, Connect, Flight};
+use super::mortal::Mortal;
 use super::notify::{self, Desk, Teller};
 use super::observe::Observers;
 use super::pass::Pass;
@@ -28,22 +29,22 @@ use crate::update::{Options, UnitOptions};
 /// The ports of this host, or of one user on it.
 pub struct Host {
     registries: Registries,
-    engines: Vec<Any<Registries>>,
-    manager: Braked<ToManager>,
+    engines: Vec<Mortal<Any<Registries>>>,
+    manager: Mortal<Braked<ToManager>>,
     journal: Journal,
     prober: Prober,
-    ledger: Ledger,
+    ledger: Mortal<Ledger>,
     clock: SystemClock,
     observers: Observers,
 }
 
 impl World for Host {
     type Registry = Registries;
-    type Engine = Any<Registries>;
-    type Manager = Braked<ToManager>;
+    type Engine = Mortal<Any<Registries>>;
+    type Manager = Mortal<Braked<ToManager>>;
     type Journal = Journal;
     type Prober = Prober;
-    type Ledger = Ledger;
+    type Ledger = Mortal<Ledger>;
     type Clock = SystemClock;
     type Observer = Observers;
 
@@ -162,12 +163,6 @@ impl Clock for SystemClock {
         self.start.elapsed()
     }
 
-    /// Empty where the kernel does not say (random(4)).
-    fn boot(&self) -> String {
-        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        id.trim().to_owned()
-    }
-
     fn random(&self) -> f64 {
         fastrand::f64()
     }
@@ -227,10 +222,10 @@ pub fn open(scope: Scope, settings: &Settings, opener: Opener) -> Result<Pass<Ho
     let host = Host {
         journal: Journal::new(scope),
         prober: Prober,
-        engines: [Any::Native(native)].into_iter().chain(podman).collect(),
+        engines: [Any::Native(native)].into_iter().chain(podman).map(Mortal).collect(),
         registries,
-        manager: Braked::new(manager, flight.clone()),
-        ledger: Ledger::new(&settings.paths.state.join("ledger")),
+        manager: Mortal(Braked::new(manager, flight.clone())),
+        ledger: Mortal(Ledger::new(&settings.paths.state.join("ledger"))),
         clock: SystemClock::default(),
         observers: observers.with(flight),
     };

@@ -17,6 +17,7 @@ pub mod host;
 mod hosts;
 pub mod journal;
 pub mod manual;
+mod mortal;
 pub mod notify;
 pub mod observe;
 pub mod pass;

@@ -33,7 +33,7 @@ pub struct Pass<W> {
     teller: Option<Teller>,
 }
 
-impl<W: World<Ledger = Ledger>> Pass<W> {
+impl<W: World<Ledger: AsRef<Ledger>>> Pass<W> {
     pub fn new(world: W, options: Options, run: PathBuf, program: &'static str) -> Self {
         Self { updater: Updater::new(world, options), run, program, teller: None }
     }
@@ -58,7 +58,7 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
     }
 
     fn ledger(&self) -> &Ledger {
-        self.updater.world().ledger()
+        self.updater.world().ledger().as_ref()
     }
 
     async fn inventory(&self) -> Result<Inventory, Error> {
@@ -94,7 +94,7 @@ fn failed(error: crate::ledger::Error) -> Error {
     Failure::from(error).into()
 }
 
-impl<W: World<Ledger = Ledger>> Pass<W> {
+impl<W: World<Ledger: AsRef<Ledger>>> Pass<W> {
     /// What runs, and what an update of everything would do. Changes nothing.
     ///
     /// # Errors
@@ -120,7 +120,7 @@ impl<W: World<Ledger = Ledger>> Pass<W> {
     }
 }
 
-impl<W: World<Ledger = Ledger>> Api for Pass<W> {
+impl<W: World<Ledger: AsRef<Ledger>>> Api for Pass<W> {
     async fn check(&self) -> Result<Checked, Error> {
         let Surveyed { plan, containers } = self.updater.check(&[]).await?;
         let not_running = self.join(&containers, not_running).await?;
@@ -199,7 +199,7 @@ fn names(what: &str, held: &Quarantined) -> bool {
         || beside.any(|beside| is_named(&beside.repository, &beside.manifest))
 }
 
-impl<W: World<Ledger = Ledger>> Work for Pass<W> {
+impl<W: World<Ledger: AsRef<Ledger>>> Work for Pass<W> {
     async fn recover(&self) -> Result<Report, Error> {
         // Without anything that waits for its end, and with all of it whole, there is nothing to lock
         // for.

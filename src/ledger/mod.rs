@@ -156,6 +156,12 @@ impl Ledger {
     }
 }
 
+impl AsRef<Self> for Ledger {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl port::Ledger for Ledger {
     fn mend(&self) -> Result<Vec<String>, Failure> {
         Ok(self.mend()?)

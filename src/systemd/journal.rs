@@ -66,10 +66,13 @@ impl Journal {
         matches
     }
 
-    /// What was written before is in it then. Where that fails, what is there is told.
+    /// What was written before is in it then. Where that fails, what is there is told. Only root may ask for
+    /// it.
     async fn sync(self) {
-        let synced = journalctl().arg("--sync").status();
-        let _ = tokio::time::timeout(TIME, synced).await;
+        if self.scope == Scope::System {
+            let synced = journalctl().arg("--sync").status();
+            let _ = tokio::time::timeout(TIME, synced).await;
+        }
     }
 
     async fn read(self, invocations: &[String]) -> Result<Vec<String>, String> {
@@ -79,27 +82,44 @@ impl Journal {
         command.arg(format!("--lines={}", 2 * LINES));
         command.arg("--output-fields=MESSAGE,SYSLOG_IDENTIFIER,PODMAN_EVENT");
         command.args(self.matches(invocations));
-        let failed = |error: std::io::Error| format!("{PROGRAM} cannot be run: {error}");
-        let mut child = command.spawn().map_err(failed)?;
-        let (output, errors) = (child.stdout.take(), child.stderr.take());
-        let work = async {
-            let (answer, said) = tokio::join!(read(output), read(errors));
-            // One that had more to say has been told by the end of its pipe to end.
-            let status = child.wait().await.map_err(failed)?;
-            match status.success() || !answer.is_empty() {
-                true => Ok(lines(&answer)),
-                false => Err(complaint(&said, &status.to_string())),
+        Ok(lines(&answer(command).await?))
+    }
+
+    /// What selects the ends of a unit's jobs, as its manager tells them: "Started …", "Stopped …".
+    fn ends_of_jobs(self, unit: &UnitName) -> [String; 3] {
+        let [manager, unit] = match self.scope {
+            Scope::System => ["_PID=1".to_owned(), format!("UNIT={unit}")],
+            Scope::User => {
+                let uid = rustix::process::getuid().as_raw();
+                [format!("_UID={uid}"), format!("USER_UNIT={unit}")]
             }
         };
-        let late = || Err(format!("{PROGRAM} has not ended after {} s", TIME.as_secs()));
-        tokio::time::timeout(TIME, work).await.unwrap_or_else(|_| late())
+        [manager, unit, "JOB_RESULT=done".to_owned()]
     }
+}
+
+/// What a call of `journalctl` says.
+async fn answer(mut command: Command) -> Result<Vec<u8>, String> {
+    let failed = |error: std::io::Error| format!("{PROGRAM} cannot be run: {error}");
+    let mut child = command.spawn().map_err(failed)?;
+    let (output, errors) = (child.stdout.take(), child.stderr.take());
+    let work = async {
+        let (answer, said) = tokio::join!(read(output), read(errors));
+        // One that had more to say has been told by the end of its pipe to end.
+        let status = child.wait().await.map_err(failed)?;
+        match status.success() || !answer.is_empty() {
+            true => Ok(answer),
+            false => Err(complaint(&said, &status.to_string())),
+        }
+    };
+    let late = || Err(format!("{PROGRAM} has not ended after {} s", TIME.as_secs()));
+    tokio::time::timeout(TIME, work).await.unwrap_or_else(|_| late())
 }
 
 impl port::Journal for Journal {
     async fn last(&self, invocations: &[String]) -> Result<Vec<String>, String> {
+        self.sync().await;
         if self.scope == Scope::System {
-            self.sync().await;
             return self.read(invocations).await;
         }
         for _ in 0..AGAIN {
@@ -112,12 +132,31 @@ impl port::Journal for Journal {
         Ok(vec![])
     }
 
+    async fn tells_of_a_stop(&self, unit: &UnitName, since: Timestamp) -> Result<bool, String> {
+        self.sync().await;
+        let mut command = journalctl();
+        command.args(["--quiet", "--reverse", "--lines=1", "--output=json"]);
+        command.arg("--output-fields=JOB_TYPE").arg(format!("--since=@{}", since.as_second()));
+        command.args(self.ends_of_jobs(unit));
+        Ok(is_stop(&answer(command).await?))
+    }
+
     async fn runs(&self, unit: &UnitName, since: Timestamp) -> Result<Vec<RunTold>, String> {
-        if self.scope == Scope::System {
-            self.sync().await;
-        }
+        self.sync().await;
         self.read_runs(unit, since).await
     }
+}
+
+/// Whether the job that an entry tells of was a stop.
+fn is_stop(entry: &[u8]) -> bool {
+    serde_json::from_slice(entry).is_ok_and(|End { job_type }| job_type == "stop")
+}
+
+/// The end of a job, as `--output=json` has it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+struct End {
+    job_type: String,
 }
 
 /// Nothing of our environment steers it.
@@ -249,6 +288,17 @@ mod tests {
             "_SYSTEMD_INVOCATION_ID=a + _PID=1 INVOCATION_ID=a + \
              _SYSTEMD_INVOCATION_ID=b + _PID=1 INVOCATION_ID=b"
         );
+    }
+
+    #[test]
+    fn a_stop_is_told_from_a_restart() {
+        assert!(is_stop(b"{\"JOB_TYPE\":\"stop\",\"__CURSOR\":\"s=1\"}\n"));
+        for other in ["{\"JOB_TYPE\":\"restart\"}\n", "{\"MESSAGE\":\"stop\"}", ""] {
+            assert!(!is_stop(other.as_bytes()), "{other}");
+        }
+        let app = "app.service".parse().unwrap();
+        let matches = Journal::new(Scope::System).ends_of_jobs(&app).join(" ");
+        assert_eq!(matches, "_PID=1 UNIT=app.service JOB_RESULT=done");
     }
 
     proptest::proptest! {

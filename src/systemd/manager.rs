@@ -282,6 +282,19 @@ impl port::Manager for Manager {
         Attention { _inhibitor: inhibitor, link, kept, jobs }
     }
 
+    /// When systemd began, on the clock of the day: it keeps that when it executes itself anew, and what
+    /// confines the service hides `/proc/sys/kernel/random/boot_id`, which a container shares with its
+    /// host besides.
+    async fn boot(&self) -> String {
+        let asked = async || {
+            let began = self.link.systemd().await?.userspace_timestamp().await;
+            let call = "UserspaceTimestamp";
+            began.map_err(|source| Error::Call { call, unit: "the manager".into(), source })
+        };
+        let began = self.patiently(asked, AWAY).await;
+        began.map(|began| began.to_string()).unwrap_or_default()
+    }
+
     async fn is_shutting_down(&self) -> bool {
         // Where systemd does not answer nothing is known, and what was asked for fails by itself.
         match self.link.systemd().await {

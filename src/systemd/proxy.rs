@@ -19,6 +19,9 @@ pub(super) trait Systemd {
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
 
     #[zbus(property)]
+    fn userspace_timestamp(&self) -> zbus::Result<u64>;
+
+    #[zbus(property)]
     fn system_state(&self) -> zbus::Result<String>;
 
     #[zbus(signal)]

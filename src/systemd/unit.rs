@@ -124,6 +124,7 @@ impl Properties {
             job,
             came_to_its_end: false,
             was_started: self.was_started(),
+            is_enabled: self.names(&WANT_IT).next().is_some(),
             transient: false,
             entered: Duration::from_micros(entered),
             left: Duration::from_micros(left),
@@ -153,11 +154,15 @@ impl Properties {
 
     /// Who has to do with the unit. What this systemd does not know of is nobody.
     pub(super) fn followers(&self) -> Followers {
-        let units = |names: &[&str]| {
-            let values = names.iter().filter_map(|name| self.general.get(*name)?.try_clone().ok());
-            values.filter_map(|value| Vec::<String>::try_from(value).ok()).flatten().collect()
-        };
-        Followers { later: units(&["Before"]), dependents: units(&STOP_WITH_IT) }
+        let [later, dependents] =
+            [&["Before"][..], &STOP_WITH_IT].map(|names| self.names(names).collect());
+        Followers { later, dependents }
+    }
+
+    /// The units in these properties.
+    fn names(&self, properties: &[&str]) -> impl Iterator<Item = String> {
+        let values = properties.iter().filter_map(|name| self.general.get(*name)?.try_clone().ok());
+        values.filter_map(|value| Vec::<String>::try_from(value).ok()).flatten()
     }
 }
 
@@ -169,6 +174,9 @@ fn starts_jobs(trigger: &str) -> bool {
 /// The properties that name the units to which a stop goes on (systemd.unit(5)).
 const STOP_WITH_IT: [&str; 5] =
     ["RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "PropagatesStopTo"];
+
+/// The properties that name the units that have it started.
+const WANT_IT: [&str; 3] = ["WantedBy", "RequiredBy", "UpheldBy"];
 
 /// The type of a unit's job; `None` where it has none, or where that has just ended.
 async fn job(connection: &Connection, (id, path): (u32, OwnedObjectPath)) -> Option<String> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::execute::Course;
 use super::port::{Clock, Dependent, InFlight, JobError, Manager, Standing, UnitState, World};
+use super::recall::is_same_boot;
 use super::restart::not_queued;
 use super::updater::Updater;
 use crate::model::{Failure, FailureKind, UnitName};
@@ -96,7 +97,7 @@ impl<W: World> Updater<W> {
         let manager = self.world.manager();
         let Ok(unit) = manager.state(&step.unit).await else { return };
         let last = course.last_restart(&step.unit);
-        let booted = self.world.clock().boot() != boot;
+        let booted = !is_same_boot(boot, &manager.boot().await);
         let mut wanted = Vec::new();
         for dependent in dependents.drain(..) {
             let stopped = match manager.standing(&dependent.unit).await {
@@ -233,8 +234,8 @@ impl Standing {
             return false;
         }
         if booted {
-            // A boot starts what is to run.
-            return !self.was_started;
+            // A boot starts what is to run, but for those whose start waited for the unit in vain.
+            return !self.was_started && !self.is_enabled;
         }
         let Some(last) = last else { return false };
         let stood = unit.left <= last.ended || unit.left > self.left;

@@ -7,9 +7,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use jiff::Timestamp;
+
 use super::dependents::LastRestart;
-use super::group::together;
+use super::give::promote;
+use super::group::{goes_with, together};
 use super::port::{AtWork, Clock, InFlight, Ledger, Manager, World};
+use super::recall::is_same_boot;
 use super::report::Outcome;
 use super::restart::not_queued;
 use super::turns::{First, Pending, Slots};
@@ -19,7 +23,7 @@ use super::{Event, EventKind};
 use crate::model::{Failure, UnitName};
 use crate::plan::rollout::crew::leads;
 use crate::plan::rollout::due::{Action, due, has_place, ready, waits_for_place};
-use crate::plan::rollout::{self, Mark, Rollout, State, advance, begin, next};
+use crate::plan::rollout::{self, Mark, Phase, Rollout, State, advance, begin, next};
 use crate::plan::{Cause, JobResult, Plan};
 
 /// How a rollout ended, for now.
@@ -33,7 +37,16 @@ pub(super) struct Ended {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Begin {
     Fresh,
-    Resumed,
+    Resumed {
+        /// When the rollout began, if that was in this boot of the host.
+        since: Option<Timestamp>,
+    },
+}
+
+impl Begin {
+    pub(super) fn is_resumed(self) -> bool {
+        matches!(self, Self::Resumed { .. })
+    }
 }
 
 /// The updates that a plan has found.
@@ -85,9 +98,14 @@ impl<W: World> Updater<W> {
     /// Carries a rollout to its end.
     pub(super) async fn carry_out(&self, pending: Pending, slots: &Slots) -> Ended {
         let Pending { mut flight, first } = pending;
+        let boot = self.world.manager().boot().await;
         let begin = match first {
-            First::Resume => Begin::Resumed,
+            First::Resume => {
+                let same = is_same_boot(&flight.boot, &boot);
+                Begin::Resumed { since: same.then_some(flight.started) }
+            }
             First::After(event) => {
+                flight.boot = boot;
                 self.advance(&mut flight, None, event);
                 Begin::Fresh
             }
@@ -138,6 +156,7 @@ impl<W: World> Updater<W> {
                 }
                 (Some(at), Done::Turn(place)) => {
                     self.step_on(flight, |rollout, progress| begin(rollout, progress, at));
+                    self.find_dependents(flight, at).await;
                     work.hold(at, place);
                 }
                 (None, Done::Turn(_)) => {}
@@ -189,6 +208,24 @@ impl<W: World> Updater<W> {
         Ok(())
     }
 
+    /// Finds who stops with a unit, to be written down before the unit is given anything: after a
+    /// power cut it starts with that, and those that could be found then do not run any more.
+    async fn find_dependents(&self, flight: &mut InFlight, at: usize) {
+        if flight.progress.marks.get(at) != Some(&Mark::Moving { phase: Phase::Binding }) {
+            return;
+        }
+        let Some(step) = flight.rollout.steps.get(at) else { return };
+        let unit = step.unit.clone();
+        match self.dependents(&unit).await {
+            Ok(mut found) => {
+                // Those that go together with it are seen to by themselves.
+                found.retain(|dependent| !goes_with(&flight.rollout, step, &dependent.unit));
+                flight.dependents.insert(unit, found);
+            }
+            Err(failure) => self.advance(flight, Some(at), not_begun(failure)),
+        }
+    }
+
     fn advance(&self, flight: &mut InFlight, at: Option<usize>, event: rollout::Event) {
         let Some(at) = at else {
             self.step_on(flight, |rollout, progress| next(rollout, progress, event));
@@ -228,7 +265,13 @@ impl<W: World> Updater<W> {
             Err(failure) => return not_begun(failure).into(),
         };
         match action {
-            Action::Promote { step } => self.promote(engine, step, rollout).await,
+            Action::Promote { step } => {
+                let bound = match promote(engine, step, rollout).await {
+                    Ok(()) => self.reset_carried(step).await,
+                    failed => failed,
+                };
+                bound.map_or_else(not_begun, |()| rollout::Event::Succeeded).into()
+            }
             Action::PutBack { step } => self.put_back(engine, step, flight, course).await,
             Action::Withdraw { step } => {
                 let begin = course.begin(at.unwrap_or_default());
@@ -236,7 +279,7 @@ impl<W: World> Updater<W> {
             }
             Action::Stage => came(self.stage_again(rollout).await).into(),
             Action::Commit => came(self.move_tags(flight).await).into(),
-            Action::Release => came(self.release(rollout, progress).await).into(),
+            Action::Release => came(self.release(rollout, progress, course.begin).await).into(),
             action => {
                 let at = at.unwrap_or_default();
                 let event = self.move_unit(engine, action, flight, at, course).await;
@@ -275,7 +318,7 @@ impl<W: World> Updater<W> {
             }
             Action::Restart { step } => {
                 let event = match step.carried_by.is_empty() {
-                    true => self.start_again(&step.unit).await,
+                    true => self.start_again(&step.unit, begin).await,
                     false => self.arrive(step, &step.old, flight, course, begin).await,
                 };
                 self.remember_restart(step, flight, course).await;

@@ -1,8 +1,7 @@
 //! What units are given for their next start: new images and old ones, by a binding or the tag.
 
-use super::execute::{Begin, Course, came, not_begun};
-use super::group::goes_with;
-use super::port::{Engine, InFlight, Manager, World};
+use super::execute::{Begin, Course, came};
+use super::port::{Engine, InFlight, World};
 use super::under_way::Came;
 use super::updater::Updater;
 use crate::model::{Failure, Reference};
@@ -30,25 +29,6 @@ impl<W: World> Updater<W> {
             }
         }
         Ok(())
-    }
-
-    /// Finds out what cannot be known any more once a unit is touched, who stops with it, and gives
-    /// it its new images.
-    pub(super) async fn promote(&self, engine: &W::Engine, step: &Step, rollout: &Rollout) -> Came {
-        match self.dependents(&step.unit).await {
-            Ok(mut found) => {
-                // Those that go together with it are seen to by themselves.
-                found.retain(|dependent| !goes_with(rollout, step, &dependent.unit));
-                let bound = promote(engine, step, rollout).await;
-                let bound = match bound {
-                    Ok(()) => self.reset_carried(step).await,
-                    failed => failed,
-                };
-                let event = bound.map_or_else(not_begun, |()| rollout::Event::Succeeded);
-                Came { dependents: Some(found), ..event.into() }
-            }
-            Err(failure) => not_begun(failure).into(),
-        }
     }
 
     pub(super) async fn put_back(
@@ -79,10 +59,10 @@ impl<W: World> Updater<W> {
         if let Err(failure) = put_back(engine, step, rollout.aim(step).reference()).await {
             return rollout::Event::Failed(Cause::Host { failure });
         }
-        match self.world.manager().state(&step.unit).await {
+        match self.recalled(&step.unit, begin).await {
             Ok(state) if state.is_stopped_for_good() || state.is_transient() => {}
             // A boot may have started it with what it was given.
-            Ok(state) if state.active == "failed" && begin == Begin::Resumed => {
+            Ok(state) if state.is_down() && begin.is_resumed() => {
                 return rollout::Event::FoundMoved;
             }
             _ if self.runs_new_image(step, rollout).await => return rollout::Event::FoundMoved,
@@ -93,7 +73,11 @@ impl<W: World> Updater<W> {
 }
 
 /// Gives a unit its new images; what it runs stays in storage.
-async fn promote<E: Engine>(engine: &E, step: &Step, rollout: &Rollout) -> Result<(), Failure> {
+pub(super) async fn promote<E: Engine>(
+    engine: &E,
+    step: &Step,
+    rollout: &Rollout,
+) -> Result<(), Failure> {
     let Aim { source, new, .. } = rollout.aim(step);
     let reference = &source.reference;
     engine.keep(&step.unit, reference, &step.old).await?;

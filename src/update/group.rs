@@ -50,7 +50,7 @@ impl<W: World> Updater<W> {
     ) -> Event {
         let unit = &step.unit;
         let manager = self.world.manager();
-        let read = async || manager.state(unit).await.map_err(host);
+        let read = async || self.recalled(unit, begin).await.map_err(host);
         let mut state = match read().await {
             Ok(state) => state,
             Err(event) => return event,
@@ -74,7 +74,7 @@ impl<W: World> Updater<W> {
             return match self.runs_other_than(step, image, &flight.rollout).await {
                 false => Event::Succeeded,
                 true if forward => self.try_restart(step, &flight.rollout, begin).await,
-                true => self.start_again(unit).await,
+                true => self.start_again(unit, begin).await,
             };
         }
         if self.was_stopped(step, flight, course).await {

@@ -16,6 +16,7 @@ mod hindered;
 mod logs;
 mod options;
 pub mod port;
+mod recall;
 mod ration;
 mod release;
 mod probation;

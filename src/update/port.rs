@@ -3,16 +3,19 @@
 //! Futures are not `Send`: every program of this project runs on a current-thread runtime.
 #![allow(async_fn_in_trait, reason = "ports are used generically on one thread only")]
 
+mod registry;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future;
 use jiff::Timestamp;
 
+pub use self::registry::Registry;
 use super::report::{Entry, Excerpt};
 use crate::model::{
     Asker, Bystander, Container, ContainerId, Digest, EngineKind, Failure, FailureKind,
-    HealthState, ImageIdentity, ImageSource, Platform, Probe, Reference, UnitName,
+    HealthState, ImageIdentity, ImageSource, Probe, Reference, UnitName,
 };
 use crate::plan::probation::Probation;
 pub use crate::plan::retention::{Clearing, Part, Pin, Pulled, Shelf, Stock, Stored};
@@ -29,32 +32,6 @@ pub struct Inventory {
     pub problems: Vec<Failure>,
     /// Those that no rollback can hold.
     pub asking: Vec<Asker>,
-}
-
-/// The registries, asked read-only. A host that could not be reached, or said that it is asked too
-/// much, is not asked again in the same pass: whatever else it was to be asked fails with it, at once.
-pub trait Registry {
-    /// The host that is asked for `source`.
-    async fn host(&self, source: &ImageSource) -> Result<String, Failure>;
-
-    /// From now on such hosts are asked again.
-    fn begin_pass(&self);
-
-    /// What this host said last of its limit on pulls, where it has one.
-    fn budget(&self, host: &str) -> Option<Budget>;
-
-    /// The digest the reference points at now: one HEAD (a GET where the registry sends no
-    /// digest). For a multi-platform image that is the index's digest.
-    async fn target(&self, source: &ImageSource) -> Result<Digest, Failure>;
-
-    /// The identity of the image for `platform` behind `target`, which `source` points at: one GET
-    /// where `target` is an index.
-    async fn identify(
-        &self,
-        source: &ImageSource,
-        target: &Digest,
-        platform: &Platform,
-    ) -> Result<ImageIdentity, Failure>;
 }
 
 /// A container that runs.
@@ -218,6 +195,8 @@ pub struct Standing {
     /// Whether its program came to its end by itself, and well.
     pub came_to_its_end: bool,
     pub was_started: bool,
+    /// Whether another unit has it started, as a target does at boot.
+    pub is_enabled: bool,
     /// Whether it runs to an end of its own.
     pub transient: bool,
     /// When it became active last, on the manager's clock.
@@ -252,6 +231,9 @@ pub trait Manager {
 
     /// Asks for a shutdown to be delayed; `why` is for people. A host that cannot is not delayed.
     async fn delay_shutdown(&self, why: &str) -> Self::Delay;
+    /// Which run of systemd this is: another one means that all units were started anew. Empty where
+    /// that cannot be told.
+    async fn boot(&self) -> String;
     /// Whether the host, or the user's manager, is stopping everything.
     async fn is_shutting_down(&self) -> bool;
     /// Whether the service itself is stopping: units are put back then, and none is begun.
@@ -357,6 +339,10 @@ pub trait Journal {
     /// short and plain text. `Err` says why they cannot be read.
     async fn last(&self, invocations: &[String]) -> Result<Vec<String>, String>;
 
+    /// Whether the last job of `unit` that systemd told the end of since then was a stop that
+    /// somebody asked for. `Err` says why that cannot be read.
+    async fn tells_of_a_stop(&self, unit: &UnitName, since: Timestamp) -> Result<bool, String>;
+
     /// What its manager told since then of the runs of a unit, oldest first.
     async fn runs(&self, unit: &UnitName, since: Timestamp) -> Result<Vec<RunTold>, String>;
 }
@@ -384,8 +370,6 @@ pub trait Clock {
     fn now(&self) -> Timestamp;
     /// Time since some fixed point, which no clock change moves.
     fn monotonic(&self) -> Duration;
-    /// The boot of the host that this is.
-    fn boot(&self) -> String;
     /// A random number from 0 up to, but not, 1.
     fn random(&self) -> f64;
     async fn sleep(&self, time: Duration);

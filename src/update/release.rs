@@ -1,9 +1,10 @@
 //! The end of a rollout's hold on its units: each gets what it is destined to have, by the tag or by a
 //! binding.
 
-use super::port::{Engine, Manager, World};
+use super::execute::Begin;
+use super::port::{Engine, World};
 use super::updater::Updater;
-use crate::model::{Failure, FailureKind, ImageIdentity, Reference};
+use crate::model::{Failure, FailureKind, ImageIdentity};
 use crate::plan::rollout::{self, Event, Mark, Progress, Rollout, Step, destined};
 
 impl<W: World> Updater<W> {
@@ -13,9 +14,10 @@ impl<W: World> Updater<W> {
         &self,
         rollout: &Rollout,
         progress: &Progress,
+        begin: Begin,
     ) -> Result<(), Failure> {
         for goal in 0..rollout.aims().count() {
-            self.release_image(rollout, goal, progress).await?;
+            self.release_image(rollout, goal, progress, begin).await?;
         }
         Ok(())
     }
@@ -25,11 +27,12 @@ impl<W: World> Updater<W> {
         rollout: &Rollout,
         goal: usize,
         progress: &Progress,
+        begin: Begin,
     ) -> Result<(), Failure> {
         let Some(aim) = rollout.aims().nth(goal) else { return Ok(()) };
         let engine = self.world.engine(aim.engine)?;
         if !aim.engine.has_bindings() {
-            return self.settle_tag(engine, rollout, goal, progress).await;
+            return self.settle_tag(engine, rollout, goal, progress, begin).await;
         }
         let reference = aim.reference();
         let tagged = engine.local(reference).await?.map(|image| image.manifest);
@@ -58,6 +61,7 @@ impl<W: World> Updater<W> {
         rollout: &Rollout,
         goal: usize,
         progress: &Progress,
+        begin: Begin,
     ) -> Result<(), Failure> {
         let Some(aim) = rollout.aims().nth(goal) else { return Ok(()) };
         let Some(image) = rollout::tagged(rollout, goal, &progress.marks) else { return Ok(()) };
@@ -69,8 +73,8 @@ impl<W: World> Updater<W> {
         let own = rollout.steps.iter().zip(&progress.marks);
         let unreached = own.filter(|(step, _)| step.goal == goal);
         for (step, _) in unreached.filter(|(_, mark)| matches!(mark, Mark::Untouched)) {
-            if self.has_strayed(engine, step, reference, image).await? {
-                self.bring_back(step).await?;
+            if self.has_strayed(engine, step, rollout, image, begin).await? {
+                self.bring_back(step, begin).await?;
             }
         }
         Ok(())
@@ -81,19 +85,21 @@ impl<W: World> Updater<W> {
         &self,
         engine: &W::Engine,
         step: &Step,
-        reference: &Reference,
+        rollout: &Rollout,
         image: &ImageIdentity,
+        begin: Begin,
     ) -> Result<bool, Failure> {
-        let running = engine.running(&step.unit, reference).await?;
+        let running = engine.running(&step.unit, rollout.aim(step).reference()).await?;
         if !running.is_empty() {
             return Ok(running.iter().any(|running| !running.runs(&image.manifest)));
         }
-        let state = self.world.manager().state(&step.unit).await?;
-        Ok(state.active == "failed" && !state.is_stopped_for_good())
+        let state = self.recalled(&step.unit, begin).await?;
+        let failed = state.active == "failed" || (state.is_down() && begin.is_resumed());
+        Ok(failed && !state.is_stopped_for_good())
     }
 
-    async fn bring_back(&self, step: &Step) -> Result<(), Failure> {
-        match self.start_again(&step.unit).await {
+    async fn bring_back(&self, step: &Step, begin: Begin) -> Result<(), Failure> {
+        match self.start_again(&step.unit, begin).await {
             Event::Failed(cause) | Event::NotBegun(cause) => {
                 let message = format!("{} took the new image by itself: {cause}", step.unit);
                 Err(Failure::new(FailureKind::Local, message))

@@ -23,7 +23,7 @@ impl<W: World> Updater<W> {
     pub(super) async fn try_restart(&self, step: &Step, rollout: &Rollout, begin: Begin) -> Event {
         let unit = &step.unit;
         let manager = self.world.manager();
-        let state = match manager.state(unit).await {
+        let state = match self.recalled(unit, begin).await {
             Ok(state) => state,
             Err(failure) => return Event::NotBegun(Cause::Host { failure }),
         };
@@ -34,10 +34,10 @@ impl<W: World> Updater<W> {
         if state.is_transient() {
             return Event::FoundTransient;
         }
-        let resumed = begin == Begin::Resumed;
-        if state.is_starting() || (resumed && state.active == "failed") {
+        let resumed = begin.is_resumed();
+        if state.is_starting() || (resumed && state.is_down()) {
             // A restart that is under way already, by somebody else or by us before a crash.
-            return self.in_time(unit, self.start_again(unit)).await;
+            return self.in_time(unit, self.start_again(unit, begin)).await;
         }
         if matches!(state.active.as_str(), "failed" | "inactive" | "deactivating") {
             let UnitState { active, result, .. } = state;
@@ -105,9 +105,9 @@ impl<W: World> Updater<W> {
     }
 
     /// Restarts a unit whether it runs or failed, unless it was stopped meanwhile.
-    pub(super) async fn start_again(&self, unit: &UnitName) -> Event {
+    pub(super) async fn start_again(&self, unit: &UnitName, begin: Begin) -> Event {
         let manager = self.world.manager();
-        if let Ok(state) = manager.state(unit).await
+        if let Ok(state) = self.recalled(unit, begin).await
             && state.is_stopped_for_good()
         {
             return Event::FoundStopped;
@@ -163,6 +163,15 @@ impl UnitState {
             _ => false,
         };
         down && !self.is_about_to_start()
+    }
+
+    /// Whether it came, or comes, to an end that it should not have.
+    pub(super) fn is_down(&self) -> bool {
+        match self.active.as_str() {
+            "failed" => true,
+            "inactive" | "deactivating" => !self.transient,
+            _ => false,
+        }
     }
 
     /// Whether it is on its way up: starting, or waiting for its turn to.

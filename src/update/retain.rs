@@ -60,7 +60,7 @@ impl<W: World> Updater<W> {
         Ok(cleared)
     }
 
-    /// The images of rollouts that have not ended.
+    /// The images of rollouts that have not ended, and of units on probation.
     fn under_way(&self) -> Result<BTreeSet<Digest>, Failure> {
         let mut images = BTreeSet::new();
         for flight in self.world.ledger().in_flight()? {
@@ -71,6 +71,10 @@ impl<W: World> Updater<W> {
                 .chain(rollout.steps.iter().map(|step| &step.old))
                 .chain(rollout.aims().map(|aim| aim.new));
             images.extend(all.flat_map(|image| [image.target.clone(), image.manifest.clone()]));
+        }
+        for held in self.world.ledger().probations()? {
+            let both = [&held.old, &held.new].into_iter();
+            images.extend(both.flat_map(|image| [image.target.clone(), image.manifest.clone()]));
         }
         Ok(images)
     }

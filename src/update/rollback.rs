@@ -168,7 +168,7 @@ impl<W: World> Updater<W> {
         rollout: &Rollout,
         begin: Begin,
     ) -> rollout::Event {
-        let state = match self.world.manager().state(&step.unit).await {
+        let state = match self.recalled(&step.unit, begin).await {
             Ok(state) => state,
             Err(failure) => return rollout::Event::NotBegun(Cause::Host { failure }),
         };
@@ -176,14 +176,14 @@ impl<W: World> Updater<W> {
         if ended || state.is_stopped_for_good() || state.is_transient() {
             return rollout::Event::FoundTransient;
         }
-        if (begin == Begin::Resumed || step.led) && self.runs_new_image(step, rollout).await {
+        if (begin.is_resumed() || step.led) && self.runs_new_image(step, rollout).await {
             return rollout::Event::Succeeded;
         }
         // It may be down: what only restarts units that run, and is braked by itself, will not do.
         if self.world.manager().is_winding_down() {
             return not_queued(JobError::ServiceStopping);
         }
-        match self.start_again(&step.unit).await {
+        match self.start_again(&step.unit, begin).await {
             rollout::Event::FoundStopped => rollout::Event::FoundTransient,
             event => event,
         }

@@ -175,7 +175,7 @@ impl<W: World> Updater<W> {
             started: self.world.clock().now(),
             trigger: trigger.to_string(),
             dependents: BTreeMap::new(),
-            boot: self.world.clock().boot(),
+            boot: String::new(),
             pass: Some(pass),
             undoes: None,
             at_work: BTreeMap::new(),

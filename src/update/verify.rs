@@ -7,9 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::execute::Begin;
-use super::port::{
-    Clock, Engine, Health, Journal as _, Manager, Prober as _, Running, UnitState, World,
-};
+use super::port::{Clock, Engine, Health, Journal as _, Prober as _, Running, UnitState, World};
 use super::restart::LAUNCHER_FAILED;
 use super::updater::Updater;
 use crate::model::{
@@ -69,7 +67,7 @@ impl<W: World> Updater<W> {
     ) -> Result<Event, Failure> {
         let clock = self.world.clock();
         let began = clock.now();
-        let mut state = self.world.manager().state(unit).await?;
+        let mut state = self.recalled(unit, begin).await?;
         let settle = self.options.settle(unit);
         let mut watch = Watch::begin(&state, settle, clock.monotonic(), begin);
         loop {
@@ -108,7 +106,7 @@ impl<W: World> Updater<W> {
             }
             let left = watch.until.saturating_sub(now);
             clock.sleep(if settled { LOOK } else { left.min(LOOK) }).await;
-            state = self.world.manager().state(unit).await?;
+            state = self.recalled(unit, begin).await?;
         }
     }
 }
@@ -147,7 +145,7 @@ impl Watch {
     fn begin(state: &UnitState, settle: Duration, now: Duration, begin: Begin) -> Self {
         // What was restarted by this process counts from zero. After a boot the unit may have been
         // restarted for reasons that have nothing to do with its image.
-        let restarts = if begin == Begin::Resumed { state.restarts } else { 0 };
+        let restarts = if begin.is_resumed() { state.restarts } else { 0 };
         let until = now.saturating_add(settle);
         let first = UnitState { restarts, ..state.clone() };
         let patience = until.saturating_add(PATIENCE);

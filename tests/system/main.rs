@@ -38,6 +38,9 @@ struct Arguments {
     list: bool,
     exact: bool,
     demo: bool,
+    /// How many kills `make soak` wants.
+    soak: Option<u32>,
+    seed: Option<u64>,
     inside: Option<String>,
     filters: Vec<String>,
     skip: Vec<String>,
@@ -50,6 +53,8 @@ system [NAME-PART]...    run the tests whose names contain one of the parts; all
   --exact                names, not parts of names
   --skip NAME-PART       leave these out
   --test-threads N       boxes at once
+  --soak N               kill the service N times, at moments that chance picks
+  --seed N               the same moments as another time
   --demo                 tell the story of `make demo` instead
 
 UPDATERD_REQUIRE_SYSTEM=1 makes it fail, rather than skip, where no box can be booted.";
@@ -60,6 +65,8 @@ impl Arguments {
             list: false,
             exact: false,
             demo: false,
+            soak: None,
+            seed: None,
             inside: None,
             filters: Vec::new(),
             skip: Vec::new(),
@@ -80,6 +87,8 @@ impl Arguments {
                 "--list" => read.list = true,
                 "--exact" => read.exact = true,
                 "--demo" => read.demo = true,
+                "--soak" => read.soak = Some(value()?.parse().map_err(|_| "--soak N")?),
+                "--seed" => read.seed = Some(value()?.parse().map_err(|_| "--seed N")?),
                 "--inside" => read.inside = Some(value()?),
                 "--skip" => read.skip.push(value()?),
                 "--test-threads" => {
@@ -119,6 +128,11 @@ fn main() -> ExitCode {
     if arguments.demo {
         return outside::demo();
     }
+    if let Some(kills) = arguments.soak {
+        let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..));
+        println!("{kills} kills; again with --seed {seed}");
+        return outside::run(cases::soak::parts(kills, seed), arguments.boxes);
+    }
     let wanted: Vec<(String, Case)> =
         cases::all().into_iter().filter(|(name, _)| arguments.wants(name)).collect();
     if arguments.list {
@@ -136,6 +150,9 @@ fn inside(name: &str) -> ExitCode {
     let host = Host::install();
     if name == outside::DEMO {
         return demo::tell(&host);
+    }
+    if cases::soak::play(&host, name).is_some() {
+        return ExitCode::SUCCESS;
     }
     match cases::all().into_iter().find(|(known, _)| known == name) {
         Some((_, case)) => {

@@ -23,6 +23,7 @@ const TOOLS: &[&str] = &[
     "strace",
     "podman",
     "runc",
+    "mkfs.ext4",
 ];
 /// The longest a test may take; it hangs, then.
 const TIME_LIMIT: Duration = Duration::from_secs(240);
@@ -74,7 +75,8 @@ pub(crate) fn run(names: Vec<String>, boxes: Option<usize>) -> ExitCode {
 fn run_one(name: &str) -> Result<(), String> {
     let journal = scratch().join(format!("{}.journal", name.replace("::", ".")));
     let started = Instant::now();
-    let output = boot(name, &journal, TIME_LIMIT).stdin(Stdio::null()).output().unwrap();
+    let limit = crate::cases::soak::time_limit(name).unwrap_or(TIME_LIMIT);
+    let output = boot(name, &journal, limit).stdin(Stdio::null()).output().unwrap();
     let passed = output.status.success();
     let verdict = if passed { "ok" } else { "FAILED" };
     println!("test {name} ... {verdict} ({:.1} s)", started.elapsed().as_secs_f64());

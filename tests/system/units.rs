@@ -80,12 +80,18 @@ impl ContainerUnit {
     /// Writes the unit; systemd is not told.
     pub(crate) fn place(self, host: &Host) -> Self {
         let flags = self.flags.join(" ");
-        let network = if flags.contains("--network") { "" } else { "--network host " };
+        let network = if flags.contains("--network") || flags.contains("--pod ") {
+            ""
+        } else {
+            "--network host "
+        };
         let sdnotify = if flags.contains("--sdnotify") { "" } else { "--sdnotify=conmon " };
+        // An instance has a sign in its name that no container may have.
+        let container = if self.name.ends_with('@') { "%p" } else { "%N" };
         let text = format!(
             "{}[Service]\nType={}\nNotifyAccess=all\nDelegate=yes\nKillMode=mixed\n\
              TimeoutStartSec=30\nTimeoutStopSec=15\n{}\n\
-             ExecStart=/usr/bin/updater-launch run --rm --replace --name %N {sdnotify}\
+             ExecStart=/usr/bin/updater-launch run --rm --replace --name {container} {sdnotify}\
              {network}{flags} {} {}\n",
             self.unit,
             self.kind,

@@ -19,6 +19,7 @@ pub use desk::Desk;
 
 use super::journal;
 use crate::config::{Scope, Settings};
+use crate::crash::{Effect, around_call};
 use crate::ledger::spool::{Notice, Spool};
 use crate::model::OutcomeKind;
 use crate::model::failure::chain;
@@ -96,7 +97,7 @@ impl Observer for Scribe {
         let notice = Notice::new(Timestamp::now(), self.host.clone(), outcome, event.clone());
         let notice = Notice { message, ..notice };
         for way in &self.ways {
-            match self.spool.put(way, &notice) {
+            match around_call(Effect::Spool, || self.spool.put(way, &notice)) {
                 Ok(0) => {}
                 Ok(lost) => given_up(way, lost, "too many wait for it"),
                 Err(error) => failing(way, &chain(&error)),

@@ -38,6 +38,10 @@ impl Manager for Unreachable {
 
     async fn delay_shutdown(&self, _: &str) {}
 
+    async fn boot(&self) -> String {
+        String::new()
+    }
+
     async fn is_shutting_down(&self) -> bool {
         false
     }
@@ -189,6 +193,10 @@ impl Journal for Host {
         unreachable!("nothing fails")
     }
 
+    async fn tells_of_a_stop(&self, _: &UnitName, _: Timestamp) -> Result<bool, String> {
+        unreachable!("nothing is taken up")
+    }
+
     async fn runs(
         &self,
         _: &UnitName,
@@ -205,10 +213,6 @@ impl Clock for Host {
 
     fn monotonic(&self) -> Duration {
         Duration::ZERO
-    }
-
-    fn boot(&self) -> String {
-        String::new()
     }
 
     fn random(&self) -> f64 {

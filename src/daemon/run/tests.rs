@@ -35,10 +35,6 @@ impl Clock for Still {
         Duration::from_secs(self.seconds.get().unsigned_abs())
     }
 
-    fn boot(&self) -> String {
-        String::new()
-    }
-
     fn random(&self) -> f64 {
         0.5
     }

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use super::Plan;
+use crate::crash::{Effect, around_call};
 use crate::disk;
 use crate::model::{Digest, Failure};
 use crate::store::layout::Descriptor;
@@ -39,7 +40,8 @@ pub(super) fn commit(store: &Store, workspace: &Workspace, plan: &Plan) -> Resul
         disk::sync_directory(&dir).map_err(|cause| Error::io("flush", &dir, cause))?;
     }
     let size = manifest.bytes.len() as u64;
-    store.record(Descriptor::new(manifest.media_type.clone(), size, &plan.identity))
+    let image = Descriptor::new(manifest.media_type.clone(), size, &plan.identity);
+    around_call(Effect::CommitPull, || store.record(image))
 }
 
 /// Keeps the verified layers of a pull that failed. A failure of this costs no more than fetching

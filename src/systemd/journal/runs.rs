@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Field, Journal, TIME, complaint, journalctl, read};
+use super::{Field, Journal, answer, journalctl};
 use crate::model::{Scope, UnitName};
 use crate::update::port::RunTold;
 
@@ -54,19 +54,7 @@ impl Journal {
                 [format!("_UID={uid}"), format!("USER_UNIT={unit}")]
             }
         });
-        let failed = |error: std::io::Error| format!("{}: {error}", super::PROGRAM);
-        let mut child = command.spawn().map_err(failed)?;
-        let (output, errors) = (child.stdout.take(), child.stderr.take());
-        let work = async {
-            let (answer, said) = tokio::join!(read(output), read(errors));
-            let status = child.wait().await.map_err(failed)?;
-            match status.success() || !answer.is_empty() {
-                true => Ok(runs(&answer)),
-                false => Err(complaint(&said, &status.to_string())),
-            }
-        };
-        let late = || Err(format!("{} has not ended after {} s", super::PROGRAM, TIME.as_secs()));
-        tokio::time::timeout(TIME, work).await.unwrap_or_else(|_| late())
+        Ok(runs(&answer(command).await?))
     }
 }
 

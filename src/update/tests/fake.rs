@@ -202,7 +202,11 @@ pub(super) struct Host {
     /// Images that cannot be pulled.
     pub(super) unpullable: RefCell<BTreeMap<Reference, Failure>>,
     pub(super) boots: Cell<u32>,
-    /// Dependents that nobody remembers when they have stopped.
+    /// Whether a boot starts those that stop with others.
+    pub(super) enabled: Cell<bool>,
+    /// Units that this process has restarted, of which systemd forgets nothing.
+    kept_in_mind: RefCell<BTreeSet<UnitName>>,
+    /// Whether systemd forgets the others where they are down and have not failed.
     pub(super) forgotten: Cell<bool>,
     /// Counts down at each durable write; the process "dies" at zero.
     pub(super) writes_left: Cell<Option<u32>>,
@@ -266,6 +270,12 @@ impl Host {
             (unit.active, unit.job, unit.image) = ("inactive", Some("start"), None);
             unit.started = self.clock.get() + Duration::from_secs(60);
         }
+    }
+
+    /// The process ended at an effect, the host did not.
+    pub(super) fn go_on_without_it(&self) {
+        self.writes_left.set(None);
+        self.kept_in_mind.take();
     }
 
     /// The image that a unit gets at a start.
@@ -681,6 +691,10 @@ impl Manager for Host {
 
     async fn delay_shutdown(&self, _why: &str) {}
 
+    async fn boot(&self) -> String {
+        self.boots.get().to_string()
+    }
+
     async fn is_shutting_down(&self) -> bool {
         self.shutting_down.get()
     }
@@ -706,6 +720,8 @@ impl Manager for Host {
         if was_active == "active" && unit.active != "active" {
             unit.left = self.clock.get();
         }
+        let kept = self.kept_in_mind.borrow().contains(name);
+        let forgotten = self.forgotten.get() && unit.active == "inactive" && !kept;
         Ok(UnitState {
             left: unit.left,
             active: unit.active.into(),
@@ -717,8 +733,8 @@ impl Manager for Host {
             },
             main_status: unit.main_status,
             job: unit.job.map(str::to_owned),
-            stopped_on_request: unit.on_request,
-            was_started: true,
+            stopped_on_request: unit.on_request && !forgotten,
+            was_started: !forgotten,
             transient: self.transient.get(),
             is_there: !self.gone.borrow().contains(name),
             announced: false,
@@ -735,6 +751,7 @@ impl Manager for Host {
             return Err(refusal.clone());
         }
         self.take_time().await;
+        self.kept_in_mind.borrow_mut().insert(unit.clone());
         self.restarted.borrow_mut().push(unit.to_string());
         if let Some(beside) = self.restarts_beside.take() {
             self.begin_anew(&beside.parse().unwrap());
@@ -774,7 +791,13 @@ impl Manager for Host {
     }
 
     async fn reset_failed(&self, unit: &str) -> Result<(), Failure> {
-        self.units.borrow_mut().get_mut(&unit.parse().unwrap()).unwrap().restarts = 0;
+        self.write()?;
+        let mut units = self.units.borrow_mut();
+        let unit = units.get_mut(&unit.parse().unwrap()).unwrap();
+        unit.restarts = 0;
+        if unit.active == "failed" {
+            (unit.active, unit.image, unit.main_status) = ("inactive", None, 0);
+        }
         Ok(())
     }
 
@@ -793,6 +816,7 @@ impl Manager for Host {
             stopped_on_request: unit.on_request,
             came_to_its_end: false,
             was_started: unit.active == "active" || !self.forgotten.get(),
+            is_enabled: self.enabled.get(),
             transient: self.oneshots.borrow().contains(name.as_str()),
             entered: unit.started,
             left: unit.left,
@@ -910,10 +934,6 @@ impl Clock for Host {
         self.clock.get()
     }
 
-    fn boot(&self) -> String {
-        self.boots.get().to_string()
-    }
-
     fn random(&self) -> f64 {
         0.5
     }
@@ -932,6 +952,13 @@ impl Journal for Host {
         match self.journal_failure.get() {
             Some(why) => Err(why.to_owned()),
             None => Ok(invocations.iter().map(|run| format!("said in run {run}")).collect()),
+        }
+    }
+
+    async fn tells_of_a_stop(&self, unit: &UnitName, _: Timestamp) -> Result<bool, String> {
+        match self.journal_failure.get() {
+            Some(why) => Err(why.to_owned()),
+            None => Ok(self.units.borrow()[unit].on_request),
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod by_hand;
 mod fake;
+mod forgotten;
 mod groups;
 mod hindered;
 mod never;

@@ -59,6 +59,15 @@ fn what_is_under_way_stays() {
 }
 
 #[test]
+fn what_is_on_probation_stays_and_what_stands_by() {
+    let host = Host::with(&["job.service"], Behaviour::Good);
+    host.transient.set(true);
+    keeping(&host, &["old", "new", "other"]);
+    assert_eq!(results(&pass(&host)), [OutcomeKind::Deferred]);
+    assert_eq!(removed(&host), [image("other").manifest]);
+}
+
+#[test]
 fn a_failure_costs_nothing_else_and_is_told() {
     let host = Host::with(&["a.service"], Behaviour::Good);
     keeping(&host, &["one"]);

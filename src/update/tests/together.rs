@@ -222,29 +222,34 @@ fn a_dependent_that_systemd_forgot_runs_again_unless_the_host_was_booted() {
         };
         (0..40).map(cut).find(|host| host.active("web.service") == "inactive").unwrap()
     }
-    for booted in [false, true] {
+    for (booted, enabled) in [(false, false), (true, false), (true, true)] {
         let host = cut();
         host.boots.set(u32::from(booted));
+        host.enabled.set(enabled);
         run(updater(&host).recover()).unwrap();
-        let expected = if booted { "inactive" } else { "active" };
-        assert_eq!(host.active("web.service"), expected, "booted: {booted}");
+        let expected = if booted && !enabled { "inactive" } else { "active" };
+        assert_eq!(host.active("web.service"), expected, "booted: {booted}, enabled: {enabled}");
     }
 }
 
 #[test]
 fn a_power_cut_anywhere_leaves_dependents_running() {
     for bad in [Behaviour::Good, Behaviour::NeverReady, Behaviour::CrashLoops] {
-        for writes in 0..40 {
+        for (writes, boots) in (0..40).flat_map(|writes| [(writes, false), (writes, true)]) {
             let host = Host::with(&["db.service"], bad);
             host.plain("web.service");
+            host.enabled.set(true);
             host.needs("db.service", &["web.service"]);
             host.writes_left.set(Some(writes));
             let _ = run(updater(&host).update(&[], Trigger::Schedule));
-            // The process ended, the host did not.
-            host.writes_left.set(None);
+            match boots {
+                true => host.reboot(),
+                false => host.go_on_without_it(),
+            }
             run(updater(&host).recover()).unwrap();
-            assert_eq!(host.active("web.service"), "active", "{bad:?}, cut at {writes}");
-            assert!(host.flights.borrow().is_empty());
+            let at = format!("{bad:?}, cut at {writes}, booted: {boots}");
+            assert_eq!(host.active("web.service"), "active", "{at}");
+            assert!(host.flights.borrow().is_empty(), "{at}");
         }
     }
 }

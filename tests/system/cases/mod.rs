@@ -17,6 +17,7 @@ mod by_hand;
 mod commands;
 mod copying;
 mod cost;
+mod crash;
 mod failure;
 mod groups;
 mod health;
@@ -28,6 +29,7 @@ mod innocent;
 mod installation;
 mod interruption;
 mod isolation;
+mod kinds;
 mod launcher;
 mod launcher_box;
 mod lifecycle;
@@ -62,6 +64,7 @@ mod users;
 mod verdicts;
 
 use crate::Case;
+pub(crate) use crash::soak;
 
 /// All tests, each with its full name: `module::function`.
 pub(crate) fn all() -> Vec<(String, Case)> {
@@ -75,6 +78,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("commands", commands::CASES),
         ("copying", copying::CASES),
         ("cost", cost::CASES),
+        ("crash", crash::CASES),
         ("failure", failure::CASES),
         ("groups", groups::CASES),
         ("health", health::CASES),
@@ -86,6 +90,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("installation", installation::CASES),
         ("interruption", interruption::CASES),
         ("isolation", isolation::CASES),
+        ("kinds", kinds::CASES),
         ("launcher", launcher::CASES),
         ("launcher_box", launcher_box::CASES),
         ("lifecycle", lifecycle::CASES),

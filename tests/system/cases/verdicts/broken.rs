@@ -203,6 +203,9 @@ fn unwell() -> Vec<Case> {
         back("does-not-listen", app())
             .old(server(8102))
             .options("probe = \"tcp://127.0.0.1:8102\"\nprobe_timeout = \"3s\""),
+        back("ready-and-then-deadlocked", script("httpd -f -p 127.0.0.1:8106 -h /app & h=$!\nsleep 1; kill -STOP $h; sleep 1000"))
+            .old(server(8106))
+            .options("probe = \"http://127.0.0.1:8106/version\"\nprobe_timeout = \"4s\""),
         back("serves-something-else", server_of(8103, "/bin"))
             .old(server(8103))
             .options("probe = \"http://127.0.0.1:8103/version\"\nprobe_timeout = \"3s\""),
@@ -223,6 +226,11 @@ fn lacks() -> Vec<Case> {
         back("no-descriptors-left", script("exec 30< /dev/null\nsleep 1000"))
             .unit(|unit| unit.flag("--ulimit nofile=30:30")),
         back(
+            "leaks-descriptors",
+            script("i=3; while :; do eval \"exec $i< /dev/null\" || exit 1; i=$((i+1)); sleep 0.1; done"),
+        )
+        .unit(|unit| unit.flag("--ulimit nofile=30:30")),
+        back(
             "no-memory-left",
             script("dd if=/dev/zero of=/dev/null bs=900M count=1 || exit 1\nsleep 1000"),
         )
@@ -242,6 +250,13 @@ fn lacks() -> Vec<Case> {
     ]
 }
 
+/// A pod's own unit.
+const POD: &str = "[Service]\nType=forking\nPIDFile=/run/pod-bad.pid\n\
+    ExecStartPre=/usr/bin/updater-launch pod create --infra-conmon-pidfile /run/pod-bad.pid --name bad --network none --replace\n\
+    ExecStart=/usr/bin/updater-launch pod start bad\n\
+    ExecStop=/usr/bin/updater-launch pod stop --ignore bad -t 10\n\
+    ExecStopPost=/usr/bin/updater-launch pod rm --ignore -f bad\n";
+
 /// Other units than those of `Type=notify`.
 fn other_types() -> Vec<Case> {
     vec![
@@ -258,6 +273,29 @@ fn other_types() -> Vec<Case> {
                 .flag("--detach --conmon-pidfile /run/%N.pid --sdnotify=ignore")
                 .setting("PIDFile=/run/%N.pid")
         }),
+        back("executes-something-that-is-gone", script("/usr/bin/systemd-notify --ready; sleep 2; exec /no/such/program"))
+            .old(Image::notifying("v1"))
+            .unit(|unit| unit.notified_by_program()),
+        back("names-a-main-process-that-dies", script("sleep 2 & /usr/bin/systemd-notify --ready MAINPID=$!; wait; exit 1"))
+            .old(Image::notifying("v1"))
+            .unit(|unit| unit.notified_by_program()),
+        back("of-a-socket", script("sleep 1; exit 1")).beside(&[(
+            "of-a-socket.socket",
+            "[Socket]\nListenStream=127.0.0.1:8107\n",
+        )]),
+        // Whoever connects has systemd start it again, as nothing else would.
+        back("of-a-socket-that-is-asked", script("sleep 1; exit 1")).beside(&[
+            ("of-a-socket-that-is-asked.socket", "[Socket]\nListenStream=127.0.0.1:8108\n"),
+            (
+                "client-of-a-socket.service",
+                "[Service]\nExecStart=/bin/sh -c 'while :; do busybox nc 127.0.0.1 8108 < /dev/null; sleep 0.2; done'\n",
+            ),
+        ]),
+        back("of-a-template", script("sleep 1; exit 1")).of_a_template(),
+        back("in-a-pod", script("sleep 1; exit 1")).unit(|unit| {
+            unit.unit_setting("BindsTo=pod-bad.service\nAfter=pod-bad.service").flag("--pod bad")
+        })
+        .beside(&[("pod-bad.service", POD)]),
         back("fails-its-units-own-check", Image::app("v2")).unit(|unit| {
             unit.setting(
                 "ExecStartPost=/bin/sh -c 'updater-launch exec %N cat /app/version | grep v1'",

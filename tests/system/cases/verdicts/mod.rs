@@ -1,10 +1,11 @@
 //! Verdicts: images that are broken, each in its own way, and images that only take their time. Of
 //! the first none may stay, of the second none may go.
 //!
-//! The tables are in [`broken`] and [`slow`]; here they are carried out, all units of a table in one
+//! The tables are in [`broken`], [`slow`] and [`jobs`]; here they are carried out, all units of a table in one
 //! update, many at once.
 
 mod broken;
+mod jobs;
 mod podman;
 mod slow;
 
@@ -12,13 +13,19 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::host::Host;
+use crate::host::{Host, seconds};
 use crate::image::Image;
 use crate::podman::{self as on_podman, PodmanUnit};
 use crate::registry::Registry;
 use crate::units::{self, ContainerUnit, configure};
 
-cases![broken_programs_go, broken_services_go, slow_images_stay, podmans_are_judged_alike];
+cases![
+    broken_programs_go,
+    broken_services_go,
+    slow_images_stay,
+    jobs_are_judged_by_their_next_run,
+    podmans_are_judged_alike,
+];
 
 /// Exit codes of `updaterctl update`, as its manual has them.
 const DONE: i32 = 0;
@@ -37,6 +44,7 @@ struct Case<U = ContainerUnit> {
     beside: &'static [(&'static str, &'static str)],
     /// What is done to the new image once it is in the registry.
     spoil: fn(&Registry<'_>, &str),
+    template: bool,
     expected: Expected,
 }
 
@@ -101,6 +109,7 @@ impl<U: Unit> Case<U> {
             options: "",
             beside: &[],
             spoil: |_, _| {},
+            template: false,
             expected,
         }
     }
@@ -126,12 +135,23 @@ impl<U: Unit> Case<U> {
         Self { spoil, ..self }
     }
 
+    /// An instance of a template.
+    fn of_a_template(self) -> Self {
+        Self { template: true, ..self }
+    }
+
     fn image(&self) -> String {
         format!("{}:latest", self.name)
     }
 
+    /// The name of the unit that is written.
+    fn file(&self) -> String {
+        if self.template { format!("{}@", self.name) } else { self.name.to_owned() }
+    }
+
     fn service(&self) -> String {
-        format!("{}.service", self.name)
+        let instance = if self.template { "1" } else { "" };
+        format!("{}{instance}.service", self.file())
     }
 }
 
@@ -144,6 +164,23 @@ const AT_ONCE: usize = 20;
 
 /// A host on which all units run their old image; the new ones are in the registry.
 fn prepare<'host, U: Unit>(host: &'host Host, cases: &[Case<U>]) -> Registry<'host> {
+    let registry = place(host, cases);
+    let beside = cases.iter().flat_map(|case| case.beside).map(|(unit, _)| (*unit).to_owned());
+    // A template is none that can be started.
+    let beside = beside.filter(|unit| !unit.contains("@."));
+    // A socket is refused where its service runs already.
+    let (sockets, beside): (Vec<String>, Vec<String>) =
+        beside.partition(|unit| unit.ends_with(".socket"));
+    let services = cases.iter().map(Case::<U>::service).collect();
+    for units in [sockets, services, beside].iter().filter(|units| !units.is_empty()) {
+        host.sh(&format!("systemctl start {}", units.join(" ")));
+    }
+    bring_new(&registry, cases);
+    registry
+}
+
+/// A host with all units, which do not run yet; their old images are in the registry.
+fn place<'host, U: Unit>(host: &'host Host, cases: &[Case<U>]) -> Registry<'host> {
     let mut text =
         format!("schedule = \"timer\"\nsettle = \"{SETTLE}\"\nmax_parallel = {AT_ONCE}\n");
     for case in cases.iter().filter(|case| !case.options.is_empty()) {
@@ -156,18 +193,17 @@ fn prepare<'host, U: Unit>(host: &'host Host, cases: &[Case<U>]) -> Registry<'ho
         for (unit, text) in case.beside {
             host.write(&format!("/etc/systemd/system/{unit}"), text);
         }
-        (case.unit)(U::named(case.name, &registry.reference(&case.image()))).place(host);
+        (case.unit)(U::named(&case.file(), &registry.reference(&case.image()))).place(host);
     }
     host.sh("systemctl daemon-reload");
-    let services = cases.iter().map(Case::<U>::service);
-    let beside = cases.iter().flat_map(|case| case.beside).map(|(unit, _)| (*unit).to_owned());
-    let units: Vec<String> = services.chain(beside).collect();
-    host.sh(&format!("systemctl start {}", units.join(" ")));
+    registry
+}
+
+fn bring_new<U: Unit>(registry: &Registry<'_>, cases: &[Case<U>]) {
     for case in cases {
         registry.push(&case.image(), &case.new);
-        (case.spoil)(&registry, &case.image());
+        (case.spoil)(registry, &case.image());
     }
-    registry
 }
 
 /// What is to be said of a case whose update came to another end than it should have.
@@ -238,6 +274,53 @@ fn slow_images_stay(host: &Host) {
     let cases = slow::cases();
     let _registry = prepare(host, &cases);
     assert_verdicts(host, &cases, DONE);
+}
+
+fn jobs_are_judged_by_their_next_run(host: &Host) {
+    let cases = jobs::cases();
+    host.sh("mkdir -p /jobs");
+    let registry = place(host, &cases);
+    let names: Vec<&str> = cases.iter().map(|case| case.name).collect();
+    let start = format!("systemctl start --no-block {}", names.join(" "));
+    let go = format!("cd /jobs; touch {}", names.join(" "));
+    let beside = cases.iter().flat_map(|case| case.beside).map(|(unit, _)| *unit);
+    host.sh(&format!("systemctl start {}; {start}", beside.collect::<Vec<_>>().join(" ")));
+    let all = |what: &str, is: &dyn Fn(&str) -> bool| {
+        host.wait_until(what, seconds(60), || names.iter().all(|name| is(name)));
+    };
+    all("all are at work", &|name| units::version(host, name) == "v1");
+    bring_new(&registry, &cases);
+    let given = host.json("updaterctl update --json");
+    let given = given["outcomes"].as_array().unwrap();
+    assert!(given.iter().all(|outcome| outcome["result"] == "deferred"), "{given:?}");
+    assert_eq!(given.len(), cases.len());
+
+    let at_rest = |name: &str| {
+        let property = |property| host.property(&format!("{name}.service"), property);
+        matches!(property("ActiveState").as_str(), "inactive" | "failed")
+            || property("SubState") == "auto-restart"
+    };
+    host.sh(&go);
+    all("the runs have ended", &at_rest);
+    host.sh(&format!("{start}; {go}"));
+    // Each takes the leave that it was given, but for the one that cannot run.
+    host.wait_for("test \"$(ls /jobs)\" = job-is-not-executable", seconds(60));
+    all("the next runs have ended", &at_rest);
+    host.run("updaterctl update");
+    let history = host.json(&format!("updaterctl history --json --limit {}", cases.len()));
+    let quarantine = host.sh("updaterctl quarantine list --json");
+    let found = |case: &Case| {
+        let own = history.as_array().unwrap().iter().find(|own| own["unit"] == case.service());
+        let result = own.and_then(|own| own["result"].as_str()).unwrap_or_default();
+        (result.to_owned(), quarantine.contains(&case.service()))
+    };
+    let expected = |case: &Case| match case.expected {
+        Expected::Kept => ("updated".to_owned(), false),
+        _ => ("rolled-back".to_owned(), true),
+    };
+    let wrong = cases.iter().filter(|case| found(case) != expected(case));
+    let wrong: Vec<_> = wrong.map(|case| (case.name, found(case))).collect();
+    assert!(wrong.is_empty(), "{wrong:?}\n{history:#}");
 }
 
 fn podmans_are_judged_alike(host: &Host) {

@@ -105,6 +105,13 @@ fn checked() -> Vec<Case> {
     ]
 }
 
+/// A pod's own unit.
+const POD: &str = "[Service]\nType=forking\nPIDFile=/run/pod-good.pid\n\
+    ExecStartPre=/usr/bin/updater-launch pod create --infra-conmon-pidfile /run/pod-good.pid --name good --network none --replace\n\
+    ExecStart=/usr/bin/updater-launch pod start good\n\
+    ExecStop=/usr/bin/updater-launch pod stop --ignore good -t 10\n\
+    ExecStopPost=/usr/bin/updater-launch pod rm --ignore -f good\n";
+
 /// Other units than those of `Type=notify`.
 fn types() -> Vec<Case> {
     vec![
@@ -118,6 +125,23 @@ fn types() -> Vec<Case> {
         }),
         kept("forking-without", script(""))
             .unit(|unit| unit.kind("forking").flag("--detach --sdnotify=ignore")),
+        kept("of-a-socket", script("")).beside(&[(
+            "of-a-socket.socket",
+            "[Socket]\nListenStream=127.0.0.1:8204\n",
+        )]),
+        kept("of-a-socket-that-is-asked", script("")).beside(&[
+            ("of-a-socket-that-is-asked.socket", "[Socket]\nListenStream=127.0.0.1:8205\n"),
+            (
+                "client-of-a-socket.service",
+                "[Service]\nExecStart=/bin/sh -c 'while :; do busybox timeout 1 busybox nc 127.0.0.1 8205 < /dev/null; sleep 0.2; done'\n",
+            ),
+        ]),
+        kept("in-a-pod", script(""))
+            .unit(|unit| {
+                unit.unit_setting("BindsTo=pod-good.service\nAfter=pod-good.service").flag("--pod good")
+            })
+            .beside(&[("pod-good.service", POD)]),
+        kept("of-a-template", script("")).of_a_template(),
         kept("restart-always", script("")).unit(|unit| unit.setting("Restart=always")),
         kept("remains-after-exit", script("")).unit(|unit| unit.setting("RemainAfterExit=yes")),
         kept("with-an-init", script("for i in 1 2 3; do (sleep 0.2 &); done"))
@@ -139,6 +163,15 @@ fn together() -> Vec<Case> {
                 "trap 'exit 0' TERM\n[ -n \"$AGAIN\" ] || { sleep 2; AGAIN=yes exec /app/start; }\nwhile :; do sleep 1000 & wait $!; done",
             ),
         ),
+        kept(
+            "executes-itself-anew-and-says-so",
+            Image::script(
+                "v2",
+                "trap 'exit 0' TERM\n/usr/bin/systemd-notify --ready MAINPID=$$\n[ -n \"$AGAIN\" ] || { sleep 2; AGAIN=yes exec /app/start; }\nwhile :; do sleep 1000 & wait $!; done",
+            ),
+        )
+        .old(Image::notifying("v1"))
+        .unit(|unit| unit.notified_by_program()),
         kept("a-worker-crashes", script("sh -c 'kill -SEGV $$'; sleep 1; sh -c 'kill -KILL $$'")),
         kept("its-client-stops-along", script("httpd -p 127.0.0.1:8202 -h /app")).beside(&[(
             "client-that-stops-along.service",
