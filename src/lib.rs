@@ -9,6 +9,7 @@ pub mod config;
 pub mod program;
 pub mod plan;
 pub mod update;
+pub mod policy;
 pub mod registry;
 pub mod store;
 pub mod engine;

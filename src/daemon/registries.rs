@@ -60,6 +60,10 @@ impl Remote for Registries {
         self.client().await?.documents(source, target, platform).await
     }
 
+    async fn admit(&self, source: &ImageSource, documents: &Documents) -> Result<(), Failure> {
+        Remote::admit(self.client().await?, source, documents).await
+    }
+
     async fn blob(
         &self,
         source: &ImageSource,

@@ -27,6 +27,11 @@ pub fn page() -> io::Result<String> {
             ),
             ("/etc/subuid, /etc/subgid", "The users and groups of a user's containers."),
             ("/etc/containers/registries.conf", "Registries: see containers-registries.conf(5)."),
+            (
+                "/etc/containers/policy.json",
+                "Which images may be pulled: see containers-policy.json(5). GPG signatures, Fulcio and Rekor \
+                 are not supported: an image that a rule asks them of is not pulled.",
+            ),
         ],
         see_also: "updaterd(8), updaterctl(1), systemd.service(5), podman-run(1)",
     };

@@ -21,6 +21,7 @@ use super::registries_conf::{Location, Registries};
 use super::request::{Query, Repository};
 use super::transport::Transport;
 use crate::model::{Digest, Failure, ImageIdentity, ImageSource, Platform, Reference};
+use crate::policy::{self, Policy};
 
 /// Where the registry says which manifest it means (distribution-spec, "Pulling manifests").
 const CONTENT_DIGEST: &str = "docker-content-digest";
@@ -30,6 +31,7 @@ const CONTENT_DIGEST: &str = "docker-content-digest";
 pub struct Client {
     options: Arc<Options>,
     registries: Registries,
+    pub(super) policy: Result<Policy, policy::Error>,
     transport: Transport,
     tokens: Tokens,
     recent: Recent,
@@ -37,11 +39,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// Reads registries.conf, which is the only thing that can fail.
+    /// Reads registries.conf, which is the only thing that can fail, and the policy: where that cannot be
+    /// read, no image is let in ([`Client::admit`]).
     pub fn new(options: &Options) -> Result<Self, Error> {
         let options = Arc::new(options.clone());
         Ok(Self {
             registries: Registries::load(&options.paths)?,
+            policy: Policy::load(&options.paths.policy),
             transport: Transport::new(Arc::clone(&options)),
             options,
             tokens: Tokens::default(),
@@ -144,7 +148,7 @@ impl Client {
         }
     }
 
-    async fn get_manifest(
+    pub(super) async fn get_manifest(
         &self,
         repository: &Repository<'_>,
         reference: &str,
@@ -191,7 +195,7 @@ impl Client {
         Query { method, path, headers, time: self.options.timeouts.total, name }
     }
 
-    fn repository(&self, source: &ImageSource) -> Result<Repository<'_>, Problem> {
+    pub(super) fn repository(&self, source: &ImageSource) -> Result<Repository<'_>, Problem> {
         let location = self.registries.locate(&source.reference, self.options.tls_verify)?;
         let authfile = source.authfile.as_deref();
         let credential = credentials::find(&location.name(), authfile, &self.options.paths)?;

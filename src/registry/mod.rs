@@ -7,6 +7,7 @@
 //! read once, by [`Client::new`]; certs.d at the first request to a registry; credentials for
 //! every request. A new client (the daemon makes one when it is told to reload) reads all of them.
 
+mod admit;
 mod auth;
 mod blob;
 mod body;

@@ -30,13 +30,15 @@ pub struct Timeouts {
     pub slowest: u64,
 }
 
-/// The files that containers-registries.conf(5), containers-auth.json(5) and containers-certs.d(5)
-/// name, in the order in which they are looked at. Files that do not exist are passed over, except
+/// The files that containers-registries.conf(5), containers-policy.json(5), containers-auth.json(5) and
+/// containers-certs.d(5) name, in the order in which they are looked at. Files that do not exist are passed over, except
 /// `authfile`.
 #[derive(Debug, Clone, Default)]
 pub struct Paths {
     /// The first that exists is read; where none does, the last one's drop-ins are.
     pub registries_conf: Vec<RegistriesConf>,
+    /// containers-policy.json(5): the first that exists is read.
+    pub policy: Vec<PathBuf>,
     /// A credentials file named by a flag or by `REGISTRY_AUTH_FILE`: the only one read then. One
     /// named by an `ImageSource` takes its place.
     pub authfile: Option<PathBuf>,
@@ -122,8 +124,11 @@ impl Paths {
             .chain(without_runtime)
             .chain(of_user("auth.json"))
             .chain(below_home(".docker").map(docker));
+        // Whatever XDG_CONFIG_HOME says, as containers/image does it.
+        let own_policy = below_home(".config/containers/policy.json");
         Self {
             registries_conf,
+            policy: own_policy.into_iter().chain([system.join("policy.json")]).collect(),
             authfile: path("REGISTRY_AUTH_FILE"),
             // As Podman does it: the directory stands for all the usual places.
             authfiles: match path("DOCKER_CONFIG") {
@@ -182,6 +187,8 @@ mod tests {
         ];
         assert_eq!(authfiles, expected);
         assert_eq!(paths.authfile, None);
+        let policies = ["/root/.config/containers/policy.json", "/etc/containers/policy.json"];
+        assert_eq!(paths.policy, policies.map(PathBuf::from));
         assert_eq!(paths.certs_dirs[0], Path::new("/root/.config/containers/certs.d"));
         let homeless = Paths::from_variables(7, |_| None, || None);
         assert_eq!(homeless.authfiles, [Path::new("/run/containers/7/auth.json")]);

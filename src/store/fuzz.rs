@@ -141,6 +141,7 @@ pub(crate) fn image(config: &[u8]) -> Option<Image> {
         media_type: String::new(),
         annotations: BTreeMap::new(),
         references: Vec::new(),
+        is_named: false,
         healthcheck: None,
         layers: store.layers(&parsed)?,
         size: config.len() as u64,

@@ -155,6 +155,31 @@ impl<'host> Registry<'host> {
         })
     }
 
+    /// Attaches a signature of the manifest `digest` to the repository `name`, as cosign does: for the
+    /// image `signed`, made with the private key in the file `key`.
+    pub(crate) fn sign(&self, name: &str, digest: &str, signed: &str, key: &str) {
+        let payload = serde_json::json!({
+            "critical": {
+                "identity": { "docker-reference": signed },
+                "image": { "docker-manifest-digest": digest },
+                "type": "cosign container image signature",
+            },
+            "optional": null,
+        });
+        self.host.write("/tmp/payload", &payload.to_string());
+        let signature =
+            self.host.sh(&format!("openssl dgst -sha256 -sign {key} /tmp/payload | base64 -w0"));
+        let note = ("dev.cosignproject.cosign/signature".to_owned(), signature.trim().to_owned());
+        let media_type = "application/vnd.dev.cosign.simplesigning.v1+json".to_owned();
+        let layer =
+            ImageLayer::new(payload.to_string(), media_type, Some([note].into_iter().collect()));
+        let config = Config::new("{}", IMAGE_CONFIG_MEDIA_TYPE.into(), None);
+        let name = format!("{name}:{}.sig", digest.replace(':', "-"));
+        let reference: Reference = self.reference(&name).parse().unwrap();
+        let (client, auth) = (self.client(), self.auth());
+        block_on(client.push(&reference, &[layer], config, &auth, None)).unwrap();
+    }
+
     /// Loses the last layer of the image `name`, as a registry does whose disk was full.
     pub(crate) fn lose_layer(&self, name: &str) {
         std::fs::remove_file(self.blob(&self.last_layer(name))).unwrap();

@@ -29,6 +29,9 @@ impl Remote for Nowhere {
     ) -> Result<Documents, Failure> {
         Err(gone())
     }
+    async fn admit(&self, _: &ImageSource, _: &Documents) -> Result<(), Failure> {
+        Ok(())
+    }
     async fn blob(
         &self,
         _: &ImageSource,
@@ -75,6 +78,9 @@ impl Remote for Single {
         let media_type = "application/vnd.oci.image.manifest.v1+json".to_owned();
         let (bytes, digest) = (self.manifest.clone(), target.clone());
         Ok(Documents { index: None, manifest: Document { media_type, bytes, digest } })
+    }
+    async fn admit(&self, _: &ImageSource, _: &Documents) -> Result<(), Failure> {
+        Ok(())
     }
     async fn blob(
         &self,

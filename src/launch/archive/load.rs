@@ -246,6 +246,11 @@ impl Remote for Archive {
         Ok(Documents { index: Some(raw.into()), manifest: manifest.into() })
     }
 
+    /// Who has it in hand has let it in.
+    async fn admit(&self, _: &ImageSource, _: &Documents) -> Result<(), Failure> {
+        Ok(())
+    }
+
     async fn blob(
         &self,
         _: &ImageSource,

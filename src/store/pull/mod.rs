@@ -228,6 +228,7 @@ async fn plan(
 ) -> Result<Plan, Error> {
     let refuse = |why: String| Error::refused(&source.reference, &why);
     let documents = remote.documents(source, &target, platform).await.map_err(Error::Remote)?;
+    remote.admit(source, &documents).await.map_err(Error::Remote)?;
     let manifest: Manifest = serde_json::from_slice(&documents.manifest.bytes)
         .map_err(|cause| refuse(format!("the manifest cannot be read: {cause}")))?;
     if !manifest.is_image() {

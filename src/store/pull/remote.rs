@@ -37,6 +37,12 @@ pub trait Remote {
         platform: &Platform,
     ) -> Result<Documents, Failure>;
 
+    /// Whether this host lets the image in: asked before anything of it is unpacked.
+    ///
+    /// # Errors
+    /// Where it does not, and where that cannot be told.
+    async fn admit(&self, source: &ImageSource, documents: &Documents) -> Result<(), Failure>;
+
     /// The blob from `offset` on, up to `size`; not verified against its digest.
     async fn blob(
         &self,
@@ -78,6 +84,12 @@ impl Remote for registry::Client {
             return Err(Failure::new(FailureKind::InvalidContent, message));
         }
         Ok(Documents { index: Some(raw.into()), manifest: manifest.into() })
+    }
+
+    async fn admit(&self, source: &ImageSource, documents: &Documents) -> Result<(), Failure> {
+        let index = documents.index.as_ref().map(|index| &index.digest);
+        let digests: Vec<_> = [&documents.manifest.digest].into_iter().chain(index).collect();
+        registry::Client::admit(self, source, &digests).await
     }
 
     async fn blob(

@@ -37,6 +37,8 @@ struct Fake {
     /// A blob whose first answers, so many, break off after a piece, and whether those that follow
     /// bring anything.
     breaks: Option<(Digest, usize, bool)>,
+    /// Why the host's policy does not let it in, where it does not.
+    kept_out: Option<&'static str>,
 }
 
 /// A layer as it is pushed: its blob, and what manifest and configuration say of it.
@@ -150,6 +152,16 @@ impl Remote for Fake {
             index: index.map(|index| self.document(index, OCI_INDEX)),
             manifest: self.document(self.manifest.as_ref().unwrap(), self.media_type),
         })
+    }
+
+    async fn admit(&self, source: &ImageSource, _: &Documents) -> Result<(), Failure> {
+        match &self.kept_out {
+            Some(why) => Err(Failure::new(
+                FailureKind::Configuration,
+                format!("{}: {why}", source.reference),
+            )),
+            None => Ok(()),
+        }
     }
 
     async fn blob(
@@ -716,4 +728,17 @@ async fn pulls_over_http() {
     assert_eq!(requests, 6, "HEAD, index, manifest, configuration, two layers");
     pull(&store, &client, &source, want(), &()).await.unwrap();
     assert_eq!(server.received_requests().await.unwrap().len(), 7, "a HEAD");
+}
+
+#[test]
+fn what_the_host_does_not_let_in_is_not_fetched() {
+    let (_dir, store) = store();
+    let layer = layer("a", "1");
+    let mut fake = Fake::of(std::slice::from_ref(&layer));
+    fake.kept_out = Some("the rule says no");
+    let error = run(&store, &fake).unwrap_err();
+    assert_eq!(error.kind(), FailureKind::Configuration);
+    assert!(error.to_string().contains("the rule says no"), "{error}");
+    assert_eq!(fake.fetched(&layer), 0);
+    assert_empty(&store);
 }

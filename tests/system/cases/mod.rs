@@ -38,6 +38,7 @@ mod podman;
 mod podman_names;
 mod podman_policies;
 mod podman_rootless;
+mod policy;
 mod pods;
 mod observing;
 mod registry;
@@ -92,6 +93,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("podman_names", podman_names::CASES),
         ("podman_policies", podman_policies::CASES),
         ("podman_rootless", podman_rootless::CASES),
+        ("policy", policy::CASES),
         ("pods", pods::CASES),
         ("observing", observing::CASES),
         ("registry", registry::CASES),
