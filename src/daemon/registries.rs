@@ -32,6 +32,14 @@ impl Registries {
 }
 
 impl Registry for Registries {
+    async fn host(&self, source: &ImageSource) -> Result<String, Failure> {
+        Registry::host(self.client().await?, source).await
+    }
+
+    fn begin_pass(&self) {
+        self.client.get().into_iter().for_each(Client::begin_pass);
+    }
+
     async fn target(&self, source: &ImageSource) -> Result<Digest, Failure> {
         Registry::target(self.client().await?, source).await
     }

@@ -21,6 +21,10 @@ pub struct Reference {
     digest: Option<Digest>,
 }
 
+/// The longest registry and repository, in bytes, as the distribution project has it. With any tag and
+/// digest, what is written is never longer than what can be read.
+const MAX_NAME: usize = 255;
+
 /// Why a text is no image reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidReference {
@@ -115,6 +119,9 @@ impl FromStr for Reference {
         };
         let official = registry == "docker.io" && !path.contains('/');
         let repository = if official { format!("library/{path}") } else { path.to_owned() };
+        if registry.len() > MAX_NAME || repository.len() > MAX_NAME {
+            return Err(fail("the registry or the repository has more than 255 characters"));
+        }
         Ok(Self { registry, repository, tag, digest })
     }
 }
@@ -227,6 +234,24 @@ mod tests {
         let pinned = parse(&format!("quay.io/a@{digest}"));
         assert_eq!((pinned.tag(), pinned.digest()), (None, Some(&digest)));
         assert_eq!(parse(&format!("quay.io/a:1@{digest}")).tag(), Some("1"));
+    }
+
+    /// Found by a fuzzer: with the tag that was filled in, or pinned, it was too long to be read again.
+    #[test]
+    fn the_longest_name_is_read_again_with_all_that_it_may_have() {
+        let registry = format!("{}r", "r.".repeat(127));
+        let (path, tag, digest) = ("p".repeat(255), "t".repeat(128), Digest::of(b"x"));
+        let longest = format!("{registry}/{path}:{tag}@{digest}");
+        for text in [&longest, &format!("{registry}/{path}"), &format!("{registry}/{path}:{tag}")] {
+            let reference = parse(text);
+            assert_eq!(parse(&reference.to_string()), reference);
+            assert_eq!(parse(&reference.pinned(&digest).to_string()), reference.pinned(&digest));
+        }
+        let hub = format!("docker.io/{}", "p".repeat(248));
+        for text in [format!("r.{registry}/a"), format!("r.io/{path}p"), hub] {
+            let refused = text.parse::<Reference>();
+            assert!(matches!(refused, Err(InvalidReference::Part { .. })), "{refused:?}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod back_refusal;
 pub mod backoff;
 pub mod decide;
 pub mod doctor;
+pub mod fair_queue;
 pub mod memory;
 pub mod order;
 pub mod put_off;
@@ -21,6 +22,7 @@ pub mod sharer;
 
 pub use backoff::Backoff;
 pub use decide::{Available, Input, Plan, decide};
+pub use fair_queue::FairQueue;
 pub use memory::Memory;
 pub use order::{Followers, Graph, Turn, order};
 pub use put_off::{PutOff, PutOffs};

@@ -133,6 +133,21 @@ impl Client {
         blob.await.map_err(|problem| Error::new(&image, problem))
     }
 
+    /// The host that is asked for `source`, as images name it.
+    pub fn host(&self, source: &ImageSource) -> Result<String, Error> {
+        match self.registries.locate(&source.reference, self.options.tls_verify) {
+            Ok(location) => Ok(location.registry),
+            Err(problem) => Err(Error::new(&source.reference, problem)),
+        }
+    }
+
+    /// Hosts that could not be reached are asked again, by one request each.
+    pub fn begin_pass(&self) {
+        for host in lock(&self.hosts).values() {
+            host.try_again();
+        }
+    }
+
     async fn ask_target(&self, source: &ImageSource, tag: &str) -> Result<Digest, Problem> {
         let repository = self.repository(source)?;
         let query = self.manifest_query(Method::HEAD, tag, "HEAD of the manifest");
@@ -238,6 +253,14 @@ impl Client {
 }
 
 impl crate::update::port::Registry for Client {
+    async fn host(&self, source: &ImageSource) -> Result<String, Failure> {
+        Ok(Self::host(self, source)?)
+    }
+
+    fn begin_pass(&self) {
+        Self::begin_pass(self);
+    }
+
     async fn target(&self, source: &ImageSource) -> Result<Digest, Failure> {
         Ok(Self::target(self, source).await?)
     }

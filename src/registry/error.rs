@@ -179,6 +179,12 @@ impl Problem {
         }
     }
 
+    /// Whether no connection came about, which is no fault of what was asked. (No answer in time
+    /// may be.)
+    pub(super) fn is_of_the_host(&self) -> bool {
+        matches!(self, Self::Unreachable { source, .. } if source.is_connect())
+    }
+
     pub(super) fn unreachable(peer: &str, cause: reqwest::Error) -> Self {
         let source = Arc::new(cause.without_url());
         Self::Unreachable { peer: peer.to_owned(), source }

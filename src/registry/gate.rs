@@ -1,8 +1,9 @@
 //! A gate through which one request goes alone to learn something, while the others wait for what
-//! it learns: the answer, or the failure, which is then theirs too.
+//! it learns: the answer, or the failure, which is then theirs too, and, where the gate rests after
+//! it (a circuit breaker), of those who come later.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::error::Problem;
 use crate::model::FailureKind;
@@ -11,7 +12,15 @@ use crate::model::FailureKind;
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     gate: tokio::sync::Mutex<()>,
-    failed: Mutex<Option<(Instant, Problem)>>,
+    failed: Mutex<Option<Failed>>,
+}
+
+#[derive(Debug)]
+struct Failed {
+    at: Instant,
+    /// Until then nobody goes first.
+    until: Instant,
+    problem: Problem,
 }
 
 /// The right to go first; held until something is learnt.
@@ -19,8 +28,8 @@ pub(super) type Pass<'a> = tokio::sync::MutexGuard<'a, ()>;
 
 impl Gate {
     /// Returns at once, without a pass, where `open` says so; else waits for a turn. Whoever
-    /// waited while another failed gets that failure, so that a registry that is down costs one
-    /// timeout, not one for each image.
+    /// waited while another failed, or comes while the gate rests, gets that failure, so that a
+    /// registry that is down costs one timeout, not one for each image.
     pub(super) async fn enter(&self, open: impl Fn() -> bool) -> Result<Option<Pass<'_>>, Problem> {
         if open() {
             return Ok(None);
@@ -31,18 +40,29 @@ impl Gate {
             return Ok(None);
         }
         match &*lock(&self.failed) {
-            Some((at, problem)) if *at >= arrived => Err(problem.clone()),
+            Some(failed) if failed.at >= arrived || Instant::now() < failed.until => {
+                Err(failed.problem.clone())
+            }
             _ => Ok(Some(pass)),
         }
     }
 
-    /// Tells those who wait that going first failed, where that is no fault of the one image or
-    /// credential: nothing was reached. Called while holding the pass.
-    pub(super) fn fail(&self, problem: &Problem) {
+    /// Tells those who wait that going first failed, and those who come within `rest`, where that is
+    /// no fault of the one image or credential: nothing was reached.
+    pub(super) fn fail(&self, problem: &Problem, rest: Duration) {
         if problem.kind() != FailureKind::Unreachable {
             return;
         }
-        *lock(&self.failed) = Some((Instant::now(), problem.clone()));
+        let at = Instant::now();
+        let failed = Failed { at, until: at + rest, problem: problem.clone() };
+        *lock(&self.failed) = Some(failed);
+    }
+
+    /// Ends the rest: the next one goes first again.
+    pub(super) fn end_rest(&self) {
+        if let Some(failed) = &mut *lock(&self.failed) {
+            failed.until = failed.at;
+        }
     }
 }
 

@@ -7,10 +7,15 @@ use std::time::{Duration, Instant};
 use super::auth::challenge::{Bearer, Challenge};
 use super::error::Problem;
 use super::gate::{Gate, Pass, lock};
+use crate::model::FailureKind;
 
 /// How long an unused connection is kept, and therefore how long after its last answer a host may
 /// be asked by many at once without each of them opening a connection.
 pub(super) const WARM: Duration = Duration::from_secs(60);
+
+/// How long a host that could not be reached is left alone, unless a pass begins: everything that one
+/// pass asks of it fails with the first.
+const REST: Duration = Duration::from_secs(60);
 
 /// A registry's host, as all requests of one client share it.
 #[derive(Debug)]
@@ -56,9 +61,18 @@ impl Host {
         lock(&self.known).answered = Some(Instant::now());
     }
 
-    /// Notes that the first request failed: those who wait for it fail with it.
+    /// Notes that the host was not reached: those who wait, and those who come for a while, fail
+    /// with it. What else may have failed is only the request's own.
     pub(super) fn failed(&self, problem: &Problem) {
-        self.gate.fail(problem);
+        if problem.kind() == FailureKind::Unreachable {
+            lock(&self.known).answered = None;
+            self.gate.fail(problem, REST);
+        }
+    }
+
+    /// Whatever was learnt of a failure is forgotten: the next request finds out again, alone.
+    pub(super) fn try_again(&self) {
+        self.gate.end_rest();
     }
 
     pub(super) fn scheme(&self) -> &'static str {

@@ -100,13 +100,17 @@ impl Repository<'_> {
                 tried.forgotten = Some((used.clone(), problem.clone()));
                 continue;
             }
+            // Nobody of this host's gets further without whom it has say who they are.
+            let no_proof = proof.is_err();
             let sent = match proof {
                 Ok(proof) => self.exchange(query, &proof).await.map(|response| (proof, response)),
                 Err(problem) => Err(problem),
             };
             match &sent {
                 Ok(_) => self.host.answered(),
-                Err(problem) if first.is_some() => self.host.failed(problem),
+                Err(problem) if first.is_some() || no_proof || problem.is_of_the_host() => {
+                    self.host.failed(problem);
+                }
                 Err(_) => {}
             }
             drop(first.take());

@@ -277,8 +277,40 @@ async fn a_registry_that_is_down_is_waited_for_once() {
         assert_eq!(error.kind(), FailureKind::Unreachable, "{error}");
         assert!(error.to_string().contains(&source.reference.to_string()), "{error}");
     }
+    // Those who come later need not find out again.
+    for source in &sources {
+        assert_eq!(client.target(source).await.unwrap_err().kind(), FailureKind::Unreachable);
+    }
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     drop(listener);
+}
+
+#[tokio::test]
+async fn a_registry_that_is_gone_is_asked_again_by_the_next_pass() {
+    // Not one of those that are used again when they are dropped.
+    let server = MockServer::builder().start().await;
+    Mock::given(method("HEAD")).respond_with(head_answer(&Digest::of(b"x"))).mount(&server).await;
+    let (client, source) = (client(), source(&server, "app:1"));
+    let address = *server.address();
+    assert!(client.target(&source).await.is_ok());
+    drop(server);
+    // It has answered a moment ago; but no connection comes about any more.
+    let gone = async |client: &Client| client.target(&source).await.unwrap_err().kind();
+    wait_until_closed(address).await;
+    assert_eq!(gone(&client).await, FailureKind::Unreachable);
+    let listener = std::net::TcpListener::bind(address).unwrap();
+    let again = MockServer::builder().listener(listener).start().await;
+    Mock::given(method("HEAD")).respond_with(head_answer(&Digest::of(b"y"))).mount(&again).await;
+    assert_eq!(gone(&client).await, FailureKind::Unreachable, "nobody asks again so soon");
+    assert!(again.received_requests().await.unwrap().is_empty());
+    client.begin_pass();
+    assert_eq!(client.target(&source).await.unwrap(), Digest::of(b"y"));
+}
+
+async fn wait_until_closed(address: std::net::SocketAddr) {
+    while tokio::net::TcpStream::connect(address).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]

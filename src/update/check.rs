@@ -1,14 +1,11 @@
 //! Discover and check: what runs, and what each reference stands for now.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use futures_util::stream::{self, StreamExt};
-
+use super::ask::Answer;
 use super::port::{Clock, Engine, Ledger, Registry, World};
 use super::updater::Updater;
-use crate::model::{
-    Container, Digest, Failure, FailureKind, ImageSource, Platform, Policy, UnitName,
-};
+use crate::model::{Container, Failure, FailureKind, ImageSource, Policy, UnitName};
 use crate::plan::decide::wants_check;
 use crate::plan::{Available, Backoff, Input, Memory, Plan, PutOffs, decide};
 
@@ -17,13 +14,6 @@ use crate::plan::{Available, Backoff, Input, Memory, Plan, PutOffs, decide};
 pub struct Surveyed {
     pub plan: Plan,
     pub containers: Vec<Container>,
-}
-
-/// What the registry said of one source.
-enum Answer {
-    Target(Digest),
-    Failed(Failure),
-    Held(Backoff),
 }
 
 impl<W: World> Updater<W> {
@@ -44,6 +34,7 @@ impl<W: World> Updater<W> {
             .filter(|c| selection.is_empty() || c.unit.iter().any(|unit| selection.contains(unit)))
             .collect();
         let before = memory.clone();
+        self.world.registry().begin_pass();
         let mut answers = self.ask(&chosen, asked_by_person, memory).await;
         self.identify(&chosen, &mut answers, memory).await;
         for (source, answer) in &answers {
@@ -80,49 +71,6 @@ impl<W: World> Updater<W> {
         Ok(Surveyed { plan, containers: inventory.containers })
     }
 
-    /// One HEAD for each distinct source, however many containers use it.
-    async fn ask(
-        &self,
-        containers: &[&Container],
-        asked_by_person: bool,
-        memory: &mut Memory,
-    ) -> BTreeMap<ImageSource, Answer> {
-        let sources: BTreeSet<&ImageSource> = containers
-            .iter()
-            .filter(|container| wants_check(container) == Some(Policy::Registry))
-            .map(|container| &container.source)
-            .collect();
-        let now = self.world.clock().now();
-        let mut answers = BTreeMap::new();
-        let mut open = Vec::new();
-        for source in sources {
-            match memory.backoff(source).filter(|held| held.holds(now, asked_by_person)) {
-                Some(held) => {
-                    answers.insert(source.clone(), Answer::Held(held.clone()));
-                }
-                None => open.push(source),
-            }
-        }
-        let registry = self.world.registry();
-        let question = |source: &'_ ImageSource| {
-            let source = source.clone();
-            async move { (registry.target(&source).await, source) }
-        };
-        let mut replies =
-            stream::iter(open.into_iter().map(question)).buffer_unordered(self.options.in_flight());
-        while let Some((reply, source)) = replies.next().await {
-            let answer = match reply {
-                Ok(target) => {
-                    memory.answered(&source);
-                    Answer::Target(target)
-                }
-                Err(failure) => Answer::Failed(failure),
-            };
-            answers.insert(source, answer);
-        }
-        answers
-    }
-
     /// What is available for one container; `None` where its policy asks nobody.
     async fn availability(
         &self,
@@ -154,39 +102,6 @@ impl<W: World> Updater<W> {
                 let platform = &container.image.platform;
                 let image = memory.identity(&container.source.reference, target, platform);
                 image.cloned().map(Available::Image)
-            }
-        }
-    }
-
-    /// Learns of the images behind changed targets, for the platforms that the running images have.
-    /// Where that fails, it is the answer for all containers on the same source.
-    async fn identify(
-        &self,
-        containers: &[&Container],
-        answers: &mut BTreeMap<ImageSource, Answer>,
-        memory: &mut Memory,
-    ) {
-        let mut unknown: BTreeSet<(&ImageSource, Digest, &Platform)> = BTreeSet::new();
-        for container in containers {
-            let Container { source, image, .. } = container;
-            let Some(Answer::Target(target)) = answers.get(source) else { continue };
-            let of_registry = wants_check(container) == Some(Policy::Registry);
-            let known = memory.identity(&source.reference, target, &image.platform).is_some();
-            if of_registry && !known && !container.runs(target) {
-                unknown.insert((source, target.clone(), &image.platform));
-            }
-        }
-        let registry = self.world.registry();
-        let question = |(source, target, platform): (&'_ ImageSource, Digest, &'_ Platform)| {
-            let (source, platform) = (source.clone(), platform.clone());
-            async move { (registry.identify(&source, &target, &platform).await, source) }
-        };
-        let questions = stream::iter(unknown.into_iter().map(question));
-        let mut replies = questions.buffer_unordered(self.options.in_flight());
-        while let Some((reply, source)) = replies.next().await {
-            match reply {
-                Ok(image) => memory.learn(&source.reference, image),
-                Err(failure) => drop(answers.insert(source, Answer::Failed(failure))),
             }
         }
     }

@@ -4,6 +4,7 @@
 //! What must not live here: any call to a registry, a store, systemd or a disk but through
 //! [`port`]; any choice that [`crate::plan`] can make.
 
+mod ask;
 mod check;
 mod conclude;
 mod dependents;

@@ -30,8 +30,15 @@ pub struct Inventory {
     pub asking: Vec<Asker>,
 }
 
-/// A registry, asked read-only.
+/// The registries, asked read-only. What could not be reached is not tried again in the same pass:
+/// whatever else is asked of that host fails with it, at once.
 pub trait Registry {
+    /// The host that is asked for `source`.
+    async fn host(&self, source: &ImageSource) -> Result<String, Failure>;
+
+    /// From now on hosts that could not be reached are tried again.
+    fn begin_pass(&self);
+
     /// The digest the reference points at now: one HEAD (a GET where the registry sends no
     /// digest). For a multi-platform image that is the index's digest.
     async fn target(&self, source: &ImageSource) -> Result<Digest, Failure>;

@@ -88,6 +88,12 @@ fn image() -> ImageIdentity {
 }
 
 impl Registry for Host {
+    async fn host(&self, source: &ImageSource) -> Result<String, Failure> {
+        Ok(source.reference.registry().to_owned())
+    }
+
+    fn begin_pass(&self) {}
+
     async fn target(&self, _: &ImageSource) -> Result<Digest, Failure> {
         Ok(image().target)
     }

@@ -14,6 +14,9 @@ pub(super) struct Row {
     /// The name of the image it was created from.
     #[serde(default, deserialize_with = "or_default")]
     pub(super) image: String,
+    /// The ID of that image.
+    #[serde(default, rename = "ImageID", deserialize_with = "or_default")]
+    pub(super) image_id: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) names: Vec<String>,
     #[serde(default, deserialize_with = "or_default")]

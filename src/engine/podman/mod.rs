@@ -14,6 +14,7 @@ mod events;
 mod fake;
 mod image;
 mod kube;
+mod look;
 mod names;
 mod presence;
 mod program;
@@ -43,9 +44,9 @@ use crate::store::pull::Remote;
 use crate::update::port::{Cleared, Clearing, Engine, Inventory, Running, Stock};
 pub use events::Events;
 use image::Facts;
+use look::Look;
 pub use presence::Presence;
 pub use program::Program;
-use query::Look;
 use service::Service;
 use stage::Staging;
 use tags::Tags;
@@ -144,8 +145,7 @@ impl Engine for Podman {
             return Ok(Inventory::default());
         }
         self.tags.forget();
-        let look = self.look_anew().await?;
-        let inventory = self.take_stock(&look).await?;
+        let (inventory, look) = self.inventory_and_look().await?;
         *self.look.lock().await = Some(look);
         Ok(inventory)
     }

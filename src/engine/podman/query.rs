@@ -1,6 +1,6 @@
 //! The calls that read: how many there are does not depend on how many containers there are.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use super::creation;
 use super::discover::{self, Owner};
 use super::document::{Container, Image, Listed, Row};
 use super::image::Facts;
+use super::look::{Look, claims};
 use super::program::Said;
 use super::service::Unserved;
 use super::told::{self, Told};
@@ -36,22 +37,10 @@ const FAILING: usize = 40;
 /// The oldest Podman whose documents are known.
 const OLDEST: u32 = 4;
 
-/// What ran at one moment: labelled containers, and the infra containers of their pods.
-#[derive(Debug, Clone)]
-pub(super) struct Look {
-    begun: Instant,
-    containers: Vec<Container>,
-    /// Containers without the label.
-    others: Vec<Row>,
-    /// What is wrong with those that cannot be read.
-    problems: Vec<Failure>,
-    /// What containers were called last that a unit claimed, of an image name, here or at looks before:
-    /// those that a restart makes anew are called so again.
-    names: BTreeMap<Claim, Vec<String>>,
+/// Each once.
+fn sorted(ids: impl Iterator<Item = String>) -> Vec<String> {
+    Vec::from_iter(BTreeSet::from_iter(ids))
 }
-
-/// The unit that a container's label claims, and the name of its image.
-type Claim = (String, String);
 
 impl Podman {
     /// Whether this is a Podman that we know how to speak to.
@@ -88,33 +77,55 @@ impl Podman {
     }
 
     /// What runs now: two calls.
-    pub(super) async fn look_anew(&self) -> Result<Look, Failure> {
+    async fn look_anew(&self) -> Result<Look, Failure> {
         let begun = Instant::now();
-        let Told { documents: rows, mut problems } =
-            self.list::<Row, 2>("/containers/json", ["ps", "--format=json"]).await?;
-        let labelled = |row: &&Row| row.labels.contains_key(label::AUTOUPDATE);
-        let pods: Vec<&str> = rows.iter().filter(labelled).map(|row| row.pod.as_str()).collect();
+        self.look_at(begun, self.rows().await?).await
+    }
+
+    /// What runs now, for the pipeline: three calls, the last two at once.
+    pub(super) async fn inventory_and_look(&self) -> Result<(Inventory, Look), Failure> {
+        let begun = Instant::now();
+        let rows = self.rows().await?;
+        let labelled = rows.documents.iter().filter(|row| row.is_labelled());
+        let ids = sorted(labelled.map(|row| row.image_id.clone()).filter(|id| !id.is_empty()));
+        let (look, images) = tokio::join!(self.look_at(begun, rows), self.facts_or_why(&ids));
+        let look = look?;
+        Ok((self.take_stock(&look, images?).await?, look))
+    }
+
+    async fn rows(&self) -> Result<Told<Row>, Failure> {
+        self.list::<Row, 2>("/containers/json", ["ps", "--format=json"]).await
+    }
+
+    async fn look_at(&self, begun: Instant, rows: Told<Row>) -> Result<Look, Failure> {
+        let Told { documents: rows, mut problems } = rows;
+        let labelled = rows.iter().filter(|row| row.is_labelled());
+        let pods: Vec<&str> = labelled.map(|row| row.pod.as_str()).collect();
         let infra = |row: &Row| row.is_infra && pods.contains(&row.pod.as_str());
         let ids: Vec<String> = rows
             .iter()
-            .filter(|row| labelled(row) || infra(row))
+            .filter(|row| row.is_labelled() || infra(row))
             .map(|row| row.id.clone())
             .collect();
         let containers = self.inspect(["container", "inspect"], &ids).await?;
         problems.extend(containers.problems);
         let containers = containers.documents;
-        let others = rows.into_iter().filter(|row| !labelled(&row) && !row.is_infra).collect();
+        let others = rows.into_iter().filter(|row| !row.is_labelled() && !row.is_infra).collect();
         let names = claims(&containers);
         Ok(Look { begun, containers, others, problems, names })
     }
 
-    /// The containers of a look for the pipeline.
-    pub(super) async fn take_stock(&self, look: &Look) -> Result<Inventory, Failure> {
-        let mut ids: Vec<String> =
-            look.labelled().map(|container| container.image.clone()).collect();
-        ids.sort();
-        ids.dedup();
-        let Told { documents: images, problems } = self.facts_or_why(&ids).await?;
+    /// The containers of a look, with what is known of their images; of those that the list of containers
+    /// did not name, it is asked here.
+    async fn take_stock(&self, look: &Look, images: Told<Facts>) -> Result<Inventory, Failure> {
+        let Told { documents: mut images, mut problems } = images;
+        if problems.is_empty() {
+            let known = |id: &String| images.iter().any(|image| &image.id == id);
+            let named = look.labelled().map(|container| container.image.clone());
+            let more = self.facts_or_why(&sorted(named.filter(|id| !known(id)))).await?;
+            images.extend(more.documents);
+            problems.extend(more.problems);
+        }
         let problems = look.problems.iter().cloned().chain(problems).collect();
         let mut inventory = Inventory { problems, ..Inventory::default() };
         for container in look.labelled() {
@@ -395,26 +406,6 @@ impl Podman {
         }
         let verb: Vec<_> = arguments.iter().take(2).map(|word| word.to_string_lossy()).collect();
         Told::read(&said.output, &verb.join(" "))
-    }
-}
-
-/// What containers outside pods are called.
-fn claims(containers: &[Container]) -> BTreeMap<Claim, Vec<String>> {
-    let mut claims: BTreeMap<Claim, Vec<String>> = BTreeMap::new();
-    for container in containers.iter().filter(|container| container.pod.is_empty()) {
-        if let Some(unit) = container.config.labels.get(label::PODMAN_UNIT) {
-            let claim = (unit.clone(), container.image_name.clone());
-            claims.entry(claim).or_default().push(container.name.clone());
-        }
-    }
-    claims
-}
-
-impl Look {
-    fn labelled(&self) -> impl Iterator<Item = &Container> {
-        let label =
-            |container: &&Container| container.config.labels.contains_key(label::AUTOUPDATE);
-        self.containers.iter().filter(label)
     }
 }
 

@@ -63,10 +63,7 @@ fn a_container_that_cannot_be_read_is_a_problem_and_the_others_are_found() {
     let containers = [container("good", good), container("bad", bad)];
     fake.write("containers", &serde_json::json!(containers).to_string());
     let podman = fake.podman();
-    let inventory = run(async {
-        let look = podman.look_anew().await.unwrap();
-        podman.take_stock(&look).await.unwrap()
-    });
+    let inventory = run(async { podman.inventory_and_look().await.unwrap().0 });
     assert_eq!(inventory.containers.len(), 1, "{inventory:?}");
     let [problem] = &inventory.problems[..] else { panic!("{inventory:?}") };
     assert!(problem.message.contains("\"podman container inspect\" says of bad"), "{problem}");

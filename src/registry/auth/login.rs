@@ -81,7 +81,7 @@ impl Login {
             Err(Problem::Status { status: StatusCode::FORBIDDEN, .. }) => {
                 self.refuse(attempt.scope);
             }
-            Err(problem) if pass.is_some() => self.gate.fail(problem),
+            Err(problem) if pass.is_some() => self.gate.fail(problem, Duration::ZERO),
             Err(_) => {}
         }
         result

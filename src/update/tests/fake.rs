@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -76,6 +77,26 @@ impl Drop for Job<'_> {
     }
 }
 
+/// A registry's host that drops packets: the first who asks waits, and the others with it.
+#[derive(Default)]
+pub(super) struct Dead {
+    gate: tokio::sync::Mutex<()>,
+    pub(super) found_out: Cell<bool>,
+    pub(super) connections: Cell<u32>,
+}
+
+impl Dead {
+    async fn wait_for(&self) -> Failure {
+        let _gate = self.gate.lock().await;
+        if !self.found_out.get() {
+            self.connections.set(self.connections.get() + 1);
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            self.found_out.set(true);
+        }
+        Failure::new(FailureKind::Unreachable, "no connection within 10 s")
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Host {
     pub(super) units: RefCell<BTreeMap<UnitName, Unit>>,
@@ -118,6 +139,11 @@ pub(super) struct Host {
     /// Why the journal cannot be read.
     pub(super) journal_failure: Cell<Option<&'static str>>,
     pub(super) identify_failure: RefCell<Option<Failure>>,
+    /// Registries' hosts that do not answer.
+    pub(super) dead: RefCell<BTreeMap<String, Rc<Dead>>>,
+    /// How long the others take, and when they answered.
+    pub(super) answer_time: Cell<Duration>,
+    pub(super) answered: RefCell<Vec<tokio::time::Instant>>,
     pub(super) heads: Cell<u32>,
     pub(super) gets: Cell<u32>,
     pub(super) restarts: Cell<u32>,
@@ -396,7 +422,23 @@ impl Host {
 }
 
 impl Registry for Host {
+    async fn host(&self, source: &ImageSource) -> Result<String, Failure> {
+        Ok(source.reference.registry().to_owned())
+    }
+
+    fn begin_pass(&self) {
+        self.dead.borrow().values().for_each(|host| host.found_out.set(false));
+    }
+
     async fn target(&self, source: &ImageSource) -> Result<Digest, Failure> {
+        let dead = self.dead.borrow().get(source.reference.registry()).cloned();
+        if let Some(dead) = dead {
+            return Err(dead.wait_for().await);
+        }
+        if !self.answer_time.get().is_zero() {
+            tokio::time::sleep(self.answer_time.get()).await;
+        }
+        self.answered.borrow_mut().push(tokio::time::Instant::now());
         self.heads.set(self.heads.get() + 1);
         self.remote.borrow()[&source.reference].clone().map(|image| image.target)
     }

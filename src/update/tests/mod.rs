@@ -5,6 +5,7 @@ mod by_hand;
 mod fake;
 mod hindered;
 mod never;
+mod registries;
 mod retain;
 mod side_by_side;
 mod together;

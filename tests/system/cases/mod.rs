@@ -21,6 +21,7 @@ mod failure;
 mod health;
 mod hooks;
 mod hostile;
+mod hosts;
 mod images;
 mod innocent;
 mod installation;
@@ -76,6 +77,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("health", health::CASES),
         ("hooks", hooks::CASES),
         ("hostile", hostile::CASES),
+        ("hosts", hosts::CASES),
         ("images", images::CASES),
         ("innocent", innocent::CASES),
         ("installation", installation::CASES),

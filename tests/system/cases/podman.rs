@@ -270,7 +270,8 @@ fn calls(host: &Host, work: &str) -> Vec<String> {
     );
     host.sh("chmod 755 /srv/podman; : > /tmp/calls");
     host.sh(work);
-    host.sh("cat /tmp/calls").lines().map(str::to_owned).collect()
+    // Some are made at once: which is first, chance tells.
+    host.sh("sort /tmp/calls").lines().map(str::to_owned).collect()
 }
 
 /// As many processes of Podman for twenty-five units as for two.
@@ -292,9 +293,11 @@ fn a_check_is_a_handful_of_calls(host: &Host) {
     host.sh("systemctl stop updaterd.service");
     start(2..25);
     let many = calls(host, "updaterctl check | grep '25 up to date'");
-    let expected = ["--version ", "ps --format=json", "container inspect", "image inspect"];
     // A check asks what runs, and the service's list of units does once more.
-    assert!(two.len() <= 7 && two.starts_with(&expected.map(str::to_owned)), "{two:?}");
+    let mut kinds = two.clone();
+    kinds.dedup();
+    assert_eq!(kinds, ["--version ", "container inspect", "image inspect", "ps --format=json"]);
+    assert!(two.len() <= 7, "{two:?}");
     assert_eq!(two, many);
 }
 
