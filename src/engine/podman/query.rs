@@ -16,7 +16,7 @@ use super::service::Unserved;
 use super::told::{self, Told};
 use super::{Podman, words};
 use crate::model::{
-    Bystander, EngineKind, Failure, FailureKind, ImageIdentity, Reference, UnitName, label,
+    Bystander, EngineKind, Failure, FailureKind, ImageIdentity, Reference, UnitName,
 };
 use crate::update::port::{Inventory, Running};
 
