@@ -30,19 +30,6 @@ pub enum OutcomeKind {
 }
 
 impl OutcomeKind {
-    /// All: the ends, and what goes on later.
-    pub const ALL: [Self; 9] = [
-        Self::Updated,
-        Self::Reverted,
-        Self::RolledBack,
-        Self::Failed,
-        Self::NeedsOperator,
-        Self::Stopped,
-        Self::Deferred,
-        Self::NotReached,
-        Self::Suspended,
-    ];
-
     /// Those that are ends, which the history has.
     pub const ENDS: [Self; 8] = [
         Self::Updated,
@@ -70,9 +57,14 @@ impl OutcomeKind {
         }
     }
 
+    /// The ends, and what goes on later.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::ENDS.into_iter().chain([Self::Suspended])
+    }
+
     /// The one that has this name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+        Self::all().find(|kind| kind.name() == name)
     }
 
     /// The end that has this name.

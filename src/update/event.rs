@@ -71,7 +71,7 @@ impl EventKind {
         if self == Self::TakenBack {
             return Some(OutcomeKind::NeedsOperator);
         }
-        OutcomeKind::ALL.into_iter().find(|outcome| Self::of(*outcome) == self)
+        OutcomeKind::all().find(|outcome| Self::of(*outcome) == self)
     }
 }
 

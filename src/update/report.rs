@@ -117,7 +117,7 @@ mod tests {
             assert_eq!(OutcomeKind::end(kind.name()), Some(kind));
         }
         assert_eq!(OutcomeKind::end("suspended"), None);
-        for kind in OutcomeKind::ALL {
+        for kind in OutcomeKind::all() {
             assert_eq!(OutcomeKind::named(kind.name()), Some(kind));
             assert_eq!(EventKind::of(kind).outcome(), Some(kind));
         }
