@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
+use crate::model::MinFree;
+
 /// A time such as `"90s"`, `"6h 30m"`, `"1week"`.
 pub(super) fn time<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
     value.deserialize_str(Time).map(Some)
@@ -81,6 +83,49 @@ pub(super) fn percent<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u8>,
         Ok(percent @ 0..=100) => Ok(Some(percent)),
         _ => Err(D::Error::invalid_value(Unexpected::Signed(number), &"a number from 0 to 100")),
     }
+}
+
+/// A size such as `"10GiB"` or `"500MB"`, in bytes.
+pub(super) fn size<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(value)?;
+    bytes(&text).map(Some).map_err(D::Error::custom)
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let size = text.parse::<bytesize::ByteSize>();
+    size.map(|size| size.as_u64())
+        .map_err(|_| format!("{text:?} is not a size such as \"10GiB\" or \"500MB\""))
+}
+
+/// What is to stay free of a disk: a size, a share such as `"5%"`, or a list of both, of which the smaller
+/// counts.
+pub(super) fn min_free<'de, D: Deserializer<'de>>(value: D) -> Result<Option<MinFree>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(
+        untagged,
+        expecting = "a size such as \"2GiB\", a share such as \"5%\", or a list of both"
+    )]
+    enum Written {
+        One(String),
+        Both([String; 2]),
+    }
+    let written = match Written::deserialize(value)? {
+        Written::One(one) => vec![one],
+        Written::Both(both) => both.into(),
+    };
+    let mut free = MinFree { bytes: u64::MAX, percent: 100 };
+    for text in written {
+        match text.strip_suffix('%').map(|share| share.trim().parse::<u64>()) {
+            Some(Ok(percent @ 0..=99)) => free.percent = free.percent.min(percent),
+            Some(_) => {
+                return Err(D::Error::custom(format!(
+                    "{text:?} is no share from \"0%\" to \"99%\""
+                )));
+            }
+            None => free.bytes = free.bytes.min(bytes(&text).map_err(D::Error::custom)?),
+        }
+    }
+    Ok(Some(free))
 }
 
 /// A path from the root.

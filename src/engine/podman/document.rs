@@ -117,6 +117,16 @@ pub(super) struct Image {
     pub(super) variant: Option<String>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) labels: BTreeMap<String, String>,
+    #[serde(default, rename = "RootFS", deserialize_with = "or_default")]
+    pub(super) root_fs: RootFs,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct RootFs {
+    /// Diff IDs, bottom first.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) layers: Vec<String>,
 }
 
 /// A row of `podman images --format json`.

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::{Options, Podman, Presence, Program};
-use crate::model::{Platform, Scope};
+use crate::model::{MinFree, Platform, Scope};
 use crate::store::Store;
 
 /// A directory with the program, in which it works as well.
@@ -38,6 +38,7 @@ impl Fake {
             authfile: None,
             tls_verify: None,
             // Where a user's Podman leaves its traces.
+            min_free: MinFree::DEFAULT,
             presence: Presence::of(Scope::User, |_| Some(self.path(""))).unwrap(),
         };
         Podman::new(options, Platform::host(), Store::open(&self.path("state")).unwrap())

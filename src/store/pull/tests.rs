@@ -663,7 +663,7 @@ fn a_full_disk_is_told_and_cleaned() {
         let error = pulled.unwrap_err();
         assert_eq!(error.kind(), FailureKind::StorageFull, "{error:?}");
         let told = crate::model::failure::chain(&error);
-        assert_eq!(told.contains("to be downloaded"), raw_size, "{told}");
+        assert_eq!(told.contains("are needed"), raw_size, "{told}");
         assert_empty(&store);
     }
 }

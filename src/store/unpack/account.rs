@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use super::{Fault, Limits};
+use crate::model::MinFree;
 
 /// The free space is looked at whenever so many bytes were written, or so many files were made: a
 /// disk may run out of either. On one of a few thousand inodes, that is less than the reserve.
@@ -86,7 +87,12 @@ pub(in crate::store) fn check_fits(
     let stat = rustix::fs::fstatvfs(&disk).map_err(|cause| Fault::Statfs(cause.into()))?;
     check_space(disk, limits)?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    if free < bytes { Err(Fault::TooLittle { free, needed: bytes }) } else { Ok(()) }
+    let min_free = MinFree { bytes: limits.reserve, percent: limits.reserve_percent };
+    let reserve = min_free.of(stat.f_blocks.saturating_mul(stat.f_frsize));
+    match free.checked_sub(bytes) {
+        Some(left) if left >= reserve => Ok(()),
+        _ => Err(Fault::TooLittle { free, needed: bytes, reserve }),
+    }
 }
 
 #[cfg(test)]

@@ -26,7 +26,9 @@ pub(super) use self::account::check_fits;
 pub(crate) use self::archive::{Archive, Entry};
 pub(super) use self::copy::{Owners, copy};
 use crate::model::FailureKind;
+use crate::model::MinFree;
 use crate::model::failure::excerpt;
+use crate::model::min_free::mebibytes;
 
 /// How much one layer may unpack to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,9 +61,15 @@ impl Limits {
         ratio: 200,
         ratio_from: 1024 * 1024 * 1024,
         entries: 5_000_000,
-        reserve: 256 * 1024 * 1024,
-        reserve_percent: 5,
+        reserve: MinFree::DEFAULT.bytes,
+        reserve_percent: MinFree::DEFAULT.percent,
     };
+
+    /// The same, but for what stays free of the disk.
+    #[must_use]
+    pub fn leaving(self, MinFree { bytes, percent }: MinFree) -> Self {
+        Self { reserve: bytes, reserve_percent: percent, ..self }
+    }
 
     /// Whether a layer may have `unpacked` bytes, when `compressed` of its blob have come.
     pub(super) fn check_size(&self, unpacked: u64, compressed: u64) -> Result<(), Fault> {
@@ -107,8 +115,13 @@ pub enum Fault {
     TooManyDirectories(usize),
     #[error("only {free} bytes are free on the disk, and {reserve} are to stay so")]
     NoSpace { free: u64, reserve: u64 },
-    #[error("only {free} bytes are free on the disk, and {needed} are to be downloaded")]
-    TooLittle { free: u64, needed: u64 },
+    /// Before anything was downloaded.
+    #[error(
+        "the disk is full: about {} are needed, {} are free, and {} are to stay free (min_free): make \
+         room, or lower min_free",
+        mebibytes(*needed), mebibytes(*free), mebibytes(*reserve)
+    )]
+    TooLittle { free: u64, needed: u64, reserve: u64 },
     #[error("the disk has only {free} free inodes, and {reserve} are to stay so")]
     NoInodes { free: u64, reserve: u64 },
     #[error("the free space of the disk cannot be read")]
