@@ -90,7 +90,7 @@ impl<R: Remote> Engine for Native<R> {
         let want = Want { target: Some(image.target.clone()), platform: image.platform.clone() };
         let staged = match self.scope {
             Scope::System => {
-                let limits = Limits::default().leaving(self.min_free);
+                let limits = Limits::leaving(self.min_free);
                 let pulled =
                     pull_within(&self.store, &self.remote, source, want, &(), &limits).await;
                 pulled?.identity

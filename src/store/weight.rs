@@ -45,9 +45,10 @@ impl Store {
     pub fn note_needed(&self, engine: EngineKind, bytes: u64) -> Result<(), Error> {
         // What cannot be read is written anew.
         let mut all = self.needed_at_least().unwrap_or_default();
-        if all.insert(engine, bytes) == Some(bytes) {
+        if all.get(&engine).copied().unwrap_or_default() == bytes {
             return Ok(());
         }
+        all.insert(engine, bytes);
         let path = self.root.join("needed.json");
         let text = serde_json::to_vec(&all)
             .map_err(|source| Error::Syntax { path: path.clone(), source })?;

@@ -93,8 +93,9 @@ async fn unit_files(scope: Scope) -> Result<Vec<UnitFile>, systemd::Error> {
 fn budgets(settings: &Settings) -> Vec<Budget> {
     let needed = Store::open(&settings.paths.state).and_then(|store| store.needed_at_least());
     let budget = settings.disk_budget;
-    let of = |(engine, needed)| Budget { engine, budget, needed };
-    needed.unwrap_or_default().into_iter().map(of).collect()
+    let is_on = |engine| engine != EngineKind::Podman || settings.podman.is_some();
+    let needed = needed.unwrap_or_default().into_iter().filter(|(engine, _)| is_on(*engine));
+    needed.map(|(engine, needed)| Budget { engine, budget, needed }).collect()
 }
 
 /// The disks that images lie on. What is not there yet will lie on its nearest ancestor's.

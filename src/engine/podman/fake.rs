@@ -37,8 +37,8 @@ impl Fake {
             scope: Scope::System,
             authfile: None,
             tls_verify: None,
-            // Where a user's Podman leaves its traces.
             min_free: MinFree::DEFAULT,
+            // Where a user's Podman leaves its traces.
             presence: Presence::of(Scope::User, |_| Some(self.path(""))).unwrap(),
         };
         Podman::new(options, Platform::host(), Store::open(&self.path("state")).unwrap())

@@ -20,7 +20,7 @@ use crate::store::pull::Remote;
 const PULL: Duration = Duration::from_secs(60 * 60);
 
 /// So many calls pull at the same time: a slow registry holds up its own images only.
-const CALLS_AT_ONCE: usize = 4;
+pub(super) const CALLS_AT_ONCE: usize = 4;
 
 /// Images in one call, at most: a large one holds up those behind it.
 const IN_ONE_CALL: usize = 8;

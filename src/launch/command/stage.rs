@@ -22,6 +22,6 @@ async fn carry_out(place: &Place, request: Request) -> Result<ImageIdentity, Fai
     let options = Options { paths: place.registries.clone(), ..Options::default() };
     let client = Client::new(&options)?;
     let Request { source, want, min_free } = request;
-    let limits = Limits::default().leaving(min_free);
+    let limits = Limits::leaving(min_free);
     Ok(pull_within(&store, &client, &source, want, &(), &limits).await?.identity)
 }

@@ -342,7 +342,11 @@ fn set_aside(path: &Path) -> Finding {
 
 impl Disk {
     fn is_nearly_full(&self) -> bool {
-        self.free < self.reserve || (self.free < SMALL && self.free < self.size / 100 * SHARE)
+        self.is_below_reserve() || (self.free < SMALL && self.free < self.size / 100 * SHARE)
+    }
+
+    fn is_below_reserve(&self) -> bool {
+        self.free < self.reserve
     }
 }
 
@@ -364,18 +368,13 @@ fn disk(disk: &Disk) -> Finding {
         EngineKind::Native => "updater-launch image prune --all",
         EngineKind::Podman => "podman image prune",
     };
-    let what = match disk.free < disk.reserve {
-        true => format!("less than min_free, {}: pulls are refused", mebibytes(disk.reserve)),
-        false => "pulls are about to fail".to_owned(),
+    let why = match disk.is_below_reserve() {
+        true => format!(", less than min_free, {}: pulls are refused", mebibytes(disk.reserve)),
+        false => ": pulls are about to fail".to_owned(),
     };
-    let separator = if disk.free < disk.reserve { "," } else { ":" };
     Finding {
         finding: Kind::DiskNearlyFull,
-        what: format!(
-            "{} MiB are free where {} lies{separator} {what}",
-            disk.free >> 20,
-            disk.path.display()
-        ),
+        what: format!("{} MiB are free where {} lies{why}", disk.free >> 20, disk.path.display()),
         mend: mend.to_owned(),
     }
 }

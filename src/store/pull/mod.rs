@@ -24,11 +24,13 @@ mod commit;
 mod heap;
 mod layer;
 mod remote;
+mod room;
 mod underway;
 
 pub use heap::share_heap;
 pub use layer::LayerFault;
 pub use remote::{Document, Documents, Remote};
+pub use room::{Layer, Offer};
 
 /// Layers that are fetched at once: two keep two cores busy, more only cost memory.
 const AT_ONCE: usize = 2;
@@ -90,43 +92,6 @@ struct Plan {
     config_digest: Digest,
     identity: ImageIdentity,
     layers: Vec<Missing>,
-}
-
-/// About what a layer whose blob has `size` bytes takes on the disk. No manifest says it: the images that
-/// most hosts run, from Alpine's to Python's, unpack to 2.3 to 3.0 times their size.
-fn unpacked_size(media_type: &str, size: u64) -> u64 {
-    let is_compressed = ["gzip", "zstd"].iter().any(|kind| media_type.ends_with(kind));
-    if is_compressed { size.saturating_mul(3) } else { size }
-}
-
-/// A layer of an image in a registry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layer {
-    pub diff_id: Digest,
-    /// The size of its blob, in bytes.
-    pub compressed: u64,
-    /// About what it takes on the disk.
-    pub unpacked: u64,
-}
-
-/// The layers of the image behind `target`, bottom first, none twice, for who pulls it otherwise: a
-/// manifest and a configuration are fetched, and nothing is written.
-///
-/// # Errors
-/// Where the registry fails, or what it has is no image.
-pub async fn layers(
-    remote: &impl Remote,
-    source: &ImageSource,
-    target: Digest,
-    platform: &Platform,
-) -> Result<Vec<Layer>, Error> {
-    let layers = plan(remote, source, target, platform).await?.layers.into_iter();
-    let layer = |Missing { diff_id, blob }| Layer {
-        diff_id,
-        compressed: blob.size,
-        unpacked: unpacked_size(&blob.media_type, blob.size),
-    };
-    Ok(layers.map(layer).collect())
 }
 
 /// Brings the image into the store, with [`Limits`] as they are by default; see [`pull_within`].
@@ -226,17 +191,48 @@ async fn plan(
     target: Digest,
     platform: &Platform,
 ) -> Result<Plan, Error> {
-    let refuse = |why: String| Error::refused(&source.reference, &why);
     let documents = remote.documents(source, &target, platform).await.map_err(Error::Remote)?;
     remote.admit(source, &documents).await.map_err(Error::Remote)?;
+    let manifest = manifest(source, &documents)?;
+    let config_digest = manifest.config.digest.clone();
+    let Configuration { bytes: config, parsed, layers } =
+        configuration(remote, source, manifest).await?;
+    let digest = documents.manifest.digest.clone();
+    let index = documents.index.as_ref();
+    let platform =
+        platform_of(&parsed, || index.and_then(|index| offered_variant(&index.bytes, &digest)));
+    let identity = ImageIdentity { target, manifest: digest, platform };
+    Ok(Plan { documents, config, config_digest, identity, layers })
+}
+
+/// The manifest of an image, and of nothing else.
+fn manifest(source: &ImageSource, documents: &Documents) -> Result<Manifest, Error> {
+    let refuse = |why: String| Error::refused(&source.reference, &why);
     let manifest: Manifest = serde_json::from_slice(&documents.manifest.bytes)
         .map_err(|cause| refuse(format!("the manifest cannot be read: {cause}")))?;
     if !manifest.is_image() {
         let kind = shown(&manifest.config.media_type);
         return Err(refuse(format!("an artifact of the type {kind:?}, not a container image")));
     }
-    let config = small_blob(remote, source, &manifest.config).await?;
-    let parsed: ImageConfiguration = document::parse(&config)
+    Ok(manifest)
+}
+
+/// An image's configuration, and the layers that its manifest and it agree on: bottom first, none twice.
+struct Configuration {
+    bytes: Bytes,
+    parsed: ImageConfiguration,
+    layers: Vec<Missing>,
+}
+
+/// Fetches the configuration and checks that it is the manifest's.
+async fn configuration(
+    remote: &impl Remote,
+    source: &ImageSource,
+    manifest: Manifest,
+) -> Result<Configuration, Error> {
+    let refuse = |why: String| Error::refused(&source.reference, &why);
+    let bytes = small_blob(remote, source, &manifest.config).await?;
+    let parsed: ImageConfiguration = document::parse(&bytes)
         .map_err(|cause| refuse(format!("the image configuration cannot be read: {cause}")))?;
     let ids = parsed.rootfs().diff_ids();
     if ids.len() != manifest.layers.len() || ids.len() > MAX_LAYERS {
@@ -254,13 +250,7 @@ async fn plan(
             layers.push(Missing { diff_id, blob });
         }
     }
-    let digest = documents.manifest.digest.clone();
-    let index = documents.index.as_ref();
-    let platform =
-        platform_of(&parsed, || index.and_then(|index| offered_variant(&index.bytes, &digest)));
-    let identity = ImageIdentity { target, manifest: digest, platform };
-    let config_digest = manifest.config.digest;
-    Ok(Plan { documents, config, config_digest, identity, layers })
+    Ok(Configuration { bytes, parsed, layers })
 }
 
 /// Text from outside, for a message.
@@ -331,9 +321,8 @@ async fn fetch(
 ) -> Result<(), Error> {
     let workspace = &underway.workspace;
     let space = |fault| Error::Space { image: Box::new(source.reference.clone()), source: fault };
-    let needed = layers.iter().fold(0u64, |sum, layer| {
-        sum.saturating_add(unpacked_size(&layer.blob.media_type, layer.blob.size))
-    });
+    let sizes = layers.iter().map(|layer| layer.blob.unpacked(limits.expansion));
+    let needed = sizes.fold(0, u64::saturating_add);
     let root = unpack::open_root(workspace.path())
         .map_err(|cause| Error::io("open", workspace.path(), cause))?;
     unpack::check_fits(&root, needed, limits).map_err(space)?;
