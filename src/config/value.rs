@@ -87,14 +87,30 @@ pub(super) fn percent<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u8>,
 
 /// A size such as `"10GiB"` or `"500MB"`, in bytes.
 pub(super) fn size<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u64>, D::Error> {
-    let text = String::deserialize(value)?;
-    bytes(&text).map(Some).map_err(D::Error::custom)
+    struct Size;
+
+    impl Visitor<'_> for Size {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a size such as \"10GiB\" or \"500MB\"")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
+            bytes(text)
+        }
+    }
+
+    value.deserialize_str(Size).map(Some)
 }
 
-fn bytes(text: &str) -> Result<u64, String> {
-    let size = text.parse::<bytesize::ByteSize>();
-    size.map(|size| size.as_u64())
-        .map_err(|_| format!("{text:?} is not a size such as \"10GiB\" or \"500MB\""))
+/// A size with its unit, without which "5" might be meant for 5 of anything.
+fn bytes<E: Error>(text: &str) -> Result<u64, E> {
+    let has_unit = text == "0" || text.ends_with(|c: char| c.is_ascii_alphabetic());
+    let size = text.parse::<bytesize::ByteSize>().ok().filter(|_| has_unit);
+    size.map(|size| size.as_u64()).ok_or_else(|| {
+        E::custom(format!("{text:?} is not a size such as \"10GiB\" or \"500MB\", or \"0\""))
+    })
 }
 
 /// What is to stay free of a disk: a size, a share such as `"5%"`, or a list of both, of which the smaller
@@ -115,17 +131,19 @@ pub(super) fn min_free<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Min
     };
     let mut free = MinFree { bytes: u64::MAX, percent: 100 };
     for text in written {
-        match text.strip_suffix('%').map(|share| share.trim().parse::<u64>()) {
-            Some(Ok(percent @ 0..=99)) => free.percent = free.percent.min(percent),
-            Some(_) => {
-                return Err(D::Error::custom(format!(
-                    "{text:?} is no share from \"0%\" to \"99%\""
-                )));
-            }
-            None => free.bytes = free.bytes.min(bytes(&text).map_err(D::Error::custom)?),
+        match text.strip_suffix('%') {
+            Some(number) => free.percent = free.percent.min(share(number)?),
+            None => free.bytes = free.bytes.min(bytes(&text)?),
         }
     }
     Ok(Some(free))
+}
+
+fn share<E: Error>(number: &str) -> Result<u64, E> {
+    match number.parse() {
+        Ok(percent @ 0..=99) => Ok(percent),
+        _ => Err(E::custom(format!("\"{number}%\" is not a share from \"0%\" to \"99%\""))),
+    }
 }
 
 /// A path from the root.
