@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Registries;
+use super::absence::Absences;
 use super::backoff::Backoff;
 use super::put_off::PutOffs;
 use crate::model::{Digest, ImageIdentity, ImageSource, Platform, Reference};
@@ -20,6 +21,8 @@ pub struct Memory {
     pub put_offs: PutOffs,
     /// What is known of the registries' hosts.
     pub registries: Registries,
+    /// Units that have images kept and are not there any more.
+    pub absences: Absences,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

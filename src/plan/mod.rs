@@ -5,6 +5,7 @@
 //! executes them sees the same thing.
 #![deny(clippy::disallowed_methods)]
 
+pub mod absence;
 pub mod back;
 pub mod back_refusal;
 pub mod backoff;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::model::{Digest, Reference};
+use crate::model::{Digest, Reference, UnitName};
 
 /// What the configuration says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +61,14 @@ pub struct Part {
     pub size: u64,
 }
 
-/// What one unit ran for one reference, the newest first.
+/// What one unit ran for one reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shelf(pub Vec<Pin>);
+pub struct Shelf {
+    /// Whose it is, where that is known.
+    pub unit: Option<UnitName>,
+    /// The newest first.
+    pub pins: Vec<Pin>,
+}
 
 /// Has one image stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,10 +104,12 @@ impl Clearing {
 }
 
 /// Plans what goes. What was wanted since `since`, when the pass began, stays: what that pass did not
-/// come to is not to be pulled twice. So do images with a digest in `under_way`.
+/// come to is not to be pulled twice. So do images with a digest in `under_way`. Units that are `gone` pin
+/// nothing.
 pub fn clear(
     stock: &Stock,
     under_way: &BTreeSet<Digest>,
+    gone: &BTreeSet<UnitName>,
     since: Timestamp,
     limits: Limits,
 ) -> Clearing {
@@ -111,7 +118,9 @@ pub fn clear(
     let stored: BTreeSet<&Digest> = stock.images.iter().map(|image| &image.id).collect();
     let (mut pinned, mut unpin) = (BTreeSet::new(), Vec::new());
     for shelf in &stock.shelves {
-        let (stay, go) = shelf.sort_out(&stored, &held, limits.keep);
+        let is_gone = shelf.unit.as_ref().is_some_and(|unit| gone.contains(unit));
+        let keep = if is_gone { 0 } else { limits.keep };
+        let (stay, go) = shelf.sort_out(&stored, &held, keep);
         pinned.extend(stay.iter().map(|pin| &pin.image));
         unpin.extend(go.into_iter().map(|pin| pin.name.clone()));
     }
@@ -149,7 +158,7 @@ impl Shelf {
         keep: usize,
     ) -> (Vec<&Pin>, Vec<&Pin>) {
         let (mut left, mut seen) = (keep, BTreeSet::new());
-        self.0.iter().partition(|pin| {
+        self.pins.iter().partition(|pin| {
             let stays = left > 0 && stored.contains(&pin.image) && seen.insert(&pin.image);
             if stays && !held.contains(&pin.image) {
                 left -= 1;

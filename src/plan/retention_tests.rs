@@ -35,7 +35,7 @@ fn foreign(image: Stored) -> Stored {
 fn shelf(images: &[&str]) -> Shelf {
     let pin =
         |(at, name): (usize, &&str)| Pin { name: format!("{name}-{at}"), image: digest(name) };
-    Shelf(images.iter().enumerate().map(pin).collect())
+    Shelf { unit: None, pins: images.iter().enumerate().map(pin).collect() }
 }
 
 fn names(images: &[Stored], of: &[&str]) -> Vec<Digest> {
@@ -45,7 +45,7 @@ fn names(images: &[Stored], of: &[&str]) -> Vec<Digest> {
 
 #[track_caller]
 fn assert_goes(stock: &Stock, limits: Limits, expected: &[&str], unpinned: &[&str]) {
-    let clearing = clear(stock, &BTreeSet::new(), at(100), limits);
+    let clearing = clear(stock, &BTreeSet::new(), &BTreeSet::new(), at(100), limits);
     let ids: Vec<Digest> = expected.iter().map(digest).collect();
     assert_eq!(names(&clearing.remove, expected), ids);
     assert_eq!(clearing.unpin, unpinned);
@@ -88,7 +88,7 @@ fn what_somebody_else_needs_stays() {
     let stock = Stock { images, shelves: vec![shelf(&["another unit's"])], ..Stock::default() };
     assert_goes(&stock, LIMITS, &["nor anybody's", "nobody's"], &[]);
     let under_way = BTreeSet::from([digest("nobody's")]);
-    let clearing = clear(&stock, &under_way, at(100), LIMITS);
+    let clearing = clear(&stock, &under_way, &BTreeSet::new(), at(100), LIMITS);
     assert_eq!(names(&clearing.remove, &["one"]), [digest("nor anybody's")]);
 }
 
@@ -100,9 +100,15 @@ fn a_budget_lets_images_stay_that_need_not() {
     assert_goes(&stock, within(12), &[], &[]);
     assert_goes(&stock, within(11), &["old"], &[]);
     assert_goes(&stock, within(7), &["old", "newer"], &[]);
-    let short = clear(&stock, &BTreeSet::new(), at(100), within(3));
+    let short = clear(&stock, &BTreeSet::new(), &BTreeSet::new(), at(100), within(3));
     assert_eq!((short.taken, short.needed), (5, 5), "what runs stays all the same");
-    let slow = clear(&stock, &BTreeSet::new(), at(100), Limits { at_once: 1, ..within(3) });
+    let slow = clear(
+        &stock,
+        &BTreeSet::new(),
+        &BTreeSet::new(),
+        at(100),
+        Limits { at_once: 1, ..within(3) },
+    );
     assert_eq!((slow.remove.len(), slow.taken, slow.needed), (1, 8, 5));
 }
 
@@ -119,11 +125,30 @@ fn shared_parts_count_once_and_others_not_at_all() {
         leftovers: false,
     };
     let taken = |stock: &Stock, budget| {
-        clear(stock, &BTreeSet::new(), at(100), Limits { budget, ..LIMITS }).taken
+        clear(stock, &BTreeSet::new(), &BTreeSet::new(), at(100), Limits { budget, ..LIMITS }).taken
     };
     assert_eq!((taken(&stock, 102), taken(&stock, 101), taken(&stock, 1)), (102, 101, 0));
     stock.images.push(foreign(with(pulled("c", 3, 1), &base)));
     assert_eq!(taken(&stock, 102), 2);
+}
+
+#[test]
+fn a_unit_that_is_gone_pins_nothing() {
+    let of = |unit: &str, pins: &[&str]| {
+        let shelf = shelf(pins);
+        Shelf { unit: Some(unit.parse().unwrap()), ..shelf }
+    };
+    let images = ["v1", "v2", "v3"].map(|name| pulled(name, 1, 1));
+    let stock = Stock {
+        images: images.into_iter().chain([held(pulled("v4", 4, 1))]).collect(),
+        shelves: vec![of("gone.service", &["v4", "v2", "v1"]), of("there.service", &["v3", "v2"])],
+        ..Stock::default()
+    };
+    let gone = BTreeSet::from(["gone.service".parse().unwrap()]);
+    let clearing = clear(&stock, &BTreeSet::new(), &gone, at(100), LIMITS);
+    assert_eq!(names(&clearing.remove, &["v1"]), [digest("v1")], "another unit needs the other");
+    assert_eq!(clearing.unpin, ["v4-0", "v2-1", "v1-2"]);
+    assert!(clear(&stock, &BTreeSet::new(), &BTreeSet::new(), at(100), LIMITS).remove.is_empty());
 }
 
 prop_compose! {
@@ -151,7 +176,7 @@ fn any_stock() -> impl Strategy<Value = Stock> {
     });
     let shelves = prop::collection::vec(shelf, 0..4).prop_map(|mut shelves| {
         // A pin's name is its own.
-        for (at, Shelf(pins)) in shelves.iter_mut().enumerate() {
+        for (at, Shelf { pins, .. }) in shelves.iter_mut().enumerate() {
             pins.iter_mut().for_each(|pin| pin.name = format!("{at}-{}", pin.name));
         }
         shelves
@@ -179,7 +204,7 @@ proptest! {
     ) {
         let under_way: BTreeSet<Digest> = under_way.into_iter().map(digest).collect();
         let limits = Limits { keep, budget, at_once };
-        let clearing = clear(&stock, &under_way, at(100), limits);
+        let clearing = clear(&stock, &under_way, &BTreeSet::new(), at(100), limits);
 
         prop_assert!(clearing.remove.len() <= at_once);
         let goes = |id: &Digest| clearing.remove.iter().any(|image| &image.id == id);
@@ -190,7 +215,7 @@ proptest! {
         }
         // A unit keeps as many ways back as it is to have, or as there are, beside what is held.
         let find = |id: &Digest| stock.images.iter().find(|image| &image.id == id);
-        for Shelf(pins) in &stock.shelves {
+        for Shelf { pins, .. } in &stock.shelves {
             let mut free: Vec<&Digest> = Vec::new();
             for pin in pins {
                 if find(&pin.image).is_some_and(|image| !image.held) && !free.contains(&&pin.image) {
@@ -204,7 +229,7 @@ proptest! {
             }
         }
         // Whatever goes has no pin left.
-        for pin in stock.shelves.iter().flat_map(|shelf| &shelf.0).filter(|pin| goes(&pin.image)) {
+        for pin in stock.shelves.iter().flat_map(|shelf| &shelf.pins).filter(|pin| goes(&pin.image)) {
             prop_assert!(clearing.unpin.contains(&pin.name));
         }
     }
@@ -216,16 +241,16 @@ proptest! {
         at_once in 1usize..6,
     ) {
         let limits = Limits { keep: 1, budget, at_once };
-        let clearing = clear(&stock, &BTreeSet::new(), at(100), limits);
+        let clearing = clear(&stock, &BTreeSet::new(), &BTreeSet::new(), at(100), limits);
         let mut left = stock.clone();
         left.images.retain(|image| !clearing.remove.contains(image));
-        for Shelf(pins) in &mut left.shelves {
+        for Shelf { pins, .. } in &mut left.shelves {
             pins.retain(|pin| !clearing.unpin.contains(&pin.name));
         }
         prop_assert_eq!(clearing.taken, taken(&left.images));
         prop_assert!(clearing.needed <= clearing.taken);
         // The next pass finds nothing more to do, unless it had to leave off.
-        let next = clear(&left, &BTreeSet::new(), at(100), limits);
+        let next = clear(&left, &BTreeSet::new(), &BTreeSet::new(), at(100), limits);
         let is_done = next.remove.is_empty() && next.unpin.is_empty();
         prop_assert!(is_done || clearing.remove.len() == at_once);
         prop_assert_eq!(next.needed, clearing.needed);
@@ -240,9 +265,9 @@ proptest! {
         // Passes come to an end.
         let mut more = left;
         for _ in 0..12 {
-            let clearing = clear(&more, &BTreeSet::new(), at(100), limits);
+            let clearing = clear(&more, &BTreeSet::new(), &BTreeSet::new(), at(100), limits);
             more.images.retain(|image| !clearing.remove.contains(image));
         }
-        prop_assert!(clear(&more, &BTreeSet::new(), at(100), limits).remove.is_empty());
+        prop_assert!(clear(&more, &BTreeSet::new(), &BTreeSet::new(), at(100), limits).remove.is_empty());
     }
 }

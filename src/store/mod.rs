@@ -11,6 +11,8 @@
 //! ROOT/bindings/UNIT      JSON: reference -> manifest digest
 //! ROOT/kept/UNIT          JSON: reference -> manifest digests that the unit may go back to
 //! ROOT/pulled.json        JSON: the images that updaterd pulled itself, into any engine's storage
+//! ROOT/needed.json        JSON: engine -> what images take that have to stay, for `disk_budget`
+//! ROOT/shelves.json       JSON: name that keeps images of Podman's -> unit that it is of
 //! ROOT/containers/ID/     what a container is made from and writes (`launch` has it, `pins` reads it)
 //! ROOT/tmp/               work of pulls that are running, or died
 //! ROOT/locks/             files for flock(2)
@@ -37,6 +39,7 @@ mod pins;
 pub mod pull;
 mod pulled;
 mod remove;
+mod shelves;
 pub mod unpack;
 mod usage;
 mod weight;

@@ -98,7 +98,7 @@ impl<W: World> Updater<W> {
         let Ended { outcomes, suspended } = self.carry_out_all(pending.collect(), &turns).await;
         let mut warnings = warnings;
         if !suspended {
-            warnings.extend(self.clear_storage(pass).await);
+            warnings.extend(self.clear_storage(pass, &containers).await);
         }
         Ok(Report { outcomes, problems, warnings, ..Report::default() })
     }

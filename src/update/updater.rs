@@ -153,7 +153,7 @@ impl<W: World> Updater<W> {
         let Ended { outcomes, suspended } = self.carry_out_all(pending, &turns).await;
         report.outcomes.extend(outcomes);
         if !suspended {
-            report.warnings.extend(self.clear_storage(pass).await);
+            report.warnings.extend(self.clear_storage(pass, &containers).await);
         }
         Ok(containers)
     }

@@ -148,7 +148,8 @@ fn shelves(store: &Store) -> Result<Vec<Shelf>, Error> {
     for (unit, kept) in store.kept_by_units()? {
         for (reference, manifests) in kept {
             let pin = |image: Digest| Pin { name: format!("{unit} {reference} {image}"), image };
-            shelves.push(Shelf(manifests.into_iter().map(pin).collect()));
+            let pins = manifests.into_iter().map(pin).collect();
+            shelves.push(Shelf { unit: Some(unit.clone()), pins });
         }
     }
     Ok(shelves)

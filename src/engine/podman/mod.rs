@@ -164,7 +164,9 @@ impl Engine for Podman {
         reference: &Reference,
         image: &ImageIdentity,
     ) -> Result<(), Failure> {
-        self.keep_on(&names::shelf(unit, reference), image).await
+        let shelf = names::shelf(unit, reference);
+        self.notes.note_shelf(&shelf, unit)?;
+        self.keep_on(&shelf, image).await
     }
 
     async fn stock(&self, _weighed: bool) -> Result<Stock, Failure> {

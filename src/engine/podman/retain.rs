@@ -1,12 +1,12 @@
 //! What of Podman's images may go, and its removal: by ID, which Podman refuses where a container is made
 //! from the image or somebody has two names for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::document::Listed;
 use super::told::Told;
 use super::{Podman, names, words};
-use crate::model::{Digest, EngineKind, Failure, ImageIdentity, Reference};
+use crate::model::{Digest, EngineKind, Failure, ImageIdentity, Reference, UnitName};
 use crate::store::Pulled;
 use crate::update::port::{self, Cleared, Clearing, Part, Pin, Shelf, Stock, Stored};
 
@@ -28,12 +28,29 @@ impl Podman {
             return Ok(Stock::default());
         }
         let Told { documents: listed, problems } = self.list_images().await?;
-        self.learn_ids(&listed, problems.is_empty()).await?;
+        let are_all = problems.is_empty();
+        self.learn_ids(&listed, are_all).await?;
         let noted = self.notes.pulled(EngineKind::Podman)?;
         let by_id: BTreeMap<Digest, Pulled> =
             noted.into_iter().filter_map(|pulled| Some((pulled.id.clone()?, pulled))).collect();
-        let images = listed.iter().filter_map(|listed| stored(listed, &by_id));
-        Ok(Stock { images: images.collect(), shelves: shelves(&listed), leftovers: false })
+        let images = listed.iter().filter_map(|listed| stored(listed, &by_id)).collect();
+        let shelves = shelves(&listed, &self.units_of_shelves(&listed, are_all)?);
+        Ok(Stock { images, shelves, leftovers: false })
+    }
+
+    /// The units of shelves; those that nothing is on are forgotten.
+    fn units_of_shelves(
+        &self,
+        listed: &[Listed],
+        are_all: bool,
+    ) -> Result<BTreeMap<String, UnitName>, Failure> {
+        let noted = self.notes.shelves()?;
+        let names = listed.iter().flat_map(|listed| &listed.names);
+        let there: BTreeSet<&str> = names.filter_map(|name| Some(names::place(name)?.0)).collect();
+        if are_all && noted.keys().any(|shelf| !there.contains(shelf.as_str())) {
+            self.notes.retain_shelves(|shelf| there.contains(shelf))?;
+        }
+        Ok(noted)
     }
 
     /// Which images they are that were noted before Podman had given them an ID.
@@ -128,8 +145,8 @@ fn stored(listed: &Listed, noted: &BTreeMap<Digest, Pulled>) -> Option<Stored> {
     })
 }
 
-/// What our own names keep, by their repositories.
-fn shelves(listed: &[Listed]) -> Vec<Shelf> {
+/// What our own names keep, by their repositories, and the units that these were noted for.
+fn shelves(listed: &[Listed], noted: &BTreeMap<String, UnitName>) -> Vec<Shelf> {
     let mut shelves: BTreeMap<&str, Vec<(u64, Pin)>> = BTreeMap::new();
     for listed in listed {
         for name in &listed.names {
@@ -140,9 +157,10 @@ fn shelves(listed: &[Listed]) -> Vec<Shelf> {
             shelves.entry(shelf).or_default().push((number, Pin { name: name.clone(), image }));
         }
     }
-    let sorted = |mut pins: Vec<(u64, Pin)>| {
+    let sorted = |(shelf, mut pins): (&str, Vec<(u64, Pin)>)| {
         pins.sort_by(|(a, a_pin), (b, b_pin)| (b, &b_pin.name).cmp(&(a, &a_pin.name)));
-        Shelf(pins.into_iter().map(|(_, pin)| pin).collect())
+        let pins = pins.into_iter().map(|(_, pin)| pin).collect();
+        Shelf { unit: noted.get(shelf).cloned(), pins }
     };
-    shelves.into_values().map(sorted).collect()
+    shelves.into_iter().map(sorted).collect()
 }

@@ -1,7 +1,7 @@
 //! What becomes of images at the end of a pass, against a host in memory.
 
 use super::*;
-use crate::update::port::{JobError, Pulled, Stored};
+use crate::update::port::{JobError, Pin, Pulled, Shelf, Stored};
 
 /// An image that an earlier pass brought, and that nobody needs.
 fn leftover(seed: &str) -> Stored {
@@ -81,4 +81,30 @@ fn a_failure_costs_nothing_else_and_is_told() {
     *host.clear_failure.borrow_mut() = None;
     pass(&host);
     assert_eq!(removed(&host).len(), 1);
+}
+
+#[test]
+fn what_a_unit_ran_goes_a_month_after_its_file() {
+    let host = Host::with(&["a.service"], Behaviour::Good);
+    keeping(&host, &["one", "two"]);
+    for (name, seed) in [("removed.service", "one"), ("stopped.service", "two")] {
+        let pins = vec![Pin { name: seed.into(), image: image(seed).manifest }];
+        host.stock.borrow_mut().shelves.push(Shelf { unit: Some(unit(name)), pins });
+    }
+    host.gone.borrow_mut().insert(unit("removed.service"));
+    let later = |days: u64| {
+        let asleep = Duration::from_secs(days * 24 * 60 * 60);
+        run(Clock::sleep(&host, asleep));
+        pass(&host);
+    };
+    later(0);
+    later(20);
+    host.gone.borrow_mut().clear();
+    later(1);
+    host.gone.borrow_mut().insert(unit("removed.service"));
+    later(1);
+    later(20);
+    assert_eq!(removed(&host), [], "it came back in between");
+    later(11);
+    assert_eq!(removed(&host), [image("one").manifest]);
 }

@@ -199,6 +199,11 @@ fn podmans_last_images_stay_and_older_ones_go(host: &Host) {
     }
     host.sh("updaterctl update || true");
     assert_eq!(podmans(host, &digests[2..]), [false, true, false, true]);
+
+    // A unit that is removed is taken down as such, by what its names were noted for.
+    host.sh("systemctl stop app; rm /etc/systemd/system/app.service; systemctl daemon-reload");
+    host.sh("updaterctl update || true");
+    host.sh("grep -rq '\"absences\":{\"app.service\"' /var/lib/updaterd");
 }
 
 fn what_somebody_needs_of_podmans_is_not_removed(host: &Host) {
