@@ -100,9 +100,9 @@ impl<W: World> Updater<W> {
             return Ok(Cleared::default());
         }
         let cleared = engine.clear(&clearing).await?;
-        let gone = |image: &&Stored| cleared.removed.contains(&image.id);
-        for pulled in clearing.remove.iter().filter(gone).filter_map(|image| image.pulled.as_ref())
-        {
+        let is_removed = |image: &&Stored| cleared.removed.contains(&image.id);
+        let removed = clearing.remove.iter().filter(is_removed);
+        for pulled in removed.filter_map(|image| image.pulled.as_ref()) {
             self.world.observer().event(&Event {
                 reference: Some(pulled.reference.clone()),
                 old: Some(pulled.manifest.clone()),

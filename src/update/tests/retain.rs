@@ -85,11 +85,14 @@ fn a_failure_costs_nothing_else_and_is_told() {
 
 #[test]
 fn what_a_unit_ran_goes_a_month_after_its_file() {
-    let host = Host::with(&["a.service"], Behaviour::Good);
+    let host = Host::with(&["a.service", "removed.service", "stopped.service"], Behaviour::Good);
     keeping(&host, &["one", "two"]);
     for (name, seed) in [("removed.service", "one"), ("stopped.service", "two")] {
         let pins = vec![Pin { name: seed.into(), image: image(seed).manifest }];
         host.stock.borrow_mut().shelves.push(Shelf { unit: Some(unit(name)), pins });
+        let mut units = host.units.borrow_mut();
+        let stopped = units.get_mut(&unit(name)).unwrap();
+        (stopped.image, stopped.active) = (None, "inactive");
     }
     host.gone.borrow_mut().insert(unit("removed.service"));
     let later = |days: u64| {
