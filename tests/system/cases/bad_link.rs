@@ -24,6 +24,13 @@ fn big(version: &str, mib: usize) -> Image {
     Image::app(version).layer(layer)
 }
 
+/// The kernel keeps little of what is on its way, as on a long line, and not whole layers.
+fn narrow(host: &Host) {
+    host.sh("for memory in tcp_rmem tcp_wmem; do
+               echo 4096 65536 131072 > /proc/sys/net/ipv4/$memory
+             done");
+}
+
 /// Two MiB a second.
 const SLOW: &str = "schedule = \"timer\"\nsettle = \"1s\"\nmax_download_rate = \"2MiB\"\n";
 
@@ -32,6 +39,7 @@ fn an_outage_in_the_middle_of_a_pull_is_waited_for(host: &Host) {
     registry.push("app:latest", &Image::app("v1"));
     ContainerUnit::new("app", &registry.reference("app:latest")).start(host);
     configure(host, SLOW);
+    narrow(host);
     registry.push("app:latest", &big("v2", 8));
     host.sh("(updaterctl update > /tmp/update 2>&1; echo $? > /tmp/status) > /dev/null 2>&1 &");
     let unpacked = "find /var/lib/updaterd/tmp -name noise -size +2M | grep -q .";
