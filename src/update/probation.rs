@@ -38,8 +38,8 @@ impl<W: World> Updater<W> {
             }
             let as_it_was =
                 matches!(mark, Mark::Untouched | Mark::Unbegun | Mark::Failed { cause: None });
-            let (engine, reference) = (flight.rollout.engine, flight.rollout.reference());
-            let own = |one: &&Probation| one.is_of(engine, &step.unit, reference);
+            let aim = flight.rollout.aim(step);
+            let own = |one: &&Probation| one.is_of(aim.engine, &step.unit, aim.reference());
             if !as_it_was && let Some(over) = before.iter().find(own) {
                 ledger.end_probation(over)?;
             }
@@ -108,6 +108,7 @@ impl<W: World> Updater<W> {
                 since: self.world.clock().now(),
                 unit: probation.unit.clone(),
                 cause: cause.to_string(),
+                beside: probation.beside.clone(),
             })?;
             self.tell_of(probation, EventKind::Quarantined, &cause.to_string(), None);
         }
@@ -221,14 +222,15 @@ impl<W: World> Updater<W> {
 /// back to, it had before.
 fn begun(flight: &InFlight, at: usize, step: &Step) -> Option<Probation> {
     let found = flight.at_work.get(&step.unit).filter(|_| flight.undoes.is_none())?;
-    let rollout = &flight.rollout;
+    let aim = flight.rollout.aim(step);
     Some(Probation {
         unit: step.unit.clone(),
-        engine: rollout.engine,
-        source: rollout.source.clone(),
+        engine: aim.engine,
+        source: aim.source.clone(),
         old: step.old.clone(),
-        new: rollout.new.clone(),
-        moves_tag: rollout.moves_tag,
+        new: aim.new.clone(),
+        moves_tag: aim.moves_tag,
+        beside: step.beside.clone(),
         in_company: step.led || !step.along.is_empty(),
         rollback: flight.rollback.get(at).copied().unwrap_or(true),
         forward_only: step.forward_only,

@@ -259,7 +259,12 @@ fn of_plan(plan: &Plan, scope: Scope) -> Vec<Finding> {
                 format!("{unit}: {} stands for a {}", skipped.reference, skipped.reason),
                 format!("updaterctl quarantine clear {}", manifest.short()),
             ),
-            Reason::InvalidPolicy { .. } => {
+            Reason::FailedTogether { manifest, .. } => (
+                Kind::Quarantined,
+                format!("{unit}: {}", skipped.reason),
+                format!("updaterctl quarantine clear {}", manifest.short()),
+            ),
+            Reason::InvalidPolicy { .. } | Reason::InvalidGroup { .. } => {
                 (Kind::InvalidPolicy, format!("{unit}: {}", skipped.reason), edit())
             }
             Reason::CheckFailed { .. } | Reason::CoolingDown { .. } | Reason::NotInStorage => (
@@ -269,6 +274,9 @@ fn of_plan(plan: &Plan, scope: Scope) -> Vec<Finding> {
             ),
             Reason::UpToDate
             | Reason::Disabled
+            // What they wait for is told of by itself.
+            | Reason::GroupWaits { .. }
+            | Reason::WaitsForUnit { .. }
             | Reason::OnProbation { .. }
             // Whoever asks here is a person, for whom nothing is put off.
             | Reason::PutOff { .. }

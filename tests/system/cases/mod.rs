@@ -19,6 +19,7 @@ mod copying;
 mod cost;
 mod crash;
 mod failure;
+mod groups;
 mod health;
 mod hooks;
 mod hostile;
@@ -79,6 +80,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("cost", cost::CASES),
         ("crash", crash::CASES),
         ("failure", failure::CASES),
+        ("groups", groups::CASES),
         ("health", health::CASES),
         ("hooks", hooks::CASES),
         ("hostile", hostile::CASES),
