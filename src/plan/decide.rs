@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::group::{Groups, Judged, beside, gather, hold};
+use super::group::{Groups, Judged, gather, hold, set_beside};
 use super::probation::{self, Probation};
 use super::rollout::{Along, Rollout, Step};
 use super::sharer::sharers;
@@ -126,8 +126,9 @@ pub fn decide(input: &Input<'_>) -> Plan {
     }
     skipped.sort_by(|a, b| (&a.unit, &a.container).cmp(&(&b.unit, &b.container)));
     let rollouts: Vec<Rollout> =
-        candidates.into_values().flat_map(|found| rollouts(found, &judged, input)).collect();
+        candidates.into_values().flat_map(|found| rollouts(found, input)).collect();
     let mut rollouts = gather(rollouts);
+    rollouts.iter_mut().for_each(|rollout| set_beside(rollout, &judged, input.groups));
     join(&mut rollouts);
     let warnings = sharers(input);
     Plan {
@@ -221,11 +222,7 @@ fn fallback(container: &Container, input: &Input<'_>) -> ImageIdentity {
 
 /// One rollout for each image that the containers of one reference shall get: more than one only
 /// where they run for different platforms.
-fn rollouts(
-    found: Vec<(&Container, &ImageIdentity)>,
-    judged: &[Judged<'_>],
-    input: &Input<'_>,
-) -> Vec<Rollout> {
+fn rollouts(found: Vec<(&Container, &ImageIdentity)>, input: &Input<'_>) -> Vec<Rollout> {
     let mut by_image: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (container, image) in found {
         by_image.entry(&image.manifest).or_default().push((container, image));
@@ -238,7 +235,6 @@ fn rollouts(
             let Some(unit) = &container.unit else { continue };
             let step = steps.entry(unit).or_insert_with(|| Step {
                 group: input.groups.of(Some(unit)).cloned(),
-                beside: beside(container, judged, input.groups),
                 ..Step::alone(unit.clone(), Vec::new(), fallback(container, input))
             });
             step.containers.push(container.name.clone());

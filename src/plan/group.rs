@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Reason;
 use super::quarantine::{Beside, Company, Quarantine};
-use super::rollout::Rollout;
+use super::rollout::crew::crew;
 use super::rollout::goal::Goal;
+use super::rollout::{Rollout, Step};
 use crate::model::{Container, Group, ImageIdentity, UnitName};
 
 /// What a container shall get, or why it is left as it is.
@@ -55,19 +56,45 @@ impl Groups {
     }
 }
 
+/// Those whose images may have failed together: all of a group, or all of a unit without one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fellows<'a> {
+    Group(&'a Group),
+    Unit(&'a UnitName),
+}
+
+impl<'a> Fellows<'a> {
+    fn of(container: &'a Container, groups: &'a Groups) -> Option<Self> {
+        let unit = container.unit.as_ref()?;
+        Some(groups.of(Some(unit)).map_or(Self::Unit(unit), Self::Group))
+    }
+
+    fn group(self) -> Option<&'a Group> {
+        match self {
+            Self::Group(group) => Some(group),
+            Self::Unit(_) => None,
+        }
+    }
+}
+
 /// Holds those back that cannot go because of their group: one of it could not be checked or is put
-/// off, or exactly these images failed together before.
-pub(super) fn hold(judged: &mut [Judged<'_>], groups: &Groups, quarantine: &Quarantine) {
-    let of = |(container, _): &Judged<'_>| groups.of(container.unit.as_ref()).cloned();
-    let all: BTreeSet<Group> = judged.iter().filter_map(of).collect();
+/// off; or because exactly these images failed together before.
+pub(super) fn hold<'a>(judged: &mut [Judged<'a>], groups: &'a Groups, quarantine: &Quarantine) {
+    let mut all: BTreeMap<Fellows<'a>, Vec<usize>> = BTreeMap::new();
+    for (at, (container, _)) in judged.iter().enumerate() {
+        let fellows = Fellows::of(container, groups);
+        fellows.map(|fellows| all.entry(fellows).or_default().push(at));
+    }
     let mut held: BTreeMap<usize, Reason> = BTreeMap::new();
-    for group in all {
-        let members = || judged.iter().filter(|one| of(one).as_ref() == Some(&group));
-        let reason = unchecked(&group, members())
-            .or_else(|| failed_before(&group, &company(members()), quarantine));
-        let Some(reason) = reason else { continue };
-        let places = judged.iter().enumerate().filter(|(_, one)| of(one).as_ref() == Some(&group));
-        held.extend(places.map(|(at, _)| (at, reason.clone())));
+    for (fellows, places) in all {
+        let members = || places.iter().map(|at| &judged[*at]);
+        let reason = fellows
+            .group()
+            .and_then(|group| unchecked(group, members()))
+            .or_else(|| failed_before(fellows, &company(members()), quarantine));
+        held.extend(
+            reason.into_iter().flat_map(|why| places.iter().map(move |at| (*at, why.clone()))),
+        );
     }
     hold_along(judged, groups, &mut held);
     for (at, reason) in held {
@@ -124,10 +151,14 @@ fn unchecked<'a>(
     })
 }
 
-fn failed_before(group: &Group, company: &Company, quarantine: &Quarantine) -> Option<Reason> {
+fn failed_before(
+    fellows: Fellows<'_>,
+    company: &Company,
+    quarantine: &Quarantine,
+) -> Option<Reason> {
     let held = quarantine.find_company(company)?;
     Some(Reason::FailedTogether {
-        group: group.clone(),
+        group: fellows.group().cloned(),
         failed: held.unit.clone(),
         manifest: held.manifest.clone(),
         since: held.since,
@@ -135,7 +166,7 @@ fn failed_before(group: &Group, company: &Company, quarantine: &Quarantine) -> O
     })
 }
 
-/// The images that the members have when those that get one have it.
+/// The images that the members have when those that get one have got it.
 fn company<'a>(members: impl Iterator<Item = &'a Judged<'a>>) -> Company {
     members.map(|one| (one.0.source.reference.name(), then(one).manifest.clone())).collect()
 }
@@ -147,20 +178,35 @@ fn then<'a>((container, verdict): &'a Judged<'_>) -> &'a ImageIdentity {
     }
 }
 
-/// The other images of the group that `own` gets an image with.
-pub(super) fn beside(own: &Container, judged: &[Judged<'_>], groups: &Groups) -> Vec<Beside> {
-    let Some(group) = groups.of(own.unit.as_ref()) else { return vec![] };
-    let members =
-        || judged.iter().filter(|(other, _)| groups.of(other.unit.as_ref()) == Some(group));
-    let is_new = |of: &(String, crate::model::Digest)| {
-        members().any(|one| {
-            one.1.is_ok() && (&one.0.source.reference.name(), &then(one).manifest) == (&of.0, &of.1)
-        })
+/// Writes down with each step what its fellows have then. A unit without a group has some where its
+/// images came into one rollout by the groups of others: it gets them at once, and none is tried alone.
+pub(super) fn set_beside(rollout: &mut Rollout, judged: &[Judged<'_>], groups: &Groups) {
+    let beside = |(at, step): (usize, &Step)| match &step.group {
+        Some(group) => beside(rollout, step, Fellows::Group(group), judged, groups),
+        None if crew(rollout, at).count() > 1 => {
+            beside(rollout, step, Fellows::Unit(&step.unit), judged, groups)
+        }
+        None => vec![],
     };
-    let same = members().find(|(other, _)| other.id == own.id).map(then);
-    let own = (own.source.reference.name(), same.unwrap_or(&own.image).manifest.clone());
+    let all: Vec<_> = rollout.steps.iter().enumerate().map(beside).collect();
+    for (step, beside) in rollout.steps.iter_mut().zip(all) {
+        step.beside = beside;
+    }
+}
+
+fn beside(
+    rollout: &Rollout,
+    step: &Step,
+    fellows: Fellows<'_>,
+    judged: &[Judged<'_>],
+    groups: &Groups,
+) -> Vec<Beside> {
+    let members = || judged.iter().filter(|(it, _)| Fellows::of(it, groups) == Some(fellows));
+    let new = company(members().filter(|(_, verdict)| verdict.is_ok()));
+    let aim = rollout.aim(step);
+    let own = (aim.reference().name(), aim.new.manifest.clone());
     let others = company(members()).into_iter().filter(|other| other != &own);
-    others.map(|of| Beside { new: is_new(&of), repository: of.0, manifest: of.1 }).collect()
+    others.map(|of| Beside { new: new.contains(&of), repository: of.0, manifest: of.1 }).collect()
 }
 
 /// The rollouts that have units of one group become one.

@@ -270,6 +270,27 @@ fn who_fails_alone_is_quarantined_and_has_another_chance_beside_another_image() 
     assert_eq!(units(&case.plan()), [vec!["app", "db"]]);
 }
 
+/// Both of its images come with the group's, for it follows their tags: either may be to blame.
+#[test]
+fn a_unit_without_a_group_that_gets_several_images_at_once_condemns_none_of_them() {
+    let mut case = Case::of(&["app", "db", "cache"]).group("web", &["app", "cache", "db"]);
+    case.add("pod", "app");
+    case.add("pod", "db");
+    assert_eq!(units(&case.plan()), [vec!["app", "pod", "cache", "db", "pod"]]);
+    case.failed("pod");
+    let mut elsewhere = Case::of(&["x"]);
+    elsewhere.add("y", "app");
+    elsewhere.add("z", "db");
+    elsewhere.quarantine = case.quarantine.clone();
+    assert_eq!(elsewhere.plan().rollouts.len(), 3);
+    let plan = case.plan();
+    assert_eq!(units(&plan), [vec!["app", "cache", "db"]], "the group goes on without it");
+    let together =
+        |(_, why): &(String, &Reason)| matches!(why, Reason::FailedTogether { group: None, .. });
+    let reasons = reasons(&plan);
+    assert!(reasons.len() == 2 && reasons.iter().all(together), "{plan:?}");
+}
+
 #[test]
 fn who_fails_beside_one_image_after_another_is_left_out_and_the_others_go_on() {
     let mut case = Case::of(&["app", "db"]).group("web", &["app", "db"]);

@@ -79,9 +79,10 @@ pub enum Reason {
         other: Option<UnitName>,
         why: String,
     },
-    /// The images that its group would have failed together before.
+    /// The images that its group would have, or the unit where it is of none, failed together before.
     FailedTogether {
-        group: Group,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<Group>,
         /// The unit that failed, and its image.
         failed: UnitName,
         manifest: Digest,
@@ -178,10 +179,10 @@ impl fmt::Display for Reason {
             Self::GroupWaits { group, other, why } => {
                 write!(f, "its group {group} waits for {}: {why}", of(other.as_ref()))
             }
-            Self::FailedTogether { group, failed, since, cause, .. } => write!(
-                f,
-                "its group {group} failed with these images, at {since:.0} in {failed}: {cause}"
-            ),
+            Self::FailedTogether { group, failed, since, cause, .. } => {
+                let who = group.as_ref().map_or("it".to_owned(), |it| format!("its group {it}"));
+                write!(f, "{who} failed with these images, at {since:.0} in {failed}: {cause}")
+            }
             Self::WaitsForUnit { other, why } => {
                 write!(f, "waits for {}, which goes with it: {why}", of(other.as_ref()))
             }

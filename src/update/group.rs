@@ -146,7 +146,8 @@ impl<W: World> Updater<W> {
         let InFlight { rollout, progress, .. } = flight;
         let steps = rollout.steps.iter().zip(&progress.marks);
         let good: Vec<_> = steps
-            .filter(|(step, mark)| step.group.is_some() && **mark == Mark::Updated)
+            .filter(|(step, _)| step.group.is_some() || !step.beside.is_empty())
+            .filter(|(_, mark)| **mark == Mark::Updated)
             .map(|(step, _)| rollout.aim(step))
             .collect();
         if good.is_empty() {

@@ -216,7 +216,7 @@ fn phrase(unit: &UnitName, Skipped { reference, image, reason, .. }: &Skipped) -
             manifest.short()
         ),
         Reason::FailedTogether { manifest, .. } => format!(
-            "{reason}; stays on {runs} of {reference} until one of the group gets another image or \
+            "{reason}; stays on {runs} of {reference} until one of them gets another image or \
              \"updaterctl quarantine clear {}\"",
             manifest.short()
         ),

@@ -73,7 +73,7 @@ pub struct Step {
     /// The group that the unit goes with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Group>,
-    /// The images that the others of its group have then.
+    /// The images that the others of its group have then, or its own other containers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<Beside>,
     /// The steps that go together with this one and whose restart restarts this unit as well, by their

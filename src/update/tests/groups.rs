@@ -102,6 +102,29 @@ fn one_that_fails_takes_its_group_back_and_the_same_images_are_not_tried_again()
     }
 }
 
+/// Either may be to blame. Without their group each is tried alone, and then it is known.
+#[test]
+fn a_group_that_fails_condemns_none_of_its_images() {
+    use OutcomeKind::{NotReached, RolledBack, Updated};
+    let bad = Behaviour::CrashLoops;
+    for (app, db, alone) in [
+        (bad, Behaviour::Good, [Updated, RolledBack]),
+        (Behaviour::Good, bad, [RolledBack, NotReached]),
+    ] {
+        let host = pair(app, db);
+        assert_eq!(results(&pass_of(&host, &BOTH)), [RolledBack; 2]);
+        let held = |name: &str| {
+            let (tag, new) =
+                (reference(&format!("quay.io/{name}:1")), image(&format!("new {name}")));
+            host.quarantine.borrow().find(&tag, &new.manifest).is_some()
+        };
+        assert!(!held("app") && !held("db"), "{app:?} {db:?}");
+        let report = pass(&host);
+        assert_eq!([result(&report, "db.service"), result(&report, "app.service")], alone);
+        assert_eq!([held("db"), held("app")], [db == bad, app == bad]);
+    }
+}
+
 #[test]
 fn another_image_of_one_of_them_is_another_chance_for_all() {
     let host = pair(Behaviour::CrashLoops, Behaviour::Good);
@@ -193,6 +216,22 @@ fn who_never_goes_back_keeps_the_new_image_where_its_group_goes_back() {
     assert_eq!(result(&report, "app.service"), OutcomeKind::RolledBack);
     assert_eq!(result(&report, "db.service"), OutcomeKind::Updated);
     assert_eq!(host.image_of("db.service"), Some(image("new db").manifest));
+}
+
+/// It went down with the database, and comes up with it.
+#[test]
+fn a_client_that_never_goes_back_runs_its_new_image_where_its_database_goes_back() {
+    for bad in [Behaviour::CrashLoops, Behaviour::NeverReady, Behaviour::Exits(1)] {
+        let host = pair(Behaviour::Good, bad);
+        let mut updater = grouped(&host, &BOTH);
+        let own = updater.options.units.entry(unit("app.service")).or_default();
+        own.rollback = Some(Rollback::Never);
+        let report = run(updater.update(&[], Trigger::Schedule)).unwrap();
+        assert_eq!(result(&report, "db.service"), OutcomeKind::RolledBack, "{bad:?}: {report:?}");
+        assert_eq!(host.image_of("db.service"), Some(image("old").manifest), "{bad:?}");
+        assert_eq!(host.image_of("app.service"), Some(image("new app").manifest), "{report:?}");
+        assert_eq!(result(&report, "app.service"), OutcomeKind::Updated, "{bad:?}: {report:?}");
+    }
 }
 
 #[test]
