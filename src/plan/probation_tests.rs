@@ -103,11 +103,7 @@ fn what_is_done_follows_the_verdict_and_the_policy() {
         (ending(job(), bad()), Action::GiveBack, true),
         (ending(leave, bad()), Action::Leave, false),
         (ending(never, bad()), Action::Leave, true),
-        (
-            ending(Probation { in_company: true, beside: vec![], ..job() }, bad()),
-            Action::GiveBack,
-            false,
-        ),
+        (ending(Probation { in_company: true, ..job() }, bad()), Action::GiveBack, false),
         (ending(job(), Verdict::Failed { cause: Cause::Launcher }), Action::GiveBack, false),
     ] {
         assert_eq!(due(&probation), Some(action), "{probation:?}");

@@ -7,7 +7,7 @@ use super::port::{Clock, Dependent, Engine, InFlight, Ledger, Manager, World};
 use super::restart::not_queued;
 use super::updater::Updater;
 use super::verify::LOOK;
-use crate::model::{Failure, ImageIdentity, UnitName};
+use crate::model::{Digest, Failure, ImageIdentity, Reference, UnitName};
 use crate::plan::rollout::crew::go_together;
 use crate::plan::rollout::{Event, Mark, Rollout, Step};
 use crate::plan::{Cause, JobResult};
@@ -145,16 +145,20 @@ impl<W: World> Updater<W> {
     pub(super) fn release_company(&self, flight: &InFlight) -> Result<(), Failure> {
         let InFlight { rollout, progress, .. } = flight;
         let steps = rollout.steps.iter().zip(&progress.marks);
-        let good: Vec<_> = steps
+        let good = steps
             .filter(|(step, _)| step.group.is_some() || !step.beside.is_empty())
             .filter(|(_, mark)| **mark == Mark::Updated)
-            .map(|(step, _)| rollout.aim(step))
-            .collect();
+            .map(|(step, _)| rollout.aim(step));
+        self.forgive(good.map(|aim| (aim.reference(), &aim.new.manifest)).collect())
+    }
+
+    /// Ends what is held against images for what they did beside others.
+    pub(super) fn forgive(&self, good: Vec<(&Reference, &Digest)>) -> Result<(), Failure> {
         if good.is_empty() {
             return Ok(());
         }
         self.world.ledger().drop_from_quarantine(&|held| {
-            let is_good = good.iter().any(|aim| held.is(aim.reference(), &aim.new.manifest));
+            let is_good = good.iter().any(|(reference, manifest)| held.is(reference, manifest));
             is_good && !held.beside.is_empty()
         })
     }

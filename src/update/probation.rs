@@ -102,15 +102,17 @@ impl<W: World> Updater<W> {
         }
         let ledger = self.world.ledger();
         if !shared && let Some(cause) = condemned(probation) {
-            ledger.add_to_quarantine(Quarantined {
+            let held = Quarantined {
                 repository: probation.reference().name(),
                 manifest: probation.new.manifest.clone(),
                 since: self.world.clock().now(),
                 unit: probation.unit.clone(),
                 cause: cause.to_string(),
                 beside: probation.beside.clone(),
-            })?;
-            self.tell_of(probation, EventKind::Quarantined, &cause.to_string(), None);
+            };
+            let why = held.why();
+            ledger.add_to_quarantine(held)?;
+            self.tell_of(probation, EventKind::Quarantined, &why, None);
         }
         let outcome = outcome(probation, action, shared, self.since(probation));
         if let Some(outcome) = &outcome {
@@ -158,7 +160,10 @@ impl<W: World> Updater<W> {
         if tagged.is_some_and(|tagged| tagged.manifest == new.manifest) {
             engine.unbind(unit, reference).await?;
         }
-        Ok(())
+        match probation.beside.is_empty() {
+            true => Ok(()),
+            false => self.forgive(vec![(reference, &new.manifest)]),
+        }
     }
 
     async fn give_back(&self, probation: &Probation) -> Result<(), Failure> {

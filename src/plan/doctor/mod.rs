@@ -104,6 +104,7 @@ pub enum Kind {
     NeedsOperator,
     NoUnit,
     InvalidPolicy,
+    InvalidGroup,
     Pinned,
     CheckFailed,
     Quarantined,
@@ -264,8 +265,11 @@ fn of_plan(plan: &Plan, scope: Scope) -> Vec<Finding> {
                 format!("{unit}: {}", skipped.reason),
                 format!("updaterctl quarantine clear {}", manifest.short()),
             ),
-            Reason::InvalidPolicy { .. } | Reason::InvalidGroup { .. } => {
+            Reason::InvalidPolicy { .. } => {
                 (Kind::InvalidPolicy, format!("{unit}: {}", skipped.reason), edit())
+            }
+            Reason::InvalidGroup { .. } => {
+                (Kind::InvalidGroup, format!("{unit}: {}", skipped.reason), edit())
             }
             Reason::CheckFailed { .. } | Reason::CoolingDown { .. } | Reason::NotInStorage => (
                 Kind::CheckFailed,
