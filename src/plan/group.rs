@@ -82,8 +82,9 @@ impl<'a> Fellows<'a> {
 pub(super) fn hold<'a>(judged: &mut [Judged<'a>], groups: &'a Groups, quarantine: &Quarantine) {
     let mut all: BTreeMap<Fellows<'a>, Vec<usize>> = BTreeMap::new();
     for (at, (container, _)) in judged.iter().enumerate() {
-        let fellows = Fellows::of(container, groups);
-        fellows.map(|fellows| all.entry(fellows).or_default().push(at));
+        if let Some(fellows) = Fellows::of(container, groups) {
+            all.entry(fellows).or_default().push(at);
+        }
     }
     let mut held: BTreeMap<usize, Reason> = BTreeMap::new();
     for (fellows, places) in all {

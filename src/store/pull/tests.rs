@@ -648,7 +648,7 @@ fn a_full_disk_is_told_and_cleaned() {
     let raw = layer_of(&archive(&[("noise", &noise(20 << 20))]), PLAIN);
     let zeros = layer_of(&archive(&[("zeros", &vec![0; 20 << 20])]), GZIP);
     // Before the download, in the middle of it with a reserve, and by ENOSPC without one.
-    let none = Limits { reserve: 0, ..Limits::default() };
+    let none = Limits { min_free: MinFree { bytes: 0, percent: 0 }, ..Limits::default() };
     for (layer, limits, raw_size) in [
         (raw, Limits::default(), true),
         (zeros.clone(), Limits::default(), false),
@@ -663,7 +663,7 @@ fn a_full_disk_is_told_and_cleaned() {
         let error = pulled.unwrap_err();
         assert_eq!(error.kind(), FailureKind::StorageFull, "{error:?}");
         let told = crate::model::failure::chain(&error);
-        assert_eq!(told.contains("to be downloaded"), raw_size, "{told}");
+        assert_eq!(told.contains("are needed"), raw_size, "{told}");
         assert_empty(&store);
     }
 }
