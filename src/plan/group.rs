@@ -115,8 +115,9 @@ fn hold_along(judged: &[Judged<'_>], groups: &Groups, held: &mut BTreeMap<usize,
         grouped || (tag && !one.engine.has_bindings())
     };
     loop {
-        let open = (0..judged.len()).filter(|at| judged[*at].1.is_ok() && !held.contains_key(at));
-        let next = open.clone().find_map(|at| {
+        let mut open =
+            (0..judged.len()).filter(|at| judged[*at].1.is_ok() && !held.contains_key(at));
+        let next = open.find_map(|at| {
             let holds = |place: &&usize| {
                 judged[**place].1.is_ok() && bound(judged[at].0, judged[**place].0)
             };

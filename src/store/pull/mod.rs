@@ -17,12 +17,13 @@ use super::lock;
 use super::unpack::{self, Limits};
 use super::{Error, Image, Store};
 use crate::disk::Lock;
-use crate::model::{Digest, FailureKind, ImageIdentity, ImageSource, MinFree, Platform};
+use crate::model::{Digest, Failure, FailureKind, ImageIdentity, ImageSource, MinFree, Platform};
 use crate::registry::document;
 
 mod commit;
 mod heap;
 mod layer;
+mod patience;
 mod remote;
 mod room;
 mod underway;
@@ -67,6 +68,11 @@ pub trait Progress {
     /// `bytes` more of it have come.
     fn advanced(&self, layer: &Digest, bytes: u64) {
         let _ = (layer, bytes);
+    }
+    /// Its download broke off, and goes on from there after this time.
+    fn broke_off(&self, layer: &Digest, failure: &Failure, wait: Duration) {
+        let _ = wait;
+        tracing::debug!(%layer, cause = %failure, "download broken off, going on");
     }
     /// It is unpacked and verified.
     fn done(&self, layer: &Digest) {
