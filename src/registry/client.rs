@@ -19,6 +19,7 @@ use super::options::Options;
 use super::recent::Recent;
 use super::registries_conf::{Location, Registries};
 use super::request::{Query, Repository};
+use super::throttle::Throttle;
 use super::transport::Transport;
 use crate::model::{Digest, Failure, ImageIdentity, ImageSource, Platform, Reference};
 use crate::policy::{self, Policy};
@@ -36,6 +37,7 @@ pub struct Client {
     transport: Transport,
     tokens: Tokens,
     recent: Recent,
+    throttle: Option<Throttle>,
     hosts: Mutex<HashMap<(String, bool), Arc<Host>>>,
 }
 
@@ -48,6 +50,7 @@ impl Client {
             registries: Registries::load(&options.paths)?,
             policy: Policy::load(&options.paths.policy),
             transport: Transport::new(Arc::clone(&options)),
+            throttle: options.rate.map(Throttle::new),
             options,
             tokens: Tokens::default(),
             recent: Recent::default(),
@@ -132,6 +135,13 @@ impl Client {
             Blob::new(response, image.clone(), &peer, size, offset, pace)
         };
         blob.await.map_err(|problem| Error::new(&image, problem))
+    }
+
+    /// To be called with so many bytes of a blob that have come: returns when it may be asked for more.
+    pub async fn slow_down(&self, bytes: usize) {
+        if let Some(throttle) = &self.throttle {
+            throttle.slow_down(bytes).await;
+        }
     }
 
     /// The host that is asked for `source`, as images name it.

@@ -13,6 +13,8 @@ pub struct Options {
     /// `None`: as registries.conf says.
     pub tls_verify: Option<bool>,
     pub timeouts: Timeouts,
+    /// Bytes a second that blobs come with, all together, at the most.
+    pub rate: Option<u64>,
     pub paths: Paths,
 }
 
@@ -62,6 +64,7 @@ impl Default for Options {
             user_agent: concat!("updaterd/", env!("CARGO_PKG_VERSION")).to_owned(),
             tls_verify: None,
             timeouts: Timeouts::default(),
+            rate: None,
             paths: Paths::from_environment(),
         }
     }

@@ -24,6 +24,7 @@ fn options() -> Options {
             total: Duration::from_secs(20),
             slowest: 8 * 1024,
         },
+        rate: None,
         paths: Paths::default(),
     }
 }
