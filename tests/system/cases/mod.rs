@@ -20,6 +20,7 @@ mod copying;
 mod cost;
 mod crash;
 mod failure;
+mod groups;
 mod health;
 mod hooks;
 mod hostile;
@@ -81,6 +82,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("cost", cost::CASES),
         ("crash", crash::CASES),
         ("failure", failure::CASES),
+        ("groups", groups::CASES),
         ("health", health::CASES),
         ("hooks", hooks::CASES),
         ("hostile", hostile::CASES),
