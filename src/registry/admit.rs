@@ -107,7 +107,7 @@ impl Client {
         source: &ImageSource,
         digest: &Digest,
     ) -> Result<Option<Attachments>, Problem> {
-        let repository = self.repository(source)?;
+        let repository = self.repository(source).await?;
         let tag = format!("sha256-{}.sig", digest.hex());
         let manifest = match self.get_manifest(&repository, &tag).await {
             Err(problem) if problem.kind() == FailureKind::NotFound => return Ok(None),

@@ -7,7 +7,8 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, Response};
 
-use super::auth::credentials::{self, Credential};
+use super::auth::credentials::{self, Credential, Searched};
+use super::auth::helper::Helpers;
 use super::auth::token::Tokens;
 use super::blob::{Blob, Pace};
 use super::body;
@@ -35,6 +36,7 @@ pub struct Client {
     pub(super) policy: Result<Policy, policy::Error>,
     transport: Transport,
     tokens: Tokens,
+    helpers: Helpers,
     recent: Recent,
     hosts: Mutex<HashMap<(String, bool), Arc<Host>>>,
 }
@@ -48,6 +50,7 @@ impl Client {
             registries: Registries::load(&options.paths)?,
             policy: Policy::load(&options.paths.policy),
             transport: Transport::new(Arc::clone(&options)),
+            helpers: Helpers::new(&options.paths, &options.timeouts),
             options,
             tokens: Tokens::default(),
             recent: Recent::default(),
@@ -79,7 +82,7 @@ impl Client {
             return Ok(manifest);
         }
         let manifest = async {
-            let repository = self.repository(source)?;
+            let repository = self.repository(source).await?;
             let manifest = self.get_manifest(&repository, &digest.to_string()).await?;
             if manifest.digest != *digest {
                 let (expected, got) = (digest.clone(), manifest.digest);
@@ -119,7 +122,7 @@ impl Client {
     ) -> Result<Blob, Error> {
         let image = shown(&source.reference, digest);
         let blob = async {
-            let repository = self.repository(source)?;
+            let repository = self.repository(source).await?;
             let peer = repository.host.registry.clone();
             if offset > size {
                 return Err(Problem::malformed(&peer, "blob", "the offset is beyond its end"));
@@ -150,15 +153,16 @@ impl Client {
     }
 
     /// Hosts that could not be reached, or said that they are asked too much, are asked again, by one
-    /// request each.
+    /// request each; and so are credential helpers.
     pub fn begin_pass(&self) {
+        self.helpers.forget();
         for host in lock(&self.hosts).values() {
             host.try_again();
         }
     }
 
     async fn ask_target(&self, source: &ImageSource, tag: &str) -> Result<Digest, Problem> {
-        let repository = self.repository(source)?;
+        let repository = self.repository(source).await?;
         let query = self.manifest_query(Method::HEAD, tag, "HEAD of the manifest");
         let answered = match repository.send(&query).await {
             // Some registries have no HEAD for manifests.
@@ -219,11 +223,12 @@ impl Client {
         Query { method, path, headers, time: self.options.timeouts.total, name }
     }
 
-    pub(super) fn repository(&self, source: &ImageSource) -> Result<Repository<'_>, Problem> {
+    pub(super) async fn repository(&self, source: &ImageSource) -> Result<Repository<'_>, Problem> {
         let location = self.registries.locate(&source.reference, self.options.tls_verify)?;
-        let authfile = source.authfile.as_deref();
-        let credential = credentials::find(&location.name(), authfile, &self.options.paths)?;
-        Ok(self.at(location, credential))
+        let (name, authfile) = (location.name(), source.authfile.as_deref());
+        let searched = credentials::find(&name, authfile, &self.options.paths, &self.helpers);
+        let searched = searched.await?;
+        Ok(self.at(location, searched))
     }
 
     /// The root of a registry's API, which is no image's.
@@ -236,10 +241,11 @@ impl Client {
         let reference: Reference = format!("{key}/x").parse().map_err(invalid)?;
         let mut location = self.registries.locate(&reference, self.options.tls_verify)?;
         location.repository.clear();
-        Ok(self.at(location, Some(credential)))
+        Ok(self.at(location, Searched { credential: Some(credential), missing: None }))
     }
 
-    fn at(&self, location: Location, credential: Option<Credential>) -> Repository<'_> {
+    fn at(&self, location: Location, searched: Searched) -> Repository<'_> {
+        let Searched { credential, missing } = searched;
         let key = (location.registry.clone(), location.insecure);
         let host = lock(&self.hosts)
             .entry(key)
@@ -254,6 +260,7 @@ impl Client {
             host,
             path: location.repository,
             credential,
+            missing,
             registries: &self.registries,
             tls_verify: self.options.tls_verify,
             time: self.options.timeouts.total,

@@ -27,6 +27,8 @@ pub(super) struct Repository<'a> {
     /// Empty for the registry itself.
     pub(super) path: String,
     pub(super) credential: Option<Credential>,
+    /// Why there is none, where that is somebody's failure.
+    pub(super) missing: Option<Problem>,
     /// What is declared of other hosts that its realm may be on.
     pub(super) registries: &'a Registries,
     pub(super) tls_verify: Option<bool>,
@@ -87,6 +89,17 @@ impl Repository<'_> {
     /// fresh token, one with a wider scope, and one with another kind or place of authentication
     /// than before.
     pub(super) async fn send(&self, query: &Query) -> Result<Response, Problem> {
+        let sent = self.converse(query).await;
+        match (sent, &self.missing) {
+            // It wants a login, and there might have been one.
+            (Err(refused), Some(missing)) if refused.kind() == FailureKind::Unauthorized => {
+                Err(missing.clone())
+            }
+            (sent, _) => sent,
+        }
+    }
+
+    async fn converse(&self, query: &Query) -> Result<Response, Problem> {
         let mut first = self.host.enter().await?;
         let mut tried = Tried::default();
         let mut stale = None;
@@ -299,7 +312,7 @@ impl Repository<'_> {
             (Denial::NoAccess, None) => Denial::NoCredentials,
             (why, _) => why,
         };
-        let credentials = self.credential.as_ref().map(|credential| credential.file.clone());
+        let credentials = self.credential.as_ref().map(|credential| credential.origin.clone());
         Problem::Unauthorized { peer: self.host.registry.clone(), why, credentials, detail }
     }
 }

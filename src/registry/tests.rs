@@ -23,6 +23,7 @@ fn options() -> Options {
             idle: Duration::from_secs(2),
             total: Duration::from_secs(20),
             slowest: 8 * 1024,
+            helper: Duration::from_secs(5),
         },
         paths: Paths::default(),
     }

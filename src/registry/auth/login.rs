@@ -58,7 +58,7 @@ impl Login {
         let pass = self.gate.enter(|| self.judged() != Verdict::Unknown).await?;
         if let Verdict::Rejected(_) = self.judged() {
             let why = Denial::RejectedBefore;
-            let credentials = Some(attempt.credential.file.clone());
+            let credentials = Some(attempt.credential.origin.clone());
             let peer = attempt.peer.to_owned();
             return Err(Problem::Unauthorized { peer, why, credentials, detail: None });
         }

@@ -2,5 +2,7 @@
 
 pub(super) mod challenge;
 pub(super) mod credentials;
+pub(super) mod file;
+pub(super) mod helper;
 pub(super) mod login;
 pub(super) mod token;

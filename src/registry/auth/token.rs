@@ -151,7 +151,7 @@ async fn fetch(
         StatusCode::UNAUTHORIZED
             if wanted.credential.is_some() && ask.is_answered_by(&response) =>
         {
-            let credentials = wanted.credential.map(|credential| credential.file.clone());
+            let credentials = wanted.credential.map(|credential| credential.origin.clone());
             let detail = body::error_text(response, &peer).await;
             let why = Denial::Rejected;
             return Err(Problem::Unauthorized { peer, why, credentials, detail });
@@ -229,7 +229,7 @@ pub(crate) fn basic(registry: &str, credential: &Credential) -> Result<HeaderVal
     let unsupported = || Problem::Unauthorized {
         peer: registry.to_owned(),
         why: Denial::UnsupportedScheme,
-        credentials: Some(credential.file.clone()),
+        credentials: Some(credential.origin.clone()),
         detail: None,
     };
     secret_header(&credential.basic().ok_or_else(unsupported)?).ok_or_else(unsupported)
