@@ -18,6 +18,7 @@ mod commands;
 mod copying;
 mod cost;
 mod crash;
+mod credentials;
 mod failure;
 mod health;
 mod hooks;
@@ -78,6 +79,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("copying", copying::CASES),
         ("cost", cost::CASES),
         ("crash", crash::CASES),
+        ("credentials", credentials::CASES),
         ("failure", failure::CASES),
         ("health", health::CASES),
         ("hooks", hooks::CASES),
