@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{Error, value};
-use crate::model::{OutcomeKind, Probe, Rollback, UnitName};
+use crate::model::{MinFree, OutcomeKind, Probe, Rollback, UnitName};
 
 /// What one file says; `None` where it says nothing. The keys are in updaterd.toml(5).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -37,6 +37,10 @@ pub(super) struct Fragment {
     pub(super) keep_images: Option<usize>,
     #[serde(deserialize_with = "value::count")]
     pub(super) cleanup_per_pass: Option<usize>,
+    #[serde(deserialize_with = "value::size")]
+    pub(super) disk_budget: Option<u64>,
+    #[serde(deserialize_with = "value::min_free")]
+    pub(super) min_free: Option<MinFree>,
     pub(super) podman: PodmanFragment,
     pub(super) notify: NotifyFragment,
     pub(super) paths: PathsFragment,
@@ -123,6 +127,8 @@ impl Fragment {
             quarantine_expiry: self.quarantine_expiry.or(other.quarantine_expiry),
             keep_images: self.keep_images.or(other.keep_images),
             cleanup_per_pass: self.cleanup_per_pass.or(other.cleanup_per_pass),
+            disk_budget: self.disk_budget.or(other.disk_budget),
+            min_free: self.min_free.or(other.min_free),
             podman: PodmanFragment {
                 enabled: self.podman.enabled.or(other.podman.enabled),
                 program: self.podman.program.or(other.podman.program),

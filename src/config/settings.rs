@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Paths;
 use super::fragment::{Fragment, NotifyFragment, ScheduleWord};
-use crate::model::{OutcomeKind, Probe, Rollback, UnitName};
+use crate::model::{MinFree, OutcomeKind, Probe, Rollback, UnitName};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -37,6 +37,10 @@ pub struct Settings {
     pub keep_images: usize,
     /// So many images a pass removes at most.
     pub cleanup_per_pass: usize,
+    /// So many bytes the images may take that updaterd pulled, before those go that need not stay.
+    pub disk_budget: u64,
+    /// What a pull leaves free of the disk.
+    pub min_free: MinFree,
     /// How Podman's containers are looked after; `None` where they are left alone.
     pub podman: Option<PodmanSettings>,
     pub notify: NotifySettings,
@@ -132,6 +136,8 @@ impl Settings {
             quarantine_expiry: written.quarantine_expiry.unwrap_or(None),
             keep_images: written.keep_images.unwrap_or(2),
             cleanup_per_pass: written.cleanup_per_pass.unwrap_or(10),
+            disk_budget: written.disk_budget.unwrap_or(0),
+            min_free: written.min_free.unwrap_or_default(),
             podman: written.podman.enabled.unwrap_or(true).then(|| PodmanSettings {
                 program: written.podman.program.unwrap_or_else(|| "/usr/bin/podman".into()),
                 timeout: written.podman.timeout.unwrap_or(MINUTE),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::Rollback;
+use crate::model::{MinFree, Rollback};
 
 struct Roots(tempfile::TempDir);
 
@@ -142,6 +142,11 @@ fn errors_say_where_and_what_was_expected() {
         ("schedule = \"timr\"", ":1:12: ", "did you mean `timer`?"),
         ("checks_in_flight = 0", ":1:20: ", "from 1 to 256"),
         ("pull_reserve = 101", ":1:16: ", "from 0 to 100"),
+        ("disk_budget = 5", ":1:15: ", "expected a size such as \"10GiB\""),
+        ("disk_budget = \"5\"", ":1:15: ", "is not a size"),
+        ("min_free = \"much\"", ":1:12: ", "is not a size such as \"10GiB\""),
+        ("min_free = \"100%\"", ":1:12: ", "\"0%\" to \"99%\""),
+        ("min_free = 7", ":1:12: ", "a share such as \"5%\", or a list of both"),
         ("[paths]\nstate = \"var\"", ":2:9: ", "from the root"),
         ("[unit.app]\nsettle = \"1s\"", ":1:", "not the name of a service unit"),
         ("[unit.\"a.service\"]\nsettel = \"1s\"", ":2:1: ", "did you mean `settle`?"),
@@ -158,6 +163,23 @@ fn errors_say_where_and_what_was_expected() {
         let error = Roots::new().write("etc/updaterd.toml", text).load().unwrap_err().to_string();
         assert!(error.contains(&format!("etc/updaterd.toml{place}")), "{text}: {error}");
         assert!(error.contains(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn what_stays_free_is_a_size_or_a_share_or_both() {
+    for (text, bytes, percent) in [
+        ("\"1.5GiB\"", 3 << 29, 100),
+        ("\"7%\"", u64::MAX, 7),
+        ("[\"20%\", \"500MB\"]", 500_000_000, 20),
+        ("\"0\"", 0, 100),
+    ] {
+        let text = format!("min_free = {text}\ndisk_budget = \"20GiB\"");
+        let settings = Roots::new().write("etc/updaterd.toml", &text).load().unwrap();
+        assert_eq!(
+            (settings.min_free, settings.disk_budget),
+            (MinFree { bytes, percent }, 20 << 30)
+        );
     }
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
+use crate::model::MinFree;
+
 /// A time such as `"90s"`, `"6h 30m"`, `"1week"`.
 pub(super) fn time<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
     value.deserialize_str(Time).map(Some)
@@ -80,6 +82,67 @@ pub(super) fn percent<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u8>,
     match u8::try_from(number) {
         Ok(percent @ 0..=100) => Ok(Some(percent)),
         _ => Err(D::Error::invalid_value(Unexpected::Signed(number), &"a number from 0 to 100")),
+    }
+}
+
+/// A size such as `"10GiB"` or `"500MB"`, in bytes.
+pub(super) fn size<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u64>, D::Error> {
+    struct Size;
+
+    impl Visitor<'_> for Size {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a size such as \"10GiB\" or \"500MB\"")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
+            bytes(text)
+        }
+    }
+
+    value.deserialize_str(Size).map(Some)
+}
+
+/// A size with its unit, without which "5" might be meant for 5 of anything.
+fn bytes<E: Error>(text: &str) -> Result<u64, E> {
+    let has_unit = text == "0" || text.ends_with(|c: char| c.is_ascii_alphabetic());
+    let size = text.parse::<bytesize::ByteSize>().ok().filter(|_| has_unit);
+    size.map(|size| size.as_u64()).ok_or_else(|| {
+        E::custom(format!("{text:?} is not a size such as \"10GiB\" or \"500MB\", or \"0\""))
+    })
+}
+
+/// What is to stay free of a disk: a size, a share such as `"5%"`, or a list of both, of which the smaller
+/// counts.
+pub(super) fn min_free<'de, D: Deserializer<'de>>(value: D) -> Result<Option<MinFree>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(
+        untagged,
+        expecting = "a size such as \"2GiB\", a share such as \"5%\", or a list of both"
+    )]
+    enum Written {
+        One(String),
+        Both([String; 2]),
+    }
+    let written = match Written::deserialize(value)? {
+        Written::One(one) => vec![one],
+        Written::Both(both) => both.into(),
+    };
+    let mut free = MinFree { bytes: u64::MAX, percent: 100 };
+    for text in written {
+        match text.strip_suffix('%') {
+            Some(number) => free.percent = free.percent.min(share(number)?),
+            None => free.bytes = free.bytes.min(bytes(&text)?),
+        }
+    }
+    Ok(Some(free))
+}
+
+fn share<E: Error>(number: &str) -> Result<u64, E> {
+    match number.parse() {
+        Ok(percent @ 0..=99) => Ok(percent),
+        _ => Err(E::custom(format!("\"{number}%\" is not a share from \"0%\" to \"99%\""))),
     }
 }
 

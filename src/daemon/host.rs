@@ -213,10 +213,11 @@ pub fn open(scope: Scope, settings: &Settings, opener: Opener) -> Result<Pass<Ho
     let mut asking = registry::Options { tls_verify, ..registry::Options::default() };
     asking.paths.authfile = manner.authfile.clone().or(asking.paths.authfile);
     let store = Store::open(&settings.paths.state)?;
-    let podman = podman(scope, settings, &manner, (asking.paths.authfile.clone(), store.clone()));
+    let authfile = asking.paths.authfile.clone();
     let registries = Registries::new(asking);
+    let podman = podman(scope, settings, &manner, authfile, (store.clone(), registries.clone()));
     let records = Records::open(&settings.paths.run);
-    let native = Native::new(store, records, registries.clone(), scope);
+    let native = Native::new(store, records, registries.clone(), scope).leaving(settings.min_free);
     let manager = ToManager { scope, connection, restart_timeout: settings.restart_timeout };
     let (observers, teller) = tellers(scope, settings, observers, desk);
     let host = Host {
@@ -262,7 +263,8 @@ fn podman(
     scope: Scope,
     settings: &Settings,
     manner: &Manner,
-    (authfile, notes): (Option<PathBuf>, Store),
+    authfile: Option<PathBuf>,
+    (notes, registries): (Store, Registries),
 ) -> Option<Any<Registries>> {
     let PodmanSettings { program: path, timeout } = settings.podman.clone()?;
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
@@ -275,8 +277,10 @@ fn podman(
         authfile,
         tls_verify: manner.tls_verify,
         presence: podman::Presence::of(scope, variable)?,
+        min_free: settings.min_free,
     };
-    Some(Any::Podman(Box::new(Podman::new(options, Platform::running(&cpuinfo), notes))))
+    let podman = Podman::new(options, Platform::running(&cpuinfo), notes);
+    Some(Any::Podman(Box::new(podman), registries))
 }
 
 /// Has Podman's log of events hear of a run that had work of Podman's to look at.
@@ -298,7 +302,7 @@ fn options(settings: &Settings) -> Options {
         quarantine_expiry: settings.quarantine_expiry,
         retention: Limits {
             keep: settings.keep_images,
-            budget: 0,
+            budget: settings.disk_budget,
             at_once: settings.cleanup_per_pass,
         },
         units: BTreeMap::new(),

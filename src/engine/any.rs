@@ -9,7 +9,8 @@ use crate::update::port::{Cleared, Clearing, Engine, Inventory, Running, Stock};
 #[derive(Debug)]
 pub enum Any<R> {
     Native(Native<R>),
-    Podman(Box<Podman>),
+    /// With the registries that tell how large an image is.
+    Podman(Box<Podman>, R),
 }
 
 /// The same call for whichever it is.
@@ -17,7 +18,7 @@ macro_rules! either {
     ($any:expr, $engine:ident => $call:expr) => {
         match $any {
             Any::Native($engine) => $call,
-            Any::Podman($engine) => $call,
+            Any::Podman($engine, _) => $call,
         }
     };
 }
@@ -36,7 +37,10 @@ impl<R: Remote> Engine for Any<R> {
     }
 
     async fn stage(&self, source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure> {
-        either!(self, engine => engine.stage(source, image).await)
+        match self {
+            Self::Native(engine) => engine.stage(source, image).await,
+            Self::Podman(engine, remote) => engine.stage_from(remote, source, image).await,
+        }
     }
 
     async fn keep(

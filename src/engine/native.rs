@@ -6,17 +6,19 @@
 mod launcher;
 mod retain;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
 
 use crate::model::{
-    Container, Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Policy,
-    Reference, Scope, UnitName, cgroup, label,
+    Container, Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, MinFree,
+    Policy, Reference, Scope, UnitName, cgroup, label,
 };
 use crate::store::containers::{Record, Records};
-use crate::store::pull::{Remote, Request, Want, pull};
+use crate::store::pull::{Remote, Request, Want, pull_within};
+use crate::store::unpack::Limits;
 use crate::store::{Error, Store};
 use crate::update::port::{Cleared, Clearing, Engine, Health, Inventory, Running, Stock};
 
@@ -31,13 +33,24 @@ pub struct Native<R> {
     remote: R,
     /// Whose units the containers are in.
     scope: Scope,
+    /// What pulls leave free of the disk.
+    min_free: MinFree,
     pulls: Arc<Semaphore>,
+    /// What layers take, as far as that was looked at.
+    weights: Arc<Mutex<BTreeMap<Digest, u64>>>,
 }
 
 impl<R: Remote> Native<R> {
     pub fn new(store: Store, records: Records, remote: R, scope: Scope) -> Self {
         let pulls = Arc::new(Semaphore::new(STAGED_AT_ONCE));
-        Self { store, records, remote, scope, pulls }
+        let (min_free, weights) = (MinFree::DEFAULT, Arc::default());
+        Self { store, records, remote, scope, min_free, pulls, weights }
+    }
+
+    /// The same; pulls leave so much free of the disk.
+    #[must_use]
+    pub fn leaving(self, min_free: MinFree) -> Self {
+        Self { min_free, ..self }
     }
 
     /// The records of containers that run now in the care of a unit's process, and what cannot be
@@ -76,10 +89,16 @@ impl<R: Remote> Engine for Native<R> {
         let _one_of_few = self.pulls.acquire().await;
         let want = Want { target: Some(image.target.clone()), platform: image.platform.clone() };
         let staged = match self.scope {
-            Scope::System => pull(&self.store, &self.remote, source, want, &()).await?.identity,
+            Scope::System => {
+                let limits = Limits::leaving(self.min_free);
+                let pulled =
+                    pull_within(&self.store, &self.remote, source, want, &(), &limits).await;
+                pulled?.identity
+            }
             // Only in a user namespace have files the owners that the image says.
             Scope::User => {
-                let request = Request { source: source.clone(), want };
+                let min_free = self.min_free;
+                let request = Request { source: source.clone(), want, min_free };
                 launcher::stage(self.store.root(), self.records.root(), &request).await?
             }
         };
@@ -111,8 +130,9 @@ impl<R: Remote> Engine for Native<R> {
         Ok(found)
     }
 
-    async fn stock(&self, _weighed: bool) -> Result<Stock, Failure> {
-        Ok(self.take_stock()?)
+    async fn stock(&self, weighed: bool) -> Result<Stock, Failure> {
+        let stock = self.take_stock()?;
+        if weighed { self.weigh(stock).await } else { Ok(stock) }
     }
 
     async fn clear(&self, clearing: &Clearing) -> Result<Cleared, Failure> {

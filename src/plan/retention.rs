@@ -83,6 +83,8 @@ pub struct Clearing {
     pub remove: Vec<Stored>,
     /// Whether parts go that no image needs.
     pub leftovers: bool,
+    /// Whether there is a budget, and the following are known.
+    pub is_weighed: bool,
     /// What updaterd pulled, and what of it stays, in bytes.
     pub taken: u64,
     /// What of it must stay, whatever the budget is.
@@ -90,8 +92,9 @@ pub struct Clearing {
 }
 
 impl Clearing {
+    /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.unpin.is_empty() && self.remove.is_empty() && !self.leftovers
+        self.unpin.is_empty() && self.remove.is_empty() && !self.leftovers && !self.is_weighed
     }
 }
 
@@ -132,7 +135,8 @@ pub fn clear(
     }
     let taken = space.taken;
     candidates.iter().skip(remove.len()).for_each(|image| space.free(image));
-    Clearing { unpin, remove, leftovers: stock.leftovers, taken, needed: space.taken }
+    let is_weighed = limits.budget > 0;
+    Clearing { unpin, remove, leftovers: stock.leftovers, is_weighed, taken, needed: space.taken }
 }
 
 impl Shelf {

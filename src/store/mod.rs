@@ -39,6 +39,7 @@ mod pulled;
 mod remove;
 pub mod unpack;
 mod usage;
+mod weight;
 mod workspace;
 
 pub use error::Error;

@@ -360,13 +360,18 @@ impl port::Manager for Manager {
         job_log::now()
     }
 
+    /// Without its failure nothing would hold a unit that is down in systemd's memory.
     async fn reset_failed(&self, unit: &str) -> Result<(), Failure> {
-        let reset = async || match self.link.systemd().await?.reset_failed_unit(unit).await {
-            Ok(()) => Ok(()),
-            Err(error) if jobs::name(&error).as_deref() == Some(NO_SUCH_UNIT) => Ok(()),
-            Err(source) => {
-                let call = "ResetFailedUnit";
-                Err(Error::Call { call, unit: unit.to_string(), source })
+        let reset = async || {
+            let systemd = self.link.systemd().await?;
+            self.keep(&systemd, unit).await;
+            match systemd.reset_failed_unit(unit).await {
+                Ok(()) => Ok(()),
+                Err(error) if jobs::name(&error).as_deref() == Some(NO_SUCH_UNIT) => Ok(()),
+                Err(source) => {
+                    let call = "ResetFailedUnit";
+                    Err(Error::Call { call, unit: unit.to_string(), source })
+                }
             }
         };
         self.patiently(reset, AWAY).await

@@ -51,7 +51,7 @@ impl<W: World> Updater<W> {
         if let Err(failure) = manager.reset_failed(unit.as_str()).await {
             return Event::NotBegun(Cause::Host { failure });
         }
-        self.in_time(unit, self.restart_running(unit)).await
+        self.in_time(unit, self.restart_running(unit, &state, begin)).await
     }
 
     /// A start that takes longer than the operator gives it has failed, whatever systemd gives it. The
@@ -67,11 +67,23 @@ impl<W: World> Updater<W> {
         }
     }
 
-    async fn restart_running(&self, unit: &UnitName) -> Event {
+    /// Restarts a unit that was `seen` up. Of one that ends between that look and the job systemd says
+    /// that the job is done, and leaves it down: it ran, so it is started.
+    async fn restart_running(&self, unit: &UnitName, seen: &UnitState, begin: Begin) -> Event {
         match self.world.manager().try_restart(unit).await {
+            Ok(JobResult::Done) if self.ended_since(unit, seen).await => {
+                self.start_again(unit, begin).await
+            }
             Ok(result) => self.judge_job(unit, result).await,
             Err(error) => not_queued(error),
         }
+    }
+
+    /// Whether the run in which the unit was seen was its last, and is over.
+    async fn ended_since(&self, unit: &UnitName, seen: &UnitState) -> bool {
+        let state = self.world.manager().state(unit).await;
+        let of_that_run = |state: &UnitState| state.invocation == seen.invocation;
+        state.is_ok_and(|state| of_that_run(&state) && state.is_down() && !state.is_starting())
     }
 
     /// Ends when `unit` has been starting for as long as it may.

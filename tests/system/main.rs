@@ -53,7 +53,8 @@ system [NAME-PART]...    run the tests whose names contain one of the parts; all
   --exact                names, not parts of names
   --skip NAME-PART       leave these out
   --test-threads N       boxes at once
-  --soak N               kill the service N times, at moments that chance picks
+  --soak N               kill the service N times, at moments that chance picks; with a
+                         NAME-PART only in that part
   --seed N               the same moments as another time
   --demo                 tell the story of `make demo` instead
 
@@ -131,7 +132,9 @@ fn main() -> ExitCode {
     if let Some(kills) = arguments.soak {
         let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..));
         println!("{kills} kills; again with --seed {seed}");
-        return outside::run(cases::soak::parts(kills, seed), arguments.boxes);
+        let parts = cases::soak::parts(kills, seed).into_iter();
+        let wanted = parts.filter(|part| arguments.wants(part)).collect();
+        return outside::run(wanted, arguments.boxes);
     }
     let wanted: Vec<(String, Case)> =
         cases::all().into_iter().filter(|(name, _)| arguments.wants(name)).collect();

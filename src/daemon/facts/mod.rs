@@ -13,10 +13,11 @@ use super::api::{Checked, UnitStatus};
 use super::host::connect;
 use crate::config::{Schedule, Scope, Settings};
 use crate::ledger::Ledger;
-use crate::model::EngineKind;
 use crate::model::failure::chain;
-use crate::plan::doctor::{Disk, Facts, PODMANS_TIMER, SERVICE, TIMER, UnitFile};
+use crate::model::{EngineKind, MinFree};
+use crate::plan::doctor::{Budget, Disk, Facts, PODMANS_TIMER, SERVICE, TIMER, UnitFile};
 use crate::plan::{Reason, decide::Skipped};
+use crate::store::Store;
 use crate::systemd::unit_files::{State, UnitStates};
 use crate::systemd::{self, private};
 
@@ -53,6 +54,7 @@ pub async fn gather(
         ledger: damage,
         set_aside: ledger.set_aside(),
         disks: disks(scope, settings),
+        budgets: budgets(settings),
     }
 }
 
@@ -87,6 +89,15 @@ async fn unit_files(scope: Scope) -> Result<Vec<UnitFile>, systemd::Error> {
     Ok(found)
 }
 
+/// What images take, as the last pass found it; nothing where that cannot be read.
+fn budgets(settings: &Settings) -> Vec<Budget> {
+    let needed = Store::open(&settings.paths.state).and_then(|store| store.needed_at_least());
+    let budget = settings.disk_budget;
+    let is_on = |engine| engine != EngineKind::Podman || settings.podman.is_some();
+    let needed = needed.unwrap_or_default().into_iter().filter(|(engine, _)| is_on(*engine));
+    needed.map(|(engine, needed)| Budget { engine, budget, needed }).collect()
+}
+
 /// The disks that images lie on. What is not there yet will lie on its nearest ancestor's.
 fn disks(scope: Scope, settings: &Settings) -> Vec<Disk> {
     let podmans = PathBuf::from("/var/lib/containers/storage");
@@ -95,12 +106,13 @@ fn disks(scope: Scope, settings: &Settings) -> Vec<Disk> {
     if scope == Scope::System && settings.podman.is_some() && podmans.is_dir() {
         places.push((podmans, EngineKind::Podman));
     }
-    places.into_iter().filter_map(|(path, engine)| disk(path, engine)).collect()
+    places.into_iter().filter_map(|(path, engine)| disk(path, engine, settings.min_free)).collect()
 }
 
-fn disk(path: PathBuf, engine: EngineKind) -> Option<Disk> {
+fn disk(path: PathBuf, engine: EngineKind, min_free: MinFree) -> Option<Disk> {
     let there = path.ancestors().find(|path| path.exists()).map(Path::to_owned)?;
     let seen = rustix::fs::statvfs(&there).ok()?;
     let bytes = |blocks: u64| blocks.saturating_mul(seen.f_frsize);
-    Some(Disk { free: bytes(seen.f_bavail), size: bytes(seen.f_blocks), path, engine })
+    let (free, size) = (bytes(seen.f_bavail), bytes(seen.f_blocks));
+    Some(Disk { free, size, reserve: min_free.of(size), path, engine })
 }

@@ -1,6 +1,7 @@
 //! What of the store may go, and its removal.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,7 +10,7 @@ use crate::model::{
     Digest, EngineKind, Failure, FailureKind, ImageIdentity, Reference, Scope, UnitName,
 };
 use crate::store::{Error, Image, Pulled, Retirement, Store, Usage};
-use crate::update::port::{self, Cleared, Clearing, Pin, Shelf, Stock, Stored};
+use crate::update::port::{self, Cleared, Clearing, Part, Pin, Shelf, Stock, Stored};
 
 /// For so long, the whole layers of a pull that failed wait for another one.
 const GIVEN_UP: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -47,7 +48,32 @@ impl<R> Native<R> {
         Ok(Stock { images, shelves, leftovers })
     }
 
+    /// Says of what updaterd pulled how large it is. A layer never changes: each is looked at once.
+    pub(super) async fn weigh(&self, mut stock: Stock) -> Result<Stock, Failure> {
+        let (store, weights) = (self.store.clone(), Arc::clone(&self.weights));
+        let work = tokio::task::spawn_blocking(move || {
+            let mut known = weights.lock().unwrap_or_else(PoisonError::into_inner);
+            for image in stock.images.iter_mut().filter(|image| image.pulled.is_some()) {
+                for part in &mut image.parts {
+                    part.size = match known.get(&part.id) {
+                        Some(size) => *size,
+                        None => {
+                            // What cannot be looked at weighs nothing: nothing goes for its sake.
+                            let size = store.weigh(&part.id).unwrap_or_default();
+                            *known.entry(part.id.clone()).or_insert(size)
+                        }
+                    };
+                }
+            }
+            stock
+        });
+        work.await.map_err(|error| Failure::from_error(FailureKind::Local, &error))
+    }
+
     pub(super) async fn carry_out(&self, clearing: &Clearing) -> Result<Cleared, Failure> {
+        if clearing.is_weighed {
+            self.store.note_needed(EngineKind::Native, clearing.needed)?;
+        }
         for pin in &clearing.unpin {
             if let Some((unit, reference, manifest)) = read_pin(pin) {
                 self.store.let_go(&unit, &reference, &manifest)?;
@@ -113,7 +139,7 @@ fn stored(image: &Image, pulled: Option<Pulled>, is_held: bool) -> Stored {
             manifest: pulled.manifest,
             wanted: pulled.wanted,
         }),
-        parts: vec![],
+        parts: image.layer_ids().map(|id| Part { id, size: 0 }).collect(),
     }
 }
 

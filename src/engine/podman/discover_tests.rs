@@ -102,6 +102,7 @@ fn an_image_without_names_is_known_by_what_was_learnt() {
         os: "linux".into(),
         variant: None,
         labels: Default::default(),
+        root_fs: Default::default(),
     };
     let now = Facts::new(nameless, &Platform::host()).unwrap();
     assert!(now.is(&before.identity), "by its index, for its platform");

@@ -2,6 +2,7 @@
 //! empty here.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
@@ -117,6 +118,28 @@ pub(super) struct Image {
     pub(super) variant: Option<String>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) labels: BTreeMap<String, String>,
+    #[serde(default, rename = "RootFS", deserialize_with = "or_default")]
+    pub(super) root_fs: RootFs,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct RootFs {
+    /// Diff IDs, bottom first.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) layers: Vec<String>,
+}
+
+/// `podman info --format json`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Info {
+    pub(super) store: Storage,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Storage {
+    pub(super) graph_root: PathBuf,
 }
 
 /// A row of `podman images --format json`.

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::{Options, Podman, Presence, Program};
-use crate::model::{Platform, Scope};
+use crate::model::{MinFree, Platform, Scope};
 use crate::store::Store;
 
 /// A directory with the program, in which it works as well.
@@ -37,6 +37,7 @@ impl Fake {
             scope: Scope::System,
             authfile: None,
             tls_verify: None,
+            min_free: MinFree::DEFAULT,
             // Where a user's Podman leaves its traces.
             presence: Presence::of(Scope::User, |_| Some(self.path(""))).unwrap(),
         };

@@ -16,6 +16,8 @@ pub(super) struct Facts {
     pub(super) digests: Vec<Digest>,
     /// What its own configuration says, which a container's labels contain.
     pub(super) labels: BTreeMap<String, String>,
+    /// Its layers' diff IDs, bottom first, none twice.
+    pub(super) layers: Vec<Digest>,
 }
 
 impl Facts {
@@ -38,7 +40,13 @@ impl Facts {
         };
         let platform = platform(&image, host);
         let identity = ImageIdentity { target, manifest, platform };
-        Some(Self { id: image.id, identity, digests, labels: image.labels })
+        let mut layers: Vec<Digest> = Vec::new();
+        for layer in image.root_fs.layers.iter().filter_map(|layer| layer.parse().ok()) {
+            if !layers.contains(&layer) {
+                layers.push(layer);
+            }
+        }
+        Some(Self { id: image.id, identity, digests, labels: image.labels, layers })
     }
 
     /// Whether it is this image. An index's digest is that of all its platforms' images.

@@ -3,7 +3,7 @@
 //!
 //! [`program`] is one call, [`document`] what comes of it and [`told`] the list of them, [`discover`], [`creation`] and [`image`]
 //! what that means, [`presence`] whether there is anything to ask, [`query`] the calls that read,
-//! [`service`] a faster way for most of them; [`stage`] pulls, [`tags`] moves names, [`retain`] removes, [`events`] is what Podman's own log of events is told. Podman
+//! [`service`] a faster way for most of them; [`room`] whether there is room for a pull, [`stage`] pulls, [`tags`] moves names, [`retain`] removes, [`events`] is what Podman's own log of events is told. Podman
 //! has no bindings: a promotion moves the tag (`docs/decisions/0015-podman.md`).
 
 mod creation;
@@ -20,6 +20,7 @@ mod presence;
 mod program;
 mod query;
 mod retain;
+mod room;
 mod service;
 mod stage;
 mod tags;
@@ -34,9 +35,12 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::model::{
-    Digest, EngineKind, Failure, ImageIdentity, ImageSource, Platform, Reference, Scope, UnitName,
+    Digest, EngineKind, Failure, ImageIdentity, ImageSource, MinFree, Platform, Reference, Scope,
+    UnitName,
 };
+use crate::registry;
 use crate::store::Store;
+use crate::store::pull::Remote;
 use crate::update::port::{Cleared, Clearing, Engine, Inventory, Running, Stock};
 pub use events::Events;
 use image::Facts;
@@ -62,9 +66,12 @@ pub struct Options {
     /// As `--tls-verify`; `None` leaves it to registries.conf.
     pub tls_verify: Option<bool>,
     pub presence: Presence,
+    /// What pulls leave free of the disk.
+    pub min_free: MinFree,
 }
 
-/// Podman's containers and images.
+/// Podman's containers and images. Without a registry at hand, as [`Engine::stage`] has none, it is not
+/// known how much room a pull needs: see [`Podman::stage_from`].
 #[derive(Debug)]
 pub struct Podman {
     options: Options,
@@ -74,6 +81,8 @@ pub struct Podman {
     notes: Store,
     /// Whether this Podman is one that we know how to speak to: asked once.
     known: OnceCell<()>,
+    /// Where its storage lies: asked once.
+    graph_root: OnceCell<PathBuf>,
     /// What was learnt of images, by their ID.
     images: RefCell<BTreeMap<String, Facts>>,
     /// What ran at the last look.
@@ -98,12 +107,23 @@ impl Podman {
             host,
             notes,
             known: OnceCell::new(),
+            graph_root: OnceCell::new(),
             images: RefCell::default(),
             look: Mutex::default(),
             staging: Staging::default(),
             tags: Tags::default(),
             service: Service::default(),
         }
+    }
+
+    /// As [`Engine::stage`]; what would not leave enough of the disk free, as `remote` tells, is refused.
+    pub(super) async fn stage_from(
+        &self,
+        remote: &impl Remote,
+        source: &ImageSource,
+        image: &ImageIdentity,
+    ) -> Result<(), Failure> {
+        self.stage_with_others(Some(remote), source, image).await
     }
 
     /// Calls Podman for an effect.
@@ -135,7 +155,7 @@ impl Engine for Podman {
     }
 
     async fn stage(&self, source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure> {
-        self.stage_with_others(source, image).await
+        self.stage_with_others(None::<&registry::Client>, source, image).await
     }
 
     async fn keep(

@@ -56,6 +56,9 @@ impl Podman {
     }
 
     pub(super) async fn carry_out(&self, clearing: &Clearing) -> Result<Cleared, Failure> {
+        if clearing.is_weighed {
+            self.notes.note_needed(EngineKind::Podman, clearing.needed)?;
+        }
         let mut cleared = Cleared::default();
         for pin in &clearing.unpin {
             cleared.failures.extend(self.untag(pin).await.err());

@@ -14,12 +14,13 @@ use super::image::Facts;
 use super::program::Said;
 use super::{Podman, words};
 use crate::model::{Failure, FailureKind, ImageIdentity, ImageSource, Platform, Reference};
+use crate::store::pull::Remote;
 
 /// How long the pull of one image may take.
 const PULL: Duration = Duration::from_secs(60 * 60);
 
 /// So many calls pull at the same time: a slow registry holds up its own images only.
-const CALLS_AT_ONCE: usize = 4;
+pub(super) const CALLS_AT_ONCE: usize = 4;
 
 /// Images in one call, at most: a large one holds up those behind it.
 const IN_ONE_CALL: usize = 8;
@@ -34,9 +35,9 @@ pub(super) struct Staging {
 
 /// An image that somebody waits for.
 #[derive(Debug)]
-struct Wanted {
-    source: ImageSource,
-    image: ImageIdentity,
+pub(super) struct Wanted {
+    pub(super) source: ImageSource,
+    pub(super) image: ImageIdentity,
     outcome: oneshot::Sender<Result<(), Failure>>,
 }
 
@@ -46,7 +47,7 @@ impl Wanted {
         self.source.reference.pinned(&self.image.target).to_string()
     }
 
-    fn end(self, outcome: Result<(), Failure>) {
+    pub(super) fn end(self, outcome: Result<(), Failure>) {
         // Who waits no more is not told.
         let _ = self.outcome.send(outcome);
     }
@@ -55,6 +56,7 @@ impl Wanted {
 impl Podman {
     pub(super) async fn stage_with_others(
         &self,
+        remote: Option<&impl Remote>,
         source: &ImageSource,
         image: &ImageIdentity,
     ) -> Result<(), Failure> {
@@ -64,7 +66,7 @@ impl Podman {
         // The others of a pass ask in the same moment.
         tokio::task::yield_now().await;
         let turn = self.staging.turn.lock().await;
-        self.bring(self.staging.wanted.take()).await;
+        self.bring(remote, self.staging.wanted.take()).await;
         drop(turn);
         outcome.await.unwrap_or_else(|_| {
             Err(Failure::new(FailureKind::Local, "the pull was given up".to_owned()))
@@ -72,7 +74,7 @@ impl Podman {
     }
 
     /// Brings all of them into storage, and tells each who waits for it.
-    async fn bring(&self, wanted: Vec<Wanted>) {
+    async fn bring(&self, remote: Option<&impl Remote>, wanted: Vec<Wanted>) {
         self.service.begin();
         let mut names = Vec::new();
         for wanted in &wanted {
@@ -94,6 +96,10 @@ impl Podman {
             }
         }
         found.into_iter().for_each(|wanted| wanted.end(Ok(())));
+        let missing = match remote {
+            Some(remote) => self.with_room(remote, missing).await,
+            None => missing,
+        };
         let calls = calls(missing).into_iter().map(|call| self.pull(call));
         stream::iter(calls).buffer_unordered(CALLS_AT_ONCE).collect::<()>().await;
     }

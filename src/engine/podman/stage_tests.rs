@@ -16,6 +16,7 @@ fn facts(wanted: &Wanted) -> Facts {
         identity: wanted.image.clone(),
         digests: vec![wanted.image.manifest.clone()],
         labels: BTreeMap::new(),
+        layers: vec![],
     }
 }
 

@@ -15,6 +15,7 @@ use crate::launch::copy::pack::Source;
 use crate::launch::copy::unpack::{Owner, Target};
 use crate::launch::lifecycle::containers;
 use crate::launch::place::Place;
+use crate::model::MinFree;
 use crate::store::containers::Record;
 use crate::store::unpack::Limits;
 
@@ -35,8 +36,11 @@ pub(crate) struct Cp {
 
 /// Whoever copies knows how much that is; but a container may have a file with a hole of any size,
 /// and is not to fill the disk with it.
-const LIMITS: Limits =
-    Limits { entries: u64::MAX, reserve: 64 * 1024 * 1024, reserve_percent: 1, ..Limits::DEFAULT };
+const LIMITS: Limits = Limits {
+    entries: u64::MAX,
+    min_free: MinFree { bytes: 64 * 1024 * 1024, percent: 1 },
+    ..Limits::DEFAULT
+};
 
 /// How the container's side is found, and the copy's other side.
 struct Side {

@@ -18,7 +18,7 @@ use crate::launch::place::Place;
 use crate::launch::supervise::interruption::Interruption;
 use crate::launch::{Error, say};
 use crate::model::failure::chain;
-use crate::model::{Digest, FailureKind, ImageSource, Platform, Reference};
+use crate::model::{Digest, Failure, FailureKind, ImageSource, Platform, Reference};
 use crate::registry::{Client, Options};
 use crate::store::pull::{Progress, Want, pull as fetch, share_heap};
 use crate::store::{Image, Store};
@@ -173,12 +173,26 @@ async fn one(
     let image = if !flags.quiet && io::stderr().is_terminal() {
         fetch(store, &client, &source, want, &Bars::default()).await?
     } else {
-        fetch(store, &client, &source, want, &()).await?
+        fetch(store, &client, &source, want, &Lines).await?
     };
     if reference.tag().is_some() {
         store.tag(reference, &image.identity.manifest)?;
     }
     Ok(image)
+}
+
+/// What is worth a line where no bars can be drawn.
+struct Lines;
+
+impl Progress for Lines {
+    fn broke_off(&self, layer: &Digest, failure: &Failure, wait: Duration) {
+        eprintln!("{}", broken_off(layer, failure, wait));
+    }
+}
+
+fn broken_off(layer: &Digest, failure: &Failure, wait: Duration) -> String {
+    let (layer, wait) = (layer.short(), humantime::format_duration(wait));
+    format!("Warning: layer {layer} has broken off, going on in {wait}: {failure}")
 }
 
 /// One bar for each layer.
@@ -212,6 +226,11 @@ impl Progress for Bars {
 
     fn advanced(&self, layer: &Digest, bytes: u64) {
         self.with(layer, |bar| bar.inc(bytes));
+    }
+
+    fn broke_off(&self, layer: &Digest, failure: &Failure, wait: Duration) {
+        // A line that cannot be written is not worth the pull.
+        let _ = self.all.println(broken_off(layer, failure, wait));
     }
 
     fn done(&self, layer: &Digest) {

@@ -7,7 +7,8 @@ use crate::launch::place::Place;
 use crate::launch::{Error, say};
 use crate::model::{Failure, ImageIdentity};
 use crate::registry::{Client, Options};
-use crate::store::pull::{Request, pull};
+use crate::store::pull::{Request, pull_within};
+use crate::store::unpack::Limits;
 
 pub(crate) fn stage(place: &Place) -> Result<u8, Error> {
     let request = serde_json::from_reader(std::io::stdin()).map_err(Error::Json)?;
@@ -20,5 +21,7 @@ async fn carry_out(place: &Place, request: Request) -> Result<ImageIdentity, Fai
     let store = crate::store::Store::open(&place.state)?;
     let options = Options { paths: place.registries.clone(), ..Options::default() };
     let client = Client::new(&options)?;
-    Ok(pull(&store, &client, &request.source, request.want, &()).await?.identity)
+    let Request { source, want, min_free } = request;
+    let limits = Limits::leaving(min_free);
+    Ok(pull_within(&store, &client, &source, want, &(), &limits).await?.identity)
 }

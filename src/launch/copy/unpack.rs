@@ -276,6 +276,7 @@ mod tests {
 
     use super::*;
     use crate::launch::copy::pack::Source;
+    use crate::model::MinFree;
     use crate::store::unpack::Fault as Layer;
 
     fn open(path: &Path) -> OwnedFd {
@@ -355,7 +356,8 @@ mod tests {
         assert!(matches!(result, Err(Fault::Archive(Layer::Malformed(_)))), "{result:?}");
         let (_root, result) = unpacked(&entry(EntryType::GNUSparse, "hole", b""), &limits);
         assert!(matches!(result, Err(Fault::Sparse(_))), "{result:?}");
-        let no_room = Limits { reserve: u64::MAX, reserve_percent: 100, ..Limits::DEFAULT };
+        let no_room =
+            Limits { min_free: MinFree { bytes: u64::MAX, percent: 100 }, ..Limits::DEFAULT };
         let (root, result) = unpacked(&entry(EntryType::Regular, "f", b""), &no_room);
         assert!(matches!(result, Err(Fault::Archive(Layer::NoSpace { .. }))), "{result:?}");
         assert!(!root.path().join("f").exists());

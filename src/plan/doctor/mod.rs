@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Plan, Reason, Sharer};
+use crate::model::min_free::mebibytes;
 use crate::model::{EngineKind, Scope, UnitName};
 
 /// The timer by which Podman updates its containers itself.
@@ -49,6 +50,16 @@ pub struct Facts {
     /// Files of the ledger that were damaged, and set aside.
     pub set_aside: Vec<PathBuf>,
     pub disks: Vec<Disk>,
+    pub budgets: Vec<Budget>,
+}
+
+/// What the images may take that updaterd pulled into the storage of an engine, and what they have to, in
+/// bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    pub engine: EngineKind,
+    pub budget: u64,
+    pub needed: u64,
 }
 
 /// Whether a unit runs, and whether it does after the next boot.
@@ -77,6 +88,8 @@ pub struct Disk {
     /// In bytes.
     pub free: u64,
     pub size: u64,
+    /// So much is to stay free (`min_free`).
+    pub reserve: u64,
     /// Whose images.
     pub engine: EngineKind,
 }
@@ -116,6 +129,8 @@ pub enum Kind {
     /// Some of what was remembered is lost.
     DamagedLedger,
     DiskNearlyFull,
+    /// What has to stay is more than `disk_budget`.
+    OverBudget,
 }
 
 /// All that is wrong, what keeps updates from happening first.
@@ -153,6 +168,8 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
     }));
     found.extend(facts.set_aside.iter().map(|path| set_aside(path)));
     found.extend(facts.disks.iter().filter(|disk| disk.is_nearly_full()).map(disk));
+    let over = |budget: &&Budget| budget.budget > 0 && budget.needed > budget.budget;
+    found.extend(facts.budgets.iter().filter(over).map(over_budget));
     found
 }
 
@@ -325,7 +342,24 @@ fn set_aside(path: &Path) -> Finding {
 
 impl Disk {
     fn is_nearly_full(&self) -> bool {
-        self.free < SMALL && self.free < self.size / 100 * SHARE
+        self.is_below_reserve() || (self.free < SMALL && self.free < self.size / 100 * SHARE)
+    }
+
+    fn is_below_reserve(&self) -> bool {
+        self.free < self.reserve
+    }
+}
+
+fn over_budget(Budget { engine, budget, needed }: &Budget) -> Finding {
+    Finding {
+        finding: Kind::OverBudget,
+        what: format!(
+            "the images of {engine} that units run or may go back to take {}, and disk_budget is {}: \
+             allow more, or keep_images less",
+            mebibytes(*needed),
+            mebibytes(*budget)
+        ),
+        mend: "man updaterd.toml".to_owned(),
     }
 }
 
@@ -334,13 +368,13 @@ fn disk(disk: &Disk) -> Finding {
         EngineKind::Native => "updater-launch image prune --all",
         EngineKind::Podman => "podman image prune",
     };
+    let why = match disk.is_below_reserve() {
+        true => format!(", less than min_free, {}: pulls are refused", mebibytes(disk.reserve)),
+        false => ": pulls are about to fail".to_owned(),
+    };
     Finding {
         finding: Kind::DiskNearlyFull,
-        what: format!(
-            "{} MiB are free where {} lies: pulls are about to fail",
-            disk.free >> 20,
-            disk.path.display()
-        ),
+        what: format!("{} MiB are free where {} lies{why}", disk.free >> 20, disk.path.display()),
         mend: mend.to_owned(),
     }
 }

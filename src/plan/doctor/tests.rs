@@ -58,9 +58,24 @@ fn well() -> Facts {
             path: "/var/lib/updaterd".into(),
             free: 50 << 30,
             size: 100 << 30,
+            reserve: 256 << 20,
             engine: EngineKind::Native,
         }],
+        budgets: vec![],
     }
+}
+
+#[test]
+fn what_the_configuration_wants_of_the_disk_and_cannot_have_is_told() {
+    let mut facts = well();
+    facts.disks[0].reserve = 60 << 30;
+    let budget = |budget, needed| Budget { engine: EngineKind::Native, budget, needed };
+    facts.budgets = vec![budget(0, 5 << 30), budget(5 << 30, 5 << 30), budget(5 << 30, 6 << 30)];
+    let found = findings(&facts);
+    let told: Vec<&str> = found.iter().map(|finding| finding.what.as_str()).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("less than min_free, 61440 MiB: pulls are refused"), "{told:?}");
+    assert!(told[1].contains("take 6144 MiB, and disk_budget is 5120 MiB"), "{told:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use self::inflate::{Incoming, inflate};
+use super::patience::Patience;
 use super::underway::Underway;
 use super::{Blob, Missing, Progress, Remote, shown};
 use crate::model::{Digest, Failure, FailureKind, ImageSource};
@@ -29,10 +30,7 @@ const PIECES: usize = 1;
 /// Inflated buffers on their way between two threads.
 const BUFFERS: usize = 3;
 
-/// How often a download that breaks off goes on from there, and after what time: a registry's
-/// front end that is replaced cuts its connections, and is back in a moment.
-const MAX_RESUMED: u32 = 5;
-const RESUME_AFTER: Duration = Duration::from_secs(1);
+type Bytestream<'a> = LocalBoxStream<'a, Result<Bytes, Failure>>;
 
 /// Why a layer is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -98,11 +96,24 @@ pub(super) async fn fetch(
         layer: digest.clone(),
         source: source_fault,
     };
-    let stream = remote.blob(source, digest, layer.blob.size, 0).await.map_err(Error::Remote)?;
+    let mut download = Download {
+        remote,
+        source,
+        blob: &layer.blob,
+        progress,
+        began: Instant::now(),
+        received: 0,
+        patience: Patience::default(),
+    };
+    let stream = match download.ask().await {
+        // It is an outage in the middle of the pull, though not of this layer.
+        Err(failure) if underway.has_begun() => download.go_on(failure, false).await,
+        asked => asked,
+    };
+    let stream = stream.map_err(Error::Remote)?;
     progress.started(digest, layer.blob.size);
     let threads = Threads::start(layer, underway, working, limits).map_err(failed)?;
-    let blob = (remote, source, &layer.blob);
-    let downloaded = download(blob, stream.boxed_local(), &threads.pieces, progress).await;
+    let downloaded = download.pass_on(stream, &threads.pieces, underway).await;
     let result = threads.join().await;
     downloaded.map_err(Error::Remote)?;
     result.map_err(failed)?;
@@ -110,40 +121,72 @@ pub(super) async fn fetch(
     Ok(())
 }
 
-/// Passes the blob's bytes on in one piece, though the connection break: then it is asked for from
-/// where it broke, as long as that brings it forward. The threads see one stream and verify it as a
-/// whole. Ends early where they take no more.
-async fn download<'a>(
-    (remote, source, blob): (&'a impl Remote, &'a ImageSource, &'a Blob),
-    mut stream: LocalBoxStream<'a, Result<Bytes, Failure>>,
-    pieces: &tokio::sync::mpsc::Sender<Bytes>,
-    progress: &dyn Progress,
-) -> Result<(), Failure> {
-    let (mut received, mut resumed_at, mut resumed) = (0, 0, 0);
-    while let Some(piece) = stream.next().await {
-        let failure = match piece {
-            Ok(piece) => {
-                let bytes = piece.len() as u64;
-                if pieces.send(piece).await.is_err() {
-                    return Ok(());
+/// A blob on its way here.
+struct Download<'a, R> {
+    remote: &'a R,
+    source: &'a ImageSource,
+    blob: &'a Blob,
+    progress: &'a dyn Progress,
+    began: Instant,
+    received: u64,
+    patience: Patience,
+}
+
+impl<'a, R: Remote> Download<'a, R> {
+    /// Passes the blob's bytes on in one piece, though the connection break: then it is asked for from
+    /// where it broke. The threads see one stream and verify it as a whole. Ends early where they take
+    /// no more.
+    async fn pass_on(
+        mut self,
+        mut stream: Bytestream<'a>,
+        pieces: &tokio::sync::mpsc::Sender<Bytes>,
+        underway: &Underway,
+    ) -> Result<(), Failure> {
+        while let Some(piece) = stream.next().await {
+            match piece {
+                Ok(piece) => {
+                    underway.begins();
+                    let bytes = piece.len() as u64;
+                    if pieces.send(piece).await.is_err() {
+                        return Ok(());
+                    }
+                    self.received += bytes;
+                    self.progress.advanced(&self.blob.digest, bytes);
                 }
-                received += bytes;
-                progress.advanced(&blob.digest, bytes);
-                continue;
+                Err(failure) => {
+                    drop(stream);
+                    stream = self.go_on(failure, true).await?;
+                }
             }
-            Err(failure) => failure,
-        };
-        let forward = received > resumed_at && resumed < MAX_RESUMED;
-        if failure.kind != FailureKind::Unreachable || !forward {
-            return Err(failure);
         }
-        tracing::debug!(layer = %blob.digest, received, cause = %failure, "download broken off, going on");
-        drop(stream);
-        tokio::time::sleep(RESUME_AFTER).await;
-        (resumed_at, resumed) = (received, resumed + 1);
-        stream = remote.blob(source, &blob.digest, blob.size, received).await?.boxed_local();
+        Ok(())
     }
-    Ok(())
+
+    /// Asks for the rest after a failure. `answered`: the registry had begun to send.
+    async fn go_on(
+        &mut self,
+        mut failure: Failure,
+        mut answered: bool,
+    ) -> Result<Bytestream<'a>, Failure> {
+        loop {
+            let now = self.began.elapsed();
+            let wait = self.patience.after(&failure, answered, self.received, now);
+            let Some(wait) = wait else { return Err(failure) };
+            self.progress.broke_off(&self.blob.digest, &failure, wait);
+            tokio::time::sleep(wait).await;
+            match self.ask().await {
+                Ok(stream) => return Ok(stream),
+                Err(again) => failure = again,
+            }
+            answered = false;
+        }
+    }
+
+    async fn ask(&self) -> Result<Bytestream<'a>, Failure> {
+        let Self { remote, source, blob, received, .. } = *self;
+        let stream = remote.blob(source, &blob.digest, blob.size, received).await?;
+        Ok(stream.boxed_local())
+    }
 }
 
 /// The pair of threads, and the way to them. The runtime waits for them at its end, and they end

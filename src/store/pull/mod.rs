@@ -17,18 +17,21 @@ use super::lock;
 use super::unpack::{self, Limits};
 use super::{Error, Image, Store};
 use crate::disk::Lock;
-use crate::model::{Digest, FailureKind, ImageIdentity, ImageSource, Platform};
+use crate::model::{Digest, Failure, FailureKind, ImageIdentity, ImageSource, MinFree, Platform};
 use crate::registry::document;
 
 mod commit;
 mod heap;
 mod layer;
+mod patience;
 mod remote;
+mod room;
 mod underway;
 
 pub use heap::share_heap;
 pub use layer::LayerFault;
 pub use remote::{Document, Documents, Remote};
+pub use room::{Layer, Offer};
 
 /// Layers that are fetched at once: two keep two cores busy, more only cost memory.
 const AT_ONCE: usize = 2;
@@ -52,6 +55,8 @@ pub struct Want {
 pub struct Request {
     pub source: ImageSource,
     pub want: Want,
+    #[serde(default)]
+    pub min_free: MinFree,
 }
 
 /// Told how a pull advances, on the thread that polls it. Layers are named by their blob's digest.
@@ -63,6 +68,11 @@ pub trait Progress {
     /// `bytes` more of it have come.
     fn advanced(&self, layer: &Digest, bytes: u64) {
         let _ = (layer, bytes);
+    }
+    /// Its download broke off, and goes on from there after this time.
+    fn broke_off(&self, layer: &Digest, failure: &Failure, wait: Duration) {
+        let _ = wait;
+        tracing::debug!(%layer, cause = %failure, "download broken off, going on");
     }
     /// It is unpacked and verified.
     fn done(&self, layer: &Digest) {
@@ -187,17 +197,48 @@ async fn plan(
     target: Digest,
     platform: &Platform,
 ) -> Result<Plan, Error> {
-    let refuse = |why: String| Error::refused(&source.reference, &why);
     let documents = remote.documents(source, &target, platform).await.map_err(Error::Remote)?;
     remote.admit(source, &documents).await.map_err(Error::Remote)?;
+    let manifest = manifest(source, &documents)?;
+    let config_digest = manifest.config.digest.clone();
+    let Configuration { bytes: config, parsed, layers } =
+        configuration(remote, source, manifest).await?;
+    let digest = documents.manifest.digest.clone();
+    let index = documents.index.as_ref();
+    let platform =
+        platform_of(&parsed, || index.and_then(|index| offered_variant(&index.bytes, &digest)));
+    let identity = ImageIdentity { target, manifest: digest, platform };
+    Ok(Plan { documents, config, config_digest, identity, layers })
+}
+
+/// The manifest of an image, and of nothing else.
+fn manifest(source: &ImageSource, documents: &Documents) -> Result<Manifest, Error> {
+    let refuse = |why: String| Error::refused(&source.reference, &why);
     let manifest: Manifest = serde_json::from_slice(&documents.manifest.bytes)
         .map_err(|cause| refuse(format!("the manifest cannot be read: {cause}")))?;
     if !manifest.is_image() {
         let kind = shown(&manifest.config.media_type);
         return Err(refuse(format!("an artifact of the type {kind:?}, not a container image")));
     }
-    let config = small_blob(remote, source, &manifest.config).await?;
-    let parsed: ImageConfiguration = document::parse(&config)
+    Ok(manifest)
+}
+
+/// An image's configuration, and the layers that its manifest and it agree on: bottom first, none twice.
+struct Configuration {
+    bytes: Bytes,
+    parsed: ImageConfiguration,
+    layers: Vec<Missing>,
+}
+
+/// Fetches the configuration and checks that it is the manifest's.
+async fn configuration(
+    remote: &impl Remote,
+    source: &ImageSource,
+    manifest: Manifest,
+) -> Result<Configuration, Error> {
+    let refuse = |why: String| Error::refused(&source.reference, &why);
+    let bytes = small_blob(remote, source, &manifest.config).await?;
+    let parsed: ImageConfiguration = document::parse(&bytes)
         .map_err(|cause| refuse(format!("the image configuration cannot be read: {cause}")))?;
     let ids = parsed.rootfs().diff_ids();
     if ids.len() != manifest.layers.len() || ids.len() > MAX_LAYERS {
@@ -215,13 +256,7 @@ async fn plan(
             layers.push(Missing { diff_id, blob });
         }
     }
-    let digest = documents.manifest.digest.clone();
-    let index = documents.index.as_ref();
-    let platform =
-        platform_of(&parsed, || index.and_then(|index| offered_variant(&index.bytes, &digest)));
-    let identity = ImageIdentity { target, manifest: digest, platform };
-    let config_digest = manifest.config.digest;
-    Ok(Plan { documents, config, config_digest, identity, layers })
+    Ok(Configuration { bytes, parsed, layers })
 }
 
 /// Text from outside, for a message.
@@ -292,10 +327,11 @@ async fn fetch(
 ) -> Result<(), Error> {
     let workspace = &underway.workspace;
     let space = |fault| Error::Space { image: Box::new(source.reference.clone()), source: fault };
-    let compressed = layers.iter().fold(0u64, |sum, layer| sum.saturating_add(layer.blob.size));
+    let sizes = layers.iter().map(|layer| layer.blob.unpacked(limits.expansion));
+    let needed = sizes.fold(0, u64::saturating_add);
     let root = unpack::open_root(workspace.path())
         .map_err(|cause| Error::io("open", workspace.path(), cause))?;
-    unpack::check_fits(&root, compressed, limits).map_err(space)?;
+    unpack::check_fits(&root, needed, limits).map_err(space)?;
     let mut largest_first: Vec<_> = layers.iter().collect();
     largest_first.sort_by_key(|layer| std::cmp::Reverse(layer.blob.size));
     // Each thread holds a sender; the channel closes when the last is gone.

@@ -484,11 +484,11 @@ fn whole_layers_of_a_pull_that_failed_are_kept() {
     fake.breaks = Some((big.digest.clone(), 1, false));
     let error = run(&store, &fake).unwrap_err();
     assert_eq!(error.kind(), FailureKind::Unreachable, "{error}");
-    assert_eq!(fake.fetched(&big), 2, "no more without progress");
+    assert_eq!(fake.fetched(&big), 3, "no more without progress");
     assert!(store.images().unwrap().is_empty() && entries(&store.root().join("tmp")).is_empty());
     fake.breaks = None;
     run(&store, &fake).unwrap();
-    assert_eq!((fake.fetched(&big), fake.fetched(&small)), (3, 1));
+    assert_eq!((fake.fetched(&big), fake.fetched(&small)), (4, 1));
 }
 
 #[test]
@@ -648,7 +648,7 @@ fn a_full_disk_is_told_and_cleaned() {
     let raw = layer_of(&archive(&[("noise", &noise(20 << 20))]), PLAIN);
     let zeros = layer_of(&archive(&[("zeros", &vec![0; 20 << 20])]), GZIP);
     // Before the download, in the middle of it with a reserve, and by ENOSPC without one.
-    let none = Limits { reserve: 0, ..Limits::default() };
+    let none = Limits { min_free: MinFree { bytes: 0, percent: 0 }, ..Limits::default() };
     for (layer, limits, raw_size) in [
         (raw, Limits::default(), true),
         (zeros.clone(), Limits::default(), false),
@@ -663,7 +663,7 @@ fn a_full_disk_is_told_and_cleaned() {
         let error = pulled.unwrap_err();
         assert_eq!(error.kind(), FailureKind::StorageFull, "{error:?}");
         let told = crate::model::failure::chain(&error);
-        assert_eq!(told.contains("to be downloaded"), raw_size, "{told}");
+        assert_eq!(told.contains("are needed"), raw_size, "{told}");
         assert_empty(&store);
     }
 }

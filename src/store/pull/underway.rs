@@ -1,5 +1,6 @@
 //! A pull between its first file and its commit.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::commit;
@@ -16,6 +17,8 @@ pub(super) struct Underway {
     store: Store,
     /// The diff IDs of the layers that are whole.
     done: Mutex<Vec<Digest>>,
+    /// Something of a layer has come.
+    begun: AtomicBool,
     // In this order: nothing is anybody else's before the rest is removed.
     pub(super) workspace: Workspace,
     _layer_locks: Vec<Lock>,
@@ -32,10 +35,20 @@ impl Underway {
         Self {
             store: store.clone(),
             done: Mutex::default(),
+            begun: AtomicBool::new(false),
             workspace,
             _layer_locks: layer_locks,
             _store_lock: store_lock,
         }
+    }
+
+    /// Something of a layer has come.
+    pub(super) fn begins(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// A layer is whole.

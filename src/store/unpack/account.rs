@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use super::{Fault, Limits};
+use crate::model::MinFree;
 
 /// The free space is looked at whenever so many bytes were written, or so many files were made: a
 /// disk may run out of either. On one of a few thousand inodes, that is less than the reserve.
@@ -63,14 +64,16 @@ impl Account {
 /// The errors of free space, before it is used up.
 pub(super) fn check_space(disk: impl AsFd, limits: &Limits) -> Result<(), Fault> {
     let stat = rustix::fs::fstatvfs(disk).map_err(|cause| Fault::Statfs(cause.into()))?;
-    let percent = |whole: u64| (whole / 100).saturating_mul(limits.reserve_percent);
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    let reserve = limits.reserve.min(percent(stat.f_blocks.saturating_mul(stat.f_frsize)));
+    let reserve = limits.min_free.of(stat.f_blocks.saturating_mul(stat.f_frsize));
     if free < reserve {
         return Err(Fault::NoSpace { free, reserve });
     }
-    // File systems without a fixed number of inodes say zero.
-    let (free, reserve) = (stat.f_favail, percent(stat.f_files).min(10_000));
+    // Inodes are no bytes: who wants a large part of the disk free does not mean so many of them. File
+    // systems without a fixed number of them say zero.
+    let share = limits.min_free.percent.min(MinFree::DEFAULT.percent);
+    let inodes = MinFree { bytes: 10_000, percent: share };
+    let (free, reserve) = (stat.f_favail, inodes.of(stat.f_files));
     if stat.f_files > 0 && free < reserve {
         return Err(Fault::NoInodes { free, reserve });
     }
@@ -86,7 +89,11 @@ pub(in crate::store) fn check_fits(
     let stat = rustix::fs::fstatvfs(&disk).map_err(|cause| Fault::Statfs(cause.into()))?;
     check_space(disk, limits)?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    if free < bytes { Err(Fault::TooLittle { free, needed: bytes }) } else { Ok(()) }
+    let reserve = limits.min_free.of(stat.f_blocks.saturating_mul(stat.f_frsize));
+    match free.checked_sub(bytes) {
+        Some(left) if left >= reserve => Ok(()),
+        _ => Err(Fault::TooLittle { free, needed: bytes, reserve }),
+    }
 }
 
 #[cfg(test)]
@@ -102,8 +109,7 @@ mod tests {
         account.bytes(60_000).unwrap();
         assert_eq!((account.files, account.bytes), (1, FILE_COST + 60_000));
         // From here on every look would say no.
-        account.limits.reserve = u64::MAX;
-        account.limits.reserve_percent = 100;
+        account.limits.min_free = MinFree { bytes: u64::MAX, percent: 100 };
         account.files(FILES_STEP - 2).unwrap();
         assert!(account.files(1).is_err(), "the free space was not looked at");
         account.bytes(BYTES_STEP - FILE_COST).unwrap();

@@ -25,8 +25,13 @@ pub(crate) use self::account::Account;
 pub(super) use self::account::check_fits;
 pub(crate) use self::archive::{Archive, Entry};
 pub(super) use self::copy::{Owners, copy};
-use crate::model::FailureKind;
 use crate::model::failure::excerpt;
+use crate::model::min_free::refusal;
+use crate::model::{FailureKind, MinFree};
+
+/// What a compressed layer is reckoned to unpack to, by its size: no manifest says it. The images that most
+/// hosts run, from Alpine's to Python's, unpack to 2.3 to 3.0 times their size.
+pub(super) const EXPANSION: u64 = 3;
 
 /// How much one layer may unpack to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,10 +43,11 @@ pub struct Limits {
     pub ratio_from: u64,
     /// Entries of one layer, with the directories that it has no entries for.
     pub entries: u64,
-    /// Free space that an unpacking leaves on the disk, in bytes, and never less than that of
-    /// the disk's size in percent; the smaller of both counts.
-    pub reserve: u64,
-    pub reserve_percent: u64,
+    /// What an unpacking leaves free of the disk.
+    pub min_free: MinFree,
+    /// To so many times their size compressed layers are reckoned to grow, before the first of them is
+    /// fetched. What is sure of them all is 1.
+    pub expansion: u64,
 }
 
 impl Default for Limits {
@@ -59,9 +65,15 @@ impl Limits {
         ratio: 200,
         ratio_from: 1024 * 1024 * 1024,
         entries: 5_000_000,
-        reserve: 256 * 1024 * 1024,
-        reserve_percent: 5,
+        min_free: MinFree::DEFAULT,
+        expansion: 1,
     };
+
+    /// For a pull that is not begun where it may well leave less free than that.
+    pub fn leaving(min_free: MinFree) -> Self {
+        let expansion = if min_free.is_off() { 1 } else { EXPANSION };
+        Self { min_free, expansion, ..Self::DEFAULT }
+    }
 
     /// Whether a layer may have `unpacked` bytes, when `compressed` of its blob have come.
     pub(super) fn check_size(&self, unpacked: u64, compressed: u64) -> Result<(), Fault> {
@@ -107,8 +119,9 @@ pub enum Fault {
     TooManyDirectories(usize),
     #[error("only {free} bytes are free on the disk, and {reserve} are to stay so")]
     NoSpace { free: u64, reserve: u64 },
-    #[error("only {free} bytes are free on the disk, and {needed} are to be downloaded")]
-    TooLittle { free: u64, needed: u64 },
+    /// Before anything was downloaded.
+    #[error("{}", refusal(*needed, *free, *reserve))]
+    TooLittle { free: u64, needed: u64, reserve: u64 },
     #[error("the disk has only {free} free inodes, and {reserve} are to stay so")]
     NoInodes { free: u64, reserve: u64 },
     #[error("the free space of the disk cannot be read")]

@@ -383,7 +383,8 @@ fn bombs_are_stopped() {
     let sparse = Tar::header(T::GNUSparse, b"s", b"", 0);
     assert!(matches!(Tar::default().raw(sparse, b"").refused(), Fault::Entry { .. }));
     Tar::default().pax(&[("GNU.sparse.major", b"1")]).file("s", "").refused();
-    let no_room = Limits { reserve: u64::MAX, reserve_percent: 100, ..Limits::default() };
+    let no_room =
+        Limits { min_free: MinFree { bytes: u64::MAX, percent: 100 }, ..Limits::default() };
     let fault = Tar::default().file("a", "x").unpack_within(&no_room).1.unwrap_err();
     assert_eq!(fault.kind(), FailureKind::StorageFull);
 }

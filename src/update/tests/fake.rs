@@ -190,6 +190,8 @@ pub(super) struct Host {
     pub(super) most_jobs: Cell<usize>,
     /// Every restart, as it ended.
     pub(super) restarted: RefCell<Vec<String>>,
+    /// A unit crashes just before its failures are reset.
+    pub(super) crashes_at_reset: Cell<bool>,
     /// A unit that its operator stops while another one settles on the new image.
     pub(super) stopped_beside: Cell<Option<&'static str>>,
     /// Units without an image that do not start as long as another one runs the new one.
@@ -693,9 +695,10 @@ impl Manager for Host {
     }
 
     async fn state(&self, name: &UnitName) -> Result<UnitState, Failure> {
-        if let Some(beside) = self.stopped_beside.get()
-            && self.image_of(name.as_str()) == Some(image("new").manifest)
-        {
+        let settles = self.units.borrow().get(name).is_some_and(|unit| {
+            unit.image == Some(image("new")) && self.clock.get() > unit.started
+        });
+        if let Some(beside) = self.stopped_beside.get().filter(|_| settles) {
             self.stopped_beside.set(None);
             self.sleep(Duration::from_secs(1)).await;
             self.set(&beside.parse().unwrap(), "inactive", true);
@@ -733,6 +736,14 @@ impl Manager for Host {
     }
 
     async fn try_restart(&self, unit: &UnitName) -> Result<JobResult, JobError> {
+        let is_down = self.units.borrow()[unit].active == "inactive";
+        if is_down && !self.dead() && self.refusal.borrow().is_none() {
+            return Ok(JobResult::Done);
+        }
+        self.restart(unit).await
+    }
+
+    async fn restart(&self, unit: &UnitName) -> Result<JobResult, JobError> {
         if self.dead() {
             return Err(JobError::ShuttingDown("power cut".into()));
         }
@@ -753,10 +764,6 @@ impl Manager for Host {
             return Ok(JobResult::Timeout);
         }
         self.job(unit, coming)
-    }
-
-    async fn restart(&self, unit: &UnitName) -> Result<JobResult, JobError> {
-        self.try_restart(unit).await
     }
 
     async fn stop(&self, unit: &UnitName) -> Result<JobResult, JobError> {
@@ -781,9 +788,14 @@ impl Manager for Host {
 
     async fn reset_failed(&self, unit: &str) -> Result<(), Failure> {
         self.write()?;
+        let name: UnitName = unit.parse().unwrap();
+        self.kept_in_mind.borrow_mut().insert(name.clone());
         let mut units = self.units.borrow_mut();
-        let unit = units.get_mut(&unit.parse().unwrap()).unwrap();
+        let unit = units.get_mut(&name).unwrap();
         unit.restarts = 0;
+        if self.crashes_at_reset.take() {
+            unit.active = "failed";
+        }
         if unit.active == "failed" {
             (unit.active, unit.image, unit.main_status) = ("inactive", None, 0);
         }

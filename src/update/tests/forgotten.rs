@@ -93,3 +93,16 @@ fn who_stopped_it_is_told_by_the_journal_alone() {
     assert_eq!(stopped(None), "inactive");
     assert_eq!(stopped(Some("no journal")), "active", "in doubt it ran before, and runs again");
 }
+
+/// systemd restarts nothing that is down, and says that this is done.
+#[test]
+fn a_unit_that_crashes_just_before_its_restart_is_started() {
+    for (new, expected) in [(Behaviour::Good, "new"), (Behaviour::Exits(1), "old")] {
+        let host = Host::with(&["a.service"], new);
+        host.forgotten.set(true);
+        host.crashes_at_reset.set(true);
+        let report = run(updater(&host).update(&[], Trigger::Schedule)).unwrap();
+        assert_eq!(host.active("a.service"), "active", "{report:?}");
+        assert_eq!(host.image_of("a.service"), Some(image(expected).manifest), "{report:?}");
+    }
+}

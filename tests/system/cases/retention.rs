@@ -1,7 +1,7 @@
 //! Storage after updates: which images stay, which go, and when.
 
 use crate::host::Host;
-use crate::image::Image;
+use crate::image::{Image, Layer};
 use crate::podman::{self, PodmanUnit};
 use crate::registry::Registry;
 use crate::someone::Someone;
@@ -15,6 +15,10 @@ cases![
     podmans_last_images_stay_and_older_ones_go,
     what_somebody_needs_of_podmans_is_not_removed,
     a_removal_that_podman_refuses_is_said_once_and_tried_again,
+    images_stay_within_the_budget,
+    podmans_images_stay_within_the_budget,
+    a_pull_leaves_min_free,
+    a_pull_of_podmans_leaves_min_free,
 ];
 
 const QUIET: &str = "schedule = \"timer\"\nsettle = \"1s\"\n";
@@ -236,4 +240,109 @@ fn a_removal_that_podman_refuses_is_said_once_and_tried_again(host: &Host) {
     assert_eq!(count(), "4");
     host.sh("rm /srv/refuses; updaterctl update");
     assert_eq!(count(), "3", "the one of the unit's start, the one before, and the one that runs");
+}
+
+/// A program with so many megabytes beside it, which do not compress.
+fn large(version: &str, megabytes: usize) -> Image {
+    let mut source = fastrand::Rng::with_seed(version.bytes().map(u64::from).sum());
+    let data: Vec<u8> = (0..megabytes * 1_000_000).map(|_| source.u8(..)).collect();
+    let mut layer = Layer::new();
+    layer.file("app/data", 0o644, &data);
+    Image::app(version).layer(layer)
+}
+
+fn update_to(host: &Host, registry: &Registry, image: &Image) -> String {
+    let digest = registry.push("app:latest", image);
+    host.sh("updaterctl update");
+    digest
+}
+
+/// What `updaterctl doctor` finds, by kinds.
+fn findings(host: &Host) -> String {
+    host.sh("updaterctl doctor --json || true")
+}
+
+fn images_stay_within_the_budget(host: &Host) {
+    let (registry, reference) = begin(host);
+    configure(host, "keep_images = 1\ndisk_budget = \"35MB\"\n");
+    ContainerUnit::new("app", &reference).start(host);
+    let versions = ["v2", "v3", "v4", "v5", "v6"];
+    let digests = versions.map(|version| update_to(host, &registry, &large(version, 10)));
+    let index = || host.sh("cat /var/lib/updaterd/images/index.json");
+    let there = || digests.clone().map(|digest| index().contains(&digest));
+    assert_eq!(there(), [false, false, true, true, true]);
+    assert!(!findings(host).contains("over-budget"));
+    // One that need not stay is a way back as well.
+    registry.down();
+    host.sh(&format!("updaterctl rollback app --to {}", short(&digests[2])));
+    host.sh(&format!("updaterctl rollback app --to {}", short(&digests[4])));
+    registry.up();
+    configure(host, "keep_images = 1\ndisk_budget = \"15MB\"\n");
+    host.sh("updaterctl update || true");
+    assert_eq!(there(), [false, false, true, false, true], "what runs, and what ran before");
+    let found = findings(host);
+    assert!(found.contains("over-budget") && found.contains("disk_budget is 15 MiB"), "{found}");
+}
+
+fn podmans_images_stay_within_the_budget(host: &Host) {
+    podman::configure(host);
+    let (registry, reference) = begin(host);
+    configure(host, "keep_images = 1\ndisk_budget = \"45MB\"\n");
+    PodmanUnit::new("app", &reference).start(host);
+    let versions = ["v2", "v3", "v4", "v5", "v6"];
+    let digests = versions.map(|version| update_to(host, &registry, &large(version, 10)));
+    assert_eq!(podmans(host, &digests), [false, false, true, true, true]);
+    configure(host, "keep_images = 1\ndisk_budget = \"15MB\"\n");
+    host.sh("updaterctl update");
+    assert_eq!(podmans(host, &digests), [false, false, false, true, true]);
+    let found = findings(host);
+    assert!(found.contains("over-budget") && found.contains("images of Podman"), "{found}");
+}
+
+/// A large update is refused before its first layer, and blamed on nobody; a small one goes through.
+fn assert_refused(host: &Host, registry: &Registry, version: impl Fn() -> String) {
+    registry.push("app:latest", &large("v2", 25));
+    let before = registry.bytes_sent();
+    let said = host.fails(3, "updaterctl update").said();
+    for told in ["localhost:5000/app", "does not fit", "MiB are needed", "make room", "min_free"] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    assert!(registry.bytes_sent() - before < 100_000, "a layer was pulled");
+    assert_eq!(version(), "v1");
+    assert!(
+        host.sh("updaterctl quarantine list").contains("Nothing is quarantined"),
+        "it is blamed"
+    );
+    registry.push("app:latest", &Image::app("v3"));
+    host.sh("updaterctl update app.service");
+    assert_eq!(version(), "v3");
+}
+
+fn a_pull_leaves_min_free(host: &Host) {
+    let (registry, reference) = begin(host);
+    host.sh("mount -t tmpfs -o size=200m,mode=700 tmpfs /var/lib/updaterd");
+    configure(host, "min_free = \"150MiB\"\n");
+    ContainerUnit::new("app", &reference).start(host);
+    assert_refused(host, &registry, || version(host, "app"));
+    assert!(!findings(host).contains("disk-nearly-full"));
+    host.sh("head -c 60M /dev/zero > /var/lib/updaterd/filler");
+    let found = findings(host);
+    assert!(found.contains("disk-nearly-full") && found.contains("pulls are refused"), "{found}");
+    host.sh("rm /var/lib/updaterd/filler");
+    configure(host, "");
+    update_to(host, &registry, &large("v4", 25));
+    assert_eq!(version(host, "app"), "v4");
+}
+
+fn a_pull_of_podmans_leaves_min_free(host: &Host) {
+    podman::configure(host);
+    let (registry, reference) = begin(host);
+    host.sh("mkdir -p /var/lib/containers/storage");
+    host.sh("mount -t tmpfs -o size=200m,mode=700 tmpfs /var/lib/containers/storage");
+    PodmanUnit::new("app", &reference).start(host);
+    configure(host, "min_free = \"150MiB\"\n");
+    assert_refused(host, &registry, || podman::version(host, "app"));
+    configure(host, "");
+    update_to(host, &registry, &large("v4", 25));
+    assert_eq!(podman::version(host, "app"), "v4");
 }
