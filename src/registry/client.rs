@@ -51,8 +51,8 @@ impl Client {
             policy: Policy::load(&options.paths.policy),
             transport: Transport::new(Arc::clone(&options)),
             helpers: Helpers::new(&options.paths, &options.timeouts),
+            tokens: Tokens::new(options.rejections.clone()),
             options,
-            tokens: Tokens::default(),
             recent: Recent::default(),
             hosts: Mutex::default(),
         })

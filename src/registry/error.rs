@@ -74,7 +74,9 @@ pub enum Denial {
     NoCredentials,
     #[error("the credentials were rejected")]
     Rejected,
-    #[error("the credentials were rejected a short while ago, and are not tried again yet")]
+    #[error(
+        "the credentials were rejected before, and are not tried again before they change (log in, or touch the file), or a day has passed"
+    )]
     RejectedBefore,
     #[error("the credentials give no access to this image")]
     NoAccess,

@@ -102,7 +102,7 @@ pub fn auth_json(data: &[u8]) {
         for name in ["docker.io/library/app", "r.example:5000/team/app", "quay.io/app"] {
             let Ok(Found::Login { username, secret }) = file.look_up(name) else { continue };
             let origin = Origin { file: path.into(), helper: None };
-            if let Some(basic) = (Credential { username, secret, origin }).basic() {
+            if let Some(basic) = (Credential { username, secret, origin, stamp: None }).basic() {
                 HeaderValue::from_str(&basic).expect("base64 can be sent");
             }
         }

@@ -49,6 +49,7 @@ impl Client {
             username: username.to_owned(),
             secret: Secret::Password(password.to_owned()),
             origin: Origin { file: "the command line".into(), helper: None },
+            stamp: None,
         };
         let asked = async {
             let root = self.root_of(key, credential)?;

@@ -17,6 +17,8 @@ pub struct Options {
     pub tls_verify: Option<bool>,
     pub timeouts: Timeouts,
     pub paths: Paths,
+    /// Where it is kept for other processes which credentials were rejected; `None` is nowhere.
+    pub rejections: Option<PathBuf>,
 }
 
 /// How long a registry is waited for.
@@ -65,6 +67,14 @@ pub struct RegistriesConf {
     pub drop_ins: Vec<PathBuf>,
 }
 
+impl Options {
+    /// Those of a host, or of a user on it, whose state lies in this directory: what one process learns of
+    /// credentials that are rejected, the others know.
+    pub fn of(state: &Path) -> Self {
+        Self { rejections: Some(state.join("logins/rejected.json")), ..Self::default() }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -72,6 +82,7 @@ impl Default for Options {
             tls_verify: None,
             timeouts: Timeouts::default(),
             paths: Paths::from_environment(),
+            rejections: None,
         }
     }
 }

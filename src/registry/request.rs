@@ -9,7 +9,6 @@ use reqwest::{Method, Response, StatusCode, Url};
 
 use super::auth::challenge::Challenge;
 use super::auth::credentials::Credential;
-use super::auth::login::Attempt;
 use super::auth::token::{Tokens, Wanted, basic};
 use super::body;
 use super::error::{Denial, Problem};
@@ -70,10 +69,13 @@ struct Tried {
 
 impl Tried {
     /// Whether `problem`, met on the way to a proof, may come of a challenge that is out of date: it
-    /// was kept, and nobody has judged the credentials, which must not be tried again and again.
+    /// was kept, and nobody has judged the credentials, which must not be tried again and again, or said
+    /// that too much is asked.
     fn forgets(&self, problem: &Problem) -> bool {
         let kept = !(self.learned || self.refreshed || self.rescoped || self.changed);
-        kept && self.forgotten.is_none() && problem.kind() != FailureKind::Unauthorized
+        let judged =
+            matches!(problem.kind(), FailureKind::Unauthorized | FailureKind::RateLimited(_));
+        kept && self.forgotten.is_none() && !judged
     }
 }
 
@@ -215,7 +217,8 @@ impl Repository<'_> {
             Ok(response)
         };
         let accepts = |response: &Response| response.status() != StatusCode::UNAUTHORIZED;
-        let attempt = Attempt { peer: &self.host.registry, scope: &self.path, credential };
+        let Host { registry, authority, .. } = &*self.host;
+        let attempt = self.tokens.attempt(registry, authority, &self.path, credential);
         login.attempt(attempt, request, accepts).await
     }
 

@@ -19,7 +19,7 @@ pub(crate) fn stage(place: &Place) -> Result<u8, Error> {
 
 async fn carry_out(place: &Place, request: Request) -> Result<ImageIdentity, Failure> {
     let store = crate::store::Store::open(&place.state)?;
-    let options = Options { paths: place.registries.clone(), ..Options::default() };
+    let options = Options { paths: place.registries.clone(), ..Options::of(&place.state) };
     let client = Client::new(&options)?;
     let Request { source, want, min_free } = request;
     let limits = Limits::leaving(min_free);

@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::file::{AuthFile, Found, Helper};
 use super::helper::Helpers;
+use super::rejections::Stamp;
 use crate::model::failure::excerpt;
 use crate::registry::error::{HelperFault, Origin, Problem};
 use crate::registry::files;
@@ -25,6 +26,8 @@ pub(crate) struct Credential {
     pub(crate) username: String,
     pub(crate) secret: Secret,
     pub(crate) origin: Origin,
+    /// The file as it was read; `None` for what somebody typed.
+    pub(crate) stamp: Option<Stamp>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -100,6 +103,8 @@ pub(crate) async fn find(
     let files = named.as_ref().map_or(paths.authfiles.as_slice(), slice::from_ref);
     let mut missing = None;
     for path in files {
+        // Before it is read: what changes meanwhile is another file.
+        let stamp = std::fs::metadata(path).ok().as_ref().map(Stamp::of);
         let (username, secret, helper) = match look_up(path, named.is_some(), name)? {
             Found::Nothing => continue,
             Found::Login { username, secret } => (username, secret, None),
@@ -121,7 +126,7 @@ pub(crate) async fn find(
             }
         };
         let origin = Origin { file: path.clone(), helper };
-        let credential = Some(Credential { username, secret, origin });
+        let credential = Some(Credential { username, secret, origin, stamp });
         return Ok(Searched { credential, missing: None });
     }
     Ok(Searched { credential: None, missing })
@@ -189,7 +194,10 @@ mod tests {
     fn an_identity_token_is_no_password() {
         let origin = Origin { file: "/auth.json".into(), helper: None };
         let secret = Secret::IdentityToken("t".into());
-        assert_eq!(Credential { username: String::new(), secret, origin }.basic(), None);
+        assert_eq!(
+            Credential { username: String::new(), secret, origin, stamp: None }.basic(),
+            None
+        );
     }
 
     #[test]

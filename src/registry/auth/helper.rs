@@ -4,25 +4,27 @@
 //! What they answer is kept for a pass, since many images are of one registry. Nothing secret is ever
 //! printed, nor given to anybody as an argument.
 
-use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tokio::process::Command;
 
 use super::credentials::Secret;
+use super::table::Table;
 use crate::model::failure::excerpt;
 use crate::program::{Answer, Group, answer, child};
 use crate::registry::error::HelperFault;
-use crate::registry::gate::lock;
 use crate::registry::options::{Paths, Timeouts};
 
 /// The longest answer read, in bytes: an identity token of a cloud has some thousand.
 const MAX_ANSWER: u64 = 64 * 1024;
+
+/// So many answers are kept.
+const MOST: usize = 256;
 
 /// The longest name.
 const MAX_NAME: usize = 64;
@@ -42,13 +44,13 @@ pub(in crate::registry) struct Helpers {
     directories: Vec<PathBuf>,
     home: Option<PathBuf>,
     limit: Duration,
-    answers: Mutex<HashMap<(String, String), Slot>>,
+    answers: Table<(String, String), Slot>,
 }
 
 /// A name and a secret, where it has them.
 type Login = Option<(String, Secret)>;
 
-type Slot = Arc<tokio::sync::Mutex<Option<Kept>>>;
+type Slot = tokio::sync::Mutex<Option<Kept>>;
 
 struct Kept {
     at: Instant,
@@ -76,7 +78,7 @@ impl Helpers {
             directories: paths.programs.clone(),
             home: paths.home.clone(),
             limit: timeouts.helper,
-            answers: Mutex::default(),
+            answers: Table::new(MOST),
         }
     }
 
@@ -87,10 +89,7 @@ impl Helpers {
         name: &str,
         server: &str,
     ) -> Result<Login, HelperFault> {
-        let slot = {
-            let key = (name.to_owned(), server.to_owned());
-            Arc::clone(lock(&self.answers).entry(key).or_default())
-        };
+        let slot = self.answers.get((name.to_owned(), server.to_owned()));
         let mut slot = slot.lock().await;
         if let Some(kept) = slot.as_ref().filter(|kept| kept.at.elapsed() < FRESH) {
             return kept.answer.clone();
@@ -102,7 +101,7 @@ impl Helpers {
 
     /// A pass begins: all are asked again.
     pub(in crate::registry) fn forget(&self) {
-        lock(&self.answers).clear();
+        self.answers.clear();
     }
 
     async fn call(&self, name: &str, server: &str) -> Result<Login, HelperFault> {

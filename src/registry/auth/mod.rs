@@ -5,4 +5,6 @@ pub(super) mod credentials;
 pub(super) mod file;
 pub(super) mod helper;
 pub(super) mod login;
+pub(super) mod rejections;
+pub(super) mod table;
 pub(super) mod token;

@@ -5,7 +5,11 @@ use crate::image::Image;
 use crate::registry::{Access, PASSWORD, Registry, USER};
 use crate::units::{ContainerUnit, configure_quiet, version};
 
-cases![a_helper_gives_the_login, a_helper_that_fails_is_told_of];
+cases![
+    a_helper_gives_the_login,
+    a_helper_that_fails_is_told_of,
+    a_bad_password_is_tried_once_on_a_host,
+];
 
 /// Exit code of `updaterctl`, as its manual has it.
 const PARTLY: i32 = 3;
@@ -120,4 +124,43 @@ fn a_helper_that_fails_is_told_of(host: &Host) {
     assert_eq!(version(host, "app"), "v2");
     assert_eq!(service(), before);
     assert!(!host.journal("--boot").contains(PASSWORD));
+}
+
+fn a_bad_password_is_tried_once_on_a_host(host: &Host) {
+    let registry = Registry::start_with(host, Access::Password, 5000);
+    configure_quiet(host);
+    let file = |password: &str| host.write(FILE, &format!("{{{}}}", entry(host, password)));
+    file(PASSWORD);
+    registry.push("app:latest", &Image::app("v1"));
+    let app = registry.reference("app:latest");
+    ContainerUnit::new("app", &app).start(host);
+    registry.push("app:latest", &Image::app("v2"));
+    let tried = || {
+        let log = host.journal("--unit=registry-5000");
+        log.lines().filter(|line| line.contains("error authenticating user")).count()
+    };
+    assert_eq!(tried(), 0);
+    // The service, another one of it, and processes of their own.
+    file("wrong");
+    let pull = format!("updater-launch pull {app}");
+    for _ in 0..2 {
+        let check = host.fails(PARTLY, "updaterctl check");
+        assert!(check.stdout.contains("reject"), "{}", check.describe());
+        let refused = host.fails(125, &pull);
+        for part in ["rejected before", FILE] {
+            assert!(refused.stderr.contains(part), "{}", refused.describe());
+        }
+        host.sh("systemctl stop updaterd.service");
+    }
+    assert_eq!(tried(), 1);
+    host.sh("cd /var/lib/updaterd/logins; test $(stat -c %a rejected.json) = 600
+         ! grep -e alice -e wrong -e localhost -e auth.json rejected.json");
+    host.sh(&format!("touch {FILE}"));
+    host.fails(125, &pull);
+    host.fails(PARTLY, "updaterctl check");
+    assert_eq!(tried(), 2);
+    file(PASSWORD);
+    host.sh("updaterctl update");
+    assert_eq!(version(host, "app"), "v2");
+    assert_eq!(tried(), 2);
 }
