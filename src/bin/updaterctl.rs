@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use updaterd::ctl::access::Access;
 use updaterd::ctl::args::{self, Arguments};
 use updaterd::ctl::command::{self, Output, Style};
-use updaterd::ctl::here::{Here, Progress};
+use updaterd::ctl::here::Here;
 use updaterd::ctl::remote::Remote;
 use updaterd::ctl::{Error, exit};
 use updaterd::daemon::host;
@@ -68,7 +68,7 @@ async fn run(arguments: &Arguments) -> Result<Output, Error> {
         false => None,
     };
     let person = io::stderr().is_terminal() && !arguments.global.json;
-    let here = Here { scope, progress: person.then_some(Progress) };
+    let here = Here { scope, progress: person.then(Default::default) };
     command::run(arguments, &Access::new(remote, here), style).await
 }
 

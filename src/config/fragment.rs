@@ -41,6 +41,8 @@ pub(super) struct Fragment {
     pub(super) disk_budget: Option<u64>,
     #[serde(deserialize_with = "value::min_free")]
     pub(super) min_free: Option<MinFree>,
+    #[serde(deserialize_with = "value::rate")]
+    pub(super) max_download_rate: Option<u64>,
     pub(super) podman: PodmanFragment,
     pub(super) notify: NotifyFragment,
     pub(super) paths: PathsFragment,
@@ -129,6 +131,7 @@ impl Fragment {
             cleanup_per_pass: self.cleanup_per_pass.or(other.cleanup_per_pass),
             disk_budget: self.disk_budget.or(other.disk_budget),
             min_free: self.min_free.or(other.min_free),
+            max_download_rate: self.max_download_rate.or(other.max_download_rate),
             podman: PodmanFragment {
                 enabled: self.podman.enabled.or(other.podman.enabled),
                 program: self.podman.program.or(other.podman.program),

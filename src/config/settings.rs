@@ -41,6 +41,8 @@ pub struct Settings {
     pub disk_budget: u64,
     /// What a pull leaves free of the disk.
     pub min_free: MinFree,
+    /// Bytes a second with which images come into our store, all together, at the most.
+    pub max_download_rate: Option<u64>,
     /// How Podman's containers are looked after; `None` where they are left alone.
     pub podman: Option<PodmanSettings>,
     pub notify: NotifySettings,
@@ -138,6 +140,7 @@ impl Settings {
             cleanup_per_pass: written.cleanup_per_pass.unwrap_or(10),
             disk_budget: written.disk_budget.unwrap_or(0),
             min_free: written.min_free.unwrap_or_default(),
+            max_download_rate: written.max_download_rate.filter(|rate| *rate > 0),
             podman: written.podman.enabled.unwrap_or(true).then(|| PodmanSettings {
                 program: written.podman.program.unwrap_or_else(|| "/usr/bin/podman".into()),
                 timeout: written.podman.timeout.unwrap_or(MINUTE),

@@ -113,6 +113,18 @@ fn bytes<E: Error>(text: &str) -> Result<u64, E> {
     })
 }
 
+/// A size that a second may bring, or `"0"` for any. With less than this a registry or what is before it
+/// takes us for dead and hangs up.
+pub(super) fn rate<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u64>, D::Error> {
+    const LEAST: u64 = 32 << 10;
+    match size(value)? {
+        Some(1..LEAST) => {
+            Err(D::Error::custom("must be at least \"32KiB\", or \"0\" for no limit"))
+        }
+        rate => Ok(rate),
+    }
+}
+
 /// What is to stay free of a disk: a size, a share such as `"5%"`, or a list of both, of which the smaller
 /// counts.
 pub(super) fn min_free<'de, D: Deserializer<'de>>(value: D) -> Result<Option<MinFree>, D::Error> {

@@ -11,13 +11,14 @@ use super::args::AutoUpdate;
 use super::remote::{Caller, Properties, Remote, RemoteError};
 use crate::config::Scope;
 use crate::daemon::api::{self, Api, Checked, Held, HistoryQuery, RegistryStatus, UnitStatus};
+use crate::daemon::bus::Signal;
 use crate::daemon::observe;
 use crate::model::failure::chain;
 use crate::model::{Container, UnitName};
 use crate::plan::doctor::Facts;
 use crate::plan::{Plan, Quarantined};
 use crate::update::port::Observer;
-use crate::update::{Entry, Event, Report, Trigger};
+use crate::update::{Entry, Report, Trigger};
 
 /// What `auto-update` found, and did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,31 +235,29 @@ impl<E: Embedded> Access<E> {
             return work.await;
         };
         // Subscribed before the call. Who cannot subscribe sees the end only.
-        let mut events = match remote.signals().await {
-            Ok(signals) => {
-                signals.filter_map(|signal| future::ready(observe::event(&signal))).left_stream()
-            }
+        let mut signals = match remote.signals().await {
+            Ok(signals) => signals.left_stream(),
             Err(_) => stream::pending().right_stream(),
         };
-        let done = show(&mut events, onlooker, work).await;
+        let done = show(&mut signals, onlooker, work).await;
         // What came along with the answer.
-        while let Some(Some(event)) = events.next().now_or_never() {
-            onlooker.event(&event);
+        while let Some(Some(signal)) = signals.next().now_or_never() {
+            observe::hear(&signal, onlooker);
         }
         done
     }
 }
 
 async fn show<T>(
-    events: &mut (impl Stream<Item = Event> + Unpin),
+    signals: &mut (impl Stream<Item = Signal> + Unpin),
     onlooker: &dyn Observer,
     work: impl Future<Output = T>,
 ) -> T {
     let mut work = pin!(work);
     loop {
-        match future::select(events.next(), work).await {
-            Either::Left((Some(event), rest)) => {
-                onlooker.event(&event);
+        match future::select(signals.next(), work).await {
+            Either::Left((Some(signal), rest)) => {
+                observe::hear(&signal, onlooker);
                 work = rest;
             }
             Either::Left((None, rest)) => return rest.await,

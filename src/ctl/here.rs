@@ -1,6 +1,7 @@
 //! The embedded default: this process does the work, with the same library and the same lock.
 
 use std::io::Write as _;
+use std::rc::Rc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,6 +9,7 @@ use jiff::Timestamp;
 use super::Error;
 use super::access::{AutoUpdated, Done, Embedded};
 use super::args::AutoUpdate;
+use super::progress::Progress;
 use crate::config::{self, Scope, Settings};
 use crate::daemon::api::{self, Checked, UnitStatus};
 use crate::daemon::facts;
@@ -22,11 +24,11 @@ use crate::update::port::Observer;
 use crate::update::{Event, EventKind, Surveyed};
 
 /// Opens this host's edges when they are needed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Here {
     pub scope: Scope,
     /// Who follows, where a person does.
-    pub progress: Option<Progress>,
+    pub progress: Option<Rc<Progress>>,
 }
 
 impl Here {
@@ -60,8 +62,8 @@ impl Embedded for Here {
 
     fn open(&self) -> Result<Pass<Host>, Error> {
         let mut observers = Observers::default();
-        if let Some(progress) = self.progress {
-            observers = observers.with(progress);
+        if let Some(progress) = &self.progress {
+            observers = observers.with(Rc::clone(progress));
         }
         let manner = Manner { shown: self.progress.is_some(), ..Manner::default() };
         self.open_with(observers, manner)
@@ -102,7 +104,7 @@ impl Embedded for Here {
     }
 
     fn onlooker(&self) -> Option<&dyn Observer> {
-        self.progress.as_ref().map(|progress| progress as &dyn Observer)
+        self.progress.as_deref().map(|progress| progress as &dyn Observer)
     }
 }
 
@@ -145,16 +147,5 @@ impl Observer for Pulls {
         if let (EventKind::Staging, Some(reference)) = (event.kind, &event.reference) {
             let _ = writeln!(std::io::stderr(), "Trying to pull {reference}...");
         }
-    }
-}
-
-/// Each event as a line on standard error, in the words of the journal.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress;
-
-impl Observer for Progress {
-    fn event(&self, event: &Event) {
-        // A terminal that is gone is no reason to leave a rollout half done.
-        let _ = writeln!(std::io::stderr(), "{}", journal::line(event));
     }
 }

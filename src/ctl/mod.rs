@@ -10,6 +10,7 @@ pub mod command;
 pub mod exit;
 pub mod here;
 pub mod manual;
+pub mod progress;
 pub mod remote;
 
 mod error;

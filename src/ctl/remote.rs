@@ -192,6 +192,10 @@ fn signal(message: &zbus::Message) -> Option<Signal> {
             let change = change((unit, reference, String::new(), String::new()));
             Signal::UpdateFinished { change, outcome, detail }
         }
+        "PullProgress" => {
+            let (reference, new, received, total) = body.deserialize().ok()?;
+            Signal::PullProgress { reference, new, received, total }
+        }
         _ => return None,
     })
 }

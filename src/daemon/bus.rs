@@ -212,6 +212,17 @@ impl Updater1 {
     }
 
     /// A newer image is there for a unit.
+    /// An image is being pulled: so many bytes have come, of so many of the layers that were missing. Once
+    /// a second at most; not of Podman's pulls, of which no more is known than that they go on.
+    #[zbus(signal)]
+    async fn pull_progress(
+        emitter: &SignalEmitter<'_>,
+        reference: &str,
+        new: &str,
+        received: u64,
+        total: u64,
+    ) -> zbus::Result<()>;
+
     #[zbus(signal)]
     async fn update_available(
         emitter: &SignalEmitter<'_>,

@@ -212,13 +212,17 @@ pub fn open(scope: Scope, settings: &Settings, opener: Opener) -> Result<Pass<Ho
     let tls_verify = manner.tls_verify;
     let mut asking =
         registry::Options { tls_verify, ..registry::Options::of(&settings.paths.state) };
+    asking.rate = settings.max_download_rate;
     asking.paths.authfile = manner.authfile.clone().or(asking.paths.authfile);
     let store = Store::open(&settings.paths.state)?;
     let authfile = asking.paths.authfile.clone();
     let registries = Registries::new(asking);
     let podman = podman(scope, settings, &manner, authfile, (store.clone(), registries.clone()));
     let records = Records::open(&settings.paths.run);
-    let native = Native::new(store, records, registries.clone(), scope).leaving(settings.min_free);
+    let native = Native::new(store, records, registries.clone(), scope)
+        .leaving(settings.min_free)
+        .no_faster_than(settings.max_download_rate)
+        .seen_by(observers.clone());
     let manager = ToManager { scope, connection, restart_timeout: settings.restart_timeout };
     let (observers, teller) = tellers(scope, settings, observers, desk);
     let host = Host {

@@ -1,22 +1,26 @@
 //! Who hears of a pass's events: the journal, the bus, systemd's status line.
 
+use std::rc::Rc;
+
+use bytesize::ByteSize;
+
 use super::bus::{Change, Outbox, Signal};
 use super::journal;
 use crate::config::Scope;
 use crate::model::OutcomeKind;
 use crate::systemd::notify;
-use crate::update::port::Observer;
+use crate::update::port::{Observer, Pulling};
 use crate::update::{Event, EventKind};
 
 /// Tells each event to several observers, in order.
-#[derive(Default)]
-pub struct Observers(Vec<Box<dyn Observer>>);
+#[derive(Clone, Default)]
+pub struct Observers(Vec<Rc<dyn Observer>>);
 
 impl Observers {
     /// These and one more.
     #[must_use]
     pub fn with(mut self, observer: impl Observer + 'static) -> Self {
-        self.0.push(Box::new(observer));
+        self.0.push(Rc::new(observer));
         self
     }
 }
@@ -25,6 +29,12 @@ impl Observer for Observers {
     fn event(&self, event: &Event) {
         for observer in &self.0 {
             observer.event(event);
+        }
+    }
+
+    fn pulling(&self, pulling: &Pulling) {
+        for observer in &self.0 {
+            observer.pulling(pulling);
         }
     }
 }
@@ -57,6 +67,17 @@ impl Observer for StatusLine {
             notify::status(&journal::line(event));
         }
     }
+
+    fn pulling(&self, pulling: &Pulling) {
+        notify::status(&line(pulling));
+    }
+}
+
+/// `pulling registry.example/app:1: 3.2 of 12.0 MiB`
+fn line(pulling: &Pulling) -> String {
+    let Pulling { reference, received, total, .. } = pulling;
+    let percent = received.saturating_mul(100).checked_div(*total).unwrap_or(100);
+    format!("pulling {reference}: {percent}% of {}", ByteSize::b(*total))
 }
 
 /// Makes D-Bus signals of events.
@@ -68,6 +89,15 @@ impl Observer for Signals {
         for signal in signals(event) {
             self.0.send(signal);
         }
+    }
+
+    fn pulling(&self, pulling: &Pulling) {
+        self.0.send(Signal::PullProgress {
+            reference: pulling.reference.to_string(),
+            new: pulling.new.to_string(),
+            received: pulling.received,
+            total: pulling.total,
+        });
     }
 }
 
@@ -97,8 +127,19 @@ fn signals(event: &Event) -> Vec<Signal> {
     }
 }
 
-/// The event that a signal tells of, as far as it does; `None` where another signal tells more.
-pub fn event(signal: &Signal) -> Option<Event> {
+/// Has `observer` hear what a signal tells, as far as it does; not where another signal tells more.
+pub fn hear(signal: &Signal, observer: &dyn Observer) {
+    if let Some(event) = event(signal) {
+        observer.event(&event);
+    }
+    if let Signal::PullProgress { reference, new, received, total } = signal
+        && let (Ok(reference), Ok(new)) = (reference.parse(), new.parse())
+    {
+        observer.pulling(&Pulling { reference, new, received: *received, total: *total });
+    }
+}
+
+fn event(signal: &Signal) -> Option<Event> {
     let (kind, change, detail) = match signal {
         Signal::UpdateAvailable(change) => (EventKind::UpdateAvailable, change, ""),
         Signal::UpdateStarted(change) => (EventKind::Restarting, change, ""),
@@ -107,7 +148,7 @@ pub fn event(signal: &Signal) -> Option<Event> {
             OutcomeKind::RolledBack => return None,
             outcome => (EventKind::of(outcome), change, detail.as_str()),
         },
-        Signal::Properties(_) => return None,
+        Signal::PullProgress { .. } | Signal::Properties(_) => return None,
     };
     Some(Event {
         unit: change.unit.parse().ok(),

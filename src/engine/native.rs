@@ -3,9 +3,11 @@
 //! Labels are not believed further than `docs/architecture.md` allows: an image steers neither
 //! which file credentials come from nor which unit is restarted.
 
+mod advance;
 mod launcher;
 mod retain;
 
+use self::advance::Onlooker;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -20,7 +22,7 @@ use crate::store::containers::{Record, Records};
 use crate::store::pull::{Remote, Request, Want, pull_within};
 use crate::store::unpack::Limits;
 use crate::store::{Error, Store};
-use crate::update::port::{Cleared, Clearing, Engine, Health, Inventory, Running, Stock};
+use crate::update::port::{Cleared, Clearing, Engine, Health, Inventory, Observer, Running, Stock};
 
 /// So many images are pulled at the same time: one that is slow does not hold up the others.
 const STAGED_AT_ONCE: usize = 4;
@@ -35,6 +37,9 @@ pub struct Native<R> {
     scope: Scope,
     /// What pulls leave free of the disk.
     min_free: MinFree,
+    /// Bytes a second with which pulls may come, at the most.
+    rate: Option<u64>,
+    onlooker: Onlooker,
     pulls: Arc<Semaphore>,
     /// What layers take, as far as that was looked at.
     weights: Arc<Mutex<BTreeMap<Digest, u64>>>,
@@ -44,13 +49,28 @@ impl<R: Remote> Native<R> {
     pub fn new(store: Store, records: Records, remote: R, scope: Scope) -> Self {
         let pulls = Arc::new(Semaphore::new(STAGED_AT_ONCE));
         let (min_free, weights) = (MinFree::DEFAULT, Arc::default());
-        Self { store, records, remote, scope, min_free, pulls, weights }
+        let onlooker = Onlooker::default();
+        Self { store, records, remote, scope, min_free, rate: None, onlooker, pulls, weights }
     }
 
     /// The same; pulls leave so much free of the disk.
     #[must_use]
     pub fn leaving(self, min_free: MinFree) -> Self {
         Self { min_free, ..self }
+    }
+
+    /// The same; pulls come with so many bytes a second at the most, one after the other: side by side none
+    /// would be there any sooner. Pulls of this process are slowed down by `remote` itself.
+    #[must_use]
+    pub fn no_faster_than(self, rate: Option<u64>) -> Self {
+        let at_once = if rate.is_some() { 1 } else { STAGED_AT_ONCE };
+        Self { rate, pulls: Arc::new(Semaphore::new(at_once)), ..self }
+    }
+
+    /// The same; `observer` hears how far pulls have come.
+    #[must_use]
+    pub fn seen_by(self, observer: impl Observer + 'static) -> Self {
+        Self { onlooker: Onlooker::new(observer), ..self }
     }
 
     /// The records of containers that run now in the care of a unit's process, and what cannot be
@@ -88,18 +108,20 @@ impl<R: Remote> Engine for Native<R> {
         // It is never closed.
         let _one_of_few = self.pulls.acquire().await;
         let want = Want { target: Some(image.target.clone()), platform: image.platform.clone() };
+        let advance = self.onlooker.at(source, image);
         let staged = match self.scope {
             Scope::System => {
                 let limits = Limits::leaving(self.min_free);
                 let pulled =
-                    pull_within(&self.store, &self.remote, source, want, &(), &limits).await;
+                    pull_within(&self.store, &self.remote, source, want, &advance, &limits).await;
                 pulled?.identity
             }
             // Only in a user namespace have files the owners that the image says.
             Scope::User => {
                 let min_free = self.min_free;
-                let request = Request { source: source.clone(), want, min_free };
-                launcher::stage(self.store.root(), self.records.root(), &request).await?
+                let rate = self.rate;
+                let request = Request { source: source.clone(), want, min_free, rate };
+                launcher::stage(self.store.root(), self.records.root(), &request, &advance).await?
             }
         };
         check_staged(&source.reference, &staged, image)

@@ -8,7 +8,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, Response};
 
 use super::auth::credentials::{self, Credential, Searched};
-use super::auth::helper::Helpers;
+use super::auth::program::Helpers;
 use super::auth::token::Tokens;
 use super::blob::{Blob, Pace};
 use super::body;
@@ -20,6 +20,7 @@ use super::options::Options;
 use super::recent::Recent;
 use super::registries_conf::{Location, Registries};
 use super::request::{Query, Repository};
+use super::throttle::Throttle;
 use super::transport::Transport;
 use crate::model::{Digest, Failure, ImageIdentity, ImageSource, Platform, Reference};
 use crate::policy::{self, Policy};
@@ -38,6 +39,7 @@ pub struct Client {
     tokens: Tokens,
     helpers: Helpers,
     recent: Recent,
+    throttle: Option<Throttle>,
     hosts: Mutex<HashMap<(String, bool), Arc<Host>>>,
 }
 
@@ -52,6 +54,7 @@ impl Client {
             transport: Transport::new(Arc::clone(&options)),
             helpers: Helpers::new(&options.paths, &options.timeouts),
             tokens: Tokens::new(options.rejections.clone()),
+            throttle: options.rate.map(Throttle::new),
             options,
             recent: Recent::default(),
             hosts: Mutex::default(),
@@ -135,6 +138,13 @@ impl Client {
             Blob::new(response, image.clone(), &peer, size, offset, pace)
         };
         blob.await.map_err(|problem| Error::new(&image, problem))
+    }
+
+    /// To be called with so many bytes of a blob that have come: returns when it may be asked for more.
+    pub async fn slow_down(&self, bytes: usize) {
+        if let Some(throttle) = &self.throttle {
+            throttle.slow_down(bytes).await;
+        }
     }
 
     /// The host that is asked for `source`, as images name it.

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::auth::credentials::{self, Credential, Secret};
 use super::auth::file::AuthFile;
-use super::auth::helper::Helpers;
+use super::auth::program::Helpers;
 use super::error::{Error, Origin};
 use super::files;
 use super::options::{Paths, Timeouts};

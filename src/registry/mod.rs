@@ -26,6 +26,7 @@ mod quota;
 mod recent;
 mod registries_conf;
 mod request;
+mod throttle;
 mod transport;
 
 pub use blob::Blob;

@@ -16,6 +16,8 @@ pub struct Options {
     /// `None`: as registries.conf says.
     pub tls_verify: Option<bool>,
     pub timeouts: Timeouts,
+    /// Bytes a second that blobs come with, all together, at the most.
+    pub rate: Option<u64>,
     pub paths: Paths,
     /// Where it is kept for other processes which credentials were rejected; `None` is nowhere.
     pub rejections: Option<PathBuf>,
@@ -81,6 +83,7 @@ impl Default for Options {
             user_agent: concat!("updaterd/", env!("CARGO_PKG_VERSION")).to_owned(),
             tls_verify: None,
             timeouts: Timeouts::default(),
+            rate: None,
             paths: Paths::from_environment(),
             rejections: None,
         }

@@ -25,6 +25,7 @@ fn options() -> Options {
             slowest: 8 * 1024,
             helper: Duration::from_secs(5),
         },
+        rate: None,
         paths: Paths::default(),
         rejections: None,
     }

@@ -3,6 +3,7 @@
 //! Futures are not `Send`: every program of this project runs on a current-thread runtime.
 #![allow(async_fn_in_trait, reason = "ports are used generically on one thread only")]
 
+mod observer;
 mod registry;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use futures_util::future;
 use jiff::Timestamp;
 
+pub use self::observer::{Observer, Pulling};
 pub use self::registry::Registry;
 use super::report::{Entry, Excerpt};
 use crate::model::{
@@ -373,11 +375,6 @@ pub trait Clock {
     /// A random number from 0 up to, but not, 1.
     fn random(&self) -> f64;
     async fn sleep(&self, time: Duration);
-}
-
-/// Hears of everything that happens, as it happens: the journal, the bus, a terminal.
-pub trait Observer {
-    fn event(&self, event: &super::Event);
 }
 
 /// All ports of one host.

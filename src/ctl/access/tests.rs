@@ -4,7 +4,7 @@ use super::*;
 use crate::ctl::remote::tests::connected;
 use crate::daemon::api::{Error as ApiError, Held, HistoryQuery, RegistryStatus};
 use crate::daemon::bus::{Change, Signal};
-use crate::update::EventKind;
+use crate::update::{Event, EventKind};
 
 /// Answers with empty documents, counts how often it was opened, and looks on.
 #[derive(Default)]

@@ -87,6 +87,9 @@ impl Service {
                 let Change { unit, reference, old, new } = change;
                 Updater1::rolled_back(&emitter, unit, reference, old, new, cause).await
             }
+            Signal::PullProgress { reference, new, received, total } => {
+                Updater1::pull_progress(&emitter, reference, new, *received, *total).await
+            }
             Signal::Properties(properties) => self.set_properties(properties, &emitter).await,
         }
     }

@@ -64,6 +64,13 @@ pub enum Signal {
         change: Change,
         cause: String,
     },
+    /// Bytes of the layers that were not there.
+    PullProgress {
+        reference: String,
+        new: String,
+        received: u64,
+        total: u64,
+    },
     /// Not a signal of the interface: its properties are new.
     Properties(Properties),
 }

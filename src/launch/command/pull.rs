@@ -190,7 +190,8 @@ impl Progress for Lines {
     }
 }
 
-fn broken_off(layer: &Digest, failure: &Failure, wait: Duration) -> String {
+/// What is said of a download that broke off.
+pub(super) fn broken_off(layer: &Digest, failure: &Failure, wait: Duration) -> String {
     let (layer, wait) = (layer.short(), humantime::format_duration(wait));
     format!("Warning: layer {layer} has broken off, going on in {wait}: {failure}")
 }

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
 use super::file::{AuthFile, Found, Helper};
-use super::helper::Helpers;
+use super::program::Helpers;
 use super::rejections::Stamp;
 use crate::model::failure::excerpt;
 use crate::registry::error::{HelperFault, Origin, Problem};

@@ -57,10 +57,16 @@ pub struct Request {
     pub want: Want,
     #[serde(default)]
     pub min_free: MinFree,
+    /// Bytes a second, at the most.
+    pub rate: Option<u64>,
 }
 
 /// Told how a pull advances, on the thread that polls it. Layers are named by their blob's digest.
 pub trait Progress {
+    /// So many compressed bytes of layers have to come.
+    fn planned(&self, bytes: u64) {
+        let _ = bytes;
+    }
     /// A layer of `size` compressed bytes is being fetched.
     fn started(&self, layer: &Digest, size: u64) {
         let _ = (layer, size);
@@ -77,6 +83,21 @@ pub trait Progress {
     /// It is unpacked and verified.
     fn done(&self, layer: &Digest) {
         let _ = layer;
+    }
+}
+
+/// How far a pull has come: compressed bytes of layers, those that were there not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Far {
+    pub received: u64,
+    pub total: u64,
+}
+
+impl Far {
+    /// So many bytes further.
+    #[must_use]
+    pub fn and(self, bytes: u64) -> Self {
+        Self { received: self.received.saturating_add(bytes), ..self }
     }
 }
 
@@ -332,6 +353,7 @@ async fn fetch(
     let root = unpack::open_root(workspace.path())
         .map_err(|cause| Error::io("open", workspace.path(), cause))?;
     unpack::check_fits(&root, needed, limits).map_err(space)?;
+    progress.planned(layers.iter().fold(0, |sum, layer| sum.saturating_add(layer.blob.size)));
     let mut largest_first: Vec<_> = layers.iter().collect();
     largest_first.sort_by_key(|layer| std::cmp::Reverse(layer.blob.size));
     // Each thread holds a sender; the channel closes when the last is gone.

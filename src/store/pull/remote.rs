@@ -100,6 +100,11 @@ impl Remote for registry::Client {
         offset: u64,
     ) -> Result<impl Stream<Item = Result<Bytes, Failure>> + Unpin, Failure> {
         let blob = registry::Client::blob(self, source, digest, size, offset).await?;
-        Ok(blob.map(|piece| piece.map_err(Failure::from)))
+        let pieces = blob.then(async |piece| {
+            let piece = piece.map_err(Failure::from)?;
+            self.slow_down(piece.len()).await;
+            Ok(piece)
+        });
+        Ok(pieces.boxed_local())
     }
 }

@@ -11,6 +11,7 @@ macro_rules! cases {
 mod answers;
 mod asking;
 mod auto_update;
+mod bad_link;
 mod better;
 mod busless;
 mod by_hand;
@@ -72,6 +73,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("answers", answers::CASES),
         ("asking", asking::CASES),
         ("auto_update", auto_update::CASES),
+        ("bad_link", bad_link::CASES),
         ("better", better::CASES),
         ("busless", busless::CASES),
         ("by_hand", by_hand::CASES),

@@ -190,5 +190,5 @@ fn with_error(why: String, text: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "helper_tests.rs"]
+#[path = "program_tests.rs"]
 mod tests;
