@@ -153,7 +153,7 @@ mod armed {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, debug_assertions))]
 mod tests {
     use rustix::process::Signal;
 

@@ -175,6 +175,8 @@ pub(crate) enum Error {
     Platform(String),
     #[error("--all-tags is not there: name each tag that is wanted")]
     AllTags,
+    #[error("a pull is under way: try again when it has ended")]
+    PullUnderWay,
     #[error(transparent)]
     AuthFile(#[from] crate::registry::login::Fault),
     #[error(transparent)]

@@ -8,6 +8,8 @@ use serde::Deserialize;
 
 use super::Client;
 use super::error::{Error, Problem};
+use super::mirror::Asked;
+use super::request::Repository;
 use crate::model::failure::chain;
 use crate::model::{Digest, Failure, FailureKind, ImageSource};
 use crate::policy::{Refusal, Signature};
@@ -107,14 +109,16 @@ impl Client {
         source: &ImageSource,
         digest: &Digest,
     ) -> Result<Option<Attachments>, Problem> {
-        let repository = self.repository(source).await?;
         let tag = format!("sha256-{}.sig", digest.hex());
-        let manifest = match self.get_manifest(&repository, &tag).await {
-            Err(problem) if problem.kind() == FailureKind::NotFound => return Ok(None),
-            manifest => manifest?,
+        let ask = async |repository: &Repository<'_>| {
+            let manifest = self.get_manifest(repository, &tag).await?;
+            let malformed =
+                |error| Problem::malformed(&repository.host.registry, "list of signatures", error);
+            serde_json::from_slice(&manifest.bytes).map_err(malformed)
         };
-        let malformed =
-            |error| Problem::malformed(&repository.host.registry, "list of signatures", error);
-        serde_json::from_slice(&manifest.bytes).map(Some).map_err(malformed)
+        match self.ask_in_turn(source, Asked::Tag, ask).await {
+            Err(problem) if problem.kind() == FailureKind::NotFound => Ok(None),
+            attachments => attachments.map(Some),
+        }
     }
 }

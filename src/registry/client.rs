@@ -16,9 +16,10 @@ use super::error::{ContentFault, Error, Problem};
 use super::gate::lock;
 use super::host::Host;
 use super::manifest::{ACCEPTED, MAX_MANIFEST, RawManifest};
+use super::mirror::Asked;
 use super::options::Options;
 use super::recent::Recent;
-use super::registries_conf::{Location, Registries};
+use super::registries_conf::{Location, Registries, Sources};
 use super::request::{Query, Repository};
 use super::throttle::Throttle;
 use super::transport::Transport;
@@ -52,9 +53,9 @@ impl Client {
             registries: Registries::load(&options.paths)?,
             policy: Policy::load(&options.paths.policy),
             transport: Transport::new(Arc::clone(&options)),
+            throttle: options.rate.map(Throttle::new),
             helpers: Helpers::new(&options.paths, &options.timeouts),
             tokens: Tokens::new(options.rejections.clone()),
-            throttle: options.rate.map(Throttle::new),
             options,
             recent: Recent::default(),
             hosts: Mutex::default(),
@@ -69,9 +70,12 @@ impl Client {
         if let Some(digest) = reference.digest() {
             return Ok(digest.clone());
         }
-        self.ask_target(source, reference.tag().unwrap_or("latest"))
-            .await
-            .map_err(|problem| Error::new(reference, problem))
+        let tag = reference.tag().unwrap_or("latest");
+        self.ask_in_turn(source, Asked::Tag, async |repository| {
+            self.ask_target(repository, tag).await
+        })
+        .await
+        .map_err(|problem| Error::new(reference, problem))
     }
 
     /// The manifest or index with this digest, from the repository of `source`: one GET, or none
@@ -84,18 +88,18 @@ impl Client {
         if let Some(manifest) = self.recent.get(source, digest) {
             return Ok(manifest);
         }
-        let manifest = async {
-            let repository = self.repository(source).await?;
-            let manifest = self.get_manifest(&repository, &digest.to_string()).await?;
+        let ask = async |repository: &Repository<'_>| {
+            let manifest = self.get_manifest(repository, &digest.to_string()).await?;
             if manifest.digest != *digest {
                 let (expected, got) = (digest.clone(), manifest.digest);
                 let fault = ContentFault::Mismatch { expected, got };
                 return Err(Problem::Content { peer: repository.host.registry.clone(), fault });
             }
-            self.recent.keep(source, &manifest);
             Ok(manifest)
         };
-        manifest.await.map_err(|problem| Error::new(shown(&source.reference, digest), problem))
+        let asked = self.ask_in_turn(source, Asked::content(&source.reference), ask).await;
+        let failed = |problem| Error::new(shown(&source.reference, digest), problem);
+        asked.inspect(|manifest| self.recent.keep(source, manifest)).map_err(failed)
     }
 
     /// The image for `platform` behind `target`. Where `target` is no index, that is `target`
@@ -124,8 +128,7 @@ impl Client {
         offset: u64,
     ) -> Result<Blob, Error> {
         let image = shown(&source.reference, digest);
-        let blob = async {
-            let repository = self.repository(source).await?;
+        let ask = async |repository: &Repository<'_>| {
             let peer = repository.host.registry.clone();
             if offset > size {
                 return Err(Problem::malformed(&peer, "blob", "the offset is beyond its end"));
@@ -134,10 +137,11 @@ impl Client {
             if offset == size {
                 return Ok(Blob::empty(image.clone(), &peer, size, pace));
             }
-            let response = self.get_blob(&repository, digest, size - offset, offset).await?;
+            let response = self.get_blob(repository, digest, size - offset, offset).await?;
             Blob::new(response, image.clone(), &peer, size, offset, pace)
         };
-        blob.await.map_err(|problem| Error::new(&image, problem))
+        let asked = self.ask_in_turn(source, Asked::content(&source.reference), ask).await;
+        asked.map_err(|problem| Error::new(&image, problem))
     }
 
     /// To be called with so many bytes of a blob that have come: returns when it may be asked for more.
@@ -147,10 +151,16 @@ impl Client {
         }
     }
 
-    /// The host that is asked for `source`, as images name it.
+    /// The host that is asked first for `source`, as images name it.
     pub fn host(&self, source: &ImageSource) -> Result<String, Error> {
-        match self.registries.locate(&source.reference, self.options.tls_verify) {
-            Ok(location) => Ok(location.registry),
+        let asked = match source.reference.digest() {
+            Some(_) => Asked::Digest,
+            None => Asked::Tag,
+        };
+        match self.sources(source, asked) {
+            Ok(Sources { mirrors, primary }) => {
+                Ok(mirrors.into_iter().next().unwrap_or(primary).registry)
+            }
             Err(problem) => Err(Error::new(&source.reference, problem)),
         }
     }
@@ -171,8 +181,7 @@ impl Client {
         }
     }
 
-    async fn ask_target(&self, source: &ImageSource, tag: &str) -> Result<Digest, Problem> {
-        let repository = self.repository(source).await?;
+    async fn ask_target(&self, repository: &Repository<'_>, tag: &str) -> Result<Digest, Problem> {
         let query = self.manifest_query(Method::HEAD, tag, "HEAD of the manifest");
         let answered = match repository.send(&query).await {
             // Some registries have no HEAD for manifests.
@@ -182,7 +191,7 @@ impl Client {
         let digest = answered.and_then(|value| value.to_str().ok()?.trim().parse().ok());
         match digest {
             Some(digest) => Ok(digest),
-            None => Ok(self.get_manifest(&repository, tag).await?.digest),
+            None => Ok(self.get_manifest(repository, tag).await?.digest),
         }
     }
 
@@ -233,9 +242,18 @@ impl Client {
         Query { method, path, headers, time: self.options.timeouts.total, name }
     }
 
-    pub(super) async fn repository(&self, source: &ImageSource) -> Result<Repository<'_>, Problem> {
-        let location = self.registries.locate(&source.reference, self.options.tls_verify)?;
-        let (name, authfile) = (location.name(), source.authfile.as_deref());
+    pub(super) fn sources(&self, source: &ImageSource, asked: Asked) -> Result<Sources, Problem> {
+        self.registries.sources(&source.reference, asked, self.options.tls_verify)
+    }
+
+    /// The repository at `location`, which is one of the image's [`Client::sources`].
+    pub(super) async fn repository(
+        &self,
+        source: &ImageSource,
+        location: Location,
+    ) -> Result<Repository<'_>, Problem> {
+        let authfile = source.authfile.as_deref();
+        let name = location.name();
         let searched = credentials::find(&name, authfile, &self.options.paths, &self.helpers);
         let searched = searched.await?;
         Ok(self.at(location, searched))

@@ -63,6 +63,9 @@ pub enum Problem {
         "{peer} wants credentials sent over plain HTTP to {realm}; not done, because the registry is not declared insecure"
     )]
     InsecureRealm { peer: String, realm: String },
+    /// The registry's own problem, and what its mirrors said.
+    #[error("{mirrors} could not help, and the registry itself neither")]
+    AfterMirrors { mirrors: String, source: Box<Self> },
     #[error("{peer}: {fault}")]
     Content { peer: String, fault: ContentFault },
 }
@@ -227,6 +230,7 @@ impl Problem {
                 500.. => FailureKind::ServerError,
                 _ => FailureKind::InvalidContent,
             },
+            Self::AfterMirrors { source, .. } => source.kind(),
             Self::Content { .. } => FailureKind::InvalidContent,
         }
     }

@@ -21,6 +21,7 @@ mod gate;
 mod host;
 pub mod login;
 pub mod manifest;
+mod mirror;
 mod options;
 mod quota;
 mod recent;
@@ -35,5 +36,7 @@ pub use error::Error;
 pub use manifest::RawManifest;
 pub use options::{Options, Paths, RegistriesConf, Timeouts};
 
+#[cfg(test)]
+mod mirror_tests;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,7 @@
-//! containers-registries.conf(5), version 2: where an image is really fetched from, and whether
-//! that registry is insecure or blocked.
+//! containers-registries.conf(5), version 2: where an image is really fetched from, which mirrors are
+//! asked before, and whether a registry is insecure or blocked.
 //!
-//! Mirrors are not used yet: the primary location is always asked. Short names and aliases have
-//! no meaning here, since references are fully qualified.
+//! Short names and aliases have no meaning here, since references are fully qualified.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,6 +10,7 @@ use serde::Deserialize;
 
 use super::error::{FileFault, Problem};
 use super::files;
+use super::mirror::{Asked, Mirror};
 use super::options::Paths;
 use crate::model::Reference;
 use crate::model::failure::excerpt;
@@ -23,13 +23,14 @@ pub(super) struct Registries {
 
 /// One `[[registry]]` table. Keys that do not concern this program are passed over.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "kebab-case")]
 struct Registry {
     prefix: String,
     location: String,
     insecure: bool,
     blocked: bool,
-    mirror: Vec<serde::de::IgnoredAny>,
+    mirror: Vec<Mirror>,
+    mirror_by_digest_only: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -47,6 +48,14 @@ pub(super) struct Location {
     pub(super) registry: String,
     pub(super) repository: String,
     pub(super) insecure: bool,
+}
+
+/// Who is asked for an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sources {
+    /// In this order, before the registry itself.
+    pub(super) mirrors: Vec<Location>,
+    pub(super) primary: Location,
 }
 
 impl Location {
@@ -113,48 +122,91 @@ impl Registries {
             if registry.location.is_empty() && !wildcard {
                 registry.location.clone_from(&named);
             }
-            if !registry.mirror.is_empty() {
-                tracing::debug!(prefix = %named, "mirrors are not used yet, ignoring");
+            if named.starts_with('*') && !wildcard {
+                let what = "a wildcard stands for subdomains: \"*.example.com\"";
+                return Err(syntax(first_line_with(text, "[[registry]]"), what));
+            }
+            let digest_only = registry.mirror_by_digest_only;
+            if let Some(what) = registry.mirror.iter().find_map(|mirror| mirror.fault(digest_only))
+            {
+                return Err(syntax(first_line_with(text, "[[registry.mirror]]"), what));
             }
             self.by_prefix.insert(named, registry);
         }
         Ok(())
     }
 
-    /// Where `reference` is fetched from: by the longest prefix that matches it.
+    /// Where `reference` is fetched from, mirrors aside: by the longest prefix that matches it.
     pub(super) fn locate(
         &self,
         reference: &Reference,
         tls_verify: Option<bool>,
     ) -> Result<Location, Problem> {
         let name = reference.name();
-        let found = self
-            .by_prefix
-            .iter()
-            .filter_map(|(prefix, registry)| {
-                Some((prefix, registry, rest(&name, reference, prefix)?))
-            })
-            .max_by_key(|(prefix, ..)| prefix.len());
-        let (physical, insecure) = match found {
-            None => (name, false),
+        match self.entry(&name, reference) {
+            None => location(&name, false, tls_verify),
             Some((prefix, registry, _)) if registry.blocked => {
-                return Err(Problem::Blocked { prefix: prefix.clone() });
+                Err(Problem::Blocked { prefix: prefix.to_owned() })
             }
-            Some((_, registry, _)) if registry.location.is_empty() => (name, registry.insecure),
+            Some((_, registry, _)) if registry.location.is_empty() => {
+                location(&name, registry.insecure, tls_verify)
+            }
             Some((_, registry, rest)) => {
-                (format!("{}{rest}", registry.location.trim_end_matches('/')), registry.insecure)
+                location(&moved(&registry.location, rest), registry.insecure, tls_verify)
             }
-        };
-        // The grammar of a reference says whether the rewritten name can be asked for at all.
-        let parsed: Result<Reference, _> = physical.parse();
-        match parsed {
-            Ok(parsed) => Ok(Location {
-                registry: parsed.registry().to_owned(),
-                repository: parsed.repository().to_owned(),
-                insecure: tls_verify.map_or(insecure, |verify| !verify),
-            }),
-            Err(_) => Err(Problem::InvalidLocation { location: excerpt(&physical) }),
         }
+    }
+
+    /// Who is asked for `reference`, when it is asked for that.
+    pub(super) fn sources(
+        &self,
+        reference: &Reference,
+        asked: Asked,
+        tls_verify: Option<bool>,
+    ) -> Result<Sources, Problem> {
+        let primary = self.locate(reference, tls_verify)?;
+        let name = reference.name();
+        let mut mirrors = Vec::new();
+        if let Some((_, registry, rest)) = self.entry(&name, reference) {
+            let digest_only = registry.mirror_by_digest_only;
+            for mirror in registry.mirror.iter().filter(|it| it.serves(asked, digest_only)) {
+                mirrors.push(location(
+                    &moved(&mirror.location, rest),
+                    mirror.insecure,
+                    tls_verify,
+                )?);
+            }
+        }
+        Ok(Sources { mirrors, primary })
+    }
+
+    /// The table with the longest prefix that matches, and what follows that in `name`.
+    fn entry<'a>(
+        &'a self,
+        name: &'a str,
+        reference: &Reference,
+    ) -> Option<(&'a str, &'a Registry, &'a str)> {
+        let matching = self.by_prefix.iter().filter_map(|(prefix, registry)| {
+            Some((prefix.as_str(), registry, rest(name, reference, prefix)?))
+        });
+        matching.max_by_key(|(prefix, ..)| prefix.len())
+    }
+}
+
+fn moved(to: &str, rest: &str) -> String {
+    format!("{}{rest}", to.trim_end_matches('/'))
+}
+
+/// The grammar of a reference says whether a rewritten name can be asked for at all.
+fn location(name: &str, insecure: bool, tls_verify: Option<bool>) -> Result<Location, Problem> {
+    let parsed: Result<Reference, _> = name.parse();
+    match parsed {
+        Ok(parsed) => Ok(Location {
+            registry: parsed.registry().to_owned(),
+            repository: parsed.repository().to_owned(),
+            insecure: tls_verify.map_or(insecure, |verify| !verify),
+        }),
+        Err(_) => Err(Problem::InvalidLocation { location: excerpt(name) }),
     }
 }
 
@@ -293,6 +345,60 @@ mod tests {
     fn a_mirror_is_not_taken_for_the_primary() {
         let text = "[[registry]]\nprefix = \"r.io\"\n[[registry.mirror]]\nlocation = \"m.io\"\ninsecure = true";
         leads_to(text, "r.io/app", "r.io/app", false);
+    }
+
+    /// The mirrors that are asked for a reference, in their order.
+    fn mirrors(text: &str, reference: &str, asked: Asked) -> Vec<String> {
+        let reference = reference.parse().unwrap();
+        let sources = registries(text).sources(&reference, asked, None).unwrap();
+        sources.mirrors.iter().map(Location::name).collect()
+    }
+
+    #[test]
+    fn mirrors_are_asked_in_their_order_for_what_they_are_for() {
+        let text = r#"
+            [[registry]]
+            prefix = "r.io/team"
+            location = "origin.io/x"
+            [[registry.mirror]]
+            location = "one.io/cache/"
+            [[registry.mirror]]
+            location = "two.io"
+            pull-from-mirror = "digest-only"
+            [[registry.mirror]]
+            location = "three.io:5000"
+            pull-from-mirror = "tag-only"
+        "#;
+        let [one, two, three] = ["one.io/cache/app", "two.io/app", "three.io:5000/app"];
+        let digest = format!("r.io/team/app@sha256:{}", "a".repeat(64));
+        assert_eq!(mirrors(text, "r.io/team/app:1", Asked::Tag), [one, three]);
+        assert_eq!(mirrors(text, "r.io/team/app:1", Asked::DigestOfTag), [one, two, three]);
+        assert_eq!(mirrors(text, &digest, Asked::Digest), [one, two]);
+        assert!(mirrors(text, "r.io/other:1", Asked::Tag).is_empty());
+        leads_to(text, "r.io/team/app:1", "origin.io/x/app", false);
+        let by_digest = "[[registry]]\nprefix = \"r.io\"\nmirror-by-digest-only = true\n\
+                         [[registry.mirror]]\nlocation = \"one.io\"";
+        assert!(mirrors(by_digest, "r.io/app:1", Asked::Tag).is_empty());
+        assert_eq!(mirrors(by_digest, "r.io/app:1", Asked::DigestOfTag), ["one.io/app"]);
+    }
+
+    #[test]
+    fn mirrors_that_make_no_sense_are_refused() {
+        for (mirror, told) in [
+            ("location = \"https://m.io\"", "without http"),
+            ("insecure = true", "location"),
+            ("location = \"m.io\"\npull-from-mirror = \"never\"", "never"),
+            ("location = \"m.io\"\npull-from-mirror = \"all\"", "exclude each other"),
+        ] {
+            let text = format!(
+                "[[registry]]\nprefix = \"r.io\"\nmirror-by-digest-only = true\n\
+                 [[registry.mirror]]\n{mirror}"
+            );
+            let fault = Registries::default().merge(text.as_bytes()).unwrap_err();
+            assert!(fault.to_string().contains(told), "{mirror}: {fault}");
+        }
+        let wildcard = b"[[registry]]\nprefix = \"*corp.example\"\ninsecure = true";
+        assert!(Registries::default().merge(wildcard).is_err());
     }
 
     #[test]

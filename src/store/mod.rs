@@ -23,6 +23,7 @@
 use std::path::{Path, PathBuf};
 
 mod bindings;
+mod check;
 pub mod containers;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -42,6 +43,7 @@ mod usage;
 mod weight;
 mod workspace;
 
+pub use check::{Checked, Flaw, Missing};
 pub use error::Error;
 pub use image::Image;
 pub use pins::is_lost;

@@ -102,7 +102,7 @@ impl Store {
     }
 
     /// The lock that pulls hold shared; `None` where one runs, or nothing was ever pulled.
-    fn try_lock_all(&self) -> Result<Option<File>, Error> {
+    pub(super) fn try_lock_all(&self) -> Result<Option<File>, Error> {
         let path = self.root.join("locks/store");
         let failed = |cause| Error::io("lock", &path, cause);
         let file = match File::open(&path) {

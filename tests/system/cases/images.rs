@@ -11,6 +11,7 @@ cases![
     prune_removes_what_nothing_uses,
     pulls_by_policy_and_platform,
     a_login_is_verified_and_kept,
+    a_damaged_store_is_told_and_mended,
 ];
 
 fn names_and_images_are_removed(host: &Host) {
@@ -162,4 +163,22 @@ fn a_login_is_verified_and_kept(host: &Host) {
         host.fails(125, &format!("updater-launch login --authfile {auth} {name} < /dev/null"));
     assert!(asked.stderr.contains("no terminal"), "{}", asked.describe());
     host.sh("env -u XDG_RUNTIME_DIR updater-launch logout --all");
+}
+
+fn a_damaged_store_is_told_and_mended(host: &Host) {
+    let app = prepare(host);
+    let whole = host.sh("updater-launch image check");
+    assert_eq!(whole, "1 image, nothing is missing or damaged");
+    let id = host.sh("updater-launch images -q --no-trunc");
+    let config = format!("/var/lib/updaterd/images/blobs/sha256/{}", &id["sha256:".len()..]);
+    host.sh(&format!("echo '{{}}' > {config}"));
+    let told = host.fails(1, "updater-launch image check");
+    assert!(told.stdout.contains(&format!("the document {id} is damaged")), "{}", told.describe());
+    let mended = host.fails(1, "updater-launch image check --repair");
+    assert!(mended.stdout.contains(&format!("took {id} away")), "{}", mended.describe());
+    let hint = format!("\"updater-launch pull {app}\" brings it");
+    assert!(mended.stdout.contains(&hint), "{}", mended.describe());
+    host.sh("rm -r /var/lib/updaterd/layers/sha256/*");
+    host.sh(&format!("updater-launch pull {app}; updater-launch image check"));
+    host.sh(&format!("updater-launch run --rm --network host {app} cat /app/version"));
 }

@@ -1,5 +1,6 @@
 //! `updater-launch image`: the same verbs as without the word, and a few more.
 
+mod check;
 mod prune;
 
 use clap::{Args, Subcommand};
@@ -13,6 +14,8 @@ use crate::launch::place::Place;
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub(crate) enum Command {
+    /// Look whether all that is in local storage is whole
+    Check(check::Check),
     /// Whether an image is in local storage: exit status 0, or 1
     Exists(Name),
     /// Show the steps an image was built in
@@ -46,6 +49,7 @@ pub(crate) struct Name {
 
 pub(crate) fn run(place: &Place, command: &Command) -> Result<u8, Error> {
     match command {
+        Command::Check(flags) => check::check(place, flags),
         Command::Exists(name) => {
             Ok(u8::from(find::look_for(&place.store()?, &name.image)?.is_none()))
         }
