@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{Error, value};
-use crate::model::{MinFree, OutcomeKind, Probe, Rollback, UnitName};
+use crate::model::{Group, MinFree, OutcomeKind, Probe, Rollback, UnitName};
 
 /// What one file says; `None` where it says nothing. The keys are in updaterd.toml(5).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -101,6 +101,7 @@ pub(super) struct UnitFragment {
     pub(super) probe_timeout: Option<Duration>,
     #[serde(deserialize_with = "value::pause")]
     pub(super) start_timeout: Option<Duration>,
+    pub(super) group: Option<Group>,
 }
 
 impl Fragment {
@@ -165,6 +166,7 @@ impl UnitFragment {
             probe: self.probe.or(other.probe),
             probe_timeout: self.probe_timeout.or(other.probe_timeout),
             start_timeout: self.start_timeout.or(other.start_timeout),
+            group: self.group.or(other.group),
         }
     }
 }

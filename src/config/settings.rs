@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Paths;
 use super::fragment::{Fragment, NotifyFragment, ScheduleWord};
-use crate::model::{MinFree, OutcomeKind, Probe, Rollback, UnitName};
+use crate::model::{Group, MinFree, OutcomeKind, Probe, Rollback, UnitName};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -104,6 +104,8 @@ pub struct UnitSettings {
     pub probe_timeout: Option<Duration>,
     /// How long its start on another image may take.
     pub start_timeout: Option<Duration>,
+    /// The group that it is updated with, whatever a label says.
+    pub group: Option<Group>,
 }
 
 impl Settings {
@@ -118,6 +120,7 @@ impl Settings {
             probe: unit.probe,
             probe_timeout: unit.probe_timeout,
             start_timeout: unit.start_timeout,
+            group: unit.group,
         };
         Self {
             paths: Paths {

@@ -156,6 +156,7 @@ fn errors_say_where_and_what_was_expected() {
         ("[notify]\non = [\"rolledback\"]", ":2:", "did you mean `rolled-back`?"),
         ("[notify]\ncommand = [\"mail\"]", ":2:11: ", "path from the root"),
         ("[notify]\nwebhook = \"ftp://secret\"", ":2:11: ", "https://HOST"),
+        ("[unit.\"a.service\"]\ngroup = \"a b\"", ":2:9: ", "the name of a group"),
         ("rollback = \n", ":1:", ""),
         ("rollback = \"nver\"", ":1:12: ", "true, false or \"never\""),
         ("[unit.\"a.service\"]\nrollback = 1", ":2:12: ", "true, false or \"never\""),

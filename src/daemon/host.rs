@@ -320,6 +320,7 @@ fn options(settings: &Settings) -> Options {
             probe: own.probe.clone(),
             probe_timeout: own.probe_timeout,
             start_timeout: own.start_timeout,
+            group: own.group.clone(),
         };
         options.units.insert(unit.clone(), own);
     }

@@ -11,7 +11,7 @@ use super::run::Work;
 use super::units::{Known, not_running, statuses, unknown, waiting};
 use crate::ledger::{History, Ledger, PassLock, lock::LockError};
 use crate::model::failure::chain;
-use crate::model::{Container, Failure, UnitName};
+use crate::model::{Container, Digest, Failure, UnitName};
 use crate::plan::Quarantined;
 use crate::update::port::{Clock as _, Inventory, Ledger as _, Manager as _, World};
 use crate::update::{Entry, Options, Report, Surveyed, Trigger, Updater};
@@ -188,10 +188,15 @@ impl<W: World<Ledger: AsRef<Ledger>>> Api for Pass<W> {
 }
 
 /// Whether `what`, as a person wrote it, names the quarantined image: by its repository, its
-/// digest, or the beginning of that.
+/// digest, or the beginning of that; or one that was new beside it.
 fn names(what: &str, held: &Quarantined) -> bool {
     let digits = what.strip_prefix("sha256:").unwrap_or(what);
-    held.repository == what || (digits.len() >= DIGITS && held.manifest.hex().starts_with(digits))
+    let is_named = |repository: &str, manifest: &Digest| {
+        repository == what || (digits.len() >= DIGITS && manifest.hex().starts_with(digits))
+    };
+    let mut beside = held.beside.iter().filter(|beside| beside.new);
+    is_named(&held.repository, &held.manifest)
+        || beside.any(|beside| is_named(&beside.repository, &beside.manifest))
 }
 
 impl<W: World<Ledger: AsRef<Ledger>>> Work for Pass<W> {

@@ -128,10 +128,7 @@ impl<'a> Known<'a> {
 
     /// The rollout that is under way for a unit.
     fn flight(&self, unit: &UnitName, reference: &Reference) -> Option<&'a InFlight> {
-        self.in_flight.iter().find(|flight| {
-            flight.rollout.reference() == reference
-                && flight.rollout.steps.iter().any(|step| &step.unit == unit)
-        })
+        self.in_flight.iter().find(|flight| flight.rollout.step(unit, reference).is_some())
     }
 }
 
@@ -177,8 +174,10 @@ fn standing(container: &Container, known: &Known<'_>, last: Option<&Entry>) -> (
     if policy == Policy::Registry && container.source.reference.digest().is_some() {
         return (Standing::Pinned, String::new());
     }
-    if let Some(flight) = known.flight(unit, &container.source.reference) {
-        return (Standing::Updating, format!("to {}", flight.rollout.new.manifest.short()));
+    let reference = &container.source.reference;
+    let step = known.flight(unit, reference).map(|flight| &flight.rollout);
+    if let Some((rollout, step)) = step.and_then(|it| Some((it, it.step(unit, reference)?))) {
+        return (Standing::Updating, format!("to {}", rollout.aim(step).new.manifest.short()));
     }
     let reference = &container.source.reference;
     if let Some(held) = probation::find(known.probations, container.engine, unit, reference) {

@@ -273,18 +273,23 @@ fn container(
         unit,
         guest_of,
         policy: Policy::from_label(policy),
+        group: own_label(record, label::GROUP).map(str::to_owned),
         source,
         image: record.image.clone(),
         created: record.created,
     }))
 }
 
-/// The operator's label, then the launcher's flag. A label that the image carries too may be the
-/// image's doing.
+/// The operator's label, then the launcher's flag.
 fn authfile(record: &Record) -> Option<PathBuf> {
-    let of_image = record.image_labels.contains_key(label::AUTHFILE);
-    let own = record.labels.get(label::AUTHFILE).filter(|path| !of_image && !path.is_empty());
-    own.map(PathBuf::from).or_else(|| record.authfile.clone())
+    own_label(record, label::AUTHFILE).map(PathBuf::from).or_else(|| record.authfile.clone())
+}
+
+/// What an operator's label says. One that the image carries too may be the image's doing.
+fn own_label<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
+    let of_image = record.image_labels.contains_key(name);
+    let own = record.labels.get(name).filter(|value| !of_image && !value.is_empty());
+    own.map(String::as_str)
 }
 
 /// The unit whose cgroup really holds the launcher, whatever the record says. A launcher that has

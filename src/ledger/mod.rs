@@ -22,7 +22,7 @@ pub use lock::PassLock;
 
 use crate::model::{Digest, Failure};
 use crate::plan::probation::Probation;
-use crate::plan::{Memory, Quarantine, Quarantined};
+use crate::plan::{Memory, Quarantine, Quarantined, Rollout};
 use crate::update::port::{self, InFlight};
 use crate::update::report::Entry;
 
@@ -150,8 +150,8 @@ impl Ledger {
 
     /// One file for each (engine, reference, image), so that a rollout begun again replaces itself.
     fn rollout_file(&self, flight: &InFlight) -> PathBuf {
-        let rollout = &flight.rollout;
-        let key = format!("{:?} {} {}", rollout.engine, rollout.reference(), rollout.new.manifest);
+        let Rollout { engine, source, new, .. } = &flight.rollout;
+        let key = format!("{engine:?} {} {}", source.reference, new.manifest);
         self.rollouts_dir().join(format!("{}.json", Digest::of(key.as_bytes()).short()))
     }
 }

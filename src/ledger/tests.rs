@@ -23,15 +23,8 @@ fn flight(reference: &str) -> InFlight {
         new: image("new"),
         moves_tag: true,
         settled: vec![],
-        steps: vec![Step {
-            unit: "a.service".parse().unwrap(),
-            containers: vec!["a".into()],
-            old: image("old"),
-            along: vec![],
-            led: false,
-            after: vec![],
-            forward_only: false,
-        }],
+        with: vec![],
+        steps: vec![Step::alone("a.service".parse().unwrap(), vec!["a".into()], image("old"))],
     };
     InFlight {
         progress: Progress::start(&rollout),
@@ -113,6 +106,7 @@ fn held(repository: &str) -> Quarantined {
         since: Timestamp::UNIX_EPOCH,
         unit: "a.service".parse().unwrap(),
         cause: "crashed".into(),
+        beside: vec![],
     }
 }
 
@@ -448,6 +442,7 @@ fn a_quarantine_can_be_cleared() {
                 since: Timestamp::UNIX_EPOCH,
                 unit: "a.service".parse().unwrap(),
                 cause: "crashed".into(),
+                beside: vec![],
             })
             .unwrap();
     }

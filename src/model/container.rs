@@ -110,6 +110,9 @@ pub struct Container {
     /// The policy, or the label's value that names none.
     #[serde(with = "policy_or_text")]
     pub policy: Result<Policy, InvalidPolicy>,
+    /// The group that its label names, as it stands there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     pub source: ImageSource,
     /// The image the container was created from.
     pub image: ImageIdentity,

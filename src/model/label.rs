@@ -7,5 +7,6 @@ pub const AUTHFILE: &str = "io.containers.autoupdate.authfile";
 /// The unit that owns a container of Podman's, as its label claims. Believed only where the unit's
 /// cgroup holds the container.
 pub const PODMAN_UNIT: &str = "PODMAN_SYSTEMD_UNIT";
-/// Settings that Podman does not have. They count only where the image does not carry them.
-pub const OWN_PREFIX: &str = "org.updaterd.";
+/// The group that the unit is updated with; see [`super::Group`]. Counts only where the image does not
+/// carry it.
+pub const GROUP: &str = "org.updaterd.group";

@@ -306,6 +306,7 @@ impl WayBack {
             moves_tag: on.iter().all(covered),
             settled: settled.into_iter().collect(),
             new,
+            with: vec![],
             steps: steps.into_values().collect(),
         });
         self.undone.push(undone.into_iter().collect());
@@ -331,7 +332,7 @@ impl WayBack {
             ));
             undone.insert(container.image.manifest.clone());
             let old = container.image.clone();
-            steps.insert(unit, Step { containers: names(on, unit), ..bare(unit, old) });
+            steps.insert(unit, Step::alone(unit.clone(), names(on, unit), old));
         }
     }
 
@@ -358,18 +359,6 @@ impl WayBack {
     }
 }
 
-fn bare(unit: &UnitName, old: ImageIdentity) -> Step {
-    Step {
-        unit: unit.clone(),
-        containers: vec![],
-        old,
-        along: vec![],
-        led: false,
-        after: vec![],
-        forward_only: false,
-    }
-}
-
 fn names(on: &[&Container], unit: &UnitName) -> Vec<String> {
     let own = on.iter().filter(|container| container.unit.as_ref() == Some(unit));
     own.map(|container| container.name.clone()).collect()
@@ -383,7 +372,7 @@ fn step(stored: &Stored<'_>, new: &ImageIdentity) -> Step {
     let in_storage = images.iter().find(|image| running.contains(&image.manifest));
     let seen = place.running.first().map(|container| &container.image);
     let old = in_storage.or(seen).unwrap_or(new).clone();
-    Step { containers: names(&place.running, place.unit), ..bare(place.unit, old) }
+    Step::alone(place.unit.clone(), names(&place.running, place.unit), old)
 }
 
 #[cfg(test)]

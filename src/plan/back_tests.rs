@@ -15,6 +15,7 @@ fn container(unit: &str, reference: &str, runs: &str) -> Container {
         digests: vec![],
         unit: unit.parse().ok(),
         guest_of: None,
+        group: None,
         policy: Ok(Policy::Registry),
         source: ImageSource { reference: reference.parse().unwrap(), authfile: None },
         image: image(runs),
@@ -72,7 +73,8 @@ impl Case {
 }
 
 fn to(way: &WayBack) -> Vec<(String, Digest)> {
-    let of = |rollout: &Rollout| (rollout.reference().to_string(), rollout.new.manifest.clone());
+    let of =
+        |rollout: &Rollout| (rollout.source.reference.to_string(), rollout.new.manifest.clone());
     way.rollouts.iter().map(of).collect()
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::group::{Groups, Judged, gather, hold, set_beside};
 use super::probation::{self, Probation};
 use super::rollout::{Along, Rollout, Step};
 use super::sharer::sharers;
@@ -46,6 +47,7 @@ pub struct Input<'a> {
     /// For each container that was checked.
     pub available: &'a BTreeMap<ContainerId, Available>,
     pub quarantine: &'a Quarantine,
+    pub groups: &'a Groups,
     /// What waits, where no person asks.
     pub put_offs: &'a PutOffs,
     /// What units are to prove by their next run.
@@ -93,17 +95,22 @@ pub fn wants_check(container: &Container) -> Option<Policy> {
 }
 
 /// Makes the plan. Units that share an image reference and would get the same image are one
-/// rollout, sorted by name; its first unit is the canary.
+/// rollout, sorted by name; its first unit is the canary. Those of a group are one with all their
+/// images.
 pub fn decide(input: &Input<'_>) -> Plan {
+    let unselected = |container: &Container| {
+        let unselected = |unit: &UnitName| !input.selection.contains(unit);
+        !input.selection.is_empty() && container.unit.as_ref().is_none_or(unselected)
+    };
+    let chosen = input.containers.iter().filter(|container| !unselected(container));
+    let mut judged: Vec<Judged<'_>> =
+        chosen.map(|container| (container, judge(container, input))).collect();
+    hold(&mut judged, input.groups, input.quarantine);
     let mut candidates: BTreeMap<(EngineKind, Reference), Vec<(&Container, &ImageIdentity)>> =
         BTreeMap::new();
     let mut skipped = Vec::new();
-    for container in input.containers {
-        let unselected = |unit: &UnitName| !input.selection.contains(unit);
-        if !input.selection.is_empty() && container.unit.as_ref().is_none_or(unselected) {
-            continue;
-        }
-        match judge(container, input) {
+    for (container, verdict) in &judged {
+        match verdict {
             Ok(image) => {
                 let key = (container.engine, container.source.reference.clone());
                 candidates.entry(key).or_default().push((container, image));
@@ -113,13 +120,15 @@ pub fn decide(input: &Input<'_>) -> Plan {
                 container: container.name.clone(),
                 reference: container.source.reference.clone(),
                 image: container.image.clone(),
-                reason,
+                reason: reason.clone(),
             }),
         }
     }
     skipped.sort_by(|a, b| (&a.unit, &a.container).cmp(&(&b.unit, &b.container)));
-    let mut rollouts: Vec<Rollout> =
-        candidates.into_values().flat_map(|group| rollouts(group, input)).collect();
+    let rollouts: Vec<Rollout> =
+        candidates.into_values().flat_map(|found| rollouts(found, input)).collect();
+    let mut rollouts = gather(rollouts);
+    rollouts.iter_mut().for_each(|rollout| set_beside(rollout, &judged, input.groups));
     join(&mut rollouts);
     let warnings = sharers(input);
     Plan {
@@ -177,8 +186,16 @@ fn judge<'a>(container: &Container, input: &Input<'a>) -> Result<&'a ImageIdenti
     if container.runs(&image.manifest) {
         return Err(Reason::UpToDate);
     }
-    let reference = &container.source.reference;
-    if let Some(held) = input.quarantine.find(reference, &image.manifest) {
+    let unit = container.unit.as_ref();
+    if let Some(message) = input.groups.fault(unit) {
+        return Err(Reason::InvalidGroup { message: message.to_owned() });
+    }
+    let (reference, quarantine) = (&container.source.reference, input.quarantine);
+    let held = match input.groups.of(unit) {
+        Some(_) => quarantine.find_anywhere(reference, &image.manifest),
+        None => quarantine.find(reference, &image.manifest),
+    };
+    if let Some(held) = held {
         let (manifest, cause) = (held.manifest.clone(), held.cause.clone());
         return Err(Reason::Quarantined { manifest, since: held.since, cause });
     }
@@ -205,9 +222,9 @@ fn fallback(container: &Container, input: &Input<'_>) -> ImageIdentity {
 
 /// One rollout for each image that the containers of one reference shall get: more than one only
 /// where they run for different platforms.
-fn rollouts(group: Vec<(&Container, &ImageIdentity)>, input: &Input<'_>) -> Vec<Rollout> {
+fn rollouts(found: Vec<(&Container, &ImageIdentity)>, input: &Input<'_>) -> Vec<Rollout> {
     let mut by_image: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for (container, image) in group {
+    for (container, image) in found {
         by_image.entry(&image.manifest).or_default().push((container, image));
     }
     let mut found = Vec::new();
@@ -217,13 +234,8 @@ fn rollouts(group: Vec<(&Container, &ImageIdentity)>, input: &Input<'_>) -> Vec<
         for (container, _) in &members {
             let Some(unit) = &container.unit else { continue };
             let step = steps.entry(unit).or_insert_with(|| Step {
-                unit: unit.clone(),
-                containers: Vec::new(),
-                old: fallback(container, input),
-                along: Vec::new(),
-                led: false,
-                after: vec![],
-                forward_only: false,
+                group: input.groups.of(Some(unit)).cloned(),
+                ..Step::alone(unit.clone(), Vec::new(), fallback(container, input))
             });
             step.containers.push(container.name.clone());
         }
@@ -235,6 +247,7 @@ fn rollouts(group: Vec<(&Container, &ImageIdentity)>, input: &Input<'_>) -> Vec<
             new: (*image).clone(),
             moves_tag: covers_all(place, &image.manifest, &steps, input),
             settled: already_there(place, &image.manifest, input),
+            with: vec![],
             steps: steps.into_values().collect(),
         });
     }
@@ -247,19 +260,21 @@ pub(super) fn join(rollouts: &mut [Rollout]) {
     let mut of_unit: BTreeMap<(EngineKind, UnitName), Vec<(usize, usize)>> = BTreeMap::new();
     for (at, rollout) in rollouts.iter().enumerate() {
         for (number, step) in rollout.steps.iter().enumerate() {
-            let key = (rollout.engine, step.unit.clone());
+            let key = (rollout.aim(step).engine, step.unit.clone());
             of_unit.entry(key).or_default().push((at, number));
         }
     }
     for places in of_unit.into_values() {
-        let [(first, number), later @ ..] = &places[..] else { continue };
-        for (at, number) in later {
+        let [(first, number), others @ ..] = &places[..] else { continue };
+        // Those of the same rollout go together anyway.
+        let later = || others.iter().filter(|(at, _)| at != first);
+        for (at, number) in later() {
             rollouts[*at].steps[*number].led = true;
         }
-        let along = later.iter().map(|(at, number)| Along {
-            source: rollouts[*at].source.clone(),
-            old: rollouts[*at].steps[*number].old.clone(),
-            new: rollouts[*at].new.clone(),
+        let along = later().map(|(at, number)| {
+            let step = &rollouts[*at].steps[*number];
+            let aim = rollouts[*at].aim(step);
+            Along { source: aim.source.clone(), old: step.old.clone(), new: aim.new.clone() }
         });
         rollouts[*first].steps[*number].along = along.collect();
     }

@@ -17,6 +17,7 @@ fn container(number: u8, unit: &str, reference: &str) -> Container {
         digests: vec![],
         unit: unit.parse().ok(),
         guest_of: None,
+        group: None,
         policy: Ok(Policy::Registry),
         source: ImageSource { reference: reference.parse().unwrap(), authfile: None },
         image: image("old"),
@@ -29,6 +30,7 @@ struct Case {
     bystanders: Vec<Bystander>,
     available: BTreeMap<ContainerId, Available>,
     quarantine: Quarantine,
+    groups: Groups,
     put_offs: PutOffs,
     probations: Vec<Probation>,
     selection: Vec<UnitName>,
@@ -43,6 +45,7 @@ impl Case {
             bystanders: vec![],
             available,
             quarantine: Quarantine::default(),
+            groups: Groups::default(),
             put_offs: PutOffs::default(),
             probations: vec![],
             selection: vec![],
@@ -55,6 +58,7 @@ impl Case {
             bystanders: &self.bystanders,
             available: &self.available,
             quarantine: &self.quarantine,
+            groups: &self.groups,
             put_offs: &self.put_offs,
             probations: &self.probations,
             selection: &self.selection,
@@ -135,6 +139,7 @@ fn a_quarantined_digest_is_not_tried_again() {
         since: Timestamp::UNIX_EPOCH,
         unit: "a.service".parse().unwrap(),
         cause: "crashed".into(),
+        beside: vec![],
     });
     assert!(matches!(case.only_reason(), Reason::Quarantined { .. }));
     case.available.insert(case.containers[0].id.clone(), Available::Image(image("newer")));

@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::rollout::Rollout;
+use super::rollout::crew::go_together;
+use super::rollout::{Rollout, Step};
 use crate::model::{EngineKind, Reference};
 
 /// Everything with default dependencies comes before it, which is true of the end of a host only.
@@ -96,7 +97,7 @@ struct Reach {
     units: BTreeSet<String>,
     followers: BTreeSet<String>,
     dependents: BTreeSet<String>,
-    tag: (EngineKind, Reference),
+    tags: BTreeSet<(EngineKind, Reference)>,
 }
 
 impl Reach {
@@ -106,13 +107,13 @@ impl Reach {
             units: units().map(str::to_owned).collect(),
             followers: units().flat_map(|unit| graph.followers(unit)).collect(),
             dependents: units().flat_map(|unit| graph.dependents(unit)).collect(),
-            tag: (rollout.engine, rollout.reference().clone()),
+            tags: rollout.aims().map(|aim| (aim.engine, aim.reference().clone())).collect(),
         }
     }
 
     /// Whether the end of the one could be taken for the other's doing.
     fn meets(&self, other: &Self) -> bool {
-        self.tag == other.tag || !self.dependents.is_disjoint(&other.dependents)
+        !self.tags.is_disjoint(&other.tags) || !self.dependents.is_disjoint(&other.dependents)
     }
 }
 
@@ -166,29 +167,82 @@ fn first_of_circle(from: usize, turns: &[Turn], ended: &BTreeSet<usize>) -> Opti
 }
 
 /// A unit that needs another one of the same rollout comes after it; by name otherwise. It waits for
-/// that one, and for one that a third unit needs as it does.
+/// that one, and for one that a third unit needs as it does. Those that go together come and wait
+/// together.
 fn sort_steps(rollout: &mut Rollout, graph: &Graph) {
-    let mut open = std::mem::take(&mut rollout.steps);
+    let mut open = crews(std::mem::take(&mut rollout.steps));
     let mut ahead: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for step in &open {
+    for step in open.iter().flatten() {
         ahead.insert(step.unit.to_string(), graph.followers(step.unit.as_str()));
     }
-    let comes_after = |unit: &str, other: &str| {
-        other != unit && ahead.get(other).is_some_and(|later| later.iter().any(|it| it == unit))
+    let comes_after = |step: &Step, other: &Step| {
+        let later = ahead.get(other.unit.as_str());
+        other.unit != step.unit && later.is_some_and(|it| it.contains(&step.unit.to_string()))
+    };
+    let any_after = |crew: &[Step], other: &[Step]| {
+        crew.iter().any(|step| other.iter().any(|other| comes_after(step, other)))
     };
     while !open.is_empty() {
-        let waits = |unit: &str| open.iter().any(|other| comes_after(unit, other.unit.as_str()));
-        let next = open.iter().position(|step| !waits(step.unit.as_str())).unwrap_or(0);
-        let mut step = open.remove(next);
-        let own = graph.dependents(step.unit.as_str());
+        let waits = |at: usize| {
+            let mut others = open.iter().enumerate().filter(|(other, _)| *other != at);
+            others.any(|(_, other)| any_after(&open[at], other))
+        };
+        let next = (0..open.len()).find(|at| !waits(*at)).unwrap_or(0);
+        let crew = open.remove(next);
+        let own: BTreeSet<String> =
+            crew.iter().flat_map(|step| graph.dependents(step.unit.as_str())).collect();
         let before = rollout.steps.iter().enumerate().filter(|(_, other)| {
-            let theirs = graph.dependents(other.unit.as_str());
-            comes_after(step.unit.as_str(), other.unit.as_str())
-                || own.iter().any(|unit| theirs.contains(unit))
+            any_after(&crew, std::slice::from_ref(other))
+                || graph.dependents(other.unit.as_str()).iter().any(|unit| own.contains(unit))
         });
-        step.after = before.map(|(at, _)| at).collect();
-        rollout.steps.push(step);
+        // Those that go together have ended when all of them have.
+        let met: Vec<usize> = before.map(|(at, _)| at).collect();
+        let ends_with = |other: &Step| met.iter().any(|at| go_together(&rollout.steps[*at], other));
+        let all = rollout.steps.iter().enumerate().filter(|(_, other)| ends_with(other));
+        let after: Vec<usize> = all.map(|(at, _)| at).collect();
+        for mut step in carried_last(crew, graph) {
+            step.after.clone_from(&after);
+            step.carried_by = carriers(&step, &rollout.steps, graph);
+            rollout.steps.push(step);
+        }
     }
+}
+
+/// The steps, those that go together in one, each where its first was.
+fn crews(steps: Vec<Step>) -> Vec<Vec<Step>> {
+    let mut crews: Vec<Vec<Step>> = Vec::new();
+    for step in steps {
+        match crews.iter_mut().find(|crew| crew.iter().any(|other| go_together(other, &step))) {
+            Some(crew) => crew.push(step),
+            None => crews.push(vec![step]),
+        }
+    }
+    crews
+}
+
+/// Those of a crew that stop with another one of it come after that one.
+fn carried_last(mut crew: Vec<Step>, graph: &Graph) -> Vec<Step> {
+    let mut sorted = Vec::with_capacity(crew.len());
+    while !crew.is_empty() {
+        let is_carried = |step: &Step| {
+            crew.iter().any(|other| other.unit != step.unit && carries(other, step, graph))
+        };
+        let next = crew.iter().position(|step| !is_carried(step)).unwrap_or(0);
+        sorted.push(crew.remove(next));
+    }
+    sorted
+}
+
+/// Those of `before` that go together with `step` and whose restart restarts its unit.
+fn carriers(step: &Step, before: &[Step], graph: &Graph) -> Vec<usize> {
+    let carrying = before.iter().enumerate().filter(|(_, other)| {
+        go_together(other, step) && (other.unit == step.unit || carries(other, step, graph))
+    });
+    carrying.map(|(at, _)| at).collect()
+}
+
+fn carries(one: &Step, other: &Step, graph: &Graph) -> bool {
+    graph.dependents(one.unit.as_str()).iter().any(|unit| unit == other.unit.as_str())
 }
 
 #[cfg(test)]

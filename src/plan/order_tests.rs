@@ -11,14 +11,12 @@ fn image(seed: &str) -> ImageIdentity {
 
 /// A rollout of an image called as the first of its units.
 fn rollout(units: &[&str]) -> Rollout {
-    let step = |unit: &&str| Step {
-        unit: format!("{unit}.service").parse().unwrap(),
-        containers: vec![(*unit).to_owned()],
-        old: image("old"),
-        along: vec![],
-        led: false,
-        after: vec![],
-        forward_only: false,
+    let step = |unit: &&str| {
+        Step::alone(
+            format!("{unit}.service").parse().unwrap(),
+            vec![(*unit).to_owned()],
+            image("old"),
+        )
     };
     let reference = format!("quay.io/{}:1", units[0]).parse().unwrap();
     Rollout {
@@ -28,6 +26,7 @@ fn rollout(units: &[&str]) -> Rollout {
         new: image("new"),
         moves_tag: true,
         settled: vec![],
+        with: vec![],
         steps: units.iter().map(step).collect(),
     }
 }
@@ -177,4 +176,51 @@ proptest! {
         prop_assert_eq!(ended.len(), turns.len());
         prop_assert!(rollouts.iter().all(|rollout| rollout.steps.len() == 2));
     }
+}
+
+/// A rollout of units that go together.
+fn group(units: &[&str]) -> Rollout {
+    let mut rollout = rollout(units);
+    rollout.steps.iter_mut().for_each(|step| step.group = "web".parse().ok());
+    rollout
+}
+
+/// Each step: its unit, what it waits for, whose restart restarts it.
+fn steps(rollout: &Rollout) -> Vec<(&str, Vec<usize>, Vec<usize>)> {
+    let name = |step: &'_ Step| step.unit.as_str().len() - ".service".len();
+    let steps = rollout.steps.iter();
+    steps
+        .map(|step| {
+            (&step.unit.as_str()[..name(step)], step.after.clone(), step.carried_by.clone())
+        })
+        .collect()
+}
+
+#[test]
+fn those_that_go_together_do_not_wait_and_are_restarted_by_those_they_need() {
+    let mut rollouts = [group(&["app", "db", "web"])];
+    order(&mut rollouts, &graph(&[("db", &["app", "web"], &["app"]), ("app", &["web"], &["web"])]));
+    assert_eq!(
+        steps(&rollouts[0]),
+        [("db", vec![], vec![]), ("app", vec![], vec![0]), ("web", vec![], vec![0, 1])]
+    );
+}
+
+/// One that comes between two of a group would wait for the group, and the group for it.
+#[test]
+fn who_comes_between_two_that_go_together_comes_after_them() {
+    let mut rollouts = [group(&["a", "c"])];
+    rollouts[0].steps.push(rollout(&["b"]).steps.remove(0));
+    order(&mut rollouts, &graph(&[("a", &["b"], &["b"]), ("b", &["c"], &["c"])]));
+    assert_eq!(
+        steps(&rollouts[0]),
+        [("a", vec![], vec![]), ("c", vec![], vec![0]), ("b", vec![0, 1], vec![])]
+    );
+}
+
+#[test]
+fn those_that_need_each_other_are_restarted_by_the_first() {
+    let mut rollouts = [group(&["a", "b"])];
+    order(&mut rollouts, &graph(&[("a", &["b"], &["b"]), ("b", &["a"], &["a"])]));
+    assert_eq!(steps(&rollouts[0]), [("a", vec![], vec![]), ("b", vec![], vec![0])]);
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::quarantine::Beside;
 use super::rollout::cause::Cause;
 use crate::model::{Container, EngineKind, ImageIdentity, ImageSource, Reference, UnitName};
 
@@ -32,6 +33,9 @@ pub struct Probation {
     /// Whether other images of the unit came with it: then none of them is proven bad alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_company: bool,
+    /// What the others of its group ran when it was given it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<Beside>,
     /// Whether the unit goes back where its run fails.
     pub rollback: bool,
     /// Whether it never does, for its data is the new image's then.

@@ -19,6 +19,7 @@ fn job() -> Probation {
         new: image("new"),
         moves_tag: true,
         in_company: false,
+        beside: vec![],
         rollback: true,
         forward_only: false,
         since: at(0),

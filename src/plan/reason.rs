@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::failure::excerpt;
-use crate::model::{Digest, Failure, UnitName};
+use crate::model::{Digest, Failure, Group, UnitName};
 
 /// Why a container is left as it is: each is shown by `updaterctl check`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,31 @@ pub enum Reason {
     CheckFailed {
         failure: Failure,
     },
+    /// The label's value is no group's name, or two of the unit's containers name two.
+    InvalidGroup {
+        message: String,
+    },
+    /// Another unit of its group could not be checked, and it would go without that one.
+    GroupWaits {
+        group: Group,
+        other: Option<UnitName>,
+        why: String,
+    },
+    /// The images that its group would have, or the unit where it is of none, failed together before.
+    FailedTogether {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<Group>,
+        /// The unit that failed, and its image.
+        failed: UnitName,
+        manifest: Digest,
+        since: Timestamp,
+        cause: String,
+    },
+    /// It follows a tag that a unit follows which is held back.
+    WaitsForUnit {
+        other: Option<UnitName>,
+        why: String,
+    },
 }
 
 impl Reason {
@@ -81,8 +106,12 @@ impl Reason {
             | Self::Quarantined { .. }
             | Self::PutOff { .. }
             | Self::BudgetSpent { .. }
-            | Self::OnProbation { .. } => false,
-            Self::CoolingDown { .. }
+            | Self::OnProbation { .. }
+            | Self::FailedTogether { .. }
+            | Self::GroupWaits { .. }
+            | Self::WaitsForUnit { .. } => false,
+            Self::InvalidGroup { .. }
+            | Self::CoolingDown { .. }
             | Self::InvalidPolicy { .. }
             | Self::NoUnit { .. }
             | Self::Guest { .. }
@@ -146,6 +175,21 @@ impl fmt::Display for Reason {
             }
             Self::NotInStorage => f.write_str("no image of this name in local storage"),
             Self::CheckFailed { failure } => write!(f, "check failed: {failure}"),
+            Self::InvalidGroup { message } => write!(f, "invalid group: {message}"),
+            Self::GroupWaits { group, other, why } => {
+                write!(f, "its group {group} waits for {}: {why}", of(other.as_ref()))
+            }
+            Self::FailedTogether { group, failed, since, cause, .. } => {
+                let who = group.as_ref().map_or("it".to_owned(), |it| format!("its group {it}"));
+                write!(f, "{who} failed with these images, at {since:.0} in {failed}: {cause}")
+            }
+            Self::WaitsForUnit { other, why } => {
+                write!(f, "waits for {}, which goes with it: {why}", of(other.as_ref()))
+            }
         }
     }
+}
+
+fn of(unit: Option<&UnitName>) -> &str {
+    unit.map_or("another container", UnitName::as_str)
 }

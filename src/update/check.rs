@@ -8,7 +8,7 @@ use super::updater::Updater;
 use crate::model::{Container, Failure, FailureKind, ImageSource, Policy, UnitName};
 use crate::plan::decide::wants_check;
 use crate::plan::registries::{Moment, Reply};
-use crate::plan::{Available, Input, Memory, Plan, PutOffs, decide};
+use crate::plan::{Available, Groups, Input, Memory, Plan, PutOffs, decide};
 
 /// What runs, and what would be done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,8 @@ impl<W: World> Updater<W> {
         let now = self.world.clock().now();
         let quarantine = self.world.ledger().quarantine()?;
         let quarantine = quarantine.in_force(now, self.options.quarantine_expiry);
+        let groups = Groups::new(&self.options.groups(), &inventory.containers);
+        let selection = &groups.complete(selection)[..];
         let chosen: Vec<&Container> = inventory
             .containers
             .iter()
@@ -75,6 +77,7 @@ impl<W: World> Updater<W> {
             bystanders: &inventory.bystanders,
             available: &available,
             quarantine: &quarantine,
+            groups: &groups,
             put_offs,
             probations: &probations,
             selection,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::execute::Ended;
+use super::group::failed_with;
 use super::hindered::{advice, is_hindered};
 use super::port::{Clock, InFlight, Ledger, Observer, World};
 use super::report::{Entry, Outcome, OutcomeKind};
@@ -29,9 +30,7 @@ impl<W: World> Updater<W> {
             .quarantine(flight)
             .and_then(|()| self.quarantine_undone(flight))
             .and_then(|()| self.put_on_probation(flight));
-        for outcome in &outcomes {
-            self.world.observer().event(&event_of(flight, outcome));
-        }
+        self.tell_ends(flight, &outcomes);
         if let Err(failure) = quarantined {
             self.problem(&failure);
             return Ended { outcomes, suspended: false };
@@ -40,12 +39,12 @@ impl<W: World> Updater<W> {
             self.problem(&failure);
         }
         let mut failures = Vec::new();
-        for outcome in &outcomes {
+        for (step, outcome) in flight.rollout.steps.iter().zip(&outcomes) {
             let entry = Entry {
                 ended: self.world.clock().now(),
                 trigger: flight.trigger.clone(),
                 pass: flight.pass,
-                engine: Some(flight.rollout.engine),
+                engine: Some(flight.rollout.aim(step).engine),
                 outcome: outcome.clone(),
                 logs: flight.logs.get(&outcome.unit).cloned().unwrap_or_default(),
             };
@@ -63,23 +62,32 @@ impl<W: World> Updater<W> {
 
     fn quarantine(&self, flight: &InFlight) -> Result<(), Failure> {
         let progress = &flight.progress;
+        self.release_company(flight)?;
         let condemned = condemned_by(&flight.rollout, progress);
         let (Some(cause), Some(step)) = (&progress.cause, condemned) else { return Ok(()) };
-        self.world.ledger().add_to_quarantine(Quarantined {
-            repository: flight.rollout.reference().name(),
-            manifest: flight.rollout.new.manifest.clone(),
+        let aim = flight.rollout.aim(step);
+        let held = Quarantined {
+            repository: aim.reference().name(),
+            manifest: aim.new.manifest.clone(),
             since: self.world.clock().now(),
             unit: step.unit.clone(),
             cause: cause.to_string(),
-        })?;
-        self.tell(flight, step, EventKind::Quarantined, &cause.to_string());
+            beside: step.beside.clone(),
+        };
+        let why = held.why();
+        self.world.ledger().add_to_quarantine(held)?;
+        self.tell(flight, step, EventKind::Quarantined, &why);
         Ok(())
     }
 
     fn outcomes(&self, flight: &InFlight) -> Vec<Outcome> {
         let cause = flight.progress.cause.as_ref().map(Cause::to_string).unwrap_or_default();
         let steps = flight.rollout.steps.iter().zip(&flight.progress.marks);
-        steps.map(|(step, mark)| self.outcome(flight, step, mark, &cause)).collect()
+        let why = |step| match failed_with(flight, step) {
+            Some(unit) => format!("{unit}, which it goes with, failed: {cause}"),
+            None => cause.clone(),
+        };
+        steps.map(|(step, mark)| self.outcome(flight, step, mark, &why(step))).collect()
     }
 
     fn outcome(&self, flight: &InFlight, step: &Step, mark: &Mark, cause: &str) -> Outcome {
@@ -116,11 +124,12 @@ impl<W: World> Updater<W> {
                 (OutcomeKind::NeedsOperator, format!("{cause}; and on the way back: {back}"))
             }
         };
+        let aim = flight.rollout.aim(step);
         Outcome {
             unit: step.unit.clone(),
-            reference: flight.rollout.reference().clone(),
+            reference: aim.reference().clone(),
             old: step.old.manifest.clone(),
-            new: flight.rollout.new.manifest.clone(),
+            new: aim.new.manifest.clone(),
             result,
             detail,
             restored: result == OutcomeKind::NeedsOperator && *mark == Mark::PutBack,
@@ -157,10 +166,14 @@ impl<W: World> Updater<W> {
                 ..self.outcome(flight, step, &Mark::Untouched, "")
             })
             .collect();
-        for outcome in &outcomes {
-            self.world.observer().event(&event_of(flight, outcome));
-        }
+        self.tell_ends(flight, &outcomes);
         Ended { outcomes, suspended: false }
+    }
+
+    fn tell_ends(&self, flight: &InFlight, outcomes: &[Outcome]) {
+        for (step, outcome) in flight.rollout.steps.iter().zip(outcomes) {
+            self.world.observer().event(&event_of(flight, step, outcome));
+        }
     }
 
     pub(super) fn tell_about(&self, flight: &InFlight, kind: EventKind, detail: &str) {
@@ -170,12 +183,13 @@ impl<W: World> Updater<W> {
     }
 
     pub(super) fn tell(&self, flight: &InFlight, step: &Step, kind: EventKind, detail: &str) {
+        let aim = flight.rollout.aim(step);
         self.world.observer().event(&Event {
             kind,
             unit: Some(step.unit.clone()),
-            reference: Some(flight.rollout.reference().clone()),
+            reference: Some(aim.reference().clone()),
             old: Some(step.old.manifest.clone()),
-            new: Some(flight.rollout.new.manifest.clone()),
+            new: Some(aim.new.manifest.clone()),
             detail: detail.to_owned(),
             elapsed_ms: Some(self.elapsed_ms(flight)),
             origin: None,
@@ -194,7 +208,8 @@ impl<W: World> Updater<W> {
     }
 }
 
-fn event_of(flight: &InFlight, outcome: &Outcome) -> Event {
+fn event_of(flight: &InFlight, step: &Step, outcome: &Outcome) -> Event {
+    let engine = flight.rollout.aim(step).engine;
     let kind = match outcome.restored {
         true => EventKind::TakenBack,
         false => EventKind::of(outcome.result),
@@ -207,6 +222,6 @@ fn event_of(flight: &InFlight, outcome: &Outcome) -> Event {
         new: Some(outcome.new.clone()),
         detail: outcome.detail.clone(),
         elapsed_ms: Some(outcome.elapsed_ms),
-        origin: Some(Origin { started: flight.started, engine: flight.rollout.engine }),
+        origin: Some(Origin { started: flight.started, engine }),
     }
 }

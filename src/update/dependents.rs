@@ -197,7 +197,7 @@ fn host(failure: Failure) -> Event {
     Event::Failed(Cause::Host { failure })
 }
 
-fn is_up(active: &str) -> bool {
+pub(super) fn is_up(active: &str) -> bool {
     matches!(active, "active" | "reloading" | "refreshing")
 }
 

@@ -10,7 +10,9 @@ use std::rc::Rc;
 use jiff::Timestamp;
 
 use super::dependents::LastRestart;
-use super::port::{AtWork, Clock, Engine, InFlight, Ledger, Manager, World};
+use super::give::promote;
+use super::group::{goes_with, together};
+use super::port::{AtWork, Clock, InFlight, Ledger, Manager, World};
 use super::recall::is_same_boot;
 use super::report::Outcome;
 use super::restart::not_queued;
@@ -18,9 +20,10 @@ use super::turns::{First, Pending, Slots};
 use super::under_way::{Came, Done, UnderWay};
 use super::updater::Updater;
 use super::{Event, EventKind};
-use crate::model::{Failure, Reference, UnitName};
+use crate::model::{Failure, UnitName};
+use crate::plan::rollout::crew::leads;
 use crate::plan::rollout::due::{Action, due, has_place, ready, waits_for_place};
-use crate::plan::rollout::{self, Along, Mark, Phase, Rollout, State, Step, advance, begin, next};
+use crate::plan::rollout::{self, Mark, Phase, Rollout, State, advance, begin, next};
 use crate::plan::{Cause, JobResult, Plan};
 
 /// How a rollout ended, for now.
@@ -49,12 +52,16 @@ impl Begin {
 /// The updates that a plan has found.
 pub(super) fn events_of(plan: &Plan) -> impl Iterator<Item = Event> {
     plan.rollouts.iter().flat_map(|rollout| {
-        rollout.steps.iter().map(|step| Event {
-            unit: Some(step.unit.clone()),
-            reference: Some(rollout.reference().clone()),
-            old: Some(step.old.manifest.clone()),
-            new: Some(rollout.new.manifest.clone()),
-            ..Event::new(EventKind::UpdateAvailable)
+        rollout.steps.iter().map(|step| {
+            let aim = rollout.aim(step);
+            Event {
+                unit: Some(step.unit.clone()),
+                reference: Some(aim.reference().clone()),
+                old: Some(step.old.manifest.clone()),
+                new: Some(aim.new.manifest.clone()),
+                detail: together(rollout, step),
+                ..Event::new(EventKind::UpdateAvailable)
+            }
         })
     })
 }
@@ -115,7 +122,7 @@ impl<W: World> Updater<W> {
             let begins = work.stands_still().is_none() || flight.progress.state == State::Back;
             let turns = ready(&flight.rollout, &flight.progress).into_iter();
             for at in turns.filter(|_| begins) {
-                let place = waits_for_place(&flight.progress, at).then_some(slots);
+                let place = waits_for_place(&flight.rollout, &flight.progress, at).then_some(slots);
                 work.wait_for_turn(at, place);
             }
             if let Err(failure) =
@@ -186,9 +193,10 @@ impl<W: World> Updater<W> {
             let mark = at.and_then(|at| flight.progress.marks.get(at)).cloned();
             // One that was taken up again has none yet. Whoever goes back needs none.
             let forward = flight.progress.state == State::Forward;
-            let place = at
-                .zip(mark.as_ref())
-                .is_some_and(|(at, mark)| forward && has_place(mark) && !work.holds_place(at));
+            let place = at.zip(mark.as_ref()).is_some_and(|(at, mark)| {
+                let leads = leads(&flight.rollout, at);
+                forward && leads && has_place(mark) && !work.holds_place(at)
+            });
             let now = Rc::clone(now);
             work.begin(at, mark, async move {
                 let _place = if place { slots.take().await } else { None };
@@ -209,7 +217,11 @@ impl<W: World> Updater<W> {
         let Some(step) = flight.rollout.steps.get(at) else { return };
         let unit = step.unit.clone();
         match self.dependents(&unit).await {
-            Ok(found) => drop(flight.dependents.insert(unit, found)),
+            Ok(mut found) => {
+                // Those that go together with it are seen to by themselves.
+                found.retain(|dependent| !goes_with(&flight.rollout, step, &dependent.unit));
+                flight.dependents.insert(unit, found);
+            }
             Err(failure) => self.advance(flight, Some(at), not_begun(failure)),
         }
     }
@@ -246,13 +258,18 @@ impl<W: World> Updater<W> {
         let InFlight { rollout, progress, .. } = flight;
         let due = due(rollout, progress).into_iter().find(|(of, _)| *of == at);
         let Some((_, action)) = due else { return rollout::Event::Succeeded.into() };
-        let engine = match self.world.engine(rollout.engine) {
+        let of = at.and_then(|at| rollout.steps.get(at)).map(|step| rollout.aim(step));
+        let engine = of.map_or(rollout.engine, |aim| aim.engine);
+        let engine = match self.world.engine(engine) {
             Ok(engine) => engine,
             Err(failure) => return not_begun(failure).into(),
         };
         match action {
             Action::Promote { step } => {
-                let bound = promote(engine, step, rollout).await;
+                let bound = match promote(engine, step, rollout).await {
+                    Ok(()) => self.reset_carried(step).await,
+                    failed => failed,
+                };
                 bound.map_or_else(not_begun, |()| rollout::Event::Succeeded).into()
             }
             Action::PutBack { step } => self.put_back(engine, step, flight, course).await,
@@ -260,17 +277,9 @@ impl<W: World> Updater<W> {
                 let begin = course.begin(at.unwrap_or_default());
                 self.withdraw(engine, step, rollout, begin).await.into()
             }
-            Action::Stage => of(engine.stage(&rollout.source, &rollout.new).await).into(),
-            // What only waits for its next run is verified by nobody yet; what an operator had units
-            // go back to was.
-            Action::Commit
-                if rollout.moves_tag
-                    && (progress.marks.contains(&Mark::Updated) || flight.undoes.is_some()) =>
-            {
-                of(engine.tag(rollout.reference(), &rollout.new).await).into()
-            }
-            Action::Commit => rollout::Event::Succeeded.into(),
-            Action::Release => of(self.release(rollout, progress, course.begin).await).into(),
+            Action::Stage => came(self.stage_again(rollout).await).into(),
+            Action::Commit => came(self.move_tags(flight).await).into(),
+            Action::Release => came(self.release(rollout, progress, course.begin).await).into(),
             action => {
                 let at = at.unwrap_or_default();
                 let event = self.move_unit(engine, action, flight, at, course).await;
@@ -295,8 +304,11 @@ impl<W: World> Updater<W> {
         let begin = course.begin(at);
         match action {
             Action::TryRestart { step } => {
-                self.tell(flight, step, EventKind::Restarting, "");
+                self.tell(flight, step, EventKind::Restarting, &together(rollout, step));
                 let event = match flight.undoes {
+                    None if !step.carried_by.is_empty() => {
+                        self.arrive(step, rollout.aim(step).new, flight, course, begin).await
+                    }
                     None => self.try_restart(step, rollout, begin).await,
                     Some(_) => self.restart_by_hand(step, rollout, begin).await,
                 };
@@ -305,7 +317,10 @@ impl<W: World> Updater<W> {
                 event
             }
             Action::Restart { step } => {
-                let event = self.start_again(&step.unit, begin).await;
+                let event = match step.carried_by.is_empty() {
+                    true => self.start_again(&step.unit, begin).await,
+                    false => self.arrive(step, &step.old, flight, course, begin).await,
+                };
                 self.remember_restart(step, flight, course).await;
                 course.restarted.borrow_mut().insert(at);
                 event
@@ -323,48 +338,12 @@ impl<W: World> Updater<W> {
                 if flight.progress.state == State::Forward {
                     self.tell(flight, step, EventKind::Verifying, "");
                 }
-                self.verify(engine, &step.unit, rollout.reference(), image, begin).await
+                let reference = rollout.aim(step).reference();
+                let event = self.verify(engine, &step.unit, reference, image, begin).await;
+                self.after_its_carriers(step, event).await
             }
             _ => rollout::Event::Succeeded,
         }
-    }
-
-    async fn put_back(
-        &self,
-        engine: &W::Engine,
-        step: &Step,
-        flight: &InFlight,
-        course: &Course,
-    ) -> Came {
-        let mut dependents = flight.dependents.get(&step.unit).cloned();
-        if let Some(dependents) = &mut dependents {
-            self.forget_stopped(step, dependents, &flight.boot, course).await;
-        }
-        let event = of(put_back(engine, step, flight.rollout.reference()).await);
-        Came { dependents, ..event.into() }
-    }
-
-    /// Takes back what a unit was given; it may have started by itself meanwhile.
-    async fn withdraw(
-        &self,
-        engine: &W::Engine,
-        step: &Step,
-        rollout: &Rollout,
-        begin: Begin,
-    ) -> rollout::Event {
-        if let Err(failure) = put_back(engine, step, rollout.reference()).await {
-            return rollout::Event::Failed(Cause::Host { failure });
-        }
-        match self.recalled(&step.unit, begin).await {
-            Ok(state) if state.is_stopped_for_good() || state.is_transient() => {}
-            // A boot may have started it with what it was given.
-            Ok(state) if state.is_down() && begin.is_resumed() => {
-                return rollout::Event::FoundMoved;
-            }
-            _ if self.runs_new_image(step, rollout).await => return rollout::Event::FoundMoved,
-            _ => {}
-        }
-        rollout::Event::Succeeded
     }
 
     /// The run that a unit is in, which has the image of before.
@@ -381,41 +360,6 @@ impl<W: World> Updater<W> {
         }
         event
     }
-}
-
-/// Gives a unit its new images; what it runs stays in storage.
-async fn promote<E: Engine>(engine: &E, step: &Step, rollout: &Rollout) -> Result<(), Failure> {
-    let reference = rollout.reference();
-    engine.keep(&step.unit, reference, &step.old).await?;
-    for Along { source, old, .. } in &step.along {
-        engine.keep(&step.unit, &source.reference, old).await?;
-    }
-    let bound = async {
-        for Along { source, new, .. } in &step.along {
-            engine.bind(&step.unit, &source.reference, new).await?;
-        }
-        engine.bind(&step.unit, reference, &rollout.new).await
-    };
-    let bound: Result<(), Failure> = bound.await;
-    if let Err(failure) = &bound
-        && let Err(back) = put_back(engine, step, reference).await
-    {
-        let message = format!("{failure}; and what was done cannot be undone: {back}");
-        return Err(Failure::new(failure.kind.clone(), message));
-    }
-    bound
-}
-
-/// Gives a unit its old images.
-async fn put_back<E: Engine>(
-    engine: &E,
-    step: &Step,
-    reference: &Reference,
-) -> Result<(), Failure> {
-    for Along { source, old, .. } in &step.along {
-        engine.bind(&step.unit, &source.reference, old).await?;
-    }
-    engine.bind(&step.unit, reference, &step.old).await
 }
 
 /// What went wrong with an action.
@@ -436,11 +380,11 @@ fn is_untouched(flight: &InFlight, course: &Course) -> bool {
     course.begin == Begin::Fresh && marks.iter().all(|mark| *mark == Mark::Untouched)
 }
 
-fn not_begun(failure: Failure) -> rollout::Event {
+pub(super) fn not_begun(failure: Failure) -> rollout::Event {
     rollout::Event::NotBegun(Cause::Host { failure })
 }
 
-fn of(result: Result<(), Failure>) -> rollout::Event {
+pub(super) fn came(result: Result<(), Failure>) -> rollout::Event {
     match result {
         Ok(()) => rollout::Event::Succeeded,
         Err(failure) => rollout::Event::Failed(Cause::Host { failure }),

@@ -29,17 +29,23 @@ impl<W: World> Updater<W> {
     /// Has an image that was taken back wait, and one that came to a unit wait no more. Where that
     /// cannot be written down, the next pass tries it.
     pub(super) fn put_off(&self, flight: &InFlight) -> Result<(), Failure> {
-        let marks = &flight.progress.marks;
         let rollout = &flight.rollout;
-        let mut memory = self.world.ledger().memory()?;
-        if flight.undoes.is_none() && is_hindered(flight) && marks.contains(&Mark::PutBack) {
-            let cause = flight.progress.cause.as_ref().map(Cause::to_string).unwrap_or_default();
-            let (now, max) = (self.world.clock().now(), self.options.backoff_max);
-            let (reference, new) = (rollout.reference(), &rollout.new.manifest);
-            memory.put_offs.put_off(reference, new, cause, now, max);
-        } else if marks.contains(&Mark::Updated) {
-            memory.put_offs.end(rollout.reference());
-        } else {
+        let before = self.world.ledger().memory()?;
+        let mut memory = before.clone();
+        let cause = flight.progress.cause.as_ref().map(Cause::to_string).unwrap_or_default();
+        let (now, max) = (self.world.clock().now(), self.options.backoff_max);
+        let hindered = flight.undoes.is_none() && is_hindered(flight);
+        for (goal, aim) in rollout.aims().enumerate() {
+            let steps = rollout.steps.iter().zip(&flight.progress.marks);
+            let mut own = steps.filter(|(step, _)| step.goal == goal).map(|(_, mark)| mark);
+            if hindered && own.clone().any(|mark| *mark == Mark::PutBack) {
+                let manifest = &aim.new.manifest;
+                memory.put_offs.put_off(aim.reference(), manifest, cause.clone(), now, max);
+            } else if own.any(|mark| *mark == Mark::Updated) {
+                memory.put_offs.end(aim.reference());
+            }
+        }
+        if memory == before {
             return Ok(());
         }
         self.world.ledger().save_memory(&memory)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::{Probe, Rollback, UnitName};
+use crate::model::{Group, Probe, Rollback, UnitName};
 use crate::plan::retention::Limits;
 use crate::plan::rollout::{Rollout, Step};
 
@@ -43,6 +43,8 @@ pub struct UnitOptions {
     pub probe_timeout: Option<Duration>,
     /// How long its start on another image may take; `None` leaves that to systemd.
     pub start_timeout: Option<Duration>,
+    /// The group that it is updated with, whatever a label says.
+    pub group: Option<Group>,
 }
 
 /// How long a probe may take to pass, where nobody says otherwise.
@@ -52,6 +54,12 @@ impl Options {
     /// The number of questions under way at once.
     pub(super) fn in_flight(&self) -> usize {
         self.checks_in_flight.max(1)
+    }
+
+    /// The groups of units, as far as the configuration has them.
+    pub(super) fn groups(&self) -> BTreeMap<UnitName, Group> {
+        let own = self.units.iter();
+        own.filter_map(|(unit, own)| Some((unit.clone(), own.group.clone()?))).collect()
     }
 
     /// How long `unit` is watched.
@@ -102,9 +110,16 @@ impl Options {
     /// along.
     pub(super) fn mark_forward_only(&self, rollout: &mut Rollout) {
         let never = |step: &Step| self.rollback(&step.unit) == Rollback::Never;
-        let shared = !rollout.engine.has_bindings() && rollout.steps.iter().any(never);
+        let tags: Vec<bool> = rollout
+            .aims()
+            .enumerate()
+            .map(|(goal, aim)| {
+                let mut own = rollout.steps.iter().filter(|step| step.goal == goal);
+                !aim.engine.has_bindings() && own.any(never)
+            })
+            .collect();
         for step in &mut rollout.steps {
-            step.forward_only = shared || never(step);
+            step.forward_only = never(step) || tags.get(step.goal) == Some(&true);
         }
     }
 }

@@ -38,8 +38,8 @@ impl<W: World> Updater<W> {
             }
             let as_it_was =
                 matches!(mark, Mark::Untouched | Mark::Unbegun | Mark::Failed { cause: None });
-            let (engine, reference) = (flight.rollout.engine, flight.rollout.reference());
-            let own = |one: &&Probation| one.is_of(engine, &step.unit, reference);
+            let aim = flight.rollout.aim(step);
+            let own = |one: &&Probation| one.is_of(aim.engine, &step.unit, aim.reference());
             if !as_it_was && let Some(over) = before.iter().find(own) {
                 ledger.end_probation(over)?;
             }
@@ -102,14 +102,17 @@ impl<W: World> Updater<W> {
         }
         let ledger = self.world.ledger();
         if !shared && let Some(cause) = condemned(probation) {
-            ledger.add_to_quarantine(Quarantined {
+            let held = Quarantined {
                 repository: probation.reference().name(),
                 manifest: probation.new.manifest.clone(),
                 since: self.world.clock().now(),
                 unit: probation.unit.clone(),
                 cause: cause.to_string(),
-            })?;
-            self.tell_of(probation, EventKind::Quarantined, &cause.to_string(), None);
+                beside: probation.beside.clone(),
+            };
+            let why = held.why();
+            ledger.add_to_quarantine(held)?;
+            self.tell_of(probation, EventKind::Quarantined, &why, None);
         }
         let outcome = outcome(probation, action, shared, self.since(probation));
         if let Some(outcome) = &outcome {
@@ -157,7 +160,10 @@ impl<W: World> Updater<W> {
         if tagged.is_some_and(|tagged| tagged.manifest == new.manifest) {
             engine.unbind(unit, reference).await?;
         }
-        Ok(())
+        match probation.beside.is_empty() {
+            true => Ok(()),
+            false => self.forgive(vec![(reference, &new.manifest)]),
+        }
     }
 
     async fn give_back(&self, probation: &Probation) -> Result<(), Failure> {
@@ -221,14 +227,15 @@ impl<W: World> Updater<W> {
 /// back to, it had before.
 fn begun(flight: &InFlight, at: usize, step: &Step) -> Option<Probation> {
     let found = flight.at_work.get(&step.unit).filter(|_| flight.undoes.is_none())?;
-    let rollout = &flight.rollout;
+    let aim = flight.rollout.aim(step);
     Some(Probation {
         unit: step.unit.clone(),
-        engine: rollout.engine,
-        source: rollout.source.clone(),
+        engine: aim.engine,
+        source: aim.source.clone(),
         old: step.old.clone(),
-        new: rollout.new.clone(),
-        moves_tag: rollout.moves_tag,
+        new: aim.new.clone(),
+        moves_tag: aim.moves_tag,
+        beside: step.beside.clone(),
         in_company: step.led || !step.along.is_empty(),
         rollback: flight.rollback.get(at).copied().unwrap_or(true),
         forward_only: step.forward_only,

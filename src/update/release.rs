@@ -16,13 +16,28 @@ impl<W: World> Updater<W> {
         progress: &Progress,
         begin: Begin,
     ) -> Result<(), Failure> {
-        let engine = self.world.engine(rollout.engine)?;
-        if !rollout.engine.has_bindings() {
-            return self.settle_tag(engine, rollout, progress, begin).await;
+        for goal in 0..rollout.aims().count() {
+            self.release_image(rollout, goal, progress, begin).await?;
         }
-        let reference = rollout.reference();
+        Ok(())
+    }
+
+    async fn release_image(
+        &self,
+        rollout: &Rollout,
+        goal: usize,
+        progress: &Progress,
+        begin: Begin,
+    ) -> Result<(), Failure> {
+        let Some(aim) = rollout.aims().nth(goal) else { return Ok(()) };
+        let engine = self.world.engine(aim.engine)?;
+        if !aim.engine.has_bindings() {
+            return self.settle_tag(engine, rollout, goal, progress, begin).await;
+        }
+        let reference = aim.reference();
         let tagged = engine.local(reference).await?.map(|image| image.manifest);
-        for (step, mark) in rollout.steps.iter().zip(&progress.marks) {
+        let own = rollout.steps.iter().zip(&progress.marks);
+        for (step, mark) in own.filter(|(step, _)| step.goal == goal) {
             let image = destined(rollout, step, mark);
             if tagged.as_ref() == Some(&image.manifest) {
                 engine.unbind(&step.unit, reference).await?;
@@ -30,8 +45,8 @@ impl<W: World> Updater<W> {
                 engine.bind(&step.unit, reference, image).await?;
             }
         }
-        if tagged.as_ref() == Some(&rollout.new.manifest) {
-            for unit in &rollout.settled {
+        if tagged.as_ref() == Some(&aim.new.manifest) {
+            for unit in aim.settled {
                 engine.unbind(unit, reference).await?;
             }
         }
@@ -44,16 +59,19 @@ impl<W: World> Updater<W> {
         &self,
         engine: &W::Engine,
         rollout: &Rollout,
+        goal: usize,
         progress: &Progress,
         begin: Begin,
     ) -> Result<(), Failure> {
-        let Some(image) = rollout::tagged(rollout, &progress.marks) else { return Ok(()) };
-        let reference = rollout.reference();
+        let Some(aim) = rollout.aims().nth(goal) else { return Ok(()) };
+        let Some(image) = rollout::tagged(rollout, goal, &progress.marks) else { return Ok(()) };
+        let reference = aim.reference();
         engine.tag(reference, image).await?;
-        if image == &rollout.new {
+        if image == aim.new {
             return Ok(());
         }
-        let unreached = rollout.steps.iter().zip(&progress.marks);
+        let own = rollout.steps.iter().zip(&progress.marks);
+        let unreached = own.filter(|(step, _)| step.goal == goal);
         for (step, _) in unreached.filter(|(_, mark)| matches!(mark, Mark::Untouched)) {
             if self.has_strayed(engine, step, rollout, image, begin).await? {
                 self.bring_back(step, begin).await?;
@@ -71,7 +89,7 @@ impl<W: World> Updater<W> {
         image: &ImageIdentity,
         begin: Begin,
     ) -> Result<bool, Failure> {
-        let running = engine.running(&step.unit, rollout.reference()).await?;
+        let running = engine.running(&step.unit, rollout.aim(step).reference()).await?;
         if !running.is_empty() {
             return Ok(running.iter().any(|running| !running.runs(&image.manifest)));
         }

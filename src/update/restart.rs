@@ -56,7 +56,11 @@ impl<W: World> Updater<W> {
 
     /// A start that takes longer than the operator gives it has failed, whatever systemd gives it. The
     /// job goes on; going back takes its place.
-    async fn in_time(&self, unit: &UnitName, restart: impl Future<Output = Event>) -> Event {
+    pub(super) async fn in_time(
+        &self,
+        unit: &UnitName,
+        restart: impl Future<Output = Event>,
+    ) -> Event {
         let restart = pin!(restart);
         let late = pin!(self.starts_too_long(unit));
         match select(restart, late).await {
@@ -106,9 +110,10 @@ impl<W: World> Updater<W> {
     }
 
     pub(super) async fn runs_new_image(&self, step: &Step, rollout: &Rollout) -> bool {
-        let Ok(engine) = self.world.engine(rollout.engine) else { return false };
-        let running = engine.running(&step.unit, rollout.reference()).await.unwrap_or_default();
-        !running.is_empty() && running.iter().all(|running| running.runs(&rollout.new.manifest))
+        let aim = rollout.aim(step);
+        let Ok(engine) = self.world.engine(aim.engine) else { return false };
+        let running = engine.running(&step.unit, aim.reference()).await.unwrap_or_default();
+        !running.is_empty() && running.iter().all(|running| running.runs(&aim.new.manifest))
     }
 
     /// Restarts a unit whether it runs or failed, unless it was stopped meanwhile.
@@ -128,7 +133,7 @@ impl<W: World> Updater<W> {
         }
     }
 
-    async fn judge_job(&self, unit: &UnitName, result: JobResult) -> Event {
+    pub(super) async fn judge_job(&self, unit: &UnitName, result: JobResult) -> Event {
         match result {
             JobResult::Done => return Event::Succeeded,
             JobResult::Skipped => return Event::FoundStopped,

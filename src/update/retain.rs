@@ -69,7 +69,7 @@ impl<W: World> Updater<W> {
             let all = along
                 .flat_map(|along| [&along.old, &along.new])
                 .chain(rollout.steps.iter().map(|step| &step.old))
-                .chain([&rollout.new]);
+                .chain(rollout.aims().map(|aim| aim.new));
             images.extend(all.flat_map(|image| [image.target.clone(), image.manifest.clone()]));
         }
         for held in self.world.ledger().probations()? {

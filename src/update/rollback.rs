@@ -125,8 +125,11 @@ impl<W: World> Updater<W> {
     /// What is under way on a reference, by us or by Podman, is not to be crossed.
     async fn refuse_in_the_way(&self, way: &WayBack) -> Result<(), Failure> {
         for flight in self.world.ledger().in_flight()? {
-            let reference = flight.rollout.reference();
-            if way.rollouts.iter().any(|rollout| rollout.reference() == reference) {
+            let own = || way.rollouts.iter().flat_map(Rollout::aims);
+            let mut under_way = flight.rollout.aims().map(|aim| aim.reference());
+            if let Some(reference) =
+                under_way.find(|reference| own().any(|aim| aim.reference() == *reference))
+            {
                 let message = format!(
                     "the last update of {reference} has not come to its end; \"updaterctl update\" \
                      says why"
@@ -194,15 +197,16 @@ impl<W: World> Updater<W> {
         let Some((step, _)) = steps.find(|(_, mark)| went(mark)) else { return Ok(()) };
         for manifest in undone {
             self.world.ledger().add_to_quarantine(Quarantined {
-                repository: flight.rollout.reference().name(),
+                repository: flight.rollout.source.reference.name(),
                 manifest: manifest.clone(),
                 since: self.world.clock().now(),
                 unit: step.unit.clone(),
                 cause: BY_OPERATOR.to_owned(),
+                beside: vec![],
             })?;
             self.world.observer().event(&Event {
                 unit: Some(step.unit.clone()),
-                reference: Some(flight.rollout.reference().clone()),
+                reference: Some(flight.rollout.source.reference.clone()),
                 new: Some(manifest.clone()),
                 detail: BY_OPERATOR.to_owned(),
                 ..Event::new(EventKind::Quarantined)

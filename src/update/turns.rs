@@ -114,8 +114,9 @@ fn ready(
 }
 
 fn describe(pending: &[Pending]) -> String {
-    match pending {
-        [one] => format!("updating {}", one.flight.rollout.reference()),
+    let aims: Vec<_> = pending.iter().flat_map(|one| one.flight.rollout.aims()).collect();
+    match &aims[..] {
+        [one] => format!("updating {}", one.reference()),
         many => format!("updating {} images", many.len()),
     }
 }

@@ -2,20 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future;
 use jiff::Timestamp;
 
 use super::check::Surveyed;
 use super::execute::{Ended, events_of};
 use super::options::Options;
-use super::port::{Clock, Engine, InFlight, Ledger, Manager as _, Observer, World};
+use super::port::{Clock, InFlight, Ledger, Manager as _, Observer, World};
 use super::report::{Report, Trigger};
 use super::turns::{First, Pending};
 use super::{Event, EventKind};
-use crate::model::{Container, EngineKind, Failure, FailureKind, ImageSource, Policy, UnitName};
-use crate::plan::registries::Reply;
+use crate::model::{Container, EngineKind, Failure, FailureKind, ImageSource, UnitName};
 use crate::plan::rollout::{Progress, Rollout};
-use crate::plan::{Graph, Memory, Plan, Reason, Turn, order};
+use crate::plan::{Graph, Plan, Reason, Turn, order};
 
 /// The unit in which Podman updates its containers itself.
 const PODMANS_OWN: &str = "podman-auto-update.service";
@@ -25,19 +23,6 @@ pub(super) struct Recovered {
     pub(super) report: Report,
     /// Nothing else may be begun now.
     pub(super) suspended: bool,
-}
-
-/// Takes back, where pulls are given up in good order, that they took the process with them.
-struct InOrder<'a, L: Ledger> {
-    ledger: &'a L,
-    memory: Memory,
-}
-
-impl<L: Ledger> Drop for InOrder<'_, L> {
-    fn drop(&mut self) {
-        // What cannot be written costs a pause before the next pull.
-        let _ = self.ledger.save_memory(&self.memory);
-    }
 }
 
 /// Carries out passes over the ports of one host. The caller holds the pass lock for everything
@@ -125,9 +110,8 @@ impl<W: World> Updater<W> {
         refuse_unknown(selection, &plan)?;
         // What could not be brought to its end must not be begun anew over its record.
         let flights = self.world.ledger().in_flight()?;
-        plan.rollouts.retain(|rollout| {
-            !flights.iter().any(|flight| flight.rollout.source == rollout.source)
-        });
+        plan.rollouts
+            .retain(|rollout| !flights.iter().any(|flight| flight.rollout.crosses(rollout)));
         self.yield_to_podman(&mut plan).await;
         self.announce(&plan);
         let staged = self.stage_all(&plan, &before, &mut memory).await?;
@@ -139,7 +123,7 @@ impl<W: World> Updater<W> {
             .iter()
             .zip(&staged)
             .filter(|(_, staged)| staged.is_err())
-            .map(|(rollout, _)| rollout.source.clone())
+            .flat_map(|(rollout, _)| rollout.aims().map(|aim| aim.source.clone()))
             .collect();
         let (turns, pass) = (self.turns(&mut plan.rollouts).await?, plan.made_at);
         let pending = plan.rollouts.into_iter().zip(staged).map(|(mut rollout, staged)| {
@@ -201,7 +185,8 @@ impl<W: World> Updater<W> {
 
     /// Two who move the same tags and restart the same units undo each other's work.
     pub(super) async fn yield_to_podman(&self, plan: &mut Plan) {
-        let of_podman = |rollout: &Rollout| rollout.engine == EngineKind::Podman;
+        let of_podman =
+            |rollout: &Rollout| rollout.aims().any(|aim| aim.engine == EngineKind::Podman);
         if !plan.rollouts.iter().any(of_podman) {
             return;
         }
@@ -246,61 +231,6 @@ impl<W: World> Updater<W> {
             self.look_at_probations(&mut report).await?;
         }
         Ok(Recovered { report, suspended })
-    }
-
-    /// Brings all new images of the pass into storage before the first restart.
-    /// A failed one is backed off from like a failed check; `before` has the failures in a row.
-    ///
-    /// # Errors
-    /// Where the ledger cannot be written.
-    async fn stage_all(
-        &self,
-        plan: &Plan,
-        before: &Memory,
-        memory: &mut Memory,
-    ) -> Result<Vec<Result<(), Failure>>, Failure> {
-        if plan.rollouts.is_empty() {
-            return Ok(vec![]);
-        }
-        let registries = plan.rollouts.iter().filter(|it| it.policy == Policy::Registry);
-        let hosts = self.hosts(registries.map(|rollout| &rollout.source)).await;
-        // An image that takes this process down with it must not do so again at once.
-        let _in_order = InOrder { ledger: self.world.ledger(), memory: memory.clone() };
-        let killed = Failure::new(FailureKind::Local, "its pull ended with the process");
-        let sources = || plan.rollouts.iter().map(|rollout| &rollout.source);
-        let alone = |source| Reply { source, host: None, failure: Some(&killed) };
-        let replies: Vec<_> = sources().map(alone).collect();
-        memory.remember(before, &replies, self.moment());
-        self.world.ledger().save_memory(memory)?;
-        let pulls = plan.rollouts.iter().map(|rollout| self.stage(rollout));
-        let results = future::join_all(pulls).await;
-        let replies = sources().zip(&results).map(|(source, result)| {
-            let failure = result.as_ref().err();
-            Reply { source, host: hosts.of(source), failure }
-        });
-        let replies: Vec<_> = replies.collect();
-        memory.remember(before, &replies, self.moment());
-        self.learn_budgets(&hosts, memory);
-        Ok(results)
-    }
-
-    async fn stage(&self, rollout: &Rollout) -> Result<(), Failure> {
-        let Rollout { source, new, engine, .. } = rollout;
-        let about = |kind| Event {
-            reference: Some(source.reference.clone()),
-            new: Some(new.manifest.clone()),
-            ..Event::new(kind)
-        };
-        self.world.observer().event(&about(EventKind::Staging));
-        let engine = self.world.engine(*engine)?;
-        // What runs is kept while the new image is pulled: the promotion has that much less to do, and
-        // tells where it cannot be.
-        let keeps = rollout.steps.iter();
-        let keeps = keeps.map(|step| engine.keep(&step.unit, &source.reference, &step.old));
-        let (staged, _) = future::join(engine.stage(source, new), future::join_all(keeps)).await;
-        staged?;
-        self.world.observer().event(&about(EventKind::Staged));
-        Ok(())
     }
 
     /// Tells of what was found: updates, and containers that cannot have any.

@@ -110,9 +110,12 @@ fn updated(container: &Container, done: &Done) -> (&'static str, Option<String>)
     let skipped = match done {
         Done::Planned(plan) => {
             let pending = plan.rollouts.iter().any(|rollout| {
-                rollout.engine == container.engine
-                    && rollout.source == container.source
-                    && rollout.steps.iter().any(|step| step.containers.contains(&container.name))
+                rollout.steps.iter().any(|step| {
+                    let aim = rollout.aim(step);
+                    aim.engine == container.engine
+                        && aim.source == &container.source
+                        && step.containers.contains(&container.name)
+                })
             });
             if pending {
                 return ("pending", None);

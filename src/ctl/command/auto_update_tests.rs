@@ -13,6 +13,7 @@ fn container(name: &str, policy: &str) -> Container {
         unit: format!("{name}.service").parse().ok(),
         claimed: None,
         guest_of: None,
+        group: None,
         policy: Policy::from_label(policy),
         source: ImageSource { reference: "quay.io/a:1".parse().unwrap(), authfile: None },
         image: ImageIdentity { target: digest.clone(), manifest: digest, platform },

@@ -7,8 +7,8 @@ use crate::ctl::Error;
 use crate::ctl::access::{Access, Embedded};
 use crate::ctl::exit;
 use crate::daemon::api::{Checked, UnitStatus};
-use crate::plan::Reason;
 use crate::plan::decide::Skipped;
+use crate::plan::{Reason, Rollout, Step};
 use crate::terminal::Tone;
 use crate::terminal::table::{Cell, Column, render};
 
@@ -36,10 +36,10 @@ pub(super) fn table(checked: &Checked, style: Style) -> String {
         for step in &rollout.steps {
             rows.push(vec![
                 Cell::new(step.unit.as_str()),
-                Cell::new(rollout.reference().to_string()),
+                Cell::new(rollout.aim(step).reference().to_string()),
                 Cell::new(step.old.manifest.short()),
-                Cell::new(rollout.new.manifest.short()),
-                Cell::new("update available").tone(Tone::Notice),
+                Cell::new(rollout.aim(step).new.manifest.short()),
+                Cell::new(available(rollout, step)).tone(Tone::Notice),
             ]);
         }
     }
@@ -77,6 +77,13 @@ pub(super) fn table(checked: &Checked, style: Style) -> String {
         let _ = writeln!(text, "warning: {asker}");
     }
     text
+}
+
+fn available(rollout: &Rollout, step: &Step) -> String {
+    match step.group.as_ref().filter(|_| !rollout.companions(step).is_empty()) {
+        Some(group) => format!("update available, with its group {group}"),
+        None => "update available".to_owned(),
+    }
 }
 
 /// The row of a unit that runs nothing: after its last update, or until its next run.

@@ -69,7 +69,7 @@ pub(super) fn list(held: &[Held], style: Style) -> String {
             Cell::new(format!("{:.0}", held.since)),
             Cell::new(expires),
             Cell::new(held.unit.as_str()),
-            Cell::new(held.cause.as_str()),
+            Cell::new(held.why()),
         ]
     };
     let rows: Vec<_> = held.iter().map(row).collect();

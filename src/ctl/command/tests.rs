@@ -54,15 +54,12 @@ fn checked() -> Checked {
             new: image("v2"),
             moves_tag: true,
             settled: vec![],
-            steps: vec![Step {
-                unit: "app.service".parse().unwrap(),
-                containers: vec!["app".into()],
-                old: image("v1"),
-                along: vec![],
-                led: false,
-                after: vec![],
-                forward_only: false,
-            }],
+            with: vec![],
+            steps: vec![Step::alone(
+                "app.service".parse().unwrap(),
+                vec!["app".into()],
+                image("v1"),
+            )],
         }],
         skipped: vec![
             skipped(Some("db.service"), Reason::UpToDate),
@@ -284,6 +281,7 @@ fn a_quarantine_names_its_cause() {
         since: Timestamp::UNIX_EPOCH,
         unit: "app.service".parse().unwrap(),
         cause: "the service died".into(),
+        beside: vec![],
     };
     let ended = Timestamp::from_second(86_400).ok();
     let held = [Some(ended), None].map(|expires| crate::daemon::api::Held {

@@ -37,7 +37,12 @@ pub(super) fn text(report: &Report, style: Style) -> String {
     let held = |reason: &Reason| {
         matches!(
             reason,
-            Reason::Quarantined { .. } | Reason::PutOff { .. } | Reason::BudgetSpent { .. }
+            Reason::Quarantined { .. }
+                | Reason::PutOff { .. }
+                | Reason::BudgetSpent { .. }
+                | Reason::FailedTogether { .. }
+                | Reason::GroupWaits { .. }
+                | Reason::WaitsForUnit { .. }
         )
     };
     let told = |skipped: &&Skipped| skipped.reason.is_error() || held(&skipped.reason);

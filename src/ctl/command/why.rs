@@ -9,7 +9,7 @@ use crate::ctl::Error;
 use crate::ctl::access::{Access, Embedded, Service};
 use crate::ctl::exit;
 use crate::daemon::api::{Checked, HistoryQuery, Standing, UnitStatus};
-use crate::model::{Asker, Digest, Failure, Reference, UnitName};
+use crate::model::{Asker, Digest, Failure, Group, Reference, UnitName};
 use crate::plan::decide::Skipped;
 use crate::plan::{Reason, Sharer};
 use crate::update::{Entry, OutcomeKind};
@@ -50,6 +50,12 @@ struct Newer<'a> {
     reference: &'a Reference,
     old: &'a Digest,
     new: &'a Digest,
+    /// The group that the unit goes with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a Group>,
+    /// The units of its group that get an image with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    together: Vec<&'a UnitName>,
 }
 
 pub(super) async fn run<E: Embedded>(
@@ -96,9 +102,11 @@ pub(super) fn answer<'a>(question: &Question<'a>, style: Style) -> Answer<'a> {
         .flat_map(|rollout| rollout.steps.iter().map(move |step| (rollout, step)))
         .filter(|(_, step)| &step.unit == unit)
         .map(|(rollout, step)| Newer {
-            reference: rollout.reference(),
+            reference: rollout.aim(step).reference(),
             old: &step.old.manifest,
-            new: &rollout.new.manifest,
+            new: &rollout.aim(step).new.manifest,
+            group: step.group.as_ref(),
+            together: rollout.companions(step),
         })
         .collect();
     let uses = |reference: &Reference| {
@@ -174,8 +182,16 @@ impl Newer<'_> {
             "" => String::new(),
             next => format!("the check at {next} brings it, "),
         };
+        let together = match self.group.filter(|_| !self.together.is_empty()) {
+            Some(group) => {
+                let units: Vec<&str> = self.together.iter().map(|unit| unit.as_str()).collect();
+                format!(" together with {} (group {group})", units.join(", "))
+            }
+            None => String::new(),
+        };
         format!(
-            "{} stands for {} now, and it runs {}: {next}\"updaterctl update {unit}\" does it now",
+            "{} stands for {} now, and it runs {}: {next}\"updaterctl update {unit}\" does it \
+             now{together}",
             self.reference,
             self.new.short(),
             self.old.short()
@@ -199,17 +215,25 @@ fn phrase(unit: &UnitName, Skipped { reference, image, reason, .. }: &Skipped) -
              \"updaterctl quarantine clear {}\"",
             manifest.short()
         ),
+        Reason::FailedTogether { manifest, .. } => format!(
+            "{reason}; stays on {runs} of {reference} until one of them gets another image or \
+             \"updaterctl quarantine clear {}\"",
+            manifest.short()
+        ),
         Reason::OnProbation { .. } => {
             format!("{reference}: {reason}; nothing is restarted for it")
         }
         Reason::PutOff { .. }
         | Reason::BudgetSpent { .. }
         | Reason::CheckFailed { .. }
-        | Reason::CoolingDown { .. } => {
+        | Reason::CoolingDown { .. }
+        | Reason::GroupWaits { .. }
+        | Reason::WaitsForUnit { .. } => {
             format!("{reason}; stays on {runs} of {reference} meanwhile")
         }
         Reason::NotInStorage
         | Reason::InvalidPolicy { .. }
+        | Reason::InvalidGroup { .. }
         | Reason::NoUnit { .. }
         | Reason::Guest { .. } => format!("{reference}: {reason} ({unit} stays on {runs})"),
     }

@@ -134,6 +134,7 @@ impl Engine for Host {
             digests: vec![],
             unit: "app.service".parse().ok(),
             guest_of: None,
+            group: None,
             policy: Ok(Policy::Registry),
             source: ImageSource {
                 reference: "registry.example/app:1".parse().unwrap(),
@@ -330,6 +331,7 @@ async fn quarantines_are_cleared_by_digest_prefix_or_repository() {
         since: Timestamp::UNIX_EPOCH,
         unit: "app.service".parse().unwrap(),
         cause: "it crashed".into(),
+        beside: vec![],
     };
     for (repository, manifest) in
         [("r.example/a", b"1"), ("r.example/a", b"2"), ("r.example/b", b"3")]

@@ -87,11 +87,10 @@ pub(super) fn container(
         false => reference,
     };
     // A label that the image carries may be the image's doing.
-    let own = found
-        .config
-        .labels
-        .get(label::AUTHFILE)
-        .filter(|path| !path.is_empty() && !image.labels.contains_key(label::AUTHFILE));
+    let own = |name: &str| {
+        let own = found.config.labels.get(name);
+        own.filter(|value| !value.is_empty() && !image.labels.contains_key(name))
+    };
     Ok(Some(Container {
         id,
         name: found.name.clone(),
@@ -100,7 +99,8 @@ pub(super) fn container(
         claimed: owner.claimed,
         guest_of: None,
         policy: Policy::from_label(policy),
-        source: ImageSource { reference, authfile: own.map(PathBuf::from) },
+        group: own(label::GROUP).cloned(),
+        source: ImageSource { reference, authfile: own(label::AUTHFILE).map(PathBuf::from) },
         image: image.identity.clone(),
         digests: image.digests.clone(),
         created: found.created,

@@ -131,6 +131,7 @@ pub enum Kind {
     NeedsOperator,
     NoUnit,
     InvalidPolicy,
+    InvalidGroup,
     Pinned,
     CheckFailed,
     Quarantined,
@@ -290,8 +291,16 @@ fn of_plan(plan: &Plan, scope: Scope) -> Vec<Finding> {
                 format!("{unit}: {} stands for a {}", skipped.reference, skipped.reason),
                 format!("updaterctl quarantine clear {}", manifest.short()),
             ),
+            Reason::FailedTogether { manifest, .. } => (
+                Kind::Quarantined,
+                format!("{unit}: {}", skipped.reason),
+                format!("updaterctl quarantine clear {}", manifest.short()),
+            ),
             Reason::InvalidPolicy { .. } => {
                 (Kind::InvalidPolicy, format!("{unit}: {}", skipped.reason), edit())
+            }
+            Reason::InvalidGroup { .. } => {
+                (Kind::InvalidGroup, format!("{unit}: {}", skipped.reason), edit())
             }
             Reason::CheckFailed { .. } | Reason::CoolingDown { .. } | Reason::NotInStorage => (
                 Kind::CheckFailed,
@@ -300,6 +309,9 @@ fn of_plan(plan: &Plan, scope: Scope) -> Vec<Finding> {
             ),
             Reason::UpToDate
             | Reason::Disabled
+            // What they wait for is told of by itself.
+            | Reason::GroupWaits { .. }
+            | Reason::WaitsForUnit { .. }
             | Reason::OnProbation { .. }
             // Whoever asks here is a person, for whom nothing is put off.
             | Reason::PutOff { .. }

@@ -1,6 +1,7 @@
 //! What is due in a rollout: the actions of the units that are on their way, and which units may
 //! begin.
 
+use super::crew::{crew, go_together, has_verified, leads, waits_back, waits_forward};
 use super::{Mark, Phase, Progress, Rollout, State, Step};
 use crate::model::ImageIdentity;
 
@@ -41,7 +42,13 @@ pub fn due<'a>(rollout: &'a Rollout, progress: &Progress) -> Vec<(Option<usize>,
         State::Forward | State::Back => {
             let steps = rollout.steps.iter().zip(&progress.marks).enumerate();
             let due = steps.filter_map(|(at, (step, mark))| {
-                Some((Some(at), due_for(rollout, progress.state, step, mark)?))
+                let action = due_for(rollout, progress.state, step, mark)?;
+                let waits = match action {
+                    Action::TryRestart { .. } => waits_forward(rollout, progress, at),
+                    Action::Restart { .. } => waits_back(rollout, progress, at),
+                    _ => false,
+                };
+                (!waits).then_some((Some(at), action))
             });
             due.collect()
         }
@@ -60,10 +67,10 @@ fn due_for<'a>(
         (State::Forward | State::Back, Mark::Moving { phase }) => Some(match phase {
             Phase::Binding => Action::Promote { step },
             Phase::Restarting => Action::TryRestart { step },
-            Phase::Verifying => Action::Verify { step, image: &rollout.new },
+            Phase::Verifying => Action::Verify { step, image: rollout.aim(step).new },
             Phase::Reviving => Action::Revive { step },
         }),
-        (State::Back, Mark::Withdrawing) => Some(Action::Withdraw { step }),
+        (State::Forward | State::Back, Mark::Withdrawing) => Some(Action::Withdraw { step }),
         (State::Back, Mark::Returning { phase, .. }) => Some(match phase {
             Phase::Binding => Action::PutBack { step },
             Phase::Restarting => Action::Restart { step },
@@ -81,10 +88,14 @@ pub fn ready(rollout: &Rollout, progress: &Progress) -> Vec<usize> {
         State::Forward if progress.cause.is_none() => {
             let mut ready: Vec<usize> =
                 all.filter(|at| may_go_forward(rollout, progress, *at)).collect();
-            // Without a unit that verified it, the image has one only.
-            if !progress.marks.contains(&Mark::Updated) {
-                let tried = progress.marks.iter().any(is_moving);
-                ready.truncate(usize::from(!tried));
+            // Until units have verified it, the image has one only, or one crew.
+            let all = 0..progress.marks.len();
+            if !all.clone().any(|at| has_verified(rollout, progress, at)) {
+                let begun = |at: &usize| is_begun(progress.marks.get(*at));
+                let first = all.clone().find(begun).or(ready.first().copied());
+                let canary: Vec<usize> =
+                    first.into_iter().flat_map(|at| crew(rollout, at)).collect();
+                ready.retain(|at| canary.contains(at));
             }
             ready
         }
@@ -94,9 +105,9 @@ pub fn ready(rollout: &Rollout, progress: &Progress) -> Vec<usize> {
 }
 
 /// Whether a unit that begins now is up, and waits for a place among those that are restarted. One
-/// that may be down does not wait.
-pub fn waits_for_place(progress: &Progress, at: usize) -> bool {
-    !progress.marks.get(at).is_some_and(is_moving)
+/// that may be down does not wait, and those that go together have one place.
+pub fn waits_for_place(rollout: &Rollout, progress: &Progress, at: usize) -> bool {
+    leads(rollout, at) && !progress.marks.get(at).is_some_and(is_moving)
 }
 
 /// Whether the step has its place: until its restart has ended.
@@ -109,13 +120,27 @@ fn is_moving(mark: &Mark) -> bool {
     matches!(mark, Mark::Moving { .. })
 }
 
+/// Whether the unit was given the new image, and it is not known yet what came of it.
+fn is_begun(mark: Option<&Mark>) -> bool {
+    mark.is_some_and(|mark| is_moving(mark) || *mark == Mark::Updated)
+}
+
 fn may_go_forward(rollout: &Rollout, Progress { marks, .. }: &Progress, at: usize) -> bool {
+    let untouched = |at: usize| marks.get(at) == Some(&Mark::Untouched);
+    if !untouched(at) {
+        return false;
+    }
     let open = |other: &usize| {
         let mark = marks.get(*other);
         mark.is_some_and(|mark| *mark == Mark::Untouched || is_moving(mark))
     };
-    let after = rollout.steps.get(at).map(|step| &step.after);
-    marks.get(at) == Some(&Mark::Untouched) && !after.is_some_and(|after| after.iter().any(open))
+    let waits = |place: usize| {
+        let after = rollout.steps.get(place).map(|step| &step.after);
+        after.is_some_and(|after| after.iter().any(open))
+    };
+    // The first of those that go together has their place.
+    let led = leads(rollout, at) || !crew(rollout, at).next().is_some_and(untouched);
+    led && !crew(rollout, at).any(waits)
 }
 
 /// All that was moved goes back, those that come after a unit before it: one tag, one truth.
@@ -124,18 +149,23 @@ fn may_go_back(rollout: &Rollout, Progress { marks, .. }: &Progress, at: usize) 
         (*mark == Mark::Updated || is_moving(mark)) && !step.forward_only
     };
     let is_on_its_way = |mark: &Mark| matches!(mark, Mark::Returning { .. });
-    let own = rollout.steps.get(at).zip(marks.get(at));
-    if !own.is_some_and(|(step, mark)| is_to_go(step, mark)) {
+    let Some((own, mark)) = rollout.steps.get(at).zip(marks.get(at)) else { return false };
+    if !is_to_go(own, mark) {
         return false;
     }
     let others = || rollout.steps.iter().zip(marks).enumerate().filter(|(other, _)| *other != at);
     let waits_for_us = |step: &Step, mark| {
-        step.after.contains(&at) && (is_to_go(step, mark) || is_on_its_way(mark))
+        let after_us = step.after.iter().filter_map(|place| rollout.steps.get(*place));
+        !go_together(own, step)
+            && after_us.into_iter().any(|before| go_together(own, before))
+            && (is_to_go(step, mark) || is_on_its_way(mark))
     };
-    let old = rollout.steps.get(at).map(|step| &step.old);
     // A tag can stand for one image at a time.
     let has_the_tag = |step: &Step, mark| {
-        !rollout.engine.has_bindings() && is_on_its_way(mark) && Some(&step.old) != old
+        step.goal == own.goal
+            && !rollout.aim(own).engine.has_bindings()
+            && is_on_its_way(mark)
+            && step.old != own.old
     };
     !others().any(|(_, (step, mark))| waits_for_us(step, mark) || has_the_tag(step, mark))
 }

@@ -8,17 +8,24 @@
 //! Architecture invariant: every action may be carried out twice.
 
 pub mod cause;
+pub mod crew;
 pub mod due;
+pub mod goal;
+mod verdict;
 mod written;
 
 use serde::{Deserialize, Serialize};
 
 use cause::Cause;
 use due::{due, ready};
+use goal::Goal;
+pub use verdict::{condemned_by, destined, proves_image_bad, tagged};
 
-use crate::model::{EngineKind, ImageIdentity, ImageSource, Policy, Reference, UnitName};
+use super::quarantine::Beside;
+use crate::model::{EngineKind, Group, ImageIdentity, ImageSource, Policy, UnitName};
 
-/// One image brought to all units of a reference, the first of which is the canary.
+/// One image brought to all units of a reference, the first of which is the canary. Where units go
+/// together (`group`), the images of several references.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rollout {
@@ -31,14 +38,11 @@ pub struct Rollout {
     /// Units on the reference that run the new image already.
     #[serde(default)]
     pub settled: Vec<UnitName>,
+    /// Further images, which go with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<Goal>,
     /// In the order in which they are restarted. Never empty.
     pub steps: Vec<Step>,
-}
-
-impl Rollout {
-    pub fn reference(&self) -> &Reference {
-        &self.source.reference
-    }
 }
 
 /// One unit of a rollout.
@@ -63,6 +67,43 @@ pub struct Step {
     /// Whether the unit's data migrates forward: it is never given its old image.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forward_only: bool,
+    /// Which of the rollout's images it is for: 0 is the rollout's own, then those that go with it.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub goal: usize,
+    /// The group that the unit goes with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Group>,
+    /// The images that the others of its group have then, or its own other containers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<Beside>,
+    /// The steps that go together with this one and whose restart restarts this unit as well, by their
+    /// places.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carried_by: Vec<usize>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_first(goal: &usize) -> bool {
+    *goal == 0
+}
+
+impl Step {
+    /// A unit that is to be restarted by itself.
+    pub fn alone(unit: UnitName, containers: Vec<String>, old: ImageIdentity) -> Self {
+        Self {
+            unit,
+            containers,
+            old,
+            along: vec![],
+            led: false,
+            after: vec![],
+            forward_only: false,
+            goal: 0,
+            group: None,
+            beside: vec![],
+            carried_by: vec![],
+        }
+    }
 }
 
 /// Another image of a unit that is restarted.
@@ -232,6 +273,7 @@ pub fn advance(
     event: Event,
     rollback: bool,
 ) -> Progress {
+    let before = progress.clone();
     let forward_only = rollout.steps.get(at).is_some_and(|step| step.forward_only);
     match (progress.state, progress.marks.get(at).cloned()) {
         (State::Forward | State::Back, Some(Mark::Moving { phase })) if forward_only => {
@@ -244,18 +286,21 @@ pub fn advance(
             };
             progress.set(at, Mark::Halted { cause, trouble });
         }
-        (State::Back, Some(Mark::Withdrawing)) if forward_only && event == Event::FoundMoved => {
+        (state @ (State::Forward | State::Back), Some(Mark::Withdrawing))
+            if event == Event::FoundMoved && (forward_only || state == State::Forward) =>
+        {
             progress.set(at, Mark::Moving { phase: Phase::Verifying });
         }
         (State::Forward, Some(Mark::Moving { phase })) => {
             progress.go_forward(at, phase, event, rollback);
         }
-        (State::Back, Some(Mark::Withdrawing)) => progress.withdraw(at, event),
+        (State::Forward | State::Back, Some(Mark::Withdrawing)) => progress.withdraw(at, event),
         (State::Back, Some(Mark::Returning { phase, trouble })) => {
             progress.go_back(at, phase, trouble, event);
         }
         _ => {}
     }
+    crew::withdraw(rollout, &before, &mut progress);
     onward(rollout, progress)
 }
 
@@ -369,64 +414,6 @@ fn onward(rollout: &Rollout, mut progress: Progress) -> Progress {
         state => state,
     };
     progress
-}
-
-/// The image that a unit shall have at the end, whatever the tag says.
-pub fn destined<'a>(rollout: &'a Rollout, step: &'a Step, mark: &Mark) -> &'a ImageIdentity {
-    match mark {
-        Mark::Updated
-        | Mark::Deferred
-        | Mark::Failed { .. }
-        | Mark::Halting { .. }
-        | Mark::Halted { .. } => &rollout.new,
-        Mark::Untouched
-        | Mark::Moving { .. }
-        | Mark::Unbegun
-        | Mark::Stopped
-        | Mark::Withdrawing
-        | Mark::Returning { .. }
-        | Mark::PutBack
-        | Mark::Stuck { .. } => &step.old,
-    }
-}
-
-/// The image that the tag shall stand for at the end, where units have no bindings; `None` where it
-/// was not touched. What one unit verified, all get: a unit that failed and was left so has no say where
-/// others went back.
-pub fn tagged<'a>(rollout: &'a Rollout, marks: &[Mark]) -> Option<&'a ImageIdentity> {
-    let back =
-        |mark: &Mark| matches!(mark, Mark::Returning { .. } | Mark::PutBack | Mark::Stuck { .. });
-    let went_back = marks.iter().any(back);
-    let moved = |mark: &Mark| match mark {
-        Mark::Updated | Mark::Deferred | Mark::Halted { .. } => true,
-        Mark::Failed { .. } => !went_back,
-        _ => false,
-    };
-    if marks.iter().any(moved) {
-        return Some(&rollout.new);
-    }
-    let touched =
-        |mark: &Mark| !matches!(mark, Mark::Untouched | Mark::Unbegun | Mark::Failed { .. });
-    let back = rollout.steps.iter().zip(marks).find(|(_, mark)| touched(mark));
-    back.map(|(step, _)| &step.old)
-}
-
-/// The unit that proves the new image bad. Where others came along with the image, none does: each
-/// is tried alone next.
-pub fn condemned_by<'a>(rollout: &'a Rollout, progress: &Progress) -> Option<&'a Step> {
-    let step = progress.failed.and_then(|at| rollout.steps.get(at))?;
-    (proves_image_bad(progress) && step.along.is_empty()).then_some(step)
-}
-
-/// Whether the new image, or what came along with it, is proven bad: it failed a unit by its own
-/// doing, and the old one, put back into that unit, verified. Where it cannot be put back, the next
-/// unit is not stopped for the proof.
-pub fn proves_image_bad(progress: &Progress) -> bool {
-    let to_blame = progress.cause.as_ref().is_some_and(Cause::blames_image);
-    let failed = progress.failed.and_then(|at| progress.marks.get(at));
-    let condemned = matches!(failed, Some(Mark::PutBack | Mark::Halted { .. }));
-    let stuck = progress.marks.iter().any(|mark| matches!(mark, Mark::Stuck { .. }));
-    to_blame && condemned && !stuck
 }
 
 #[cfg(test)]

@@ -13,14 +13,8 @@ fn image(seed: &str) -> ImageIdentity {
 }
 
 fn rollout(units: usize) -> Rollout {
-    let step = |n: usize| Step {
-        unit: format!("u{n}.service").parse().unwrap(),
-        containers: vec![format!("c{n}")],
-        old: image("old"),
-        along: vec![],
-        led: false,
-        after: vec![],
-        forward_only: false,
+    let step = |n: usize| {
+        Step::alone(format!("u{n}.service").parse().unwrap(), vec![format!("c{n}")], image("old"))
     };
     Rollout {
         source: ImageSource { reference: "quay.io/app:1".parse().unwrap(), authfile: None },
@@ -29,6 +23,7 @@ fn rollout(units: usize) -> Rollout {
         new: image("new"),
         moves_tag: true,
         settled: vec![],
+        with: vec![],
         steps: (0..units).map(step).collect(),
     }
 }
@@ -287,7 +282,7 @@ fn those_under_way_go_back_when_one_fails_and_who_was_not_restarted_is_not() {
     }
     let progress = advance(&rollout, progress, 1, crashed(), true);
     assert_eq!(ready(&rollout, &progress), [0, 2], "what is watched is not watched to the end");
-    assert!(waits_for_place(&progress, 0) && !waits_for_place(&progress, 2));
+    assert!(waits_for_place(&rollout, &progress, 0) && !waits_for_place(&rollout, &progress, 2));
 }
 
 #[test]
@@ -365,11 +360,11 @@ fn a_unit_whose_data_migrates_forward_is_left_where_its_image_did_nothing() {
 fn who_failed_and_was_left_has_no_say_where_others_went_back() {
     let rollout = rollout(3);
     let failed = || Mark::Failed { cause: None };
-    let old = |marks: &[Mark]| tagged(&rollout, marks) == Some(&rollout.steps[1].old);
+    let old = |marks: &[Mark]| tagged(&rollout, 0, marks) == Some(&rollout.steps[1].old);
     assert!(old(&[failed(), Mark::PutBack, Mark::PutBack]));
     assert!(old(&[failed(), Mark::Stuck { cause: Cause::Launcher }, Mark::Untouched]));
-    assert_eq!(tagged(&rollout, &[failed(), Mark::Untouched]), Some(&rollout.new));
-    assert_eq!(tagged(&rollout, &[failed(), Mark::Updated]), Some(&rollout.new));
+    assert_eq!(tagged(&rollout, 0, &[failed(), Mark::Untouched]), Some(&rollout.new));
+    assert_eq!(tagged(&rollout, 0, &[failed(), Mark::Updated]), Some(&rollout.new));
 }
 
 #[test]
@@ -400,14 +395,37 @@ fn a_failed_download_touches_nothing() {
     assert_eq!(progress.marks, [Mark::Failed { cause: None }, Mark::Failed { cause: None }]);
 }
 
-/// Every state that any sequence of events can reach, in whatever order they come, for up to three
-/// units.
-#[test]
-fn exhaustively_every_state_has_an_action_and_an_end() {
+/// Every state that any sequence of events can reach, in whatever order they come.
+fn explore(rollout: &Rollout) {
     let events = || -> Vec<Event> {
         let found = [Event::FoundStopped, Event::FoundTransient, Event::FoundMoved];
         found.into_iter().chain([Event::Succeeded, not_begun(), crashed(), canceled()]).collect()
     };
+    for rollback in [true, false] {
+        let mut seen = HashSet::new();
+        let mut open = vec![Progress::start(rollout)];
+        while let Some(progress) = open.pop() {
+            if !seen.insert(format!("{progress:?}")) {
+                continue;
+            }
+            check_invariants(rollout, &progress, rollback);
+            for at in ready(rollout, &progress) {
+                open.push(begin(rollout, progress.clone(), at));
+            }
+            for (at, _) in due(rollout, &progress) {
+                let come = |event| come(rollout, progress.clone(), at, event, rollback);
+                let next: Vec<Progress> = events().into_iter().map(come).collect();
+                next.iter().for_each(|next| check_step(rollout, &progress, next));
+                open.extend(next);
+            }
+        }
+        assert!(seen.len() > 8, "explored {} states", seen.len());
+    }
+}
+
+/// Up to three units.
+#[test]
+fn exhaustively_every_state_has_an_action_and_an_end() {
     for (units, engine) in [
         (1, EngineKind::Native),
         (2, EngineKind::Native),
@@ -419,28 +437,144 @@ fn exhaustively_every_state_has_an_action_and_an_end() {
         rollout.steps[units - 1].old = image("older");
         // Without bindings none goes back, or all do.
         rollout.steps[0].forward_only = units == 2 && engine == EngineKind::Native;
-        for rollback in [true, false] {
-            let mut seen = HashSet::new();
-            let mut open = vec![Progress::start(&rollout)];
-            while let Some(progress) = open.pop() {
-                if !seen.insert(format!("{progress:?}")) {
-                    continue;
-                }
-                check_invariants(&rollout, &progress);
-                for at in ready(&rollout, &progress) {
-                    open.push(begin(&rollout, progress.clone(), at));
-                }
-                for (at, _) in due(&rollout, &progress) {
-                    let come = |event| come(&rollout, progress.clone(), at, event, rollback);
-                    open.extend(events().into_iter().map(come));
-                }
-            }
-            assert!(seen.len() > 8, "explored {} states", seen.len());
-        }
+        explore(&rollout);
     }
 }
 
-fn check_invariants(rollout: &Rollout, progress: &Progress) {
+/// Units 0 and 1 go together, each with an image of its own; the others come with the first's.
+fn group(units: usize, engine: EngineKind) -> Rollout {
+    let mut rollout = Rollout { engine, ..rollout(units) };
+    let source = ImageSource { reference: "quay.io/db:1".parse().unwrap(), authfile: None };
+    rollout.with = vec![Goal {
+        source,
+        engine,
+        policy: Policy::Registry,
+        new: image("new db"),
+        moves_tag: true,
+        settled: vec![],
+    }];
+    rollout.steps[1].goal = 1;
+    for step in &mut rollout.steps[..2] {
+        step.group = "web".parse().ok();
+    }
+    rollout
+}
+
+#[test]
+fn exhaustively_groups_have_an_action_and_an_end() {
+    for engine in [EngineKind::Native, EngineKind::Podman] {
+        for carried in [false, true] {
+            let mut two = group(2, engine);
+            two.steps[1].carried_by = vec![0].split_off(usize::from(!carried));
+            explore(&two);
+            let mut three = group(3, engine);
+            three.steps[1].carried_by = two.steps[1].carried_by.clone();
+            three.steps[2].after = vec![0, 1].split_off(if carried { 0 } else { 2 });
+            explore(&three);
+            two.steps[usize::from(carried)].forward_only = true;
+            explore(&two);
+        }
+    }
+    // All three go together; two on one tag, which ran different images.
+    let mut all = group(3, EngineKind::Podman);
+    all.steps[2].group = all.steps[0].group.clone();
+    all.steps[2].old = image("older");
+    explore(&all);
+}
+
+/// What a crew may not do from one moment to the next.
+fn check_step(rollout: &Rollout, before: &Progress, now: &Progress) {
+    for at in 0..rollout.steps.len() {
+        let others = || crew::crew(rollout, at).filter(|other| *other != at);
+        let restarted = before.marks[at] == (Mark::Moving { phase: Phase::Restarting })
+            && now.marks[at] == (Mark::Moving { phase: Phase::Verifying });
+        let unbound = |other: usize| {
+            let mark = &before.marks[other];
+            matches!(mark, Mark::Untouched | Mark::Moving { phase: Phase::Binding })
+        };
+        assert!(!(restarted && others().any(unbound)), "restarted alone: {before:?}");
+        let back = |phase| Mark::Returning { phase, trouble: None };
+        let went_back =
+            before.marks[at] == back(Phase::Restarting) && now.marks[at] == back(Phase::Verifying);
+        let not_back = |other: usize| {
+            let tag = !rollout.aim(&rollout.steps[at]).engine.has_bindings()
+                && rollout.steps[other].goal == rollout.steps[at].goal;
+            !tag && before.marks[other] == back(Phase::Binding)
+        };
+        assert!(!(went_back && others().any(not_back)), "put back alone: {before:?}");
+    }
+}
+
+#[test]
+fn those_that_go_together_are_bound_before_any_is_restarted_and_take_one_place() {
+    let rollout = group(3, EngineKind::Native);
+    let progress = next(&rollout, Progress::start(&rollout), Event::Succeeded);
+    assert_eq!(ready(&rollout, &progress), [0], "the first has the place for all");
+    assert!(waits_for_place(&rollout, &progress, 0));
+    let progress = begin(&rollout, progress, 0);
+    assert_eq!(ready(&rollout, &progress), [1]);
+    assert!(!waits_for_place(&rollout, &progress, 1));
+    let progress = begin(&rollout, progress, 1);
+    let progress = advance(&rollout, progress, 0, Event::Succeeded, true);
+    assert_eq!(places(&rollout, &progress), [Some(1)], "0 waits to be restarted");
+    let progress = advance(&rollout, progress, 1, Event::Succeeded, true);
+    let actions = due(&rollout, &progress);
+    assert!(matches!(
+        actions[..],
+        [(Some(0), Action::TryRestart { .. }), (Some(1), Action::TryRestart { .. })]
+    ));
+}
+
+#[test]
+fn who_is_restarted_by_another_waits_for_that_one() {
+    let mut rollout = group(2, EngineKind::Native);
+    rollout.steps[1].carried_by = vec![0];
+    let restarting = || Mark::Moving { phase: Phase::Restarting };
+    let forward = |marks| Progress { state: State::Forward, marks, cause: None, failed: None };
+    let progress = forward(vec![restarting(), restarting()]);
+    assert_eq!(places(&rollout, &progress), [Some(0)]);
+    let progress = advance(&rollout, progress, 0, Event::Succeeded, true);
+    assert_eq!(places(&rollout, &progress), [Some(0), Some(1)]);
+}
+
+#[test]
+fn what_follows_waits_until_all_that_go_together_have_verified() {
+    let rollout = group(3, EngineKind::Native);
+    let verifying = Mark::Moving { phase: Phase::Verifying };
+    let marks = vec![Mark::Updated, verifying, Mark::Untouched];
+    let progress = Progress { state: State::Forward, marks, cause: None, failed: None };
+    assert_eq!(ready(&rollout, &progress), Vec::<usize>::new());
+    let marks = vec![Mark::Updated, Mark::Updated, Mark::Untouched];
+    assert_eq!(ready(&rollout, &Progress { marks, ..progress }), [2]);
+}
+
+#[test]
+fn where_one_cannot_be_bound_none_of_them_is_restarted() {
+    for rollback in [true, false] {
+        let rollout = group(2, EngineKind::Native);
+        let marks =
+            vec![Mark::Moving { phase: Phase::Restarting }, Mark::Moving { phase: Phase::Binding }];
+        let progress = Progress { state: State::Forward, marks, cause: None, failed: None };
+        let progress = advance(&rollout, progress, 1, not_begun(), rollback);
+        assert_eq!(progress.marks, [Mark::Withdrawing, Mark::Unbegun]);
+        let progress = advance(&rollout, progress, 0, Event::Succeeded, rollback);
+        assert_eq!(progress.marks, [Mark::Untouched, Mark::Unbegun]);
+        assert_eq!(progress.state, State::Releasing);
+    }
+}
+
+#[test]
+fn all_that_go_together_go_back_and_who_failed_is_condemned_beside_the_others() {
+    let rollout = group(2, EngineKind::Native);
+    // Both are bound, restarted and watched; the second crashes.
+    let mut events = vec![Event::Succeeded; 1 + 2 + 2];
+    events.push(crashed());
+    let progress = run(&rollout, &events);
+    assert_eq!(progress.marks, [Mark::PutBack, Mark::PutBack]);
+    assert!(condemned_by(&rollout, &progress).is_some());
+}
+
+fn check_invariants(rollout: &Rollout, progress: &Progress, rollback: bool) {
     let nothing = due(rollout, progress).is_empty() && ready(rollout, progress).is_empty();
     assert_eq!(nothing, progress.state == State::Ended, "{progress:?}");
     let under_way = |mark: &Mark| {
@@ -458,11 +592,13 @@ fn check_invariants(rollout: &Rollout, progress: &Progress) {
         assert!(progress.marks.iter().all(|mark| moved(&mark) || *mark == Mark::Stopped));
     }
     if progress.state == State::Forward && !progress.marks.contains(&Mark::Updated) {
-        let moving = |mark: &&Mark| matches!(mark, Mark::Moving { .. });
-        assert!(progress.marks.iter().filter(moving).count() <= 1, "one canary: {progress:?}");
+        let moving = |at: &usize| matches!(progress.marks[*at], Mark::Moving { .. });
+        let tried = (0..rollout.steps.len()).filter(moving);
+        let crews: HashSet<_> = tried.map(|at| crew::crew(rollout, at).next()).collect();
+        assert!(crews.len() <= 1, "one canary: {progress:?}");
     }
     let went_back = |mark: &Mark| matches!(mark, Mark::PutBack | Mark::Stuck { .. });
-    if progress.state == State::Ended && progress.marks.iter().any(went_back) {
+    if rollback && progress.state == State::Ended && progress.marks.iter().any(went_back) {
         let mut all = rollout.steps.iter().zip(&progress.marks);
         let left = all.any(|(step, mark)| *mark == Mark::Updated && !step.forward_only);
         assert!(!left, "one tag, one truth: {progress:?}");
@@ -487,7 +623,7 @@ proptest! {
         let mut progress = Progress::start(&rollout);
         let mut picks = picks.into_iter();
         while progress.state != State::Ended {
-            check_invariants(&rollout, &progress);
+            check_invariants(&rollout, &progress, true);
             progress = begin_all(&rollout, progress);
             let (pick, place) = picks.next().unwrap_or((8, 0));
             let event = match pick {
@@ -504,6 +640,6 @@ proptest! {
             prop_assert_eq!(&serde_json::from_str::<Progress>(&text).unwrap(), &progress);
             progress = come(&rollout, progress, due[place % due.len()], event, true);
         }
-        check_invariants(&rollout, &progress);
+        check_invariants(&rollout, &progress, true);
     }
 }

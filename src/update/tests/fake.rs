@@ -190,6 +190,8 @@ pub(super) struct Host {
     pub(super) most_jobs: Cell<usize>,
     /// Every restart, as it ended.
     pub(super) restarted: RefCell<Vec<String>>,
+    /// Every restart that came with another unit's.
+    pub(super) carried: RefCell<Vec<String>>,
     /// A unit crashes just before its failures are reset.
     pub(super) crashes_at_reset: Cell<bool>,
     /// A unit that its operator stops while another one settles on the new image.
@@ -324,12 +326,20 @@ impl Host {
         for dependent in followers.dependents {
             let dependent: UnitName = dependent.parse().unwrap();
             let runs = self.units.borrow().get(&dependent).is_some_and(|it| it.active == "active");
+            let has_image = self.references.borrow().contains_key(&dependent);
             match runs {
+                true if came_up && has_image => {
+                    self.carried.borrow_mut().push(dependent.to_string());
+                    self.begin_anew(&dependent);
+                }
                 true if came_up && !self.allergic.borrow().contains(dependent.as_str()) => {
                     self.set(&dependent, "active", false);
                 }
                 // A job that is canceled stops as a person does.
-                true => self.set(&dependent, "inactive", true),
+                true => {
+                    self.set(&dependent, "inactive", true);
+                    self.units.borrow_mut().entry(dependent).and_modify(|unit| unit.image = None);
+                }
                 false => {}
             }
         }
@@ -544,6 +554,7 @@ impl Engine for Host {
                 digests: vec![],
                 unit: Some(unit.clone()),
                 guest_of: None,
+                group: None,
                 policy: Ok(Policy::Registry),
                 source: ImageSource {
                     reference: self.references.borrow()[unit].clone(),

@@ -4,6 +4,7 @@
 mod by_hand;
 mod fake;
 mod forgotten;
+mod groups;
 mod hindered;
 mod never;
 mod next_run;

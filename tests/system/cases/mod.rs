@@ -21,6 +21,7 @@ mod cost;
 mod crash;
 mod credentials;
 mod failure;
+mod groups;
 mod health;
 mod hooks;
 mod hostile;
@@ -83,6 +84,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("crash", crash::CASES),
         ("credentials", credentials::CASES),
         ("failure", failure::CASES),
+        ("groups", groups::CASES),
         ("health", health::CASES),
         ("hooks", hooks::CASES),
         ("hostile", hostile::CASES),
