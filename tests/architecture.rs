@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("update", &["model", "plan"]),
     ("config", &["disk", "model"]),
     ("policy", &["disk", "model"]),
-    ("registry", &["disk", "model", "config", "update", "policy"]),
+    ("registry", &["program", "disk", "model", "config", "update", "policy"]),
     ("store", &["crash", "disk", "model", "config", "update", "registry"]),
     ("systemd", &["program", "model", "config", "update"]),
     ("probe", &["program", "model", "update"]),

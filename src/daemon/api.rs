@@ -2,6 +2,8 @@
 //! `updaterctl`, or this very process where there is no service ([`super::pass::Pass`]).
 #![allow(async_fn_in_trait, reason = "used generically on one thread only")]
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -173,6 +175,9 @@ pub struct Running {
     pub policy: String,
     /// The platform manifest it runs.
     pub image: Digest,
+    /// The credentials file that a label or a flag names for its image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authfile: Option<PathBuf>,
 }
 
 /// How one container stands, or one unit whose container did not come back; or that something is

@@ -210,7 +210,8 @@ pub struct Manner {
 pub fn open(scope: Scope, settings: &Settings, opener: Opener) -> Result<Pass<Host>, Failure> {
     let Opener { program, connection, observers, flight, manner, desk } = opener;
     let tls_verify = manner.tls_verify;
-    let mut asking = registry::Options { tls_verify, ..registry::Options::default() };
+    let mut asking =
+        registry::Options { tls_verify, ..registry::Options::of(&settings.paths.state) };
     asking.rate = settings.max_download_rate;
     asking.paths.authfile = manner.authfile.clone().or(asking.paths.authfile);
     let store = Store::open(&settings.paths.state)?;

@@ -149,6 +149,7 @@ fn status(container: &Container, known: &Known<'_>) -> UnitStatus {
                 Err(invalid) => invalid.0.clone(),
             },
             image: container.image.manifest.clone(),
+            authfile: container.source.authfile.clone(),
         }),
         standing,
         detail,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::future::{Either, join, select};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{Child, ChildStderr, ChildStdin, Command};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use crate::model::failure::excerpt;
 
@@ -81,6 +81,49 @@ pub async fn ends_well(child: &mut Child, input: &str) -> io::Result<Result<(), 
     let said = String::from_utf8_lossy(&said);
     let last = excerpt(said.trim().lines().next_back().unwrap_or_default());
     Ok(Err(if last.is_empty() { status.to_string() } else { format!("{status}: {last}") }))
+}
+
+/// What a program answered. It may be a secret: nothing prints it.
+pub struct Answer {
+    /// As [`ends_well`] has it.
+    pub ended: Result<(), String>,
+    /// What it said on standard output.
+    pub said: Vec<u8>,
+}
+
+/// As [`ends_well`], with what it says on its standard output, where that is piped; `None` where that is
+/// more than `limit` bytes: it may still run then.
+///
+/// # Errors
+/// Where it cannot be waited for.
+pub async fn answer(child: &mut Child, input: &str, limit: u64) -> io::Result<Option<Answer>> {
+    let stdout = child.stdout.take();
+    let mut said = Vec::new();
+    let ended =
+        match select(pin!(ends_well(child, input)), pin!(hear(stdout, limit, &mut said))).await {
+            Either::Left((ended, hearing)) => {
+                // What it leaves in the background may hold it for as long as it likes.
+                let _ = tokio::time::timeout(LAST_WORDS, hearing).await;
+                Some(ended?)
+            }
+            Either::Right((Heard::TooMuch, _)) => None,
+            Either::Right((Heard::All, end)) => Some(end.await?),
+        };
+    let whole = said.len() as u64 <= limit;
+    Ok(ended.filter(|_| whole).map(|ended| Answer { ended, said }))
+}
+
+/// How standard output came to its end.
+enum Heard {
+    All,
+    TooMuch,
+}
+
+async fn hear(stdout: Option<ChildStdout>, limit: u64, said: &mut Vec<u8>) -> Heard {
+    let Some(stdout) = stdout else { return Heard::All };
+    // What cannot be read on has ended.
+    let _ = stdout.take(limit.saturating_add(1)).read_to_end(said).await;
+    if said.len() as u64 > limit { Heard::TooMuch } else { Heard::All }
 }
 
 async fn give(stdin: Option<ChildStdin>, input: &str) {

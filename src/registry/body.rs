@@ -68,8 +68,38 @@ pub(super) async fn status_problem(
     }
 }
 
+/// What a realm says that does not take an identity token (RFC 6749, section 5.2): what else it told, where it
+/// says so, beside the problem that its status is.
+pub(super) async fn grant_problem(
+    response: Response,
+    peer: &str,
+    request: &'static str,
+) -> (Problem, Option<String>) {
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: String,
+        #[serde(default)]
+        error_description: String,
+    }
+    let status = response.status();
+    let body = whole(response, peer, "error", MAX_ERROR).await.unwrap_or_default();
+    let text = text_in(&body);
+    let refusal = serde_json::from_slice(&body).ok();
+    let refusal = refusal.filter(|Refusal { error, .. }| error == "invalid_grant");
+    let detail = refusal.map(|Refusal { error, error_description }| {
+        let description = excerpt(error_description.trim());
+        if description.is_empty() { error } else { description }
+    });
+    let peer = peer.to_owned();
+    (Problem::Status { peer, request, status, detail: text, retry_after: None }, detail)
+}
+
 /// What the registry itself says of an error (distribution-spec, "Error Codes").
 pub(super) async fn error_text(response: Response, peer: &str) -> Option<String> {
+    text_in(&whole(response, peer, "error", MAX_ERROR).await.ok()?)
+}
+
+fn text_in(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Errors {
         errors: Vec<One>,
@@ -81,8 +111,7 @@ pub(super) async fn error_text(response: Response, peer: &str) -> Option<String>
         #[serde(default)]
         message: String,
     }
-    let body = whole(response, peer, "error", MAX_ERROR).await.ok()?;
-    let errors: Errors = serde_json::from_slice(&body).ok()?;
+    let errors: Errors = serde_json::from_slice(body).ok()?;
     let first = errors.errors.into_iter().next()?;
     let text = if first.message.is_empty() { first.code } else { first.message };
     Some(excerpt(text.trim())).filter(|text| !text.is_empty())

@@ -7,7 +7,8 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, Response};
 
-use super::auth::credentials::{self, Credential};
+use super::auth::credentials::{self, Credential, Searched};
+use super::auth::program::Helpers;
 use super::auth::token::Tokens;
 use super::blob::{Blob, Pace};
 use super::body;
@@ -37,6 +38,7 @@ pub struct Client {
     pub(super) policy: Result<Policy, policy::Error>,
     transport: Transport,
     tokens: Tokens,
+    helpers: Helpers,
     recent: Recent,
     throttle: Option<Throttle>,
     hosts: Mutex<HashMap<(String, bool), Arc<Host>>>,
@@ -52,8 +54,9 @@ impl Client {
             policy: Policy::load(&options.paths.policy),
             transport: Transport::new(Arc::clone(&options)),
             throttle: options.rate.map(Throttle::new),
+            helpers: Helpers::new(&options.paths, &options.timeouts),
+            tokens: Tokens::new(options.rejections.clone()),
             options,
-            tokens: Tokens::default(),
             recent: Recent::default(),
             hosts: Mutex::default(),
         })
@@ -170,8 +173,9 @@ impl Client {
     }
 
     /// Hosts that could not be reached, or said that they are asked too much, are asked again, by one
-    /// request each.
+    /// request each; and so are credential helpers.
     pub fn begin_pass(&self) {
+        self.helpers.forget();
         for host in lock(&self.hosts).values() {
             host.try_again();
         }
@@ -243,14 +247,16 @@ impl Client {
     }
 
     /// The repository at `location`, which is one of the image's [`Client::sources`].
-    pub(super) fn repository(
+    pub(super) async fn repository(
         &self,
         source: &ImageSource,
         location: Location,
     ) -> Result<Repository<'_>, Problem> {
         let authfile = source.authfile.as_deref();
-        let credential = credentials::find(&location.name(), authfile, &self.options.paths)?;
-        Ok(self.at(location, credential))
+        let name = location.name();
+        let searched = credentials::find(&name, authfile, &self.options.paths, &self.helpers);
+        let searched = searched.await?;
+        Ok(self.at(location, searched))
     }
 
     /// The root of a registry's API, which is no image's.
@@ -263,10 +269,11 @@ impl Client {
         let reference: Reference = format!("{key}/x").parse().map_err(invalid)?;
         let mut location = self.registries.locate(&reference, self.options.tls_verify)?;
         location.repository.clear();
-        Ok(self.at(location, Some(credential)))
+        Ok(self.at(location, Searched { credential: Some(credential), missing: None }))
     }
 
-    fn at(&self, location: Location, credential: Option<Credential>) -> Repository<'_> {
+    fn at(&self, location: Location, searched: Searched) -> Repository<'_> {
+        let Searched { credential, missing } = searched;
         let key = (location.registry.clone(), location.insecure);
         let host = lock(&self.hosts)
             .entry(key)
@@ -281,6 +288,7 @@ impl Client {
             host,
             path: location.repository,
             credential,
+            missing,
             registries: &self.registries,
             tls_verify: self.options.tls_verify,
             time: self.options.timeouts.total,

@@ -24,6 +24,8 @@ pub enum Problem {
     RegistriesConf { path: PathBuf, source: FileFault },
     #[error("credentials file {}", path.display())]
     Credentials { path: PathBuf, source: FileFault },
+    #[error("docker-credential-{helper}, which {} names for {server}", file.display())]
+    Helper { helper: String, server: String, file: PathBuf, source: HelperFault },
     #[error("certificates of {registry} in {}", path.display())]
     Certificates { registry: String, path: PathBuf, source: FileFault },
     #[error("registries configuration blocks {prefix}")]
@@ -49,12 +51,12 @@ pub enum Problem {
         detail: Option<String>,
         retry_after: Option<Duration>,
     },
-    #[error("{peer} refuses access{}: {why}{}", Detail(.detail), Origin(.credentials))]
+    #[error("{peer} refuses access{}: {why}{}", Detail(.detail), Whence(.credentials))]
     Unauthorized {
         peer: String,
         why: Denial,
-        /// The file that the credentials are from, where there are any.
-        credentials: Option<PathBuf>,
+        /// Where the credentials are from, where there are any.
+        credentials: Option<Origin>,
         detail: Option<String>,
     },
     #[error(
@@ -75,7 +77,9 @@ pub enum Denial {
     NoCredentials,
     #[error("the credentials were rejected")]
     Rejected,
-    #[error("the credentials were rejected a short while ago, and are not tried again yet")]
+    #[error(
+        "the credentials were rejected before, and are not tried again before they change (log in, or touch the file), or a day has passed"
+    )]
     RejectedBefore,
     #[error("the credentials give no access to this image")]
     NoAccess,
@@ -94,10 +98,46 @@ pub enum FileFault {
     Syntax { line: usize, what: String },
     #[error("the credentials of {0:?} are not base64 of NAME:PASSWORD")]
     Entry(String),
-    #[error("names the credential helper {helper:?} for {key:?}, which is not supported")]
-    Helper { key: String, helper: String },
     #[error("{0}")]
     Certificate(String),
+}
+
+/// Why a credential helper gave no credentials. What it answered is never told: it may be them.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum HelperFault {
+    #[error(
+        "it has a name that no helper can have (letters, digits, \"-\", \"_\" and \".\", no path)"
+    )]
+    Name,
+    #[error("there is no such program in {0} (install it there, or take its name out of the file)")]
+    Missing(String),
+    #[error("{} cannot be run", program.display())]
+    Run { program: PathBuf, source: Arc<std::io::Error> },
+    #[error(
+        "{} had not answered after {} s, and was ended (by hand: printf %s SERVER | {} get)",
+        program.display(), limit.as_secs(), program.display()
+    )]
+    Slow { program: PathBuf, limit: Duration },
+    #[error("{} said more than {limit} bytes, and was ended", program.display())]
+    TooMuch { program: PathBuf, limit: u64 },
+    #[error("{} failed: {why} (by hand: printf %s SERVER | {} get)", program.display(), program.display())]
+    Failed { program: PathBuf, why: String },
+    #[error(
+        "{} answered something else than JSON with Username and Secret (by hand: printf %s SERVER | {} get)",
+        program.display(), program.display()
+    )]
+    Answer { program: PathBuf },
+    #[error("it has none (log in again, or take its name out of the file)")]
+    NotFound,
+}
+
+/// Where credentials are from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The file that holds them, or names the helper.
+    pub file: PathBuf,
+    /// The program that gave them.
+    pub helper: Option<String>,
 }
 
 /// What is wrong with what the registry sent.
@@ -130,13 +170,23 @@ impl fmt::Display for Detail<'_> {
     }
 }
 
-struct Origin<'a>(&'a Option<PathBuf>);
+struct Whence<'a>(&'a Option<Origin>);
 
-impl fmt::Display for Origin<'_> {
+impl fmt::Display for Whence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(path) => write!(f, " (they are from {})", path.display()),
+            Some(origin) => write!(f, " (they are from {origin})"),
             None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.file.display();
+        match &self.helper {
+            Some(helper) => write!(f, "docker-credential-{helper}, which {file} names"),
+            None => write!(f, "{file}"),
         }
     }
 }
@@ -165,7 +215,9 @@ impl Problem {
             | Self::InvalidLocation { .. }
             | Self::InsecureRealm { .. }
             | Self::Tls { .. } => FailureKind::Configuration,
-            Self::Credentials { .. } | Self::Unauthorized { .. } => FailureKind::Unauthorized,
+            Self::Credentials { .. } | Self::Helper { .. } | Self::Unauthorized { .. } => {
+                FailureKind::Unauthorized
+            }
             Self::Unreachable { .. } | Self::BrokenOff { .. } | Self::TooSlow { .. } => {
                 FailureKind::Unreachable
             }

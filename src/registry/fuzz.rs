@@ -8,7 +8,9 @@ use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 
 use super::auth::challenge::Challenge;
-use super::auth::credentials::find_in;
+use super::auth::credentials::Credential;
+use super::auth::file::{AuthFile, Found};
+use super::error::Origin;
 use super::manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, RawManifest};
 use super::registries_conf::Registries;
 use crate::model::{Digest, Platform, Reference};
@@ -93,12 +95,16 @@ pub fn registries_conf(data: &[u8]) {
     }
 }
 
-/// auth.json: what is found can be sent.
+/// auth.json and .dockercfg: what is found can be sent.
 pub fn auth_json(data: &[u8]) {
-    for name in ["docker.io/library/app", "r.example:5000/team/app", "quay.io/app"] {
-        let Ok(Some(credential)) = find_in(Path::new("/auth.json"), data, name) else { continue };
-        if let Some(basic) = credential.basic() {
-            HeaderValue::from_str(&basic).expect("base64 can be sent");
+    for path in ["/auth.json", "/.dockercfg"] {
+        let Ok(file) = AuthFile::parse(Path::new(path), data) else { continue };
+        for name in ["docker.io/library/app", "r.example:5000/team/app", "quay.io/app"] {
+            let Ok(Found::Login { username, secret }) = file.look_up(name) else { continue };
+            let origin = Origin { file: path.into(), helper: None };
+            if let Some(basic) = (Credential { username, secret, origin, stamp: None }).basic() {
+                HeaderValue::from_str(&basic).expect("base64 can be sent");
+            }
         }
     }
 }
@@ -136,7 +142,9 @@ mod tests {
 
         #[test]
         fn credentials(key in "[a-z.:/0-9]{0,30}", auth in "[A-Za-z0-9+/=]{0,40}") {
-            auth_json(format!(r#"{{"auths": {{"{key}": {{"auth": "{auth}"}}}}}}"#).as_bytes());
+            let auths = format!(r#"{{"{key}": {{"auth": "{auth}"}}}}"#);
+            auth_json(format!(r#"{{"auths": {auths}}}"#).as_bytes());
+            auth_json(auths.as_bytes());
         }
     }
 }

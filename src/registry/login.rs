@@ -1,6 +1,7 @@
 //! Logging in: asking a registry whether it takes a name and a password, and keeping them in a
 //! credentials file (containers-auth.json(5)).
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,9 +13,11 @@ use reqwest::header::HeaderMap;
 use serde_json::{Map, Value, json};
 
 use super::auth::credentials::{self, Credential, Secret};
-use super::error::Error;
+use super::auth::file::AuthFile;
+use super::auth::program::Helpers;
+use super::error::{Error, Origin};
 use super::files;
-use super::options::Paths;
+use super::options::{Paths, Timeouts};
 use super::request::Query;
 use super::{Client, error};
 use crate::disk::{self, Mode};
@@ -26,6 +29,11 @@ pub enum Fault {
     Read { path: PathBuf, source: error::FileFault },
     #[error("credentials file {} is not an auth.json: nothing is changed in it", .0.display())]
     Form(PathBuf),
+    #[error(
+        "docker-credential-{helper}, which {} names, has the login for {key}: use that, or take it out of credHelpers there",
+        path.display()
+    )]
+    Helped { path: PathBuf, key: String, helper: String },
     #[error("cannot write the credentials file {}", path.display())]
     Write { path: PathBuf, source: io::Error },
 }
@@ -40,7 +48,8 @@ impl Client {
         let credential = Credential {
             username: username.to_owned(),
             secret: Secret::Password(password.to_owned()),
-            file: PathBuf::from("the command line"),
+            origin: Origin { file: "the command line".into(), helper: None },
+            stamp: None,
         };
         let asked = async {
             let root = self.root_of(key, credential)?;
@@ -65,8 +74,8 @@ pub fn file(paths: &Paths) -> Option<PathBuf> {
 /// The name and password for a registry, or a repository: from `authfile` alone where there is one.
 ///
 /// # Errors
-/// Where a file cannot be read.
-pub fn known(
+/// Where a file cannot be read, or a program that a file names fails.
+pub async fn known(
     registry: &str,
     authfile: Option<&Path>,
     paths: &Paths,
@@ -75,18 +84,28 @@ pub fn known(
     if authfile.or(paths.authfile.as_deref()).is_some_and(|path| !path.exists()) {
         return Ok(None);
     }
-    let found = credentials::find(registry, authfile, paths).map_err(Error::from)?;
-    Ok(found.map(|credential| match credential.secret {
+    let helpers = Helpers::new(paths, &Timeouts::default());
+    let found = credentials::find(registry, authfile, paths, &helpers).await;
+    Ok(found.map_err(Error::from)?.credential.map(|credential| match credential.secret {
         Secret::Password(password) => (credential.username, Some(password)),
         Secret::IdentityToken(_) => (credential.username, None),
     }))
 }
 
+/// The registries, and namespaces of them, that a credentials file has logins for; `None` where there is
+/// no such file, or it is something else.
+pub fn registries(path: &Path) -> Option<BTreeSet<String>> {
+    let bytes = files::read(path).ok()??;
+    Some(AuthFile::parse(path, &bytes).ok()?.registries())
+}
+
 /// Keeps a login, readable for its owner only; what else is in the file stays.
 ///
 /// # Errors
-/// Where the file cannot be read, is something else, or cannot be written.
+/// Where the file cannot be read, is something else, cannot be written, or names a program that has the
+/// logins for this registry: what the file has does not count then.
 pub fn keep(path: &Path, key: &str, username: &str, password: &str) -> Result<(), Fault> {
+    refuse_helped(path, key)?;
     let auth = STANDARD.encode(format!("{username}:{password}"));
     change(path, |auths| {
         auths.insert(key.to_owned(), json!({ "auth": auth }));
@@ -103,10 +122,28 @@ pub fn forget(path: &Path, key: Option<&str>) -> Result<bool, Fault> {
     if !path.exists() {
         return Ok(false);
     }
-    change(path, |auths| match key {
+    let forgotten = change(path, |auths| match key {
         Some(key) => auths.remove(key).is_some(),
         None => !std::mem::take(auths).is_empty(),
-    })
+    })?;
+    if let (Some(key), false) = (key, forgotten) {
+        refuse_helped(path, key)?;
+    }
+    Ok(forgotten)
+}
+
+fn refuse_helped(path: &Path, key: &str) -> Result<(), Fault> {
+    let at = |source| Fault::Read { path: path.to_owned(), source };
+    let bytes = files::read(path).map_err(at)?.unwrap_or_default();
+    // Of another form, it is told of by who changes it.
+    let file = AuthFile::parse(path, &bytes).unwrap_or_default();
+    match file.helper_for(key) {
+        Some(helper) => {
+            let (key, helper) = (key.to_owned(), helper.to_owned());
+            Err(Fault::Helped { path: path.to_owned(), key, helper })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Replaces the file as a whole where `change` says that it changed something. One process at a
@@ -148,8 +185,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn what_else_is_in_the_file_stays() {
+    #[tokio::test]
+    async fn what_else_is_in_the_file_stays() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("new/auth.json");
         assert!(!forget(&path, Some("a")).unwrap());
@@ -159,12 +196,16 @@ mod tests {
             .unwrap();
         keep(&path, "quay.io/team", "alice", "p:w").unwrap();
         let paths = Paths::default();
-        let found = |name: &str| known(name, Some(&path), &paths).unwrap();
-        assert_eq!(found("quay.io/team/app"), Some(("alice".into(), Some("p:w".into()))));
-        assert_eq!(found("a/x"), Some(("x".into(), Some("y".into()))));
+        let found = async |name: &str| known(name, Some(&path), &paths).await.unwrap();
+        assert_eq!(found("quay.io/team/app").await, Some(("alice".into(), Some("p:w".into()))));
+        assert_eq!(found("a/x").await, Some(("x".into(), Some("y".into()))));
         assert!(std::fs::read_to_string(&path).unwrap().contains("credHelpers"));
         assert!(forget(&path, Some("a")).unwrap() && !forget(&path, Some("a")).unwrap());
-        assert_eq!(found("a/x"), None);
+        assert_eq!(found("a/x").await, None);
+        for refused in [keep(&path, "b/team", "x", "y").map(|()| true), forget(&path, Some("b"))] {
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.starts_with("docker-credential-c, which "), "{refused}");
+        }
         assert!(forget(&path, None).unwrap());
         std::fs::write(&path, "[secret").unwrap();
         let refused = keep(&path, "a", "b", "c").unwrap_err().to_string();

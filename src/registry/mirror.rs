@@ -88,13 +88,13 @@ impl Client {
         let mut failed = Vec::new();
         for mirror in mirrors {
             let name = mirror.registry.clone();
-            let answered = async { ask(&self.repository(source, mirror)?).await };
+            let answered = async { ask(&self.repository(source, mirror).await?).await };
             match answered.await {
                 Ok(answer) => return Ok(answer),
                 Err(problem) => failed.push(format!("the mirror {name} ({})", chain(&problem))),
             }
         }
-        let answered = async { ask(&self.repository(source, primary)?).await };
+        let answered = async { ask(&self.repository(source, primary).await?).await };
         answered.await.map_err(|problem| match failed.is_empty() {
             true => problem,
             false => {

@@ -4,6 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Docker's oldest credentials file, below the home: of another form than the others.
+pub(super) const LEGACY: &str = ".dockercfg";
+
 /// What a [`Client`](super::Client) is made with.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -16,6 +19,8 @@ pub struct Options {
     /// Bytes a second that blobs come with, all together, at the most.
     pub rate: Option<u64>,
     pub paths: Paths,
+    /// Where it is kept for other processes which credentials were rejected; `None` is nowhere.
+    pub rejections: Option<PathBuf>,
 }
 
 /// How long a registry is waited for.
@@ -30,6 +35,8 @@ pub struct Timeouts {
     /// Bytes a second, on the average of each `total`, below which the download of a blob is given
     /// up: what the slowest line in use has, and a registry that sends a byte now and then not.
     pub slowest: u64,
+    /// A credential helper program.
+    pub helper: Duration,
 }
 
 /// The files that containers-registries.conf(5), containers-policy.json(5), containers-auth.json(5) and
@@ -48,6 +55,10 @@ pub struct Paths {
     pub authfiles: Vec<PathBuf>,
     /// The first with a directory for the registry is used.
     pub certs_dirs: Vec<PathBuf>,
+    /// Where credential helpers are looked for: `PATH`.
+    pub programs: Vec<PathBuf>,
+    /// What credential helpers have as `HOME`, which a service of the system has not by itself.
+    pub home: Option<PathBuf>,
 }
 
 /// A main file of containers-registries.conf(5), and what is read with it.
@@ -58,6 +69,14 @@ pub struct RegistriesConf {
     pub drop_ins: Vec<PathBuf>,
 }
 
+impl Options {
+    /// Those of a host, or of a user on it, whose state lies in this directory: what one process learns of
+    /// credentials that are rejected, the others know.
+    pub fn of(state: &Path) -> Self {
+        Self { rejections: Some(state.join("logins/rejected.json")), ..Self::default() }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -66,6 +85,7 @@ impl Default for Options {
             timeouts: Timeouts::default(),
             rate: None,
             paths: Paths::from_environment(),
+            rejections: None,
         }
     }
 }
@@ -77,6 +97,8 @@ impl Default for Timeouts {
             idle: Duration::from_secs(30),
             total: Duration::from_secs(60),
             slowest: 32 * 1024,
+            // Those of clouds ask for a token over the network, and begin slowly on a small host.
+            helper: Duration::from_secs(20),
         }
     }
 }
@@ -126,7 +148,8 @@ impl Paths {
             .into_iter()
             .chain(without_runtime)
             .chain(of_user("auth.json"))
-            .chain(below_home(".docker").map(docker));
+            .chain(below_home(".docker").map(docker))
+            .chain(below_home(LEGACY));
         // Whatever XDG_CONFIG_HOME says, as containers/image does it.
         let own_policy = below_home(".config/containers/policy.json");
         Self {
@@ -142,6 +165,11 @@ impl Paths {
                 .into_iter()
                 .chain([system.join("certs.d"), PathBuf::from("/etc/docker/certs.d")])
                 .collect(),
+            // A relative one is wherever the caller happens to be.
+            programs: variable("PATH")
+                .map(|path| std::env::split_paths(&path).filter(|dir| dir.is_absolute()).collect())
+                .unwrap_or_default(),
+            home,
         }
     }
 }
@@ -187,6 +215,7 @@ mod tests {
             "/run/containers/0/auth.json",
             "/root/.config/containers/auth.json",
             "/root/.docker/config.json",
+            "/root/.dockercfg",
         ];
         assert_eq!(authfiles, expected);
         assert_eq!(paths.authfile, None);
@@ -211,6 +240,7 @@ mod tests {
             "XDG_RUNTIME_DIR" => Some("/run/user/7".into()),
             "XDG_CONFIG_HOME" => Some("/cfg".into()),
             "REGISTRY_AUTH_FILE" => Some("/secret/auth.json".into()),
+            "PATH" => Some("/opt/bin:.::bin:/usr/bin".into()),
             _ => None,
         };
         let paths = Paths::from_variables(7, variable, || panic!("the environment names a home"));
@@ -219,9 +249,12 @@ mod tests {
             "/run/user/7/containers/auth.json",
             "/cfg/containers/auth.json",
             "/home/u/.docker/config.json",
+            "/home/u/.dockercfg",
         ];
         assert_eq!(authfiles, expected);
         assert_eq!(paths.authfile.as_deref(), Some(Path::new("/secret/auth.json")));
+        assert_eq!(paths.programs, ["/opt/bin", "/usr/bin"].map(PathBuf::from));
+        assert_eq!(paths.home, Some("/home/u".into()));
         let (file, _) = registries_conf("/cfg/containers");
         assert_eq!(paths.registries_conf[0].file, file);
         assert_eq!(paths.certs_dirs[0], Path::new("/cfg/containers/certs.d"));

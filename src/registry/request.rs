@@ -9,7 +9,6 @@ use reqwest::{Method, Response, StatusCode, Url};
 
 use super::auth::challenge::Challenge;
 use super::auth::credentials::Credential;
-use super::auth::login::Attempt;
 use super::auth::token::{Tokens, Wanted, basic};
 use super::body;
 use super::error::{Denial, Problem};
@@ -27,6 +26,8 @@ pub(super) struct Repository<'a> {
     /// Empty for the registry itself.
     pub(super) path: String,
     pub(super) credential: Option<Credential>,
+    /// Why there is none, where that is somebody's failure.
+    pub(super) missing: Option<Problem>,
     /// What is declared of other hosts that its realm may be on.
     pub(super) registries: &'a Registries,
     pub(super) tls_verify: Option<bool>,
@@ -68,10 +69,13 @@ struct Tried {
 
 impl Tried {
     /// Whether `problem`, met on the way to a proof, may come of a challenge that is out of date: it
-    /// was kept, and nobody has judged the credentials, which must not be tried again and again.
+    /// was kept, and nobody has judged the credentials, which must not be tried again and again, or said
+    /// that too much is asked.
     fn forgets(&self, problem: &Problem) -> bool {
         let kept = !(self.learned || self.refreshed || self.rescoped || self.changed);
-        kept && self.forgotten.is_none() && problem.kind() != FailureKind::Unauthorized
+        let judged =
+            matches!(problem.kind(), FailureKind::Unauthorized | FailureKind::RateLimited(_));
+        kept && self.forgotten.is_none() && !judged
     }
 }
 
@@ -87,6 +91,17 @@ impl Repository<'_> {
     /// fresh token, one with a wider scope, and one with another kind or place of authentication
     /// than before.
     pub(super) async fn send(&self, query: &Query) -> Result<Response, Problem> {
+        let sent = self.converse(query).await;
+        match (sent, &self.missing) {
+            // It wants a login, and there might have been one.
+            (Err(refused), Some(missing)) if refused.kind() == FailureKind::Unauthorized => {
+                Err(missing.clone())
+            }
+            (sent, _) => sent,
+        }
+    }
+
+    async fn converse(&self, query: &Query) -> Result<Response, Problem> {
         let mut first = self.host.enter().await?;
         let mut tried = Tried::default();
         let mut stale = None;
@@ -202,7 +217,8 @@ impl Repository<'_> {
             Ok(response)
         };
         let accepts = |response: &Response| response.status() != StatusCode::UNAUTHORIZED;
-        let attempt = Attempt { peer: &self.host.registry, scope: &self.path, credential };
+        let Host { registry, authority, .. } = &*self.host;
+        let attempt = self.tokens.attempt(registry, authority, &self.path, credential);
         login.attempt(attempt, request, accepts).await
     }
 
@@ -299,7 +315,7 @@ impl Repository<'_> {
             (Denial::NoAccess, None) => Denial::NoCredentials,
             (why, _) => why,
         };
-        let credentials = self.credential.as_ref().map(|credential| credential.file.clone());
+        let credentials = self.credential.as_ref().map(|credential| credential.origin.clone());
         Problem::Unauthorized { peer: self.host.registry.clone(), why, credentials, detail }
     }
 }

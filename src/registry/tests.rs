@@ -23,9 +23,11 @@ fn options() -> Options {
             idle: Duration::from_secs(2),
             total: Duration::from_secs(20),
             slowest: 8 * 1024,
+            helper: Duration::from_secs(5),
         },
         rate: None,
         paths: Paths::default(),
+        rejections: None,
     }
 }
 
@@ -660,16 +662,63 @@ async fn a_bad_password_is_tried_once() {
 }
 
 #[tokio::test]
+async fn a_bad_password_is_tried_by_one_process_until_the_file_changes() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = token_registry(&Digest::of(b"x")).await;
+    Mock::given(path("/token")).respond_with(ResponseTemplate::new(401)).mount(&server).await;
+    let process = || {
+        let rejections = Some(directory.path().join("state/logins/rejected.json"));
+        Client::new(&Options { rejections, ..options() }).unwrap()
+    };
+    let source = with_credentials(&server, "app:1", directory.path(), &password());
+    let running = process();
+    for tried in [1, 2] {
+        for client in [&running, &process(), &process()] {
+            let error = client.target(&source).await.unwrap_err();
+            assert_eq!(error.kind(), FailureKind::Unauthorized, "{error}");
+            assert!(error.to_string().contains("auth.json"), "{error}");
+        }
+        assert_eq!(requests(&server, "GET").await, tried);
+        // As touch(1) does, and as a login does that changes nothing.
+        let file = std::fs::File::options().write(true).open(directory.path().join("auth.json"));
+        file.unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    }
+    // One that is in the file now is another.
+    let source = with_credentials(&server, "app:1", directory.path(), &json!({"auth": "dTpw"}));
+    process().target(&source).await.unwrap_err();
+    assert_eq!(requests(&server, "GET").await, 3);
+}
+
+#[tokio::test]
+async fn a_realm_that_is_asked_too_often_is_its_registrys_failure() {
+    let server = token_registry(&Digest::of(b"x")).await;
+    token(&server, "good").await;
+    let client = client();
+    client.target(&source(&server, "app:1")).await.unwrap();
+    // The challenge is known; the next image needs a token of its own.
+    server.reset().await;
+    let limited = ResponseTemplate::new(429).insert_header("retry-after", "7");
+    Mock::given(path("/token")).respond_with(limited).mount(&server).await;
+    for image in ["other:1", "third:1", "fourth:1"] {
+        let error = client.target(&source(&server, image)).await.unwrap_err();
+        let wait = FailureKind::RateLimited(Some(Duration::from_secs(7)));
+        assert_eq!(error.kind(), wait, "{error}");
+    }
+    assert_eq!((requests(&server, "HEAD").await, requests(&server, "GET").await), (0, 1));
+}
+
+#[tokio::test]
 async fn a_realm_that_forbids_everything_is_asked_for_three_images() {
     let directory = tempfile::tempdir().unwrap();
     let server = token_registry(&Digest::of(b"x")).await;
     Mock::given(path("/token")).respond_with(ResponseTemplate::new(403)).mount(&server).await;
     let client = client();
+    let authfile = with_credentials(&server, "app:1", directory.path(), &password()).authfile;
     for n in 0..10 {
         // The same image twice says nothing new.
         for _ in 0..2 {
-            let name = format!("app{n}:1");
-            let source = with_credentials(&server, &name, directory.path(), &password());
+            let authfile = authfile.clone();
+            let source = ImageSource { authfile, ..source(&server, &format!("app{n}:1")) };
             let error = client.target(&source).await.unwrap_err();
             assert_eq!(error.kind(), FailureKind::Unauthorized, "{error}");
         }
@@ -717,6 +766,31 @@ async fn an_identity_token_is_posted() {
     let entry = json!({"identitytoken": "s/cret"});
     let source = with_credentials(&server, "app:1", directory.path(), &entry);
     client().target(&source).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_identity_token_that_was_taken_back_is_tried_once() {
+    let directory = tempfile::tempdir().unwrap();
+    for (refusal, told, tried) in [
+        (json!({"error": "invalid_grant"}), "(invalid_grant)", 1),
+        (json!({"error": "invalid_grant", "error_description": "taken back"}), "(taken back)", 1),
+        // It says nothing of the token.
+        (json!({"error": "invalid_scope"}), "400 Bad Request", 2),
+        (json!({"errors": [{"code": "X", "message": "no way"}]}), "400 Bad Request (no way)", 2),
+    ] {
+        let server = token_registry(&Digest::of(b"x")).await;
+        Mock::given(method("POST"))
+            .respond_with(ResponseTemplate::new(400).set_body_json(refusal))
+            .mount(&server)
+            .await;
+        let entry = json!({"identitytoken": "hunter2"});
+        let source = with_credentials(&server, "app:1", directory.path(), &entry);
+        let client = client();
+        let error = client.target(&source).await.unwrap_err().to_string();
+        assert!(error.contains(told) && !error.contains("hunter2"), "{error}");
+        client.target(&source).await.unwrap_err();
+        assert_eq!(requests(&server, "POST").await, tried, "{told}");
+    }
 }
 
 #[tokio::test]

@@ -23,6 +23,15 @@ trait LoadedUnit {
     fn active_state(&self) -> zbus::Result<String>;
 }
 
+#[proxy(
+    interface = "org.freedesktop.systemd1.Service",
+    default_service = "org.freedesktop.systemd1"
+)]
+trait LoadedService {
+    #[zbus(property)]
+    fn environment(&self) -> zbus::Result<Vec<String>>;
+}
+
 /// The state of one unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
@@ -78,6 +87,26 @@ impl UnitStates {
             .map_err(|source| failed("LoadUnit", unit, source))?;
         let active = loaded.active_state().await;
         Ok(State { enabled, active: active.map_err(|source| failed("Get", unit, source))? })
+    }
+}
+
+impl UnitStates {
+    /// A variable that the unit file of the service `unit` sets.
+    ///
+    /// # Errors
+    /// Where systemd cannot be asked.
+    pub async fn variable(&self, unit: &str, name: &str) -> Result<Option<String>, Error> {
+        let path = self.systemd.load_unit(unit).await;
+        let path = path.map_err(|source| failed("LoadUnit", unit, source))?;
+        let service = LoadedServiceProxy::builder(&self.connection)
+            .path(path)
+            .cache_properties(CacheProperties::No)
+            .build()
+            .await
+            .map_err(|source| failed("LoadUnit", unit, source))?;
+        let set = service.environment().await.map_err(|source| failed("Get", unit, source))?;
+        let value = set.iter().rev().find_map(|set| set.strip_prefix(name)?.strip_prefix('='));
+        Ok(value.filter(|value| !value.is_empty()).map(str::to_owned))
     }
 }
 

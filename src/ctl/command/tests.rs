@@ -208,6 +208,7 @@ fn a_status_has_the_service_and_the_units() {
             engine: EngineKind::Native,
             policy: "registry".into(),
             image: Digest::of(b"v1"),
+            authfile: None,
         }),
         standing,
         detail: detail.into(),

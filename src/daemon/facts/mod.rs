@@ -40,17 +40,21 @@ pub async fn gather(
         Err(_) => ledger.damage().unwrap_or_else(|error| vec![chain(&error)]),
     };
     let skipped = plan.as_ref().map(|plan| plan.skipped.as_slice()).unwrap_or_default();
+    let (units, of_service) = match units(scope).await {
+        Ok((units, authfile)) => (Ok(units), authfile),
+        Err(error) => (Err(chain(&error)), None),
+    };
     Facts {
         scope,
         strays: strays(skipped, containers),
         plan,
         down: down.into_iter().filter_map(|lost| Some((lost.unit?, lost.detail))).collect(),
-        units: unit_files(scope).await.map_err(|error| chain(&error)),
+        units,
         by_timer: settings.schedule == Schedule::Timer,
         podman: settings.podman.is_some(),
         missing: programs::missing(scope),
         lingerless: users::lingerless(scope),
-        volatile: credentials::volatile(),
+        volatile: credentials::volatile(of_service, containers),
         ledger: damage,
         set_aside: ledger.set_aside(),
         disks: disks(scope, settings),
@@ -69,7 +73,8 @@ fn strays(skipped: &[Skipped], containers: &[UnitStatus]) -> Vec<(String, Engine
     strays.filter_map(|stray| Some((stray.container.clone(), engine(&stray.container)?))).collect()
 }
 
-async fn unit_files(scope: Scope) -> Result<Vec<UnitFile>, systemd::Error> {
+/// The units that matter to us, and the credentials file that the service is told to read.
+async fn units(scope: Scope) -> Result<(Vec<UnitFile>, Option<PathBuf>), systemd::Error> {
     let systemd = match connect(scope).await {
         Ok(connection) => UnitStates::over(connection).await?,
         Err(error) => match scope.runtime_dir() {
@@ -86,7 +91,8 @@ async fn unit_files(scope: Scope) -> Result<Vec<UnitFile>, systemd::Error> {
             active: matches!(active.as_str(), "active" | "activating" | "reloading"),
         });
     }
-    Ok(found)
+    let authfile = systemd.variable(SERVICE, "REGISTRY_AUTH_FILE").await?;
+    Ok((found, authfile.map(PathBuf::from)))
 }
 
 /// What images take, as the last pass found it; nothing where that cannot be read.

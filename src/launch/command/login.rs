@@ -1,14 +1,14 @@
 //! `updater-launch login` and `logout`: credentials for registries, in auth.json.
 
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::launch::command::pull::run;
 use crate::launch::place::Place;
 use crate::launch::{Error, say};
-use crate::registry::{self, Client, Options, login as auth};
+use crate::registry::{Client, Options, login as auth};
 
 #[derive(Debug, Args)]
 pub(crate) struct Login {
@@ -67,7 +67,7 @@ pub(crate) enum Refused {
 pub(crate) fn login(place: &Place, flags: &Login) -> Result<u8, Error> {
     let key = key(flags.name.as_deref())?;
     let authfile = flags.registry.authfile.as_deref();
-    let known = auth::known(&key, authfile, &place.registries)?;
+    let known = run(auth::known(&key, authfile, &place.registries))??;
     if flags.get_login {
         let (name, _) = known.ok_or(Refused::NotLoggedIn(key))?;
         return say(name).map(|()| 0);
@@ -110,17 +110,27 @@ pub(crate) fn logout(place: &Place, flags: &Logout) -> Result<u8, Error> {
     if auth::forget(&file, Some(&key))? {
         return say(format_args!("Removed login credentials for {key}")).map(|()| 0);
     }
-    let elsewhere = place.registries.authfiles.iter().find(|other| {
-        flags.authfile.is_none()
-            && **other != file
-            && auth::known(&key, Some(other), &registry::Paths::default())
-                .is_ok_and(|known| known.is_some())
-    });
+    let elsewhere = match &flags.authfile {
+        Some(_) => None,
+        None => run(elsewhere(place, &file, &key))?,
+    };
     Err(match elsewhere {
-        Some(other) => Refused::Elsewhere { registry: key, file: other.clone() },
+        Some(other) => Refused::Elsewhere { registry: key, file: other },
         None => Refused::NotLoggedIn(key),
     }
     .into())
+}
+
+/// The file, other than `own`, that there is a login in.
+async fn elsewhere(place: &Place, own: &Path, key: &str) -> Option<PathBuf> {
+    let Place { registries, .. } = place;
+    for other in registries.authfiles.iter().filter(|other| *other != own) {
+        let known = auth::known(key, Some(other), registries).await;
+        if known.is_ok_and(|known| known.is_some()) {
+            return Some(other.clone());
+        }
+    }
+    None
 }
 
 /// `quay.io` or `quay.io/team`, without a scheme or a slash at its end.

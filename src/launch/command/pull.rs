@@ -60,7 +60,7 @@ pub(crate) fn pull(place: &Place, flags: &Pull) -> Result<u8, Error> {
     let options = Options {
         tls_verify: flags.registry.tls_verify,
         paths: place.registries.clone(),
-        ..Options::default()
+        ..Options::of(&place.state)
     };
     for reference in references {
         let image = match (flags.policy, store.resolve(&reference)?) {

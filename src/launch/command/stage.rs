@@ -23,7 +23,7 @@ pub(crate) fn stage(place: &Place) -> Result<u8, Error> {
 async fn carry_out(place: &Place, request: Request) -> Result<ImageIdentity, Failure> {
     let store = crate::store::Store::open(&place.state)?;
     let Request { source, want, min_free, rate } = request;
-    let options = Options { paths: place.registries.clone(), rate, ..Options::default() };
+    let options = Options { paths: place.registries.clone(), rate, ..Options::of(&place.state) };
     let client = Client::new(&options)?;
     let limits = Limits::leaving(min_free);
     Ok(pull_within(&store, &client, &source, want, &Lines::default(), &limits).await?.identity)

@@ -74,11 +74,25 @@ pub struct UnitFile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Volatile {
     pub file: PathBuf,
+    pub reader: Reader,
     /// The registries that no lasting file has credentials for.
     pub registries: Vec<String>,
     /// The file that would last, and whether there is one already.
     pub lasting: PathBuf,
     pub is_there: bool,
+}
+
+/// Who has a credentials file read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reader {
+    /// It is one of those that are searched.
+    Everybody,
+    /// The variable of whoever asks here; then it is the only one.
+    Caller,
+    /// The variable of the service.
+    Service,
+    /// Labels or flags of these units' containers.
+    Units(Vec<String>),
 }
 
 /// Where images lie.
@@ -161,7 +175,7 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
         what: format!("{} is not installed, and {unit} cannot start without it", helper.program()),
         mend: format!("apt install {}", helper.package()),
     }));
-    found.extend(facts.volatile.iter().map(volatile));
+    found.extend(facts.volatile.iter().map(|lost| volatile(lost, facts.scope)));
     found.extend(facts.ledger.iter().map(|what| Finding {
         finding: Kind::DamagedLedger,
         what: what.clone(),
@@ -323,19 +337,37 @@ fn shared(sharer: &Sharer) -> Finding {
     Finding { finding: Kind::SharedTag, what: sharer.to_string(), mend }
 }
 
-fn volatile(volatile: &Volatile) -> Finding {
-    let Volatile { file, registries, lasting, is_there } = volatile;
+fn volatile(volatile: &Volatile, scope: Scope) -> Finding {
+    let Volatile { file, reader, registries, lasting, is_there } = volatile;
     let first = registries.first().map_or("REGISTRY", String::as_str);
-    let mend = match is_there {
+    let copy = match is_there {
         true => format!("updater-launch login --authfile {} {first}", lasting.display()),
         false => format!("install -D -m 600 {} {}", file.display(), lasting.display()),
     };
+    // A file that is named is the only one that is read: whoever names it has to name another.
+    let edit = systemctl(scope);
+    let (who, mend) = match reader {
+        Reader::Everybody => (String::new(), copy),
+        Reader::Caller => (
+            ", which REGISTRY_AUTH_FILE names here,".to_owned(),
+            format!("{copy} && export REGISTRY_AUTH_FILE={}", lasting.display()),
+        ),
+        Reader::Service => (
+            format!(", which REGISTRY_AUTH_FILE of {SERVICE} names,"),
+            format!("{copy} && {edit} edit {SERVICE}"),
+        ),
+        Reader::Units(units) => (
+            format!(", which {} names,", units.join(", ")),
+            format!("{copy} && {edit} edit --full {}", units.join(" ")),
+        ),
+    };
+    let gone = if who.is_empty() { ", which is" } else { " and are" };
     Finding {
         finding: Kind::VolatileCredentials,
         what: format!(
-            "credentials for {} are in {} only, which is gone after the next boot",
+            "credentials for {} are in {} only{who}{gone} gone after the next boot",
             registries.join(", "),
-            file.display()
+            file.display(),
         ),
         mend,
     }

@@ -123,6 +123,7 @@ fn each_finding_has_a_command() {
         set_aside: vec!["/ledger/quarantine.json.damaged-20261126T200000Z".into()],
         volatile: vec![Volatile {
             file: "/run/user/7/containers/auth.json".into(),
+            reader: Reader::Everybody,
             registries: vec!["quay.io".into(), "ghcr.io".into()],
             lasting: "/home/ann/.config/containers/auth.json".into(),
             is_there: false,
@@ -132,6 +133,37 @@ fn each_finding_has_a_command() {
     facts.disks[0].free = 300 << 20;
     let all: String = findings(&facts).iter().map(|finding| format!("{finding}\n")).collect();
     insta::assert_snapshot!("findings", all);
+}
+
+#[test]
+fn who_names_a_volatile_file_has_to_name_another() {
+    let found = |reader, is_there| {
+        let volatile = Volatile {
+            file: "/run/app.json".into(),
+            reader,
+            registries: vec!["quay.io".into()],
+            lasting: "/root/.config/containers/app.json".into(),
+            is_there,
+        };
+        let facts = Facts { volatile: vec![volatile], ..well() };
+        let [found] = &findings(&facts)[..] else { panic!("one finding") };
+        (found.what.clone(), found.mend.clone())
+    };
+    let copy = "install -D -m 600 /run/app.json /root/.config/containers/app.json";
+    let (what, mend) = found(Reader::Units(vec!["a.service".into(), "b.service".into()]), false);
+    assert_eq!(mend, format!("{copy} && systemctl edit --full a.service b.service"));
+    assert_eq!(
+        what,
+        "credentials for quay.io are in /run/app.json only, which a.service, b.service names, and \
+         are gone after the next boot"
+    );
+    let (what, mend) = found(Reader::Service, false);
+    assert_eq!(mend, format!("{copy} && systemctl edit updaterd.service"));
+    assert!(what.contains("REGISTRY_AUTH_FILE of updaterd.service"), "{what}");
+    let (_, mend) = found(Reader::Caller, true);
+    let login = "updater-launch login --authfile /root/.config/containers/app.json quay.io";
+    let set = "export REGISTRY_AUTH_FILE=/root/.config/containers/app.json";
+    assert_eq!(mend, format!("{login} && {set}"));
 }
 
 #[test]

@@ -1,18 +1,22 @@
-//! containers-auth.json(5): the credentials for an image.
+//! The credentials for an image, from the files of containers-auth.json(5) and the programs that these
+//! name.
 //!
-//! Read anew for every lookup: a login must count at once. Nothing secret is ever printed.
+//! Files are read anew for every lookup: a login must count at once. Nothing secret is ever printed.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::Path;
+use std::slice;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use super::file::{AuthFile, Found, Helper};
+use super::program::Helpers;
+use super::rejections::Stamp;
 use crate::model::failure::excerpt;
-use crate::registry::error::{FileFault, Problem};
+use crate::registry::error::{HelperFault, Origin, Problem};
 use crate::registry::files;
 use crate::registry::options::Paths;
 
@@ -21,8 +25,9 @@ use crate::registry::options::Paths;
 pub(crate) struct Credential {
     pub(crate) username: String,
     pub(crate) secret: Secret,
-    /// Where they are from, for messages.
-    pub(crate) file: PathBuf,
+    pub(crate) origin: Origin,
+    /// The file as it was read; `None` for what somebody typed.
+    pub(crate) stamp: Option<Stamp>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -36,19 +41,14 @@ pub(crate) enum Secret {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Fingerprint([u8; 32]);
 
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct AuthFile {
-    auths: BTreeMap<String, Entry>,
-    cred_helpers: BTreeMap<String, String>,
-    creds_store: String,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Entry {
-    auth: String,
-    identitytoken: String,
+/// What a search found.
+#[derive(Debug)]
+pub(crate) struct Searched {
+    /// `None`: nobody is asked as anybody.
+    pub(crate) credential: Option<Credential>,
+    /// Why there may be none: a program that keeps logins gave none. It matters where the registry asks
+    /// for one.
+    pub(crate) missing: Option<Problem>,
 }
 
 impl Credential {
@@ -88,205 +88,85 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// The credentials for `name` (registry and repository), by the longest key that matches: from
-/// `authfile` alone where one is given, which must exist then, else from the first of the usual
-/// files that has any.
-pub(crate) fn find(
+/// The credentials for `name` (registry and repository): from `authfile` alone where one is given,
+/// which must exist then, else from the first of the usual files that has any.
+///
+/// A program that is to have them for this registry, and fails, is an error; a store for all
+/// registries that fails is none, since the image may be everybody's.
+pub(crate) async fn find(
     name: &str,
     authfile: Option<&Path>,
     paths: &Paths,
-) -> Result<Option<Credential>, Problem> {
-    let at = |path: &Path| {
-        let path = path.to_owned();
-        move |source| Problem::Credentials { path, source }
-    };
-    if let Some(path) = authfile.or(paths.authfile.as_deref()) {
-        let missing = || files::fault(std::io::ErrorKind::NotFound.into());
-        let bytes = files::read(path).and_then(|bytes| bytes.ok_or_else(missing));
-        return bytes.and_then(|bytes| find_in(path, &bytes, name)).map_err(at(path));
-    }
-    for path in &paths.authfiles {
-        let Some(bytes) = files::read(path).map_err(at(path))? else { continue };
-        if let Some(credential) = find_in(path, &bytes, name).map_err(at(path))? {
-            return Ok(Some(credential));
-        }
-    }
-    Ok(None)
-}
-
-pub(in crate::registry) fn find_in(
-    path: &Path,
-    bytes: &[u8],
-    name: &str,
-) -> Result<Option<Credential>, FileFault> {
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Ok(None);
-    }
-    // serde_json's own message can quote a value, which may be a secret: only the place is told.
-    let file: AuthFile = serde_json::from_slice(bytes).map_err(|error| FileFault::Syntax {
-        line: error.line(),
-        what: format!("is not an auth.json (column {})", error.column()),
-    })?;
-    let mut best: Option<(usize, &String, &Entry)> = None;
-    for (key, entry) in &file.auths {
-        let length = match_length(key, name);
-        if length > best.map_or(0, |(length, ..)| length) {
-            best = Some((length, key, entry));
-        }
-    }
-    let registry = name.split('/').next().unwrap_or(name);
-    let helper = file.cred_helpers.iter().find(|(key, _)| match_length(key, registry) > 0);
-    match (best, helper) {
-        (Some((_, key, entry)), _) if !entry.is_empty() => entry.credential(key, path).map(Some),
-        (_, Some((key, helper))) => Err(helped(key, helper)),
-        // What `docker login` leaves behind where it puts the password into a store.
-        (Some((_, key, _)), None) if !file.creds_store.is_empty() => {
-            Err(helped(key, &file.creds_store))
-        }
-        _ => Ok(None),
-    }
-}
-
-fn helped(key: &str, helper: &str) -> FileFault {
-    FileFault::Helper { key: excerpt(key), helper: excerpt(helper) }
-}
-
-/// How much of `name` the key of an entry covers, in bytes; 0 where it does not match.
-fn match_length(key: &str, name: &str) -> usize {
-    let without_scheme = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
-    let key = match without_scheme {
-        // Docker's old form is a URL, of which only the host counts.
-        Some(url) => url.split('/').next().unwrap_or(url),
-        None => key.trim_end_matches('/'),
-    };
-    let (host, path) = key.split_once('/').unwrap_or((key, ""));
-    let hub = matches!(host, "index.docker.io" | "registry-1.docker.io");
-    let key = match (hub, path) {
-        (true, "" | "v1" | "v2") => "docker.io".to_owned(),
-        (true, path) => format!("docker.io/{path}"),
-        (false, _) => key.to_owned(),
-    };
-    match name.strip_prefix(&key) {
-        Some(rest) if rest.is_empty() || rest.starts_with('/') => key.len(),
-        _ => 0,
-    }
-}
-
-impl Entry {
-    /// `docker login` with a credential store leaves empty entries behind.
-    fn is_empty(&self) -> bool {
-        self.auth.is_empty() && self.identitytoken.is_empty()
-    }
-
-    fn credential(&self, key: &str, path: &Path) -> Result<Credential, FileFault> {
-        let fault = || FileFault::Entry(excerpt(key));
-        let (username, password) = if self.auth.is_empty() {
-            (String::new(), String::new())
-        } else {
-            let decoded = STANDARD.decode(self.auth.trim()).map_err(|_| fault())?;
-            let text = String::from_utf8(decoded).map_err(|_| fault())?;
-            let (username, password) = text.split_once(':').ok_or_else(fault)?;
-            // Old versions of Docker padded the text with zero bytes.
-            (username.to_owned(), password.trim_end_matches('\0').to_owned())
+    helpers: &Helpers,
+) -> Result<Searched, Problem> {
+    let named = authfile.or(paths.authfile.as_deref()).map(Path::to_owned);
+    let files = named.as_ref().map_or(paths.authfiles.as_slice(), slice::from_ref);
+    let mut missing = None;
+    for path in files {
+        // Before it is read: what changes meanwhile is another file.
+        let stamp = std::fs::metadata(path).ok().as_ref().map(Stamp::of);
+        let (username, secret, helper) = match look_up(path, named.is_some(), name)? {
+            Found::Nothing => continue,
+            Found::Login { username, secret } => (username, secret, None),
+            Found::Helper(helper) => {
+                let failed = |source| of_helper(&helper, path, source);
+                match helpers.ask(&helper.name, &helper.server).await {
+                    Ok(Some((username, secret))) => (username, secret, Some(helper.name)),
+                    Err(fault) if helper.is_for_it => return Err(failed(fault)),
+                    Ok(None) if helper.is_for_it => {
+                        missing.get_or_insert_with(|| failed(HelperFault::NotFound));
+                        continue;
+                    }
+                    Ok(None) => continue,
+                    Err(fault) => {
+                        missing.get_or_insert_with(|| failed(fault));
+                        continue;
+                    }
+                }
+            }
         };
-        let secret = if self.identitytoken.is_empty() {
-            Secret::Password(password)
-        } else {
-            Secret::IdentityToken(self.identitytoken.clone())
-        };
-        Ok(Credential { username, secret, file: path.to_owned() })
+        let origin = Origin { file: path.clone(), helper };
+        let credential = Some(Credential { username, secret, origin, stamp });
+        return Ok(Searched { credential, missing: None });
     }
+    Ok(Searched { credential: None, missing })
+}
+
+fn look_up(path: &Path, must_exist: bool, name: &str) -> Result<Found, Problem> {
+    let at = |source| Problem::Credentials { path: path.to_owned(), source };
+    match files::read(path).map_err(at)? {
+        Some(bytes) => {
+            AuthFile::parse(path, &bytes).and_then(|file| file.look_up(name)).map_err(at)
+        }
+        None if must_exist => Err(at(files::fault(ErrorKind::NotFound.into()))),
+        None => Ok(Found::Nothing),
+    }
+}
+
+fn of_helper(helper: &Helper, file: &Path, source: HelperFault) -> Problem {
+    let (helper, server) = (excerpt(&helper.name), excerpt(&helper.server));
+    Problem::Helper { helper, server, file: file.to_owned(), source }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
+    use crate::registry::Timeouts;
 
-    fn file(entries: &[(&str, &str)]) -> Vec<u8> {
-        let auths: serde_json::Map<_, _> = entries
-            .iter()
-            .map(|(key, user)| {
-                let auth = STANDARD.encode(format!("{user}:pass:word"));
-                ((*key).to_owned(), serde_json::json!({ "auth": auth }))
-            })
-            .collect();
-        serde_json::json!({ "auths": auths }).to_string().into_bytes()
+    /// `NAME:hunter2` for a registry.
+    fn file(registry: &str, name: &str) -> String {
+        let auth = STANDARD.encode(format!("{name}:hunter2"));
+        serde_json::json!({ "auths": { registry: { "auth": auth } } }).to_string()
     }
 
-    fn find_in_file(bytes: &[u8], name: &str) -> Result<Option<Credential>, FileFault> {
-        find_in(Path::new("/auth.json"), bytes, name)
+    fn found(name: &str, authfile: Option<&Path>, paths: &Paths) -> Result<Searched, Problem> {
+        let helpers = Helpers::new(paths, &Timeouts::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(find(name, authfile, paths, &helpers))
     }
 
-    fn user(entries: &[(&str, &str)], name: &str) -> Option<String> {
-        find_in_file(&file(entries), name).unwrap().map(|credential| credential.username)
-    }
-
-    #[test]
-    fn the_longest_namespace_wins() {
-        let entries = [
-            ("quay.io", "host"),
-            ("quay.io/team", "team"),
-            ("quay.io/team/app", "app"),
-            ("quay.io/te", "no"),
-        ];
-        for (name, expected) in [
-            ("quay.io/other", Some("host")),
-            ("quay.io/team/x", Some("team")),
-            ("quay.io/team/app", Some("app")),
-            ("quay.io/team/app/more", Some("app")),
-            ("quay.io.evil/team/app", None),
-            ("quay.io:443/team/app", None),
-        ] {
-            assert_eq!(user(&entries, name).as_deref(), expected, "{name}");
-        }
-    }
-
-    #[test]
-    fn docker_hub_has_old_names() {
-        for key in [
-            "https://index.docker.io/v1/",
-            "docker.io",
-            "index.docker.io/v1",
-            "https://registry-1.docker.io",
-        ] {
-            assert_eq!(
-                user(&[(key, "u")], "docker.io/library/nginx").as_deref(),
-                Some("u"),
-                "{key}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_password_may_have_colons_and_padding() {
-        let auth = STANDARD.encode("u:a:b\0\0");
-        let file = serde_json::json!({"auths": {"r.io": {"auth": auth}}}).to_string();
-        let found = find_in_file(file.as_bytes(), "r.io/a").unwrap().unwrap();
-        assert!(found.secret == Secret::Password("a:b".into()));
-    }
-
-    #[test]
-    fn identity_tokens_and_empty_entries() {
-        let file = br#"{"auths": {"a.io": {"identitytoken": "t"}, "b.io": {}}, "credsStore": "x"}"#;
-        let found = find_in_file(file, "a.io/x").unwrap().unwrap();
-        assert!(found.secret == Secret::IdentityToken("t".into()));
-        assert_eq!(found.basic(), None);
-        assert!(matches!(
-            find_in_file(file, "b.io/x"),
-            Err(FileFault::Helper { key, helper }) if (&*key, &*helper) == ("b.io", "x")
-        ));
-        assert_eq!(find_in_file(file, "c.io/x").unwrap(), None);
-        let without = br#"{"auths": {"b.io": {}}}"#;
-        assert_eq!(find_in_file(without, "b.io/x").unwrap(), None);
-    }
-
-    #[test]
-    fn a_helper_is_an_error_only_for_its_registry() {
-        let file = br#"{"credHelpers": {"a.io": "ecr-login"}}"#;
-        assert!(matches!(find_in_file(file, "a.io/x"), Err(FileFault::Helper { .. })));
-        assert_eq!(find_in_file(file, "b.io/x").unwrap(), None);
+    fn user(name: &str, paths: &Paths) -> Option<String> {
+        Some(found(name, None, paths).unwrap().credential?.username)
     }
 
     #[test]
@@ -300,35 +180,56 @@ mod tests {
             r#"{"auths": {"r.io": {"auth": "hunter2"}}}"#,
         ] {
             std::fs::write(&path, broken).unwrap();
-            let problem = find("r.io/app", Some(&path), &Paths::default()).unwrap_err();
+            let problem = found("r.io/app", Some(&path), &Paths::default()).unwrap_err();
             let text = format!("{} {problem:?}", crate::model::failure::chain(&problem));
             assert!(text.contains("auth.json") && !text.contains("hunter2"), "{text}");
             assert!(!text.contains("aHVudGVyMg"), "{text}");
         }
-        let found = find_in_file(&file(&[("r.io", "hunter2")]), "r.io/x").unwrap();
-        assert!(!format!("{found:?}").contains("hunter2"));
+        std::fs::write(&path, file("r.io", "hunter2")).unwrap();
+        let found = found("r.io/x", Some(&path), &Paths::default()).unwrap();
+        assert!(found.credential.is_some() && !format!("{found:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn an_identity_token_is_no_password() {
+        let origin = Origin { file: "/auth.json".into(), helper: None };
+        let secret = Secret::IdentityToken("t".into());
+        assert_eq!(
+            Credential { username: String::new(), secret, origin, stamp: None }.basic(),
+            None
+        );
     }
 
     #[test]
     fn a_named_file_must_exist_and_is_the_only_one() {
         let directory = tempfile::tempdir().unwrap();
         let (first, second) = (directory.path().join("1"), directory.path().join("2"));
-        std::fs::write(&second, file(&[("r.io", "second")])).unwrap();
+        std::fs::write(&second, file("r.io", "second")).unwrap();
         let paths = Paths { authfiles: vec![first.clone(), second], ..Paths::default() };
-        assert!(find("r.io/x", Some(&first), &paths).is_err());
-        assert_eq!(find("r.io/x", None, &paths).unwrap().unwrap().username, "second");
-        std::fs::write(&first, file(&[("other.io", "first")])).unwrap();
-        assert_eq!(find("r.io/x", Some(&first), &paths).unwrap(), None);
-        assert_eq!(find("r.io/x", None, &paths).unwrap().unwrap().username, "second");
-        assert_eq!(find("other.io/x", None, &paths).unwrap().unwrap().username, "first");
+        assert!(found("r.io/x", Some(&first), &paths).is_err());
+        assert_eq!(user("r.io/x", &paths).as_deref(), Some("second"));
+        std::fs::write(&first, file("other.io", "first")).unwrap();
+        assert_eq!(found("r.io/x", Some(&first), &paths).unwrap().credential, None);
+        assert_eq!(user("r.io/x", &paths).as_deref(), Some("second"));
+        assert_eq!(user("other.io/x", &paths).as_deref(), Some("first"));
     }
 
-    proptest! {
-        #[test]
-        fn never_panics(text in "\\PC{0,200}", key in "[a-z./:]{0,20}", auth in "\\PC{0,40}") {
-            let _ = find_in_file(text.as_bytes(), "r.io/app");
-            let file = serde_json::json!({"auths": {key: {"auth": auth}}}).to_string();
-            let _ = find_in_file(file.as_bytes(), "r.io/app");
-        }
+    #[test]
+    fn a_store_that_fails_matters_where_a_login_is_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let (first, second) = (directory.path().join("1"), directory.path().join("2"));
+        let paths = Paths { authfiles: vec![first.clone(), second.clone()], ..Paths::default() };
+        std::fs::write(&first, r#"{"credsStore": "none"}"#).unwrap();
+        let searched = found("r.io/x", None, &paths).unwrap();
+        assert_eq!(searched.credential, None);
+        let missing = crate::model::failure::chain(&searched.missing.unwrap());
+        assert!(missing.starts_with("docker-credential-none, which /"), "{missing}");
+        assert!(missing.contains("/1 names for r.io: there is no such program in "), "{missing}");
+        std::fs::write(&second, file("r.io", "second")).unwrap();
+        assert_eq!(user("r.io/x", &paths).as_deref(), Some("second"));
+        // What is said to be there and is not, is not looked for elsewhere.
+        std::fs::write(&first, r#"{"credHelpers": {"r.io": "none"}}"#).unwrap();
+        assert!(matches!(found("r.io/x", None, &paths), Err(Problem::Helper { .. })));
+        assert_eq!(user("other.io/x", &paths), None);
     }
 }

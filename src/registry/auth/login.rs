@@ -8,12 +8,16 @@ use std::time::{Duration, Instant};
 use reqwest::StatusCode;
 
 use super::credentials::Credential;
+use super::rejections::Rejections;
 use crate::registry::error::{Denial, Problem};
 use crate::registry::gate::{Gate, lock};
 
-/// How long rejected credentials are not tried again: longer than a pass takes, shorter than the
-/// time between two.
-const REJECTED_FOR: Duration = Duration::from_secs(120);
+/// How long rejected credentials are not tried again, unless they change. No registry locks out whom it
+/// sees fail once a day; and one whose directory of users was down is asked again by itself.
+const REJECTED_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// The same, where nobody said that they are wrong: access may be granted at any time.
+const REFUSED_FOR: Duration = Duration::from_secs(3600);
 
 /// Refusals (403) of different scopes, without any acceptance, after which the credential counts as
 /// rejected: some realms say so instead of 401, and of one image alone it can be true.
@@ -33,6 +37,10 @@ pub(crate) struct Login {
 pub(crate) struct Attempt<'a> {
     /// In messages.
     pub(crate) peer: &'a str,
+    /// Who judges.
+    pub(crate) place: &'a str,
+    /// What other processes have found out.
+    pub(crate) rejections: &'a Rejections,
     pub(crate) scope: &'a str,
     pub(crate) credential: &'a Credential,
 }
@@ -42,13 +50,21 @@ enum Verdict {
     #[default]
     Unknown,
     Accepted,
+    /// Until then.
     Rejected(Instant),
+}
+
+impl Attempt<'_> {
+    fn rejected(&self, rest: Duration) -> Verdict {
+        self.rejections.keep(self.place, self.credential, rest);
+        Verdict::Rejected(Instant::now() + rest)
+    }
 }
 
 impl Login {
     /// Makes `request`, which uses the credential: alone until the credential is known
-    /// to be good, as an answer that `accepts` says. Without a request where it was rejected a short
-    /// while ago.
+    /// to be good, as an answer that `accepts` says. Without a request where it was rejected before, by
+    /// this process or another.
     pub(crate) async fn attempt<T>(
         &self,
         attempt: Attempt<'_>,
@@ -56,9 +72,14 @@ impl Login {
         accepts: impl FnOnce(&T) -> bool,
     ) -> Result<T, Problem> {
         let pass = self.gate.enter(|| self.judged() != Verdict::Unknown).await?;
+        if pass.is_some()
+            && let Some(rest) = attempt.rejections.rest(attempt.place, attempt.credential)
+        {
+            *lock(&self.verdict) = Verdict::Rejected(Instant::now() + rest);
+        }
         if let Verdict::Rejected(_) = self.judged() {
             let why = Denial::RejectedBefore;
-            let credentials = Some(attempt.credential.file.clone());
+            let credentials = Some(attempt.credential.origin.clone());
             let peer = attempt.peer.to_owned();
             return Err(Problem::Unauthorized { peer, why, credentials, detail: None });
         }
@@ -75,12 +96,10 @@ impl Login {
                 // goes alone and tells.
                 *verdict = match *verdict {
                     Verdict::Accepted => Verdict::Unknown,
-                    _ => Verdict::Rejected(Instant::now()),
+                    _ => attempt.rejected(REJECTED_FOR),
                 };
             }
-            Err(Problem::Status { status: StatusCode::FORBIDDEN, .. }) => {
-                self.refuse(attempt.scope);
-            }
+            Err(Problem::Status { status: StatusCode::FORBIDDEN, .. }) => self.refuse(&attempt),
             Err(problem) if pass.is_some() => self.gate.fail(problem, Duration::ZERO),
             Err(_) => {}
         }
@@ -88,22 +107,22 @@ impl Login {
     }
 
     /// Notes a refusal that may be for the one scope only.
-    fn refuse(&self, scope: &str) {
+    fn refuse(&self, attempt: &Attempt<'_>) {
         let mut verdict = lock(&self.verdict);
         let mut refused = lock(&self.refused);
         if *verdict == Verdict::Accepted {
             return;
         }
-        refused.insert(scope.to_owned());
+        refused.insert(attempt.scope.to_owned());
         if refused.len() >= REFUSED_AT {
             refused.clear();
-            *verdict = Verdict::Rejected(Instant::now());
+            *verdict = attempt.rejected(REFUSED_FOR);
         }
     }
 
     fn judged(&self) -> Verdict {
         match *lock(&self.verdict) {
-            Verdict::Rejected(at) if at.elapsed() >= REJECTED_FOR => Verdict::Unknown,
+            Verdict::Rejected(until) if until <= Instant::now() => Verdict::Unknown,
             verdict => verdict,
         }
     }

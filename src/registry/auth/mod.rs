@@ -2,5 +2,9 @@
 
 pub(super) mod challenge;
 pub(super) mod credentials;
+pub(super) mod file;
 pub(super) mod login;
+pub(super) mod program;
+pub(super) mod rejections;
+pub(super) mod table;
 pub(super) mod token;

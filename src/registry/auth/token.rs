@@ -2,9 +2,9 @@
 //! Authentication"): fetched from the realm, kept until they expire, shared by all who need the
 //! same.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -14,10 +14,11 @@ use serde::Deserialize;
 use super::challenge::Bearer;
 use super::credentials::{Credential, Fingerprint, Secret};
 use super::login::{Attempt, Login};
+use super::rejections::{Rejections, Stamp};
+use super::table::Table;
 use crate::model::failure::excerpt;
 use crate::registry::body;
 use crate::registry::error::{Denial, Problem};
-use crate::registry::gate::lock;
 use crate::registry::host::Host;
 use crate::registry::transport::{Ask, Transport, authority};
 
@@ -27,17 +28,22 @@ const MAX_ANSWER: u64 = 64 * 1024;
 /// A token is not used in its last seconds: the request takes time, too.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// Beyond this many, expired tokens are dropped from the cache.
-const TIDY_AT: usize = 256;
+/// In messages.
+const FOR_TOKEN: &str = "the request for a token";
+
+/// So many tokens are kept, and so many logins.
+const MOST: usize = 1024;
 
 /// The tokens and logins of one client.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tokens {
-    slots: Mutex<HashMap<Key, Slot>>,
-    logins: Mutex<HashMap<(String, Fingerprint), Arc<Login>>>,
+    slots: Table<Key, Slot>,
+    /// A login is another one once its file has changed, so that it is tried again.
+    logins: Table<(String, Fingerprint, Option<Stamp>), Login>,
+    rejections: Rejections,
 }
 
-type Slot = Arc<tokio::sync::Mutex<Option<Token>>>;
+type Slot = tokio::sync::Mutex<Option<Token>>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
@@ -84,6 +90,14 @@ struct Answer {
 }
 
 impl Tokens {
+    pub(crate) fn new(rejections: Option<PathBuf>) -> Self {
+        Self {
+            slots: Table::new(MOST),
+            logins: Table::new(MOST),
+            rejections: Rejections::at(rejections),
+        }
+    }
+
     /// A token, and whether it was just fetched. All who want the same wait for one request.
     pub(crate) async fn get(
         &self,
@@ -101,9 +115,9 @@ impl Tokens {
         let request = fetch(transport, wanted, time);
         let token = match wanted.credential {
             Some(credential) => {
-                let login = self.login(&wanted.bearer.realm, credential);
-                let (peer, scope) = (&wanted.host.registry, wanted.scope);
-                login.attempt(Attempt { peer, scope, credential }, request, |_| true).await?
+                let (peer, place) = (&wanted.host.registry, &wanted.bearer.realm);
+                let attempt = self.attempt(peer, place, wanted.scope, credential);
+                self.login(place, credential).attempt(attempt, request, |_| true).await?
             }
             None => request.await?,
         };
@@ -114,26 +128,27 @@ impl Tokens {
 
     /// What is known of `credential` at `place`.
     pub(crate) fn login(&self, place: &str, credential: &Credential) -> Arc<Login> {
-        let key = (place.to_owned(), credential.fingerprint());
-        Arc::clone(lock(&self.logins).entry(key).or_default())
+        self.logins.get((place.to_owned(), credential.fingerprint(), credential.stamp))
     }
 
-    fn slot(&self, wanted: &Wanted<'_>) -> Slot {
-        let key = Key {
+    /// What `credential` is used for.
+    pub(crate) fn attempt<'a>(
+        &'a self,
+        peer: &'a str,
+        place: &'a str,
+        scope: &'a str,
+        credential: &'a Credential,
+    ) -> Attempt<'a> {
+        Attempt { peer, place, scope, credential, rejections: &self.rejections }
+    }
+
+    fn slot(&self, wanted: &Wanted<'_>) -> Arc<Slot> {
+        self.slots.get(Key {
             realm: wanted.bearer.realm.clone(),
             service: wanted.bearer.service.clone(),
             scope: wanted.scope.to_owned(),
             credential: wanted.credential.map(Credential::fingerprint),
-        };
-        let mut slots = lock(&self.slots);
-        if slots.len() >= TIDY_AT {
-            let now = Instant::now();
-            slots.retain(|_, slot| match slot.try_lock() {
-                Ok(token) => token.as_ref().is_some_and(|token| token.expires > now),
-                Err(_) => true,
-            });
-        }
-        Arc::clone(slots.entry(key).or_default())
+        })
     }
 }
 
@@ -151,15 +166,32 @@ async fn fetch(
         StatusCode::UNAUTHORIZED
             if wanted.credential.is_some() && ask.is_answered_by(&response) =>
         {
-            let credentials = wanted.credential.map(|credential| credential.file.clone());
             let detail = body::error_text(response, &peer).await;
-            let why = Denial::Rejected;
-            return Err(Problem::Unauthorized { peer, why, credentials, detail });
+            return Err(rejected(peer, wanted.credential, detail));
         }
-        _ => return Err(body::status_problem(response, &peer, "the request for a token").await),
+        StatusCode::BAD_REQUEST
+            if is_exchange(wanted.credential) && ask.is_answered_by(&response) =>
+        {
+            let (problem, grant) = body::grant_problem(response, &peer, FOR_TOKEN).await;
+            return Err(match grant {
+                Some(detail) => rejected(peer, wanted.credential, Some(detail)),
+                None => problem,
+            });
+        }
+        _ => return Err(body::status_problem(response, &peer, FOR_TOKEN).await),
     }
     let bytes = body::whole(response, &peer, "token", MAX_ANSWER).await?;
     read(&peer, &bytes)
+}
+
+fn rejected(peer: String, credential: Option<&Credential>, detail: Option<String>) -> Problem {
+    let credentials = credential.map(|credential| credential.origin.clone());
+    Problem::Unauthorized { peer, why: Denial::Rejected, credentials, detail }
+}
+
+/// Whether an identity token is exchanged, which may be one that was taken back or has expired.
+fn is_exchange(credential: Option<&Credential>) -> bool {
+    credential.is_some_and(|credential| matches!(credential.secret, Secret::IdentityToken(_)))
 }
 
 fn ask(wanted: &Wanted<'_>, time: Duration) -> Result<Ask, Problem> {
@@ -229,7 +261,7 @@ pub(crate) fn basic(registry: &str, credential: &Credential) -> Result<HeaderVal
     let unsupported = || Problem::Unauthorized {
         peer: registry.to_owned(),
         why: Denial::UnsupportedScheme,
-        credentials: Some(credential.file.clone()),
+        credentials: Some(credential.origin.clone()),
         detail: None,
     };
     secret_header(&credential.basic().ok_or_else(unsupported)?).ok_or_else(unsupported)

@@ -12,6 +12,7 @@ cases![
     the_doctors_commands_mend_what_he_finds,
     the_doctor_finds_containers_that_cannot_be_served,
     the_doctor_looks_at_disks_and_credentials,
+    the_doctor_looks_at_credentials_that_are_named,
     the_doctor_looks_after_users,
     the_doctor_needs_no_bus_and_no_registry,
 ];
@@ -174,6 +175,37 @@ fn the_doctor_looks_at_disks_and_credentials(host: &Host) {
     assert_eq!(kinds(&found), ["volatile-credentials", "disk-nearly-full"]);
     host.sh(&format!("{}; rm /var/lib/updaterd/ballast", found[0].1));
     assert_eq!(doctor(host), []);
+}
+
+fn the_doctor_looks_at_credentials_that_are_named(host: &Host) {
+    let (_registry, reference) = begin(host);
+    mend(host);
+    let named = |file: &str| {
+        let label = format!("--label io.containers.autoupdate.authfile={file}");
+        ContainerUnit::new("app", &reference).flag(&label).write(host);
+        host.sh("systemctl restart app.service");
+    };
+    host.write("/run/named.json", "{\"auths\": {\"quay.io\": {\"auth\": \"YTpi\"}}}");
+    named("/run/named.json");
+    let copy = "install -D -m 600 /run/named.json /root/.config/containers/named.json";
+    let kind = "volatile-credentials".to_owned();
+    let of_unit = (kind.clone(), format!("{copy} && systemctl edit --full app.service"));
+    assert_eq!(doctor(host), [of_unit]);
+    host.sh(copy);
+    named("/root/.config/containers/named.json");
+    assert_eq!(doctor(host), []);
+    host.sh("rm /root/.config/containers/named.json");
+    named("");
+
+    let caller = host.run("REGISTRY_AUTH_FILE=/run/named.json updaterctl doctor --json");
+    let set = "export REGISTRY_AUTH_FILE=/root/.config/containers/named.json";
+    assert_eq!(findings(&caller), [(kind.clone(), format!("{copy} && {set}"))]);
+    host.write(
+        "/etc/systemd/system/updaterd.service.d/login.conf",
+        "[Service]\nEnvironment=REGISTRY_AUTH_FILE=/run/named.json\n",
+    );
+    host.sh("systemctl daemon-reload");
+    assert_eq!(doctor(host), [(kind, format!("{copy} && systemctl edit updaterd.service"))]);
 }
 
 fn the_doctor_looks_after_users(host: &Host) {

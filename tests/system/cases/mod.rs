@@ -19,6 +19,7 @@ mod commands;
 mod copying;
 mod cost;
 mod crash;
+mod credentials;
 mod failure;
 mod groups;
 mod health;
@@ -81,6 +82,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("copying", copying::CASES),
         ("cost", cost::CASES),
         ("crash", crash::CASES),
+        ("credentials", credentials::CASES),
         ("failure", failure::CASES),
         ("groups", groups::CASES),
         ("health", health::CASES),
