@@ -132,7 +132,7 @@ impl Settings {
                 ScheduleWord::Timer => Schedule::Timer,
             },
             settle: written.settle.unwrap_or(Duration::from_secs(10)),
-            checks_in_flight: written.checks_in_flight.unwrap_or(16),
+            checks_in_flight: written.checks_in_flight.unwrap_or(32),
             pull_reserve: written.pull_reserve.unwrap_or(10),
             max_parallel: written.max_parallel.unwrap_or(4),
             restart_timeout: written.restart_timeout.unwrap_or(15 * MINUTE),

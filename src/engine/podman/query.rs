@@ -30,6 +30,9 @@ const AT_ONCE: usize = 1000;
 /// So many things are asked for one by one of the service: more are better asked for by a command.
 const FEW: usize = 8;
 
+/// From how many images on two calls ask for them at once.
+const MANY: usize = 50;
+
 /// How many calls may fail before it is not the things that they ask for: those that can be read are
 /// found by halves.
 const FAILING: usize = 40;
@@ -243,8 +246,7 @@ impl Podman {
     }
 
     async fn facts_or_why(&self, names: &[String]) -> Result<Told<Facts>, Failure> {
-        let Told { documents, problems } =
-            self.inspect::<Image>(["image", "inspect"], names).await?;
+        let Told { documents, problems } = self.inspect_images(names).await?;
         let mut images = self.images.borrow_mut();
         let facts = documents.into_iter().filter_map(|document| {
             let facts = Facts::new(document, &self.host)?;
@@ -254,6 +256,26 @@ impl Podman {
             Some(facts)
         });
         Ok(Told { documents: facts.collect(), problems })
+    }
+
+    /// Many images are work for two processors. (Containers are not: the calls wait for one lock.)
+    async fn inspect_images(&self, names: &[String]) -> Result<Told<Image>, Failure> {
+        let verb = ["image", "inspect"];
+        if names.len() < MANY {
+            return self.inspect(verb, names).await;
+        }
+        let (first, second) = names.split_at(names.len() / 2);
+        match tokio::join!(self.inspect(verb, first), self.inspect(verb, second)) {
+            (Ok(mut told), Ok(more)) => {
+                told.add(more);
+                Ok(told)
+            }
+            (Ok(mut told), Err(failure)) | (Err(failure), Ok(mut told)) => {
+                told.problems.push(failure);
+                Ok(told)
+            }
+            (Err(failure), Err(_)) => Err(failure),
+        }
     }
 
     /// What was learnt of an image before.
@@ -383,10 +405,12 @@ impl Podman {
         mut arguments: Vec<OsString>,
         names: &[String],
     ) -> Result<(Vec<OsString>, Said), Failure> {
-        self.known().await?;
         arguments.extend(names.iter().map(OsString::from));
-        let said = self.options.program.call(&arguments, self.options.timeout).await?;
-        Ok((arguments, said))
+        let call = self.options.program.call(&arguments, self.options.timeout);
+        // Reading harms nobody, whichever version it is.
+        let (known, said) = tokio::join!(self.known(), call);
+        known?;
+        Ok((arguments, said?))
     }
 
     fn read<T: DeserializeOwned>(
