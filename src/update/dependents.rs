@@ -238,8 +238,52 @@ impl Standing {
             return !self.was_started && !self.is_enabled;
         }
         let Some(last) = last else { return false };
-        let stood = unit.left <= last.ended || unit.left > self.left;
+        // One that went down in the moment in which its restart was noted did not stand any more.
+        let stands = is_up(&unit.active) && unit.left <= last.ended;
+        let stood = stands || unit.left > self.left;
         let by_request = self.stopped_on_request && self.left > last.ended;
         by_request && stood && unit.invocation == last.invocation
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    /// A unit, since when it is as it is, in the run that its restart began.
+    fn unit(active: &str, left: u64) -> UnitState {
+        UnitState {
+            active: active.to_owned(),
+            left: at(left),
+            invocation: "1".to_owned(),
+            ..UnitState::default()
+        }
+    }
+
+    #[test]
+    fn who_goes_down_with_a_unit_was_not_stopped() {
+        let last =
+            LastRestart { ended: at(100), invocation: "1".to_owned(), dependents: BTreeMap::new() };
+        let dependent = Standing {
+            active: "inactive".to_owned(),
+            stopped_on_request: true,
+            was_started: true,
+            left: at(110),
+            ..Standing::default()
+        };
+        for (active, left, stopped) in [
+            ("active", 50, true),
+            ("failed", 120, true),
+            ("failed", 105, false),
+            // It crashed just before its restart had been noted.
+            ("failed", 95, false),
+        ] {
+            let told = dependent.was_stopped(&unit(active, left), Some(&last), false);
+            assert_eq!(told, stopped, "{active} since {left}");
+        }
     }
 }

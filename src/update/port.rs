@@ -153,7 +153,7 @@ pub trait Engine {
 }
 
 /// What systemd says of a unit, read in one go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnitState {
     /// `active`, `reloading`, `inactive`, `failed`, `activating`, `deactivating`.
     pub active: String,
@@ -184,7 +184,7 @@ pub struct UnitState {
 }
 
 /// What is to be known of a unit of any type that stops with another one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
     /// As [`UnitState::active`].
     pub active: String,
