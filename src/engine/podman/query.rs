@@ -265,7 +265,9 @@ impl Podman {
             return self.inspect(verb, names).await;
         }
         let (first, second) = names.split_at(names.len() / 2);
-        match tokio::join!(self.inspect(verb, first), self.inspect(verb, second)) {
+        let both =
+            tokio::join!(Box::pin(self.inspect(verb, first)), Box::pin(self.inspect(verb, second)));
+        match both {
             (Ok(mut told), Ok(more)) => {
                 told.add(more);
                 Ok(told)
@@ -406,7 +408,7 @@ impl Podman {
         names: &[String],
     ) -> Result<(Vec<OsString>, Said), Failure> {
         arguments.extend(names.iter().map(OsString::from));
-        let call = self.options.program.call(&arguments, self.options.timeout);
+        let call = Box::pin(self.options.program.call(&arguments, self.options.timeout));
         // Reading harms nobody, whichever version it is.
         let (known, said) = tokio::join!(self.known(), call);
         known?;
