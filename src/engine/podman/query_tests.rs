@@ -37,7 +37,8 @@ fn a_podman_that_fails_whatever_it_is_asked_is_not_asked_for_ever() {
     let all: Vec<String> = (0..200).map(|number| number.to_string()).collect();
     let failure = run(fake.podman().facts(&all)).unwrap_err();
     assert!(failure.message.contains("database is locked"), "{failure}");
-    assert!(fake.read("calls").lines().count() < 50);
+    // Two halves give up, each for itself.
+    assert!(fake.read("calls").lines().count() < 100);
 }
 
 #[test]
