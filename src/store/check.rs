@@ -172,25 +172,21 @@ fn hash(path: &Path) -> io::Result<Digest> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{document, layer, store};
     use super::*;
 
     /// An image of one layer as it is on disk: manifest, configuration, layer.
     fn image(store: &Store, seed: &str) -> (Digest, Digest, Digest) {
-        let layer = Digest::of(seed.as_bytes());
-        std::fs::create_dir(store.layer_path(&layer)).unwrap();
-        let blob = |document: serde_json::Value| {
-            let bytes = document.to_string();
-            let digest = Digest::of(bytes.as_bytes());
-            std::fs::write(store.blob_path(&digest), bytes).unwrap();
-            digest
-        };
-        let config = blob(serde_json::json!({
+        let layer = layer(store, seed);
+        let config = serde_json::json!({
             "architecture": "amd64", "os": "linux",
             "rootfs": {"type": "layers", "diff_ids": [layer]},
-        }));
+        });
+        let config = document(store, &config);
         let kind = "application/vnd.oci.image.config.v1+json";
         let config_of = serde_json::json!({"mediaType": kind, "digest": config, "size": 1});
-        let manifest = blob(serde_json::json!({"config": config_of, "layers": [], "note": seed}));
+        let manifest = serde_json::json!({"config": config_of, "layers": [], "note": seed});
+        let manifest = document(store, &manifest);
         let record = serde_json::json!({
             "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": manifest, "size": 1,
             "annotations": {"org.opencontainers.image.ref.name": format!("quay.io/{seed}:1")},
@@ -198,13 +194,6 @@ mod tests {
         let index = serde_json::json!({"schemaVersion": 2, "manifests": [record]});
         std::fs::write(store.root.join("images/index.json"), index.to_string()).unwrap();
         (manifest, config, layer)
-    }
-
-    fn store(directory: &Path) -> Store {
-        let store = Store::open(directory).unwrap();
-        store.create().unwrap();
-        drop(store.lock_shared().unwrap());
-        store
     }
 
     fn told(store: &Store) -> Vec<String> {

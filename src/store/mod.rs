@@ -36,10 +36,13 @@ mod kept;
 mod layout;
 mod lock;
 mod mapped;
+mod note;
 mod pins;
 pub mod pull;
 mod pulled;
 mod remove;
+#[cfg(test)]
+mod tests;
 mod shelves;
 pub mod unpack;
 mod usage;

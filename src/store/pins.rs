@@ -87,29 +87,17 @@ pub fn is_lost(definition: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
+    use super::super::tests::{document, layer, store};
     use super::*;
     use crate::model::Platform;
 
-    fn store(directory: &std::path::Path) -> Store {
-        let store = Store::open(directory).unwrap();
-        store.create().unwrap();
-        // A store without the file of its lock has seen no pull.
-        drop(store.lock_shared().unwrap());
-        store
-    }
-
     /// An image of one layer as it is on disk, but for its record in the index.
-    fn unrecorded(store: &Store, seed: &str) -> (Digest, std::path::PathBuf) {
-        let layer = Digest::of(format!("layer of {seed}").as_bytes());
-        std::fs::create_dir(store.layer_path(&layer)).unwrap();
-        let blob = |document: serde_json::Value| {
-            let bytes = document.to_string();
-            let digest = Digest::of(bytes.as_bytes());
-            std::fs::write(store.blob_path(&digest), bytes).unwrap();
-            digest
-        };
-        let config = blob(serde_json::json!({"rootfs": {"diff_ids": [layer]}}));
-        let manifest = blob(serde_json::json!({"config": {"digest": config}}));
+    fn unrecorded(store: &Store, seed: &str) -> (Digest, PathBuf) {
+        let layer = layer(store, seed);
+        let config = document(store, &serde_json::json!({"rootfs": {"diff_ids": [layer]}}));
+        let manifest = document(store, &serde_json::json!({"config": {"digest": config}}));
         (manifest, store.layer_path(&layer))
     }
 

@@ -3,17 +3,16 @@
 //! A pull is noted before its first byte, so that a crash leaves no image behind that nobody remembers;
 //! what is noted and not in storage is forgotten by who looks at both.
 
-use std::path::PathBuf;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::note::Note;
 use super::{Error, Store};
-use crate::disk::{self, Mode};
 use crate::model::{Digest, EngineKind, ImageIdentity, Reference};
 
-/// The largest file read, in bytes: some ten thousand images.
-const MAX_PULLED: u64 = 16 * 1024 * 1024;
+/// Some ten thousand images. Nobody's updates wait for them: what is not known to be ours stays.
+const PULLED: Note<Vec<Pulled>> =
+    Note::new("pulled.json", 16 << 20, "the images that it named are removed by nobody but you");
 
 /// An image that updaterd pulled, or began to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +41,7 @@ fn is_false(value: &bool) -> bool {
 impl Store {
     /// What updaterd pulled into the storage of `engine`.
     pub fn pulled(&self, engine: EngineKind) -> Result<Vec<Pulled>, Error> {
-        let mut all = self.read_pulled()?;
+        let mut all = PULLED.read(self)?;
         all.retain(|pulled| pulled.engine == engine);
         Ok(all)
     }
@@ -57,7 +56,7 @@ impl Store {
         is_there: bool,
     ) -> Result<(), Error> {
         let wanted = Timestamp::now();
-        self.change_pulled(|all| {
+        PULLED.change(self, |all| {
             let is_it =
                 |pulled: &&mut Pulled| pulled.engine == engine && pulled.manifest == image.manifest;
             match all.iter_mut().find(is_it) {
@@ -87,45 +86,11 @@ impl Store {
         engine: EngineKind,
         mut change: impl FnMut(&mut Pulled) -> bool,
     ) -> Result<(), Error> {
-        self.change_pulled(|all| {
+        PULLED.change(self, |all| {
             let before = all.clone();
             all.retain_mut(|pulled| pulled.engine != engine || change(pulled));
             *all != before
         })
-    }
-
-    fn pulled_file(&self) -> PathBuf {
-        self.root.join("pulled.json")
-    }
-
-    fn read_pulled(&self) -> Result<Vec<Pulled>, Error> {
-        let path = self.pulled_file();
-        let bytes = disk::read(&path, MAX_PULLED).map_err(|cause| Error::read(&path, cause))?;
-        let Some(bytes) = bytes else { return Ok(Vec::new()) };
-        // Nobody's updates wait for this: what is not known to be ours stays.
-        Ok(serde_json::from_slice(&bytes).unwrap_or_else(|cause| {
-            tracing::warn!(
-                target: "updaterd",
-                "{} is damaged ({cause}): the images that it named are removed by nobody but you, \
-                 ignoring",
-                path.display()
-            );
-            Vec::new()
-        }))
-    }
-
-    fn change_pulled(&self, change: impl FnOnce(&mut Vec<Pulled>) -> bool) -> Result<(), Error> {
-        let path = self.pulled_file();
-        let locks = self.root.join("locks");
-        disk::make_private(&locks).map_err(|cause| Error::io("create", &locks, cause))?;
-        let _lock = super::lock::wait(&locks.join("pulled"), Mode::Exclusive)?;
-        let mut all = self.read_pulled()?;
-        if !change(&mut all) {
-            return Ok(());
-        }
-        let bytes = serde_json::to_vec(&all)
-            .map_err(|source| Error::Syntax { path: path.clone(), source })?;
-        disk::replace(&path, &bytes).map_err(|cause| Error::write(&path, cause))
     }
 }
 
@@ -160,7 +125,7 @@ mod tests {
         assert_eq!(store.pulled(EngineKind::Native).unwrap(), []);
         assert_eq!(store.pulled(EngineKind::Podman).unwrap().len(), 1);
         // What it said is lost, and no more than that.
-        std::fs::write(store.pulled_file(), "[{").unwrap();
+        std::fs::write(PULLED.path(&store), "[{").unwrap();
         assert_eq!(store.pulled(EngineKind::Podman).unwrap(), []);
         want(EngineKind::Native, &own, false);
         assert_eq!(store.pulled(EngineKind::Native).unwrap().len(), 1);

@@ -1,6 +1,7 @@
-//! What people read on a terminal: its width, colour, and tables that fit ([`table`]), templates of `--format` ([`template`]). For the
+//! What people read on a terminal: its width, colour, and tables that fit ([`table`]), bars ([`bar`]), templates of `--format` ([`template`]). For the
 //! programs; the other rooms never print.
 
+pub mod bar;
 pub mod manual;
 pub mod table;
 pub mod template;

@@ -28,7 +28,7 @@ pub(super) async fn stage(
     request: &Request,
     advance: &Advance,
 ) -> Result<ImageIdentity, Failure> {
-    call("stage", state, run, request, |far| advance.is(far)).await
+    call("stage", state, run, request, |far| advance.gauge.pass_on(far)).await
 }
 
 /// Removes images from the store below `state`, as [`crate::store::Store::retire`] does.

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use clap::Args;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar};
 use nix::sys::signal::Signal;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -20,8 +20,9 @@ use crate::launch::{Error, say};
 use crate::model::failure::chain;
 use crate::model::{Digest, Failure, FailureKind, ImageSource, Platform, Reference};
 use crate::registry::{Client, Options};
-use crate::store::pull::{Progress, Want, pull as fetch, share_heap};
+use crate::store::pull::{Progress, Want, broken_off, pull as fetch, share_heap};
 use crate::store::{Image, Store};
+use crate::terminal::bar;
 
 #[derive(Debug, Args)]
 pub(crate) struct Pull {
@@ -186,14 +187,8 @@ struct Lines;
 
 impl Progress for Lines {
     fn broke_off(&self, layer: &Digest, failure: &Failure, wait: Duration) {
-        eprintln!("{}", broken_off(layer, failure, wait));
+        eprintln!("Warning: {}", broken_off(layer, failure, wait));
     }
-}
-
-/// What is said of a download that broke off.
-pub(super) fn broken_off(layer: &Digest, failure: &Failure, wait: Duration) -> String {
-    let (layer, wait) = (layer.short(), humantime::format_duration(wait));
-    format!("Warning: layer {layer} has broken off, going on in {wait}: {failure}")
 }
 
 /// One bar for each layer.
@@ -215,12 +210,7 @@ impl Bars {
 
 impl Progress for Bars {
     fn started(&self, layer: &Digest, size: u64) {
-        let bar = self.all.add(ProgressBar::new(size));
-        let template = "{prefix} [{bar:30}] {bytes:>10}/{total_bytes:<10} {bytes_per_sec}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        bar.set_prefix(layer.short());
+        let bar = bar::add(&self.all, layer.short(), size);
         let mut layers = self.layers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         layers.insert(layer.clone(), bar);
     }
@@ -231,7 +221,7 @@ impl Progress for Bars {
 
     fn broke_off(&self, layer: &Digest, failure: &Failure, wait: Duration) {
         // A line that cannot be written is not worth the pull.
-        let _ = self.all.println(broken_off(layer, failure, wait));
+        let _ = self.all.println(format!("Warning: {}", broken_off(layer, failure, wait)));
     }
 
     fn done(&self, layer: &Digest) {

@@ -2,15 +2,14 @@
 //! and could not give files their owners. It asks on standard input and is answered on standard
 //! output (see [`Request`]).
 
-use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::launch::command::pull::{broken_off, run};
+use crate::launch::command::pull::run;
 use crate::launch::place::Place;
 use crate::launch::{Error, say};
 use crate::model::{Digest, Failure, ImageIdentity};
 use crate::registry::{Client, Options};
-use crate::store::pull::{Far, Progress, Request, pull_within};
+use crate::store::pull::{Far, Gauge, Progress, Request, broken_off, pull_within};
 use crate::store::unpack::Limits;
 
 pub(crate) fn stage(place: &Place) -> Result<u8, Error> {
@@ -26,40 +25,27 @@ async fn carry_out(place: &Place, request: Request) -> Result<ImageIdentity, Fai
     let options = Options { paths: place.registries.clone(), rate, ..Options::of(&place.state) };
     let client = Client::new(&options)?;
     let limits = Limits::leaving(min_free);
-    Ok(pull_within(&store, &client, &source, want, &Lines::default(), &limits).await?.identity)
+    let lines = Lines(Gauge::new(line));
+    Ok(pull_within(&store, &client, &source, want, &lines, &limits).await?.identity)
 }
 
-/// How often it is said how far it has come.
-const OFTEN: Duration = Duration::from_millis(500);
+/// Lines before the answer that say how far the pull has come. Who does not read them is not waited
+/// for: the answer will fail.
+struct Lines(Gauge<fn(Far)>);
 
-/// How far the pull has come, as lines before the answer. Who does not read them is not waited for: the
-/// answer will fail.
-#[derive(Default)]
-struct Lines {
-    far: Cell<Far>,
-    said: Cell<Option<Instant>>,
-}
-
-impl Lines {
-    fn is(&self, far: Far) {
-        self.far.set(far);
-        let is_new = self.said.get().is_none_or(|said| said.elapsed() >= OFTEN);
-        if (is_new || far.received == far.total)
-            && let Ok(line) = serde_json::to_string(&far)
-        {
-            self.said.set(Some(Instant::now()));
-            let _ = say(line);
-        }
+fn line(far: Far) {
+    if let Ok(line) = serde_json::to_string(&far) {
+        let _ = say(line);
     }
 }
 
 impl Progress for Lines {
     fn planned(&self, bytes: u64) {
-        self.is(Far { received: 0, total: bytes });
+        self.0.planned(bytes);
     }
 
     fn advanced(&self, _layer: &Digest, bytes: u64) {
-        self.is(self.far.get().and(bytes));
+        self.0.advanced(bytes);
     }
 
     fn broke_off(&self, layer: &Digest, failure: &Failure, wait: Duration) {

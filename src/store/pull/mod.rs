@@ -17,19 +17,21 @@ use super::lock;
 use super::unpack::{self, Limits};
 use super::{Error, Image, Store};
 use crate::disk::Lock;
-use crate::model::{Digest, Failure, FailureKind, ImageIdentity, ImageSource, MinFree, Platform};
+use crate::model::{Digest, FailureKind, ImageIdentity, ImageSource, MinFree, Platform};
 use crate::registry::document;
 
 mod commit;
 mod heap;
 mod layer;
 mod patience;
+mod progress;
 mod remote;
 mod room;
 mod underway;
 
 pub use heap::share_heap;
 pub use layer::LayerFault;
+pub use progress::{Far, Gauge, Progress, broken_off};
 pub use remote::{Document, Documents, Remote};
 pub use room::{Layer, Offer};
 
@@ -60,49 +62,6 @@ pub struct Request {
     /// Bytes a second, at the most.
     pub rate: Option<u64>,
 }
-
-/// Told how a pull advances, on the thread that polls it. Layers are named by their blob's digest.
-pub trait Progress {
-    /// So many compressed bytes of layers have to come.
-    fn planned(&self, bytes: u64) {
-        let _ = bytes;
-    }
-    /// A layer of `size` compressed bytes is being fetched.
-    fn started(&self, layer: &Digest, size: u64) {
-        let _ = (layer, size);
-    }
-    /// `bytes` more of it have come.
-    fn advanced(&self, layer: &Digest, bytes: u64) {
-        let _ = (layer, bytes);
-    }
-    /// Its download broke off, and goes on from there after this time.
-    fn broke_off(&self, layer: &Digest, failure: &Failure, wait: Duration) {
-        let _ = wait;
-        tracing::debug!(%layer, cause = %failure, "download broken off, going on");
-    }
-    /// It is unpacked and verified.
-    fn done(&self, layer: &Digest) {
-        let _ = layer;
-    }
-}
-
-/// How far a pull has come: compressed bytes of layers, those that were there not counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Far {
-    pub received: u64,
-    pub total: u64,
-}
-
-impl Far {
-    /// So many bytes further.
-    #[must_use]
-    pub fn and(self, bytes: u64) -> Self {
-        Self { received: self.received.saturating_add(bytes), ..self }
-    }
-}
-
-/// Nobody watches.
-impl Progress for () {}
 
 /// A layer of the image that is not in the store yet.
 #[derive(Debug, Clone)]
