@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use super::note::Note;
 use super::{Error, Image, Store};
 use crate::disk;
 use crate::model::{Digest, EngineKind};
 
-/// The largest file of sums read, in bytes.
-const MAX_NEEDED: u64 = 64 * 1024;
+/// One sum for each engine.
+const NEEDED: Note<BTreeMap<EngineKind, u64>> = Note::new(
+    "needed.json",
+    64 << 10,
+    "how much the images take that have to stay is known after the next pass",
+);
 
 impl Image {
     /// The digests of its layers, none twice.
@@ -32,26 +37,15 @@ impl Store {
     /// How much the images that updaterd pulled take at least, by engines, as the last pass found it: those
     /// that have to stay. Nothing where no budget is set.
     pub fn needed_at_least(&self) -> Result<BTreeMap<EngineKind, u64>, Error> {
-        let path = self.root.join("needed.json");
-        match disk::read(&path, MAX_NEEDED).map_err(|cause| Error::read(&path, cause))? {
-            Some(bytes) => {
-                serde_json::from_slice(&bytes).map_err(|source| Error::Syntax { path, source })
-            }
-            None => Ok(BTreeMap::new()),
-        }
+        NEEDED.read(self)
     }
 
     /// Notes that for those who ask what is wrong with a host.
     pub fn note_needed(&self, engine: EngineKind, bytes: u64) -> Result<(), Error> {
-        // What cannot be read is written anew.
-        let mut all = self.needed_at_least().unwrap_or_default();
-        if all.get(&engine).copied().unwrap_or_default() == bytes {
-            return Ok(());
-        }
-        all.insert(engine, bytes);
-        let path = self.root.join("needed.json");
-        let text = serde_json::to_vec(&all)
-            .map_err(|source| Error::Syntax { path: path.clone(), source })?;
-        disk::replace(&path, &text).map_err(|cause| Error::write(&path, cause))
+        NEEDED.change(self, |all| {
+            let before = all.get(&engine).copied().unwrap_or_default();
+            all.insert(engine, bytes);
+            before != bytes
+        })
     }
 }

@@ -146,3 +146,19 @@ pub(crate) fn wait_for_version(host: &Host, name: &str, expected: &str) {
             && host.property(&format!("{name}.service"), "ActiveState") == "active"
     });
 }
+
+/// `pod-pod.service`, with a container for each of these images, called as its repository, and the units
+/// that Podman writes for a pod.
+pub(crate) fn start_pod(registry: &Registry, host: &Host, images: &[&str]) {
+    host.sh("podman pod create --name pod --network host");
+    for image in images {
+        let (reference, label) =
+            (registry.reference(image), "--label io.containers.autoupdate=registry");
+        host.sh(&format!("podman create --pod pod --name {image} {label} {reference}:latest"));
+    }
+    host.sh("cd /etc/systemd/system
+         podman generate systemd --new --files --name pod
+         podman pod rm -f pod
+         systemctl daemon-reload
+         systemctl start pod-pod.service");
+}

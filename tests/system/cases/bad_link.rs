@@ -4,13 +4,12 @@ use std::time::Instant;
 
 use crate::host::{Host, seconds};
 use crate::image::{Image, Layer};
-use crate::registry::{Access, Registry};
+use crate::registry::Registry;
 use crate::someone::Someone;
 use crate::units::{ContainerUnit, configure, version};
 
 cases![
     an_outage_in_the_middle_of_a_pull_is_waited_for,
-    a_mirror_stands_in_for_its_registry,
     a_pull_takes_no_more_of_the_line_than_it_may,
     an_ordinary_users_pull_is_as_slow_and_can_be_seen,
 ];
@@ -58,36 +57,6 @@ fn an_outage_in_the_middle_of_a_pull_is_waited_for(host: &Host) {
     let asked = registry.requests();
     let rest = |request: &String| request.contains("/blobs/") && request.ends_with(" 206");
     assert!(asked.iter().any(rest), "{asked:#?}");
-}
-
-/// Both ways: a registry that is away is not missed, nor is the mirror.
-fn a_mirror_stands_in_for_its_registry(host: &Host) {
-    let registry = Registry::start(host);
-    let mirror = Registry::start_with(host, Access::Plain, 5001);
-    registry.push("app:latest", &Image::app("v1"));
-    host.write(
-        "/etc/containers/registries.conf.d/5000.conf",
-        "[[registry]]\nlocation = \"localhost:5000\"\ninsecure = true\n\
-         [[registry.mirror]]\nlocation = \"localhost:5001\"\ninsecure = true\n",
-    );
-    ContainerUnit::new("app", &registry.reference("app:latest")).start(host);
-    configure(host, "schedule = \"timer\"\nsettle = \"300ms\"\n");
-    registry.down();
-    mirror.push("app:latest", &Image::app("v2"));
-    host.sh("updaterctl update");
-    assert_eq!(version(host, "app"), "v2");
-    registry.up();
-    registry.push("app:latest", &Image::app("v3"));
-    mirror.down();
-    host.sh("updaterctl update");
-    assert_eq!(version(host, "app"), "v3");
-    registry.down();
-    let told = host.run("updaterctl check");
-    let told = told.describe();
-    assert!(
-        told.contains("the mirror localhost:5001") && told.contains("localhost:5000 cannot be"),
-        "{told}"
-    );
 }
 
 fn a_pull_takes_no_more_of_the_line_than_it_may(host: &Host) {

@@ -197,14 +197,8 @@ fn a_pod_goes_back_by_one_restart(host: &Host) {
     let registry = Registry::start(host);
     let push = |app: &str, version: &str| registry.push(app, &Image::app(version));
     let apps = ["front", "back"];
-    host.sh("podman pod create --name pod --network host");
-    for app in apps {
-        push(app, "v1");
-        let (image, label) = (registry.reference(app), "--label io.containers.autoupdate=registry");
-        host.sh(&format!("podman create --pod pod --name {app} {label} {image}:latest"));
-    }
-    host.sh("cd /etc/systemd/system; podman generate systemd --new --files --name pod
-         podman pod rm -f pod; systemctl daemon-reload; systemctl start pod-pod.service");
+    apps.iter().for_each(|app| drop(push(app, "v1")));
+    podman::start_pod(&registry, host, &apps);
     let versions = || apps.map(|app| podman::version(host, app));
     host.wait_until("both run", seconds(20), || versions() == ["v1", "v1"]);
     apps.iter().for_each(|app| drop(push(app, "v2")));

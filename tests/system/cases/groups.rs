@@ -178,18 +178,7 @@ fn a_pod_goes_with_its_group(host: &Host) {
     configure(host, settings);
     let names = ["front", "back", "app"];
     names.iter().for_each(|name| push(&registry, &[(name, Image::app("v1"))]));
-    host.sh("podman pod create --name pod --network host");
-    for name in ["front", "back"] {
-        let image = registry.reference(&format!("{name}:latest"));
-        host.sh(&format!(
-            "podman create --pod pod --name {name} --label io.containers.autoupdate=registry {image}"
-        ));
-    }
-    host.sh("cd /etc/systemd/system
-         podman generate systemd --new --files --name pod
-         podman pod rm -f pod
-         systemctl daemon-reload
-         systemctl start pod-pod.service");
+    podman::start_pod(&registry, host, &["front", "back"]);
     PodmanUnit::new("app", &registry.reference("app:latest")).start(host);
     let versions = || names.map(|name| podman::version(host, name));
     host.wait_until("all run", seconds(20), || versions() == ["v1", "v1", "v1"]);

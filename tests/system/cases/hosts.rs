@@ -1,12 +1,16 @@
-//! Registries' hosts that are dead, beside one that is not.
+//! Registries' hosts: those that are dead, beside one that is not, and those that stand in for others.
 
 use crate::host::{Host, seconds};
 use crate::image::Image;
 use crate::impostor::{Impostor, response};
-use crate::registry::Registry;
-use crate::units::{ContainerUnit, configure_quiet, version};
+use crate::registry::{Access, Registry};
+use crate::units::{ContainerUnit, configure, configure_quiet, version};
 
-cases![a_host_that_drops_packets_delays_nobody, a_registrys_last_pulls_are_kept_for_who_needs_them,];
+cases![
+    a_host_that_drops_packets_delays_nobody,
+    a_mirror_stands_in_for_its_registry,
+    a_registrys_last_pulls_are_kept_for_who_needs_them,
+];
 
 const DEAD: &str = "10.255.255.1:5000";
 
@@ -28,7 +32,7 @@ fn start_all(host: &Host, registry: &Registry) {
 
 fn a_host_that_drops_packets_delays_nobody(host: &Host) {
     let registry = Registry::start(host);
-    configure_quiet(host);
+    configure(host, "schedule = \"timer\"\nsettle = \"2s\"\nchecks_in_flight = 8\n");
     host.black_hole();
     start_all(host, &registry);
     registry.push("app:latest", &Image::app("v2"));
@@ -43,7 +47,7 @@ fn a_host_that_drops_packets_delays_nobody(host: &Host) {
     // A connection is waited for 10 s.
     let answers = "the registry that answers is asked beside the other one";
     host.wait_until(answers, seconds(5), || asked() > before);
-    let updated = "and its unit is updated after one wait, not one for each 16 images";
+    let updated = "and its unit is updated after one wait, not one for each 8 images";
     host.wait_until(updated, seconds(18).saturating_sub(start.elapsed()), || {
         version(host, "app") == "v2"
     });
@@ -68,6 +72,36 @@ fn a_host_that_drops_packets_delays_nobody(host: &Host) {
         "{json}"
     );
     assert!(dead["next_try"].is_string() && dead["budget"].is_null(), "{json}");
+}
+
+/// Both ways: a registry that is away is not missed, nor is the mirror.
+fn a_mirror_stands_in_for_its_registry(host: &Host) {
+    let registry = Registry::start(host);
+    let mirror = Registry::start_with(host, Access::Plain, 5001);
+    registry.push("app:latest", &Image::app("v1"));
+    host.write(
+        "/etc/containers/registries.conf.d/5000.conf",
+        "[[registry]]\nlocation = \"localhost:5000\"\ninsecure = true\n\
+         [[registry.mirror]]\nlocation = \"localhost:5001\"\ninsecure = true\n",
+    );
+    ContainerUnit::new("app", &registry.reference("app:latest")).start(host);
+    configure(host, "schedule = \"timer\"\nsettle = \"300ms\"\n");
+    registry.down();
+    mirror.push("app:latest", &Image::app("v2"));
+    host.sh("updaterctl update");
+    assert_eq!(version(host, "app"), "v2");
+    registry.up();
+    registry.push("app:latest", &Image::app("v3"));
+    mirror.down();
+    host.sh("updaterctl update");
+    assert_eq!(version(host, "app"), "v3");
+    registry.down();
+    let told = host.run("updaterctl check");
+    let told = told.describe();
+    assert!(
+        told.contains("the mirror localhost:5001") && told.contains("localhost:5000 cannot be"),
+        "{told}"
+    );
 }
 
 /// One that counts pulls, as Docker Hub does.

@@ -2,7 +2,7 @@
 
 use crate::host::{Host, seconds};
 use crate::image::Image;
-use crate::podman::{PodmanUnit, configure, prepare, version, wait_for_version};
+use crate::podman::{PodmanUnit, configure, prepare, start_pod, version, wait_for_version};
 use crate::registry::{Access, PASSWORD, Registry, USER};
 use crate::units::{self, ContainerUnit, configure_every_second, configure_quiet, invocation};
 
@@ -369,18 +369,7 @@ fn a_pod_is_restarted_once(host: &Host) {
     let registry = prepare(host);
     let images = ["front:latest", "back:latest"];
     images.iter().for_each(|image| drop(registry.push(image, &Image::app("v1"))));
-    host.sh("podman pod create --name pod --network host");
-    for (name, image) in [("front", images[0]), ("back", images[1])] {
-        let image = registry.reference(image);
-        host.sh(&format!(
-            "podman create --pod pod --name {name} --label io.containers.autoupdate=registry {image}"
-        ));
-    }
-    host.sh("cd /etc/systemd/system
-         podman generate systemd --new --files --name pod
-         podman pod rm -f pod
-         systemctl daemon-reload
-         systemctl start pod-pod.service");
+    start_pod(&registry, host, &["front", "back"]);
     let versions = || ["front", "back"].map(|name| version(host, name));
     host.wait_until("both run", seconds(20), || versions() == ["v1", "v1"]);
     let starts = || host.journal("--unit=pod-pod").matches("Started pod-pod").count();
