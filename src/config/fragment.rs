@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{Error, value};
-use crate::model::{Group, MinFree, OutcomeKind, Probe, Rollback, UnitName};
+use crate::model::{Group, MinFree, OutcomeKind, Probe, Proxy, Rollback, UnitName};
 
 /// What one file says; `None` where it says nothing. The keys are in updaterd.toml(5).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -43,6 +43,7 @@ pub(super) struct Fragment {
     pub(super) min_free: Option<MinFree>,
     #[serde(deserialize_with = "value::rate")]
     pub(super) max_download_rate: Option<u64>,
+    pub(super) registry: RegistryFragment,
     pub(super) podman: PodmanFragment,
     pub(super) notify: NotifyFragment,
     pub(super) paths: PathsFragment,
@@ -54,6 +55,14 @@ pub(super) struct Fragment {
 pub(super) enum ScheduleWord {
     Interval,
     Timer,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RegistryFragment {
+    #[serde(deserialize_with = "value::proxy")]
+    pub(super) proxy: Option<Option<Proxy>>,
+    pub(super) no_proxy: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -133,6 +142,10 @@ impl Fragment {
             disk_budget: self.disk_budget.or(other.disk_budget),
             min_free: self.min_free.or(other.min_free),
             max_download_rate: self.max_download_rate.or(other.max_download_rate),
+            registry: RegistryFragment {
+                proxy: self.registry.proxy.or(other.registry.proxy),
+                no_proxy: self.registry.no_proxy.or(other.registry.no_proxy),
+            },
             podman: PodmanFragment {
                 enabled: self.podman.enabled.or(other.podman.enabled),
                 program: self.podman.program.or(other.podman.program),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Paths;
 use super::fragment::{Fragment, NotifyFragment, ScheduleWord};
-use crate::model::{Group, MinFree, OutcomeKind, Probe, Rollback, UnitName};
+use crate::model::{Group, MinFree, OutcomeKind, Probe, Proxy, Rollback, UnitName};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -43,6 +43,7 @@ pub struct Settings {
     pub min_free: MinFree,
     /// Bytes a second with which images come into our store, all together, at the most.
     pub max_download_rate: Option<u64>,
+    pub registry: RegistrySettings,
     /// How Podman's containers are looked after; `None` where they are left alone.
     pub podman: Option<PodmanSettings>,
     pub notify: NotifySettings,
@@ -56,6 +57,15 @@ pub enum Schedule {
     Interval { every: Duration, jitter: Duration },
     /// `updaterd-check.timer`; the service goes when it is idle.
     Timer,
+}
+
+/// How registries are reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RegistrySettings {
+    /// Between this host and all of them; `None` leaves it to the environment.
+    pub proxy: Option<Proxy>,
+    /// Who is asked without a proxy, beside those that the environment names.
+    pub no_proxy: Vec<String>,
 }
 
 /// How Podman is called.
@@ -144,6 +154,10 @@ impl Settings {
             disk_budget: written.disk_budget.unwrap_or(0),
             min_free: written.min_free.unwrap_or_default(),
             max_download_rate: written.max_download_rate.filter(|rate| *rate > 0),
+            registry: RegistrySettings {
+                proxy: written.registry.proxy.unwrap_or_default(),
+                no_proxy: written.registry.no_proxy.unwrap_or_default(),
+            },
             podman: written.podman.enabled.unwrap_or(true).then(|| PodmanSettings {
                 program: written.podman.program.unwrap_or_else(|| "/usr/bin/podman".into()),
                 timeout: written.podman.timeout.unwrap_or(MINUTE),

@@ -2,6 +2,7 @@
 //!
 //! What must not live here: which unit is restarted, and what its state means.
 
+mod environment_file;
 mod error;
 pub mod inhibit;
 mod job_log;

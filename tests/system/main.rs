@@ -12,6 +12,7 @@
 mod agent;
 mod cases;
 mod demo;
+mod forward;
 mod host;
 mod image;
 mod impostor;

@@ -87,7 +87,7 @@ impl<'host> Registry<'host> {
                 host.sh(&format!(
                     "mkdir -p {directory} /etc/containers/certs.d/localhost:{port}
                      openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
-                       -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+                       -subj /CN=localhost -addext subjectAltName=DNS:localhost,DNS:registry.example \
                        -addext basicConstraints=critical,CA:FALSE \
                        -keyout {directory}/key.pem -out {directory}/cert.pem 2> /dev/null
                      cp {directory}/cert.pem /etc/containers/certs.d/localhost:{port}/ca.crt"

@@ -39,6 +39,7 @@ mod networks;
 mod next_run;
 mod probes;
 mod process_model;
+mod proxies;
 mod notification;
 mod pasta;
 mod podman;
@@ -56,6 +57,7 @@ mod rootless_users;
 mod rootless_verbs;
 mod runtimes;
 mod service;
+mod short_names;
 mod storage;
 mod surroundings;
 mod systemd_inside;
@@ -102,6 +104,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("next_run", next_run::CASES),
         ("probes", probes::CASES),
         ("process_model", process_model::CASES),
+        ("proxies", proxies::CASES),
         ("notification", notification::CASES),
         ("pasta", pasta::CASES),
         ("podman", podman::CASES),
@@ -119,6 +122,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("rootless_verbs", rootless_verbs::CASES),
         ("runtimes", runtimes::CASES),
         ("service", service::CASES),
+        ("short_names", short_names::CASES),
         ("storage", storage::CASES),
         ("surroundings", surroundings::CASES),
         ("systemd_inside", systemd_inside::CASES),
