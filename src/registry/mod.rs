@@ -28,6 +28,7 @@ mod options;
 mod proxy;
 mod quota;
 mod recent;
+mod referrers;
 mod registries_conf;
 mod request;
 pub mod short_names;
@@ -46,5 +47,7 @@ pub use short_names::ShortNames;
 mod mirror_tests;
 #[cfg(test)]
 mod proxy_tests;
+#[cfg(test)]
+mod referrers_tests;
 #[cfg(test)]
 mod tests;
