@@ -13,6 +13,7 @@ mod manager;
 pub mod notify;
 pub mod private;
 mod proxy;
+mod restarts;
 mod unit;
 pub mod unit_files;
 mod words;
