@@ -19,6 +19,7 @@ mod impostor;
 mod outside;
 mod podman;
 mod registry;
+mod relay;
 mod someone;
 mod units;
 

@@ -274,10 +274,15 @@ impl<'host> Registry<'host> {
     }
 
     fn last_layer(&self, name: &str) -> String {
+        self.layers(name).pop().unwrap()
+    }
+
+    /// The digests of the layers of the image `name`, the lowest first.
+    pub(crate) fn layers(&self, name: &str) -> Vec<String> {
         let reference: Reference = self.reference(name).parse().unwrap();
         let (client, auth) = (self.client(), self.auth());
-        let pulled = block_on(client.pull_image_manifest(&reference, &auth));
-        pulled.unwrap().0.layers.pop().unwrap().digest
+        let (manifest, _) = block_on(client.pull_image_manifest(&reference, &auth)).unwrap();
+        manifest.layers.into_iter().map(|layer| layer.digest).collect()
     }
 
     /// The size of a blob or a manifest that was pushed, in bytes.
