@@ -97,7 +97,7 @@ struct Disk<'host> {
 }
 
 impl<'host> Disk<'host> {
-    const FILE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/bench-disk");
+    const FILE: &'static str = concat!(env!("CARGO_TARGET_TMPDIR"), "/bench-disk");
 
     fn begin(host: &'host Host) -> Self {
         host.sh("[ -e /dev/loop-control ] || mknod /dev/loop-control c 10 237

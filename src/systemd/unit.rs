@@ -40,8 +40,7 @@ pub(super) async fn proxy(
 /// `NRestarts` of the service at `path`.
 pub(super) async fn restarts(connection: &Connection, path: OwnedObjectPath) -> zbus::Result<u32> {
     let proxy = proxy(connection, path).await?;
-    let count = proxy.get(InterfaceName::from_static_str(SERVICE)?, "NRestarts").await?;
-    Ok(count.try_into()?)
+    proxy.get(InterfaceName::from_static_str(SERVICE)?, "NRestarts").await?.try_into()
 }
 
 impl Properties {
