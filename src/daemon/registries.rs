@@ -77,6 +77,10 @@ impl Remote for Registries {
         Remote::admit(self.client().await?, source, documents).await
     }
 
+    fn try_again(&self, source: &ImageSource) {
+        self.client.get().into_iter().for_each(|client| client.try_again(source));
+    }
+
     async fn blob(
         &self,
         source: &ImageSource,

@@ -172,6 +172,20 @@ impl Client {
         of_name.find_map(|(_, host)| host.budget())
     }
 
+    /// The hosts that are asked for `source` are asked again though they were not reached a moment ago:
+    /// by who has waited meanwhile.
+    pub fn try_again(&self, source: &ImageSource) {
+        let asked = Asked::content(&source.reference);
+        // What is wrong with the configuration is told by the next request.
+        let Ok(Sources { mirrors, primary }) = self.sources(source, asked) else { return };
+        let hosts = lock(&self.hosts);
+        for Location { registry, insecure, .. } in mirrors.into_iter().chain([primary]) {
+            if let Some(host) = hosts.get(&(registry, insecure)) {
+                host.try_again();
+            }
+        }
+    }
+
     /// Hosts that could not be reached, or said that they are asked too much, are asked again, by one
     /// request each; and so are credential helpers.
     pub fn begin_pass(&self) {
@@ -201,10 +215,16 @@ impl Client {
         reference: &str,
     ) -> Result<RawManifest, Problem> {
         let query = self.manifest_query(Method::GET, reference, "GET of the manifest");
-        let response = repository.send(&query).await?;
-        let content_type = response.headers().get(CONTENT_TYPE).cloned();
         let peer = &repository.host.registry;
-        let bytes = body::whole(response, peer, "manifest", MAX_MANIFEST).await?;
+        let mut tried = false;
+        let (content_type, bytes) = loop {
+            let response = repository.send(&query).await?;
+            let content_type = response.headers().get(CONTENT_TYPE).cloned();
+            match body::whole(response, peer, "manifest", MAX_MANIFEST).await {
+                Err(problem) if repository.bears_with(&problem, &mut tried).await => {}
+                bytes => break (content_type, bytes?),
+            }
+        };
         let content_type = content_type.as_ref().and_then(|value| value.to_str().ok());
         RawManifest::new(bytes, content_type)
             .map_err(|fault| Problem::Content { peer: peer.clone(), fault })
@@ -292,6 +312,7 @@ impl Client {
             registries: &self.registries,
             tls_verify: self.options.tls_verify,
             time: self.options.timeouts.total,
+            pause: self.options.timeouts.pause,
         }
     }
 }

@@ -9,6 +9,9 @@ use super::proxy::{Misnamed, Via};
 use crate::model::failure::excerpt;
 use crate::model::{Digest, Failure, FailureKind, Platform};
 
+/// The longest `Retry-After` that a request waits for by itself; longer ones are for whoever made it.
+const SOON: Duration = Duration::from_secs(5);
+
 /// A request to a registry that failed: the image asked for, and the problem.
 ///
 /// Clones share their causes, so that one failed connection can be told to all who waited for it.
@@ -272,6 +275,25 @@ impl Problem {
             Self::Unreachable { source, .. } => source.is_connect(),
             Self::ProxyLogin { .. } => true,
             _ => false,
+        }
+    }
+
+    /// How long to wait before the same request may well succeed, where that is a matter of seconds; zero
+    /// where nobody said.
+    ///
+    /// No connection, and no answer in time, are not: those have been waited for already.
+    pub(super) fn passes_after(&self) -> Option<Duration> {
+        match self {
+            Self::BrokenOff { source, .. } => (!source.is_timeout()).then_some(Duration::ZERO),
+            Self::Unreachable { source, .. } => {
+                (!source.is_connect() && !source.is_timeout()).then_some(Duration::ZERO)
+            }
+            Self::Status { status, retry_after, .. } => match (status.as_u16(), retry_after) {
+                (429 | 500 | 502 | 503 | 504, Some(asked)) if *asked <= SOON => Some(*asked),
+                (500 | 502 | 503 | 504, None) => Some(Duration::ZERO),
+                _ => None,
+            },
+            _ => None,
         }
     }
 

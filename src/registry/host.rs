@@ -21,6 +21,10 @@ pub(super) const WARM: Duration = Duration::from_secs(60);
 /// a pass begins: everything that one pass asks of it fails with the first.
 const REST: Duration = Duration::from_secs(60);
 
+/// So many requests within [`REST`] are sent once more after a failure that may pass: what fails more often
+/// than now and then would only be asked twice as much.
+const FORGIVEN: u32 = 4;
+
 /// A registry's host, as all requests of one client share it.
 #[derive(Debug)]
 pub(super) struct Host {
@@ -38,6 +42,8 @@ struct Known {
     plain_http: bool,
     answered: Option<Instant>,
     budget: Option<Budget>,
+    /// Since when failures are counted, and how many were forgiven.
+    forgiven: Option<(Instant, u32)>,
     challenge: Option<Challenge>,
     /// Challenges of repositories that want something else than the one asked first.
     challenges: HashMap<String, Challenge>,
@@ -90,6 +96,15 @@ impl Host {
             };
             self.gate.fail(problem, rest);
         }
+    }
+
+    /// Whether another failure that may pass is forgiven now; it is counted.
+    pub(super) fn bears(&self) -> bool {
+        let mut known = lock(&self.known);
+        let recent = known.forgiven.filter(|(since, _)| since.elapsed() < REST);
+        let (since, count) = recent.unwrap_or_else(|| (Instant::now(), 0));
+        known.forgiven = Some((since, count + 1));
+        count < FORGIVEN
     }
 
     /// Whatever was learnt of a failure is forgotten: the next request finds out again, alone.

@@ -44,6 +44,8 @@ pub use proxy::Proxies;
 pub use short_names::ShortNames;
 
 #[cfg(test)]
+mod hiccup_tests;
+#[cfg(test)]
 mod mirror_tests;
 #[cfg(test)]
 mod proxy_tests;

@@ -38,6 +38,8 @@ pub struct Timeouts {
     /// Bytes a second, on the average of each `total`, below which the download of a blob is given
     /// up: what the slowest line in use has, and a registry that sends a byte now and then not.
     pub slowest: u64,
+    /// Before a request that came to nothing, though the host is there, is sent once more.
+    pub pause: Duration,
     /// A credential helper program.
     pub helper: Duration,
 }
@@ -103,6 +105,7 @@ impl Default for Timeouts {
             idle: Duration::from_secs(30),
             total: Duration::from_secs(60),
             slowest: 32 * 1024,
+            pause: Duration::from_secs(1),
             // Those of clouds ask for a token over the network, and begin slowly on a small host.
             helper: Duration::from_secs(20),
         }

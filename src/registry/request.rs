@@ -33,6 +33,8 @@ pub(super) struct Repository<'a> {
     pub(super) tls_verify: Option<bool>,
     /// For fetching a token.
     pub(super) time: Duration,
+    /// Before a request that came to nothing is sent once more.
+    pub(super) pause: Duration,
 }
 
 /// What is asked of a repository.
@@ -63,6 +65,7 @@ struct Tried {
     refreshed: bool,
     rescoped: bool,
     changed: bool,
+    hiccup: bool,
     /// The challenge that was forgotten, because this came of it.
     forgotten: Option<(Challenge, Problem)>,
 }
@@ -87,9 +90,9 @@ fn once(tried: &mut bool) -> bool {
 impl Repository<'_> {
     /// Sends `query`; the answer has a status of success.
     ///
-    /// At most five requests: one that learns how to authenticate, one with a token, one with a
-    /// fresh token, one with a wider scope, and one with another kind or place of authentication
-    /// than before.
+    /// At most six requests: one that learns how to authenticate, one with a token, one with a
+    /// fresh token, one with a wider scope, one with another kind or place of authentication
+    /// than before, and one in the place of another that came to nothing ([`Repository::bears_with`]).
     pub(super) async fn send(&self, query: &Query) -> Result<Response, Problem> {
         let sent = self.converse(query).await;
         match (sent, &self.missing) {
@@ -108,6 +111,11 @@ impl Repository<'_> {
         loop {
             let challenge = self.host.challenge(&self.path);
             let proof = self.prove(challenge.as_ref(), stale.as_ref()).await;
+            if let Err(problem) = &proof
+                && self.bears_with(problem, &mut tried.hiccup).await
+            {
+                continue;
+            }
             if let (Err(problem), Some(used)) = (&proof, &challenge)
                 && tried.forgets(problem)
             {
@@ -121,6 +129,12 @@ impl Repository<'_> {
                 Ok(proof) => self.exchange(query, &proof).await.map(|response| (proof, response)),
                 Err(problem) => Err(problem),
             };
+            // Who waits for the first one's answer waits on.
+            if let Err(problem) = &sent
+                && self.bears_with(problem, &mut tried.hiccup).await
+            {
+                continue;
+            }
             match &sent {
                 Ok(_) => self.host.answered(),
                 Err(problem) if first.is_some() || no_proof || problem.is_of_the_host() => {
@@ -131,7 +145,10 @@ impl Repository<'_> {
             drop(first.take());
             let (proof, response) = sent?;
             if response.status() != StatusCode::UNAUTHORIZED {
-                return self.checked(query, response).await;
+                match self.checked(query, response).await {
+                    Err(problem) if self.bears_with(&problem, &mut tried.hiccup).await => continue,
+                    checked => return self.noted(checked),
+                }
             }
             let Some(offered) = Challenge::from_headers(response.headers()) else {
                 return Err(self.denied(response, Denial::UnsupportedScheme).await);
@@ -301,11 +318,31 @@ impl Repository<'_> {
         if response.status().is_success() {
             return Ok(response);
         }
-        let problem = body::status_problem(response, &self.host.registry, query.name).await;
-        if matches!(problem.kind(), FailureKind::RateLimited(_)) {
-            self.host.failed(&problem);
-        }
-        Err(problem)
+        Err(body::status_problem(response, &self.host.registry, query.name).await)
+    }
+
+    /// Too much is asked of the host: that is everybody's failure.
+    fn noted(&self, checked: Result<Response, Problem>) -> Result<Response, Problem> {
+        checked.inspect_err(|problem| {
+            if matches!(problem.kind(), FailureKind::RateLimited(_)) {
+                self.host.failed(problem);
+            }
+        })
+    }
+
+    /// Whether a request that ended so is to be sent once more: a connection that was reset, a server
+    /// that is being replaced. Returns when it is time. `tried` says whether it was done already.
+    ///
+    /// A host that fails all the time is not asked twice for everything: see [`Host::bears`].
+    pub(super) async fn bears_with(&self, problem: &Problem, tried: &mut bool) -> bool {
+        let Some(asked) = problem.passes_after().filter(|_| !*tried && self.host.bears()) else {
+            return false;
+        };
+        *tried = true;
+        let pause = asked.max(self.pause);
+        tracing::debug!(host = %self.host.authority, ?pause, "asking once more: {problem}");
+        tokio::time::sleep(pause).await;
+        true
     }
 
     async fn denied(&self, response: Response, why: Denial) -> Problem {

@@ -23,6 +23,7 @@ pub(super) fn options() -> Options {
             idle: Duration::from_secs(2),
             total: Duration::from_secs(20),
             slowest: 8 * 1024,
+            pause: Duration::from_millis(20),
             helper: Duration::from_secs(5),
         },
         rate: None,
@@ -553,7 +554,8 @@ async fn a_realm_that_fails_is_asked_about_once() {
         .await;
     let error = client.target(&source(&server, "other:1")).await.unwrap_err();
     assert_eq!(error.kind(), FailureKind::ServerError, "{error}");
-    assert_eq!((requests(&server, "HEAD").await, requests(&server, "GET").await), (1, 1));
+    // The realm twice: it might have been a hiccup.
+    assert_eq!((requests(&server, "HEAD").await, requests(&server, "GET").await), (1, 2));
 }
 
 #[tokio::test]
@@ -834,6 +836,8 @@ async fn a_blob_is_read_from_its_offset() {
         .insert_header("content-range", "bytes 0-4/10")
         .set_body_string("01234");
     Mock::given(header("range", "bytes=5-")).respond_with(wrong).mount(&server).await;
+    let beyond = ResponseTemplate::new(416).insert_header("content-range", "bytes */6");
+    Mock::given(header("range", "bytes=6-")).respond_with(beyond).mount(&server).await;
     Mock::given(method("GET"))
         .respond_with(ResponseTemplate::new(200).set_body_string("0123456789"))
         .mount(&server)
@@ -844,7 +848,7 @@ async fn a_blob_is_read_from_its_offset() {
     // A registry that knows no ranges sends everything.
     assert_eq!(read(&client, &source, 10, 7).await.unwrap(), b"789");
     assert_eq!(read(&client, &source, 10, 10).await.unwrap(), b"");
-    for (size, offset) in [(10, 5), (10, 11), (9, 0), (11, 0)] {
+    for (size, offset) in [(10, 5), (10, 6), (10, 11), (9, 0), (11, 0)] {
         let error = read(&client, &source, size, offset).await.unwrap_err();
         assert_eq!(error.kind(), FailureKind::InvalidContent, "{error}");
     }

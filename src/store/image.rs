@@ -49,6 +49,8 @@ pub(super) struct Manifest {
     pub(super) layers: Vec<Blob>,
     #[serde(default)]
     annotations: Option<BTreeMap<String, String>>,
+    #[serde(default, rename = "artifactType")]
+    artifact_type: Option<String>,
 }
 
 impl Manifest {
@@ -59,6 +61,11 @@ impl Manifest {
             "application/vnd.oci.image.config.v1+json"
                 | "application/vnd.docker.container.image.v1+json"
         )
+    }
+
+    /// What an artifact is (image-spec, `manifest.md`, "Guidelines for Artifact Usage").
+    pub(super) fn artifact_type(&self) -> &str {
+        self.artifact_type.as_deref().unwrap_or(&self.config.media_type)
     }
 }
 

@@ -32,6 +32,7 @@ impl Remote for Nowhere {
     async fn admit(&self, _: &ImageSource, _: &Documents) -> Result<(), Failure> {
         Ok(())
     }
+    fn try_again(&self, _: &ImageSource) {}
     async fn blob(
         &self,
         _: &ImageSource,
@@ -82,6 +83,7 @@ impl Remote for Single {
     async fn admit(&self, _: &ImageSource, _: &Documents) -> Result<(), Failure> {
         Ok(())
     }
+    fn try_again(&self, _: &ImageSource) {}
     async fn blob(
         &self,
         _: &ImageSource,

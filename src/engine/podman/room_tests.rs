@@ -54,6 +54,8 @@ impl Remote for Single {
         unreachable!("Podman looks itself")
     }
 
+    fn try_again(&self, _: &ImageSource) {}
+
     async fn blob(
         &self,
         _: &ImageSource,

@@ -251,6 +251,8 @@ impl Remote for Archive {
         Ok(())
     }
 
+    fn try_again(&self, _: &ImageSource) {}
+
     async fn blob(
         &self,
         _: &ImageSource,

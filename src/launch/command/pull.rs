@@ -35,7 +35,8 @@ pub(crate) struct Pull {
     pub(crate) policy: PullPolicy,
     #[command(flatten)]
     pub(crate) platform: PlatformFlags,
-    /// How often to try again where the registry cannot be reached, or is at fault itself
+    /// How often to try again where the registry cannot be reached, is at fault itself, or asks to wait
+    /// for a minute at most
     #[arg(long, value_name = "COUNT", default_value_t = 3)]
     pub(crate) retry: u32,
     /// How long to wait before that, such as 5s; by default a second, and twice as long each time
@@ -141,6 +142,9 @@ impl Asking<'_> {
     }
 }
 
+/// The longest `Retry-After` that is waited for: a person, or a unit that starts, may be waiting here.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
 /// Tries again what may have more luck the next time.
 fn again_and_again(
     store: &Store,
@@ -155,11 +159,16 @@ fn again_and_again(
             Err(Error::Store(error)) => error,
             pulled => return pulled,
         };
-        let passing = matches!(error.kind(), FailureKind::Unreachable | FailureKind::ServerError);
-        if !passing || attempt >= flags.retry {
+        let asked = match error.kind() {
+            FailureKind::Unreachable | FailureKind::ServerError => Duration::ZERO,
+            FailureKind::RateLimited(Some(asked)) if asked <= LONGEST_WAIT => asked,
+            _ => return Err(error.into()),
+        };
+        if attempt >= flags.retry {
             return Err(error.into());
         }
         let delay = flags.retry_delay.unwrap_or_else(|| Duration::from_secs(1 << attempt.min(6)));
+        let delay = delay.max(asked);
         eprintln!(
             "Warning: {}, trying again in {}",
             chain(&error),

@@ -17,7 +17,10 @@ use crate::store::Image;
 
 const ABOUT: &str = "\
 The store keeps layers unpacked: they are packed anew, so that their digests, and with them the
-image's ID, are others than those of the image that was pulled. The files in it are the same.";
+image's ID, are others than those of the image that was pulled. The files in it are the same.
+
+skopeo(1) copies what is saved as oci-archive or oci-dir. The store itself it can inspect, and not
+copy: there are no packed layers in it.";
 
 #[derive(Debug, Args)]
 #[command(after_help = ABOUT)]

@@ -174,6 +174,7 @@ impl<'a, R: Remote> Download<'a, R> {
             let Some(wait) = wait else { return Err(failure) };
             self.progress.broke_off(&self.blob.digest, &failure, wait);
             tokio::time::sleep(wait).await;
+            self.remote.try_again(self.source);
             match self.ask().await {
                 Ok(stream) => return Ok(stream),
                 Err(again) => failure = again,

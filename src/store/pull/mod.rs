@@ -4,20 +4,21 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use oci_spec::image::ImageConfiguration;
 use serde::{Deserialize, Serialize};
 
+use self::patience::Patience;
 use self::underway::Underway;
 use super::image::{Blob, MAX_DOCUMENT, Manifest, offered_variant, platform_of};
 use super::lock;
 use super::unpack::{self, Limits};
 use super::{Error, Image, Store};
 use crate::disk::Lock;
-use crate::model::{Digest, FailureKind, ImageIdentity, ImageSource, MinFree, Platform};
+use crate::model::{Digest, Failure, FailureKind, ImageIdentity, ImageSource, MinFree, Platform};
 use crate::registry::document;
 
 mod commit;
@@ -197,7 +198,7 @@ fn manifest(source: &ImageSource, documents: &Documents) -> Result<Manifest, Err
     let manifest: Manifest = serde_json::from_slice(&documents.manifest.bytes)
         .map_err(|cause| refuse(format!("the manifest cannot be read: {cause}")))?;
     if !manifest.is_image() {
-        let kind = shown(&manifest.config.media_type);
+        let kind = shown(manifest.artifact_type());
         return Err(refuse(format!("an artifact of the type {kind:?}, not a container image")));
     }
     Ok(manifest)
@@ -244,7 +245,7 @@ fn shown(text: &str) -> String {
     text.chars().take(100).collect()
 }
 
-/// Fetches a blob that is kept in memory.
+/// Fetches a blob that is kept in memory; from its beginning, where it breaks off.
 async fn small_blob(
     remote: &impl Remote,
     source: &ImageSource,
@@ -254,19 +255,39 @@ async fn small_blob(
     if blob.size > MAX_DOCUMENT {
         return Err(refuse(format!("an image configuration of {} bytes", blob.size)));
     }
-    let mut stream =
-        remote.blob(source, &blob.digest, blob.size, 0).await.map_err(Error::Remote)?;
-    let mut bytes = Vec::new();
-    while let Some(piece) = stream.next().await {
-        bytes.extend_from_slice(&piece.map_err(Error::Remote)?);
-        if bytes.len() as u64 > blob.size {
-            break;
-        }
-    }
+    let (mut patience, began) = (Patience::default(), Instant::now());
+    let bytes = loop {
+        let failure = match whole(remote, source, blob).await {
+            Ok(bytes) => break bytes,
+            Err(failure) => failure,
+        };
+        let Some(wait) = patience.after(&failure, true, 0, began.elapsed()) else {
+            return Err(Error::Remote(failure));
+        };
+        tokio::time::sleep(wait).await;
+        remote.try_again(source);
+    };
     if bytes.len() as u64 != blob.size || Digest::of(&bytes) != blob.digest {
         return Err(refuse(format!("the image configuration is not {}", blob.digest)));
     }
     Ok(bytes.into())
+}
+
+/// What comes of a blob, up to one byte more than it should have.
+async fn whole(
+    remote: &impl Remote,
+    source: &ImageSource,
+    blob: &Blob,
+) -> Result<Vec<u8>, Failure> {
+    let mut stream = remote.blob(source, &blob.digest, blob.size, 0).await?;
+    let mut bytes = Vec::new();
+    while let Some(piece) = stream.next().await {
+        bytes.extend_from_slice(&piece?);
+        if bytes.len() as u64 > blob.size {
+            break;
+        }
+    }
+    Ok(bytes)
 }
 
 /// Takes the locks of all missing layers, waiting for other pulls that fetch one of them; layers

@@ -43,6 +43,10 @@ pub trait Remote {
     /// Where it does not, and where that cannot be told.
     async fn admit(&self, source: &ImageSource, documents: &Documents) -> Result<(), Failure>;
 
+    /// From now on it is asked again, though nobody was reached a moment ago: to be called by who has waited
+    /// meanwhile.
+    fn try_again(&self, source: &ImageSource);
+
     /// The blob from `offset` on, up to `size`; not verified against its digest.
     async fn blob(
         &self,
@@ -90,6 +94,10 @@ impl Remote for registry::Client {
         let index = documents.index.as_ref().map(|index| &index.digest);
         let digests: Vec<_> = [&documents.manifest.digest].into_iter().chain(index).collect();
         registry::Client::admit(self, source, &digests).await
+    }
+
+    fn try_again(&self, source: &ImageSource) {
+        registry::Client::try_again(self, source);
     }
 
     async fn blob(

@@ -32,6 +32,8 @@ struct Fake {
     manifest: Option<Digest>,
     media_type: &'static str,
     fetched: RefCell<HashMap<Digest, usize>>,
+    /// How often it was to be asked though it was not reached before.
+    asked_again: std::cell::Cell<usize>,
     /// A blob that stops coming after its first piece.
     stuck: Option<Digest>,
     /// A blob whose first answers, so many, break off after a piece, and whether those that follow
@@ -164,6 +166,10 @@ impl Remote for Fake {
         }
     }
 
+    fn try_again(&self, _: &ImageSource) {
+        self.asked_again.set(self.asked_again.get() + 1);
+    }
+
     async fn blob(
         &self,
         _: &ImageSource,
@@ -182,7 +188,7 @@ impl Remote for Fake {
             && broken == digest
             && (nth <= *times || !ends_well)
         {
-            let piece = bytes.slice(..if nth <= *times { 1000 } else { 0 });
+            let piece = bytes.slice(..if nth <= *times { 1000.min(bytes.len() / 2) } else { 0 });
             let broken_off = Failure::new(FailureKind::Unreachable, "broken off");
             let pieces = stream::iter([Ok(piece), Err(broken_off)]);
             return Ok(pieces.boxed_local().chain(stream::empty().boxed_local()));
@@ -221,6 +227,11 @@ fn store() -> (TempDir, Store) {
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// One that does not wait: its time passes when all sleep.
+fn impatient() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
 }
 
 fn run(store: &Store, fake: &Fake) -> Result<Image, Error> {
@@ -472,7 +483,21 @@ fn a_download_that_breaks_off_goes_on() {
     let mut fake = Fake::of(std::slice::from_ref(&big));
     fake.breaks = Some((big.digest.clone(), 2, true));
     run(&store, &fake).unwrap();
-    assert_eq!(fake.fetched(&big), 3);
+    assert_eq!((fake.fetched(&big), fake.asked_again.get()), (3, 2));
+}
+
+#[test]
+fn a_configuration_that_breaks_off_is_fetched_anew() {
+    for (times, is_enough) in [(2, true), (3, false)] {
+        let (_dir, store) = store();
+        let mut fake = Fake::of(&[layer("a", "1")]);
+        let manifest = &fake.blobs[fake.manifest.as_ref().unwrap()];
+        let config = serde_json::from_slice::<Manifest>(manifest).unwrap().config.digest;
+        fake.breaks = Some((config.clone(), times, true));
+        let pulled = impatient().block_on(pull(&store, &fake, &source(), want(), &()));
+        assert_eq!(fake.fetched.borrow()[&config], 3, "twice more, and no more than that");
+        assert_eq!(pulled.is_ok(), is_enough);
+    }
 }
 
 #[test]
