@@ -14,7 +14,7 @@ pub(crate) fn document(image: &Image) -> Value {
     let layers: Vec<_> =
         image.layers.iter().rev().map(|layer| layer.display().to_string()).collect();
     let labels = config.labels().clone().unwrap_or_default();
-    json!({
+    let mut document = json!({
         "Id": image.id.hex(),
         "Digest": image.identity.manifest,
         "RepoTags": tags(image),
@@ -40,7 +40,11 @@ pub(crate) fn document(image: &Image) -> Value {
         "NamesHistory": tags(image),
         // The digest that the tag had in the registry, where that was an index's: of ours.
         "Target": image.identity.target,
-    })
+    });
+    if let Some(check) = &image.healthcheck {
+        document["Healthcheck"] = check.clone();
+    }
+    document
 }
 
 /// `repository:tag`, sorted.
