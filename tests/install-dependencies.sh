@@ -29,6 +29,7 @@ packages=(
   strace          # counts system calls
   podman          # whose containers are updated, whose words and archives are held against ours
   crun runc       # what --runtime runs, and Podman
+  buildah         # another who makes and pushes images
 )
 
 # Units that a package enables when it is installed, for which this machine's owner did not ask.

@@ -21,6 +21,9 @@ mod update;
 
 // The system tests' host, images and registry, of which not all is needed here.
 #[allow(dead_code, reason = "shared with the system tests")]
+#[path = "../../tests/system/entry.rs"]
+mod entry;
+#[allow(dead_code, reason = "shared with the system tests")]
 #[path = "../../tests/system/host.rs"]
 mod host;
 #[allow(dead_code, reason = "shared with the system tests")]

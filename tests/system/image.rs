@@ -6,7 +6,9 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use sha2::{Digest, Sha256};
+
+use crate::entry::Entry;
+use crate::registry::digest;
 
 /// What busybox is called as in the images.
 const APPLETS: &[&str] = &[
@@ -106,6 +108,12 @@ impl Image {
         .with("Env", ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"])
     }
 
+    /// An image of nothing but this layer.
+    pub(crate) fn of(layer: Layer) -> Self {
+        let layers = vec![layer.finish()];
+        Self { architecture: architecture(), layers, config: serde_json::Map::new() }
+    }
+
     /// Sets a key of the image's configuration, such as `User` (image-spec, `config.md`).
     pub(crate) fn with(mut self, key: &str, value: impl Into<serde_json::Value>) -> Self {
         self.config.insert(key.to_owned(), value.into());
@@ -124,10 +132,6 @@ impl Image {
     }
 
     pub(crate) fn build(&self) -> Built {
-        let digest = |bytes: &[u8]| {
-            let hash = Sha256::digest(bytes);
-            format!("sha256:{}", hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
-        };
         let diff_ids: Vec<String> = self.layers.iter().map(|layer| digest(layer)).collect();
         let config = serde_json::json!({
             "created": "2024-01-01T00:00:00Z",
@@ -216,6 +220,11 @@ impl Layer {
     pub(crate) fn link(&mut self, path: &str, target: &str) {
         let mut header = Self::header(tar::EntryType::Symlink, 0o777, 0);
         self.0.append_link(&mut header, path, target).unwrap();
+    }
+
+    /// An entry of which more is to be said.
+    pub(crate) fn add(&mut self, entry: &Entry) {
+        entry.append(&mut self.0);
     }
 
     fn entry(&mut self, kind: tar::EntryType, path: &str, mode: u32, content: &[u8]) {

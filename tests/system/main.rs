@@ -12,7 +12,9 @@
 mod agent;
 mod cases;
 mod demo;
+mod entry;
 mod forward;
+mod front;
 mod host;
 mod image;
 mod impostor;
@@ -21,6 +23,7 @@ mod podman;
 mod registry;
 mod relay;
 mod someone;
+mod tree;
 mod units;
 
 use std::process::ExitCode;

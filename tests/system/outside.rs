@@ -23,6 +23,7 @@ const TOOLS: &[&str] = &[
     "strace",
     "podman",
     "runc",
+    "buildah",
     "mkfs.ext4",
 ];
 /// The longest a test may take; it hangs, then.

@@ -9,6 +9,8 @@ use oci_distribution::manifest::{
 };
 use oci_distribution::secrets::RegistryAuth;
 use oci_distribution::{Client, Reference};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::host::{Host, seconds};
 use crate::image::{Image, architecture};
@@ -75,6 +77,7 @@ impl<'host> Registry<'host> {
         let mut config = format!(
             "version: 0.1\nlog: {{accesslog: {{disabled: false}}, level: warn}}\n\
              storage: {{filesystem: {{rootdirectory: /tmp/registry/{port}}}, delete: {{enabled: true}}}}\n\
+             validation: {{manifests: {{urls: {{allow: ['^https://elsewhere.example/']}}}}}}\n\
              http:\n  addr: 127.0.0.1:{port}\n"
         );
         match self.access {
@@ -134,7 +137,7 @@ impl<'host> Registry<'host> {
     pub(crate) fn push_index(&self, name: &str, image: &Image, note: &str) -> String {
         let manifest = self.push(&format!("{}-image", name.replace(':', ":of-")), image);
         let size = self.size(&manifest);
-        let index: OciImageIndex = serde_json::from_value(serde_json::json!({
+        let index: OciImageIndex = serde_json::from_value(json!({
             "schemaVersion": 2,
             "mediaType": OCI_IMAGE_INDEX_MEDIA_TYPE,
             "manifests": [{
@@ -155,10 +158,30 @@ impl<'host> Registry<'host> {
         })
     }
 
+    /// Pushes a blob into the repository of `name`; a descriptor of it.
+    pub(crate) fn push_blob(&self, name: &str, media_type: &str, bytes: &[u8]) -> Value {
+        let digest = digest(bytes);
+        let reference: Reference = self.reference(name).parse().unwrap();
+        block_on(self.client().push_blob(&reference, bytes.to_vec(), &digest)).unwrap();
+        json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() })
+    }
+
+    /// Pushes a manifest, or an index, as it is; a descriptor of it.
+    pub(crate) fn push_manifest(&self, name: &str, manifest: &Value) -> Value {
+        let media_type = manifest["mediaType"].as_str().unwrap();
+        let bytes = serde_json::to_vec(manifest).unwrap();
+        let reference: Reference = self.reference(name).parse().unwrap();
+        let descriptor =
+            json!({ "mediaType": media_type, "digest": digest(&bytes), "size": bytes.len() });
+        let client = self.client();
+        block_on(client.push_manifest_raw(&reference, bytes, media_type.parse().unwrap())).unwrap();
+        descriptor
+    }
+
     /// Attaches a signature of the manifest `digest` to the repository `name`, as cosign does: for the
     /// image `signed`, made with the private key in the file `key`.
     pub(crate) fn sign(&self, name: &str, digest: &str, signed: &str, key: &str) {
-        let payload = serde_json::json!({
+        let payload = json!({
             "critical": {
                 "identity": { "docker-reference": signed },
                 "image": { "docker-manifest-digest": digest },
@@ -184,7 +207,7 @@ impl<'host> Registry<'host> {
     /// tag that stands for the referrers API, which this registry does not have.
     pub(crate) fn sign_by_bundle(&self, name: &str, digest: &str, signed: &str, key: &str) {
         const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
-        let statement = serde_json::json!({
+        let statement = json!({
             "_type": "https://in-toto.io/Statement/v1",
             "subject": [{
                 "digest": { "sha256": &digest["sha256:".len()..] },
@@ -199,7 +222,7 @@ impl<'host> Registry<'host> {
         self.host.write("/tmp/encoded", &encoded);
         self.host.write("/tmp/statement", &statement);
         let sign = format!("openssl dgst -sha256 -sign {key} /tmp/encoded | base64 -w0");
-        let bundle = serde_json::json!({
+        let bundle = json!({
             "mediaType": BUNDLE,
             "verificationMaterial": { "publicKey": { "hint": "" } },
             "dsseEnvelope": {
@@ -213,24 +236,23 @@ impl<'host> Registry<'host> {
     }
 
     /// An artifact of this kind that refers to the manifest `digest`, and is all that does.
-    fn refer(&self, name: &str, digest: &str, kind: &str, bytes: &[u8]) {
+    pub(crate) fn refer(&self, name: &str, digest: &str, kind: &str, bytes: &[u8]) {
         let reference: Reference = self.reference(name).parse().unwrap();
         let (client, auth) = (self.client(), self.auth());
-        let sha256 = |bytes: &[u8]| updaterd::model::Digest::of(bytes).to_string();
         let manifest_type = "application/vnd.oci.image.manifest.v1+json";
-        let manifest = serde_json::json!({
+        let manifest = json!({
             "schemaVersion": 2,
             "mediaType": manifest_type,
             "artifactType": kind,
             "config": {
-                "mediaType": "application/vnd.oci.empty.v1+json", "digest": sha256(b"{}"), "size": 2,
+                "mediaType": "application/vnd.oci.empty.v1+json", "digest": self::digest(b"{}"), "size": 2,
             },
-            "layers": [{ "mediaType": kind, "digest": sha256(bytes), "size": bytes.len() }],
+            "layers": [{ "mediaType": kind, "digest": self::digest(bytes), "size": bytes.len() }],
             "subject": { "mediaType": manifest_type, "digest": digest, "size": self.size(digest) },
         })
         .to_string();
-        let own = sha256(manifest.as_bytes());
-        let index = serde_json::json!({
+        let own = self::digest(manifest.as_bytes());
+        let index = json!({
             "schemaVersion": 2,
             "mediaType": OCI_IMAGE_INDEX_MEDIA_TYPE,
             "manifests": [{
@@ -248,7 +270,7 @@ impl<'host> Registry<'host> {
             let operation = oci_distribution::RegistryOperation::Push;
             client.auth(&reference, &auth, operation).await.unwrap();
             for blob in [&b"{}"[..], bytes] {
-                client.push_blob(&reference, blob.to_vec(), &sha256(blob)).await.unwrap();
+                client.push_blob(&reference, blob.to_vec(), &self::digest(blob)).await.unwrap();
             }
             for (place, document, kind) in
                 [(at(&own), manifest, manifest_type), (list, index, OCI_IMAGE_INDEX_MEDIA_TYPE)]
@@ -370,6 +392,12 @@ pub(crate) fn prepare_image(host: &Host, image: &Image) -> String {
     let reference = offer_image(host, image);
     host.sh(&format!("updater-launch pull {reference}"));
     reference
+}
+
+/// As registries name content.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    let hash = Sha256::digest(bytes);
+    format!("sha256:{}", hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

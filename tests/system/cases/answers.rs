@@ -1,12 +1,10 @@
 //! What a registry may answer: whatever it is, nothing is restarted and nothing stays, the reason
 //! is told, and the registry is left alone for a while.
 
-use sha2::{Digest, Sha256};
-
 use crate::host::Host;
 use crate::image::Image;
 use crate::impostor::{Impostor, response};
-use crate::registry::Registry;
+use crate::registry::{Registry, digest};
 use crate::units::{ContainerUnit, configure_quiet, invocation, version};
 
 cases![
@@ -115,11 +113,6 @@ fn a_registry_that_is_asked_too_often(host: &Host) {
 }
 
 const MANIFEST: &str = "Content-Type: application/vnd.oci.image.manifest.v1+json";
-
-fn digest(bytes: &[u8]) -> String {
-    let hash = Sha256::digest(bytes);
-    format!("sha256:{}", hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
-}
 
 fn content_digest(bytes: &[u8]) -> String {
     format!("Docker-Content-Digest: {}", digest(bytes))

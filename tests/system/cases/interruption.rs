@@ -1,11 +1,8 @@
 //! Death in the middle: what the next start finds, it finishes or rolls back.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-
 use crate::host::{Host, seconds};
 use crate::image::{Image, Layer};
-use crate::impostor::Impostor;
+use crate::impostor::{Impostor, pass_on};
 use crate::registry::{Access, Registry};
 use crate::units::{ContainerUnit, configure, configure_quiet, version, wait_for_version};
 
@@ -123,16 +120,6 @@ fn containers_outlive_the_daemon(host: &Host) {
     assert_eq!(version(host, "app"), "v2");
 }
 
-/// What the registry at this port answers, headers and all.
-fn ask(port: u16, request: &str) -> Vec<u8> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let accept = "application/vnd.oci.image.manifest.v1+json";
-    write!(stream, "{request} HTTP/1.0\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n").unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    answer
-}
-
 /// `localhost:5000/app:latest`, whose largest layer comes half, and then nothing more.
 fn stalls(host: &Host) -> Impostor {
     let registry = Registry::start_with(host, Access::Plain, 5001);
@@ -149,12 +136,12 @@ fn stalls(host: &Host) -> Impostor {
         "[[registry]]\nlocation = \"localhost:5000\"\ninsecure = true\n",
     );
     let impostor = Impostor::start(5000);
-    impostor.answer(|request| {
-        let mut answer = ask(5001, request);
+    impostor.reply(|request| {
+        let mut answer = pass_on(5001, request);
         if answer.len() > 4 << 20 {
             answer.truncate(answer.len() / 2);
         }
-        answer
+        answer.into()
     });
     impostor.stay();
     impostor
@@ -170,7 +157,7 @@ fn assert_whole_layers_only(host: &Host, impostor: &Impostor) {
     assert_ne!(host.sh("ls /var/lib/updaterd/layers/sha256"), "");
     let blobs = |requests: Vec<String>| requests.iter().filter(|it| it.contains("/blobs/")).count();
     let first = blobs(impostor.requests());
-    impostor.answer(|request| ask(5001, request));
+    impostor.reply(|request| pass_on(5001, request).into());
     host.sh("updater-launch pull localhost:5000/app:latest");
     assert_eq!(blobs(impostor.requests()), 2, "of {first}: the configuration, and one layer");
 }

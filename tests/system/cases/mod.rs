@@ -21,6 +21,7 @@ mod cost;
 mod crash;
 mod credentials;
 mod failure;
+mod faults;
 mod groups;
 mod health;
 mod hooks;
@@ -31,6 +32,7 @@ mod innocent;
 mod installation;
 mod interruption;
 mod isolation;
+mod judges;
 mod kinds;
 mod launcher;
 mod launcher_box;
@@ -86,6 +88,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("crash", crash::CASES),
         ("credentials", credentials::CASES),
         ("failure", failure::CASES),
+        ("faults", faults::CASES),
         ("groups", groups::CASES),
         ("health", health::CASES),
         ("hooks", hooks::CASES),
@@ -96,6 +99,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("installation", installation::CASES),
         ("interruption", interruption::CASES),
         ("isolation", isolation::CASES),
+        ("judges", judges::CASES),
         ("kinds", kinds::CASES),
         ("launcher", launcher::CASES),
         ("launcher_box", launcher_box::CASES),

@@ -9,7 +9,7 @@ cases![
     over_tls_with_a_certificate_of_its_own,
     an_authfile_label_counts,
     plain_http_only_where_declared,
-    skopeo_reads_the_store,
+    skopeo_reads_the_store_and_copies_what_is_saved,
 ];
 
 fn over_tls_with_a_certificate_of_its_own(host: &Host) {
@@ -76,11 +76,26 @@ fn plain_http_only_where_declared(host: &Host) {
     host.sh(&format!("{pull} --tls-verify=false"));
 }
 
-fn skopeo_reads_the_store(host: &Host) {
+fn skopeo_reads_the_store_and_copies_what_is_saved(host: &Host) {
     let registry = Registry::start(host);
     let digest = registry.push("app:latest", &Image::app("v1"));
     let reference = registry.reference("app:latest");
     host.sh(&format!("updater-launch pull {reference}"));
-    let found = host.json(&format!("skopeo inspect oci:/var/lib/updaterd/images:{reference}"));
+    let store = format!("oci:/var/lib/updaterd/images:{reference}");
+    let found = host.json(&format!("skopeo inspect {store}"));
     assert_eq!(found["Digest"], digest.as_str());
+    let config = host.json(&format!("skopeo inspect --config {store}"));
+    assert_eq!(config["config"]["Cmd"][0], "/app/start");
+    // There are no blobs of layers to be copied; what is saved has them.
+    let copied = host.fails(1, &format!("skopeo copy {store} dir:/tmp/copied"));
+    assert!(copied.stderr.contains("/images/blobs/sha256/"), "{}", copied.describe());
+    let copy = registry.reference("copied:latest");
+    host.sh(&format!(
+        "updater-launch save -q --format oci-archive -o /tmp/app.tar {reference}
+         skopeo copy -q --dest-tls-verify=false oci-archive:/tmp/app.tar docker://{copy}
+         updater-launch rmi {reference}; updater-launch image prune --force
+         updater-launch pull {copy}"
+    ));
+    let run = format!("updater-launch run --rm --network none {copy} cat /app/version");
+    assert_eq!(host.sh(&run), "v1");
 }

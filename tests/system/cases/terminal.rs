@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use crate::host::{Host, Outcome, seconds};
-use crate::registry::prepare;
+use crate::image::Image;
+use crate::registry::{Registry, prepare};
 
 cases![
     a_container_has_a_terminal,
@@ -16,6 +17,7 @@ cases![
     what_is_started_can_be_typed_to,
     a_command_has_a_terminal,
     a_command_in_the_background,
+    a_pull_has_bars_on_a_terminal_and_nowhere_else,
 ];
 
 /// Runs `command` in a terminal of 33 rows and 99 columns, in which `typed` (a shell script) types.
@@ -214,4 +216,44 @@ fn a_command_in_the_background(host: &Host) {
     host.fails(127, "updater-launch exec -d web /no/such/program");
     host.sh("updater-launch rm -f web");
     host.wait_for("! pgrep -x updater-launch && ! pgrep -fx 'sleep 777'", seconds(5));
+}
+
+/// In which column of the terminal the last `word` begins.
+fn column(shown: &str, word: &str) -> usize {
+    let before = &shown[..shown.rfind(word).unwrap()];
+    let line = before.rsplit(['\n', '\r']).next().unwrap();
+    let mut parts = line.split("\x1b[");
+    let first = parts.next().unwrap().chars().count();
+    // What follows the letter that ends a control sequence.
+    let text = |part: &str| part.split_once(|c: char| c.is_alphabetic()).unwrap().1.chars().count();
+    (first + parts.map(text).sum::<usize>()) % 99
+}
+
+/// They end before anything else is said, whatever the end is.
+fn a_pull_has_bars_on_a_terminal_and_nowhere_else(host: &Host) {
+    let registry = Registry::start(host);
+    registry.push("app:latest", &Image::app("v1"));
+    // What has no name for its terminal is given no bars.
+    let pull = format!("TERM=xterm updater-launch pull {}", registry.reference("app:latest"));
+    let shown = in_terminal(host, "sleep 1", &pull);
+    let whole = "[==============================]";
+    assert!(shown.stdout.matches(whole).count() >= 2, "one for each layer: {}", shown.describe());
+    let id = host.sh("updater-launch images -q --no-trunc");
+    let id = id.strip_prefix("sha256:").unwrap();
+    assert!(shown.stdout.trim_end().ends_with(id), "{}", shown.describe());
+    assert_eq!(column(&shown.stdout, id), 0, "{:?}", shown.stdout);
+
+    registry.push("app:latest", &Image::app("v2"));
+    registry.damage_layer("app:latest");
+    let shown = in_terminal(host, "sleep 1", &pull);
+    assert_eq!((shown.status, column(&shown.stdout, "Error: ")), (125, 0), "{:?}", shown.stdout);
+    assert!(shown.stdout.contains(" ["), "{:?}", shown.stdout);
+
+    host.sh("updater-launch rmi --all");
+    registry.push("app:latest", &Image::app("v3"));
+    host.sh(&format!("{pull} > /tmp/said 2>&1"));
+    let said = host.sh("cat /tmp/said");
+    assert!(!said.contains(['\x1b', '[', '\r']) && said.lines().count() == 2, "{said:?}");
+    let quiet = in_terminal(host, "sleep 1", &format!("{pull} --quiet"));
+    assert_eq!(quiet.stdout.lines().count(), 1, "{}", quiet.describe());
 }
