@@ -47,6 +47,8 @@ effects! {
     Tag => "tag",
     /// Images that nobody needs go.
     Clear => "clear",
+    /// What is out of sight in our own store is deleted.
+    Erase => "erase",
     TryRestart => "try-restart",
     Restart => "restart",
     /// Of a unit that stopped with another one.
@@ -104,7 +106,7 @@ mod armed {
     use std::collections::BTreeMap;
     use std::sync::{LazyLock, Mutex, PoisonError};
 
-    use rustix::process::{Signal, getpid, kill_process};
+    use nix::sys::signal::{Signal, raise};
 
     use super::Effect;
 
@@ -127,8 +129,8 @@ mod armed {
         }
         let (signal, place) = text.split_once(':')?;
         let signal = match signal {
-            "kill" => Signal::KILL,
-            "stop" => Signal::STOP,
+            "kill" => Signal::SIGKILL,
+            "stop" => Signal::SIGSTOP,
             _ => return None,
         };
         let (point, passing) = place.split_once('#').unwrap_or((place, "1"));
@@ -145,8 +147,9 @@ mod armed {
             Order::List => tracing::info!(target: "updaterd", "crash point {point}#{count}"),
             Order::Signal { signal, point: at, passing } if (at, passing) == (&point, count) => {
                 drop(passed);
-                // It is there as long as it asks for it.
-                let _ = kill_process(getpid(), *signal);
+                // To this thread, so that it is not the one that goes on for a moment. It is there as long as it
+                // asks for it.
+                let _ = raise(*signal);
             }
             Order::Signal { .. } => {}
         }
@@ -155,7 +158,7 @@ mod armed {
 
 #[cfg(all(test, debug_assertions))]
 mod tests {
-    use rustix::process::Signal;
+    use nix::sys::signal::Signal;
 
     use super::armed::{Order, order};
     use super::*;
@@ -176,8 +179,8 @@ mod tests {
             Some(Order::Signal { signal, point: point.to_owned(), passing })
         };
         assert_eq!(order("list"), Some(Order::List));
-        assert_eq!(order("kill:before-bind"), at(Signal::KILL, "before-bind", 1));
-        assert_eq!(order("stop:after-history#2"), at(Signal::STOP, "after-history", 2));
+        assert_eq!(order("kill:before-bind"), at(Signal::SIGKILL, "before-bind", 1));
+        assert_eq!(order("stop:after-history#2"), at(Signal::SIGSTOP, "after-history", 2));
         for nonsense in ["", "before-bind", "term:before-bind", "kill:before-bind#x"] {
             assert_eq!(order(nonsense), None, "{nonsense}");
         }

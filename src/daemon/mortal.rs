@@ -54,6 +54,10 @@ impl<E: Engine> Engine for Mortal<E> {
         around(Effect::Clear, self.0.clear(clearing)).await
     }
 
+    async fn sweep(&self) -> Result<(), Failure> {
+        self.0.sweep().await
+    }
+
     async fn kept(
         &self,
         unit: &UnitName,

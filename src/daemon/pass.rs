@@ -13,7 +13,7 @@ use crate::ledger::{History, Ledger, PassLock, lock::LockError};
 use crate::model::failure::chain;
 use crate::model::{Container, Digest, Failure, UnitName};
 use crate::plan::Quarantined;
-use crate::update::port::{Clock as _, Inventory, Ledger as _, Manager as _, World};
+use crate::update::port::{Clock as _, Engine as _, Inventory, Ledger as _, Manager as _, World};
 use crate::update::{Entry, Options, Report, Surveyed, Trigger, Updater};
 
 /// How far back a status looks for a unit's last update.
@@ -92,6 +92,18 @@ impl<W: World<Ledger: AsRef<Ledger>>> Pass<W> {
 
 fn failed(error: crate::ledger::Error) -> Error {
     Failure::from(error).into()
+}
+
+impl<W: World> Pass<W> {
+    /// Clears up, beside all else, what processes have left that died. What cannot be removed now is
+    /// there for the next start.
+    pub async fn sweep(&self) {
+        for engine in self.updater.world().engines() {
+            if let Err(failure) = engine.sweep().await {
+                tracing::warn!(target: "updaterd", "cannot clear storage up: {failure}, ignoring");
+            }
+        }
+    }
 }
 
 impl<W: World<Ledger: AsRef<Ledger>>> Pass<W> {

@@ -1,5 +1,7 @@
 //! The program `updaterd`: signals of the operating system, configuration, bus; then the loop.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -149,8 +151,14 @@ async fn serve(scope: Scope, settings: &Settings) -> Result<(), Error> {
         lingers: &|| desk.is_busy(),
     };
     let orders = Orders { requests, reload, stop };
+    let work = Rc::clone(&first.work);
+    let sweeping = async {
+        work.sweep().await;
+        pending::<Infallible>().await
+    };
     let ended = tokio::select! {
         ended = daemon.run(first, orders) => ended,
+        never = sweeping => match never {},
         // It has no end of its own while there is somebody who could say more.
         lost = &mut telling => return lost,
         never = desk.run() => match never {},

@@ -15,5 +15,5 @@ pub use file::{
     sync_directory,
 };
 pub use lock::{Lock, Mode, is_at, lock, try_lock};
-pub use tree::{remove_tree, remove_tree_at};
+pub use tree::{remove_tree, remove_tree_at, remove_tree_while};
 pub use walk::{Entry, usage, walk};

@@ -23,15 +23,28 @@ const DIRECTORY: OFlags =
 /// # Errors
 /// Whatever the file system says; part of the tree may be gone then, and names below it changed.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
+    remove_tree_while(path, &mut || true).map(drop)
+}
+
+/// As [`remove_tree`], asking before each entry whether to go on. `false` where it did not: the rest is
+/// there then, under any names below `path`, and may be removed another time.
+///
+/// # Errors
+/// As for [`remove_tree`].
+pub fn remove_tree_while(path: &Path, go_on: &mut dyn FnMut() -> bool) -> io::Result<bool> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    match rustix::fs::open(parent, flags, Mode::empty()) {
-        Ok(parent) => remove_tree_at(parent, name),
+    let removed = match rustix::fs::open(parent, flags, Mode::empty()) {
+        Ok(parent) => remove(parent.as_fd(), name, go_on),
         Err(Errno::NOENT) => Ok(()),
         Err(cause) => Err(cause.into()),
+    };
+    match removed {
+        Err(cause) if cause.raw_os_error() == Some(STOPPED.raw_os_error()) => Ok(false),
+        removed => removed.map(|()| true),
     }
 }
 
@@ -40,15 +53,26 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
 /// # Errors
 /// As for [`remove_tree`].
 pub fn remove_tree_at(dir: impl AsFd, name: &OsStr) -> io::Result<()> {
-    match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
+    remove(dir.as_fd(), name, &mut || true)
+}
+
+/// What a removal ends with that was not to go on: no file system says so.
+const STOPPED: Errno = Errno::CANCELED;
+
+fn remove(dir: BorrowedFd<'_>, name: &OsStr, go_on: &mut dyn FnMut() -> bool) -> io::Result<()> {
+    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         Err(Errno::ISDIR) => {}
         Err(cause) => return Err(cause.into()),
     }
-    let top = rustix::fs::openat(&dir, name, DIRECTORY, Mode::empty())?;
-    let mut removal = Removal { top, moved: 0 };
+    let top = match rustix::fs::openat(dir, name, DIRECTORY, Mode::empty()) {
+        // Somebody else removes it, too.
+        Err(Errno::NOENT) => return Ok(()),
+        opened => opened?,
+    };
+    let mut removal = Removal { top, moved: 0, go_on };
     loop {
-        match rustix::fs::unlinkat(&dir, name, AtFlags::REMOVEDIR) {
+        match rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR) {
             Err(Errno::NOTEMPTY) => removal.sweep()?,
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(cause) => return Err(cause.into()),
@@ -57,30 +81,35 @@ pub fn remove_tree_at(dir: impl AsFd, name: &OsStr) -> io::Result<()> {
 }
 
 /// A tree that is going away.
-struct Removal {
+struct Removal<'a> {
     top: OwnedFd,
     /// How many names were tried for directories that move up.
     moved: u64,
+    go_on: &'a mut dyn FnMut() -> bool,
 }
 
-impl Removal {
+impl Removal<'_> {
     /// Removes all that is directly in the top, except for what moves up meanwhile.
     fn sweep(&mut self) -> io::Result<()> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
         for entry in Dir::read_from(&self.top)? {
             let entry = entry?;
             let name = entry.file_name();
-            if is_dot(name) || remove_one(self.top.as_fd(), name)? {
+            if is_dot(name) || self.remove_in_top(name)? {
                 continue;
             }
             let dir = loop {
                 match rustix::fs::openat2(&self.top, name, DIRECTORY, Mode::empty(), resolve) {
                     Err(Errno::AGAIN | Errno::INTR) => {}
-                    opened => break opened?,
+                    opened => break opened,
                 }
             };
+            let dir = match dir {
+                Err(Errno::NOENT) => continue,
+                opened => opened?,
+            };
             // A listing may leave out what changes under it.
-            while !remove_one(self.top.as_fd(), name)? {
+            while !self.remove_in_top(name)? {
                 self.empty(&dir)?;
             }
         }
@@ -92,11 +121,24 @@ impl Removal {
         for entry in Dir::read_from(dir)? {
             let entry = entry?;
             let name = entry.file_name();
-            if !is_dot(name) && !remove_one(dir.as_fd(), name)? {
+            if is_dot(name) {
+                continue;
+            }
+            self.ask()?;
+            if !unlink(dir.as_fd(), name)? {
                 self.move_up(dir, name)?;
             }
         }
         Ok(())
+    }
+
+    fn ask(&mut self) -> io::Result<()> {
+        if (self.go_on)() { Ok(()) } else { Err(STOPPED.into()) }
+    }
+
+    fn remove_in_top(&mut self, name: &CStr) -> io::Result<bool> {
+        self.ask()?;
+        unlink(self.top.as_fd(), name)
     }
 
     fn move_up(&mut self, dir: &OwnedFd, name: &CStr) -> io::Result<()> {
@@ -104,7 +146,7 @@ impl Removal {
             let new = self.moved.to_string();
             self.moved += 1;
             match rustix::fs::renameat(dir, name, &self.top, new) {
-                Ok(()) => return Ok(()),
+                Ok(()) | Err(Errno::NOENT) => return Ok(()),
                 // Taken. An empty directory would have been replaced, which does no harm here.
                 Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
                 Err(cause) => return Err(cause.into()),
@@ -114,7 +156,7 @@ impl Removal {
 }
 
 /// Removes a file or an empty directory; `false` for a directory that is not empty.
-fn remove_one(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
+fn unlink(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
     let removed = match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
         Err(Errno::ISDIR) => rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR),
         removed => removed,
@@ -181,6 +223,36 @@ mod tests {
         }
         remove_tree(&top).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn two_that_remove_the_same_are_no_trouble_to_each_other() {
+        for _ in 0..20 {
+            let dir = tempfile::tempdir().unwrap();
+            let top = dir.path().join("top");
+            (0..20).for_each(|n| fs::create_dir_all(top.join(format!("{n}/a/b/c"))).unwrap());
+            std::thread::scope(|scope| {
+                let both = [(); 2].map(|()| scope.spawn(|| remove_tree(&top)));
+                both.into_iter().for_each(|one| one.join().unwrap().unwrap());
+            });
+            assert!(!top.exists());
+        }
+    }
+
+    #[test]
+    fn what_is_stopped_goes_on_another_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().join("top");
+        dig(&top, 50);
+        let mut left = 60;
+        let mut go_on = || {
+            left -= 1;
+            left > 0
+        };
+        assert!(!remove_tree_while(&top, &mut go_on).unwrap());
+        assert!(top.exists());
+        assert!(remove_tree_while(&top, &mut || true).unwrap());
+        assert!(!top.exists());
     }
 
     #[test]

@@ -60,6 +60,10 @@ impl<R: Remote> Engine for Any<R> {
         either!(self, engine => engine.clear(clearing).await)
     }
 
+    async fn sweep(&self) -> Result<(), Failure> {
+        either!(self, engine => engine.sweep().await)
+    }
+
     async fn kept(
         &self,
         unit: &UnitName,

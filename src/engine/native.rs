@@ -21,7 +21,7 @@ use crate::model::{
 use crate::store::containers::{Record, Records};
 use crate::store::pull::{Remote, Request, Want, pull_within};
 use crate::store::unpack::Limits;
-use crate::store::{Error, Store};
+use crate::store::{Error, Holder, Store};
 use crate::update::port::{Cleared, Clearing, Engine, Health, Inventory, Observer, Running, Stock};
 
 /// So many images are pulled at the same time: one that is slow does not hold up the others.
@@ -41,6 +41,8 @@ pub struct Native<R> {
     rate: Option<u64>,
     onlooker: Onlooker,
     pulls: Arc<Semaphore>,
+    /// Has what is staged stay until the pass has ended.
+    staged: Arc<Mutex<Option<Holder>>>,
     /// What layers take, as far as that was looked at.
     weights: Arc<Mutex<BTreeMap<Digest, u64>>>,
 }
@@ -48,9 +50,18 @@ pub struct Native<R> {
 impl<R: Remote> Native<R> {
     pub fn new(store: Store, records: Records, remote: R, scope: Scope) -> Self {
         let pulls = Arc::new(Semaphore::new(STAGED_AT_ONCE));
-        let (min_free, weights) = (MinFree::DEFAULT, Arc::default());
-        let onlooker = Onlooker::default();
-        Self { store, records, remote, scope, min_free, rate: None, onlooker, pulls, weights }
+        Self {
+            store,
+            records,
+            remote,
+            scope,
+            min_free: MinFree::DEFAULT,
+            rate: None,
+            onlooker: Onlooker::default(),
+            pulls,
+            staged: Arc::default(),
+            weights: Arc::default(),
+        }
     }
 
     /// The same; pulls leave so much free of the disk.
@@ -104,6 +115,7 @@ impl<R: Remote> Engine for Native<R> {
     }
 
     async fn stage(&self, source: &ImageSource, image: &ImageIdentity) -> Result<(), Failure> {
+        self.hold_staged(&image.manifest)?;
         self.note_wanted(&source.reference, image)?;
         // It is never closed.
         let _one_of_few = self.pulls.acquire().await;
@@ -114,7 +126,7 @@ impl<R: Remote> Engine for Native<R> {
                 let limits = Limits::leaving(self.min_free);
                 let pulled =
                     pull_within(&self.store, &self.remote, source, want, &advance, &limits).await;
-                pulled?.identity
+                pulled?.let_go().identity
             }
             // Only in a user namespace have files the owners that the image says.
             Scope::User => {
@@ -153,12 +165,17 @@ impl<R: Remote> Engine for Native<R> {
     }
 
     async fn stock(&self, weighed: bool) -> Result<Stock, Failure> {
+        self.let_go_of_staged();
         let stock = self.take_stock()?;
         if weighed { self.weigh(stock).await } else { Ok(stock) }
     }
 
     async fn clear(&self, clearing: &Clearing) -> Result<Cleared, Failure> {
         self.carry_out(clearing).await
+    }
+
+    async fn sweep(&self) -> Result<(), Failure> {
+        self.sweep_store().await
     }
 
     async fn bind(

@@ -1,7 +1,8 @@
 //! Whether all that the store has a record of is there, and is what its digest says.
 //!
 //! Documents are hashed. A layer has been verified when it came, and is kept unpacked: whether it is there
-//! can be told, and not whether somebody has written into it since.
+//! can be told, and whether somebody has written into it since ([`super::seal`]), by its files' times.
+//! What is in them is not read: a disk that gives other bytes than it was given is not found out.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +13,9 @@ use std::path::Path;
 use oci_spec::image::ImageConfiguration;
 use sha2::{Digest as _, Sha256};
 
-use super::image::Manifest;
+use super::image::{Image, Manifest};
+use super::listing::{self, entries};
+use super::seal::Changed;
 use super::{Error, Store};
 use crate::model::{Digest, Reference};
 
@@ -31,6 +34,8 @@ pub enum Flaw {
     Damaged(Digest),
     /// What an image is made of is not all there.
     Incomplete { manifest: Digest, references: Vec<Reference>, missing: Missing },
+    /// Somebody has written into a layer.
+    Changed { layer: Digest, references: Vec<Reference>, changed: Changed },
     /// A unit or a container needs an image of which there is no record.
     Lost(Digest),
 }
@@ -55,6 +60,14 @@ impl fmt::Display for Flaw {
                 match missing {
                     Missing::Document(digest) => write!(f, ": the document {digest} is missing"),
                     Missing::Layer(layer) => write!(f, ": the layer {layer} is missing"),
+                }
+            }
+            Self::Changed { layer, references, changed: Changed { path, files } } => {
+                let of = references.first().map(|name| format!(" of {name}")).unwrap_or_default();
+                write!(f, "the layer {layer}{of} was changed since it was pulled: {path:?}")?;
+                match files - 1 {
+                    0 => Ok(()),
+                    more => write!(f, " and {more} more"),
                 }
             }
             Self::Lost(manifest) => {
@@ -85,6 +98,11 @@ impl Store {
                 flaws.push(Flaw::Incomplete { manifest, references, missing });
             }
         }
+        for (layer, references) in self.layers_of(&images) {
+            if let Some(changed) = self.changed(&layer)? {
+                flaws.push(Flaw::Changed { layer, references, changed });
+            }
+        }
         let mut lost = self.pinned()?;
         lost.retain(|manifest| !images.contains_key(manifest));
         lost.sort();
@@ -111,18 +129,9 @@ impl Store {
 
     /// Blobs whose bytes are not those of their names; other programs may have put large ones there.
     fn damaged(&self) -> Result<Vec<Digest>, Error> {
-        let directory = self.root.join("images/blobs/sha256");
-        let failed = |cause| Error::io("list", &directory, cause);
-        let entries = match std::fs::read_dir(&directory) {
-            Err(cause) if crate::disk::is_absent(&cause) => return Ok(Vec::new()),
-            entries => entries.map_err(failed)?,
-        };
         let mut damaged = Vec::new();
-        for entry in entries {
-            let name = entry.map_err(failed)?.file_name();
-            let named = name.to_str().and_then(|hex| format!("sha256:{hex}").parse().ok());
-            let Some(digest) = named else { continue };
-            let path = self.blob_path(&digest);
+        for path in entries(&self.root.join("images/blobs/sha256"))? {
+            let Some(digest) = listing::digest(&path) else { continue };
             match hash(&path) {
                 Ok(is) if is == digest => {}
                 // It went meanwhile.
@@ -135,6 +144,22 @@ impl Store {
         }
         damaged.sort();
         Ok(damaged)
+    }
+
+    /// The layers of images that are whole, each with the names of one that has it.
+    fn layers_of(
+        &self,
+        images: &BTreeMap<Digest, Vec<Reference>>,
+    ) -> BTreeMap<Digest, Vec<Reference>> {
+        let mut layers = BTreeMap::new();
+        for (manifest, references) in images {
+            // What cannot be read has been told.
+            let image = self.image(manifest).ok().flatten();
+            for layer in image.iter().flat_map(Image::layer_ids) {
+                layers.entry(layer).or_insert_with(|| references.clone());
+            }
+        }
+        layers
     }
 
     /// The first thing that an image lacks. Of what is no container image nothing is known.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::listing::{self, entries};
 use super::{Error, Store};
 use crate::disk;
 use crate::model::{Digest, Reference, UnitName};
@@ -92,16 +93,9 @@ impl Store {
 
     /// What is kept, by units.
     pub fn kept_by_units(&self) -> Result<BTreeMap<UnitName, Kept>, Error> {
-        let directory = self.root.join("kept");
-        let failed = |cause| Error::io("list", &directory, cause);
-        let entries = match std::fs::read_dir(&directory) {
-            Err(cause) if disk::is_absent(&cause) => return Ok(BTreeMap::new()),
-            entries => entries.map_err(failed)?,
-        };
         let mut all = BTreeMap::new();
-        for entry in entries {
-            let name = entry.map_err(failed)?.file_name();
-            if let Some(unit) = name.to_str().and_then(|name| name.parse::<UnitName>().ok()) {
+        for path in entries(&self.root.join("kept"))? {
+            if let Some(unit) = listing::unit(&path) {
                 let kept = self.kept_by(&unit)?;
                 all.insert(unit, kept);
             }

@@ -224,12 +224,20 @@ impl Store {
         &self,
         change: impl FnOnce(&mut Index) -> bool,
     ) -> Result<bool, Error> {
+        self.try_change_index(|index| Ok(change(index)))
+    }
+
+    /// The same, of a change that may fail.
+    pub(super) fn try_change_index(
+        &self,
+        change: impl FnOnce(&mut Index) -> Result<bool, Error>,
+    ) -> Result<bool, Error> {
         if !self.index_path().exists() {
             return Ok(false);
         }
         let _lock = self.lock_index()?;
         let mut index = self.read_index()?;
-        let changed = change(&mut index);
+        let changed = change(&mut index)?;
         if changed {
             self.write_index(&index)?;
         }

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::listing::entries;
 use super::unpack::{self, Limits, Owners};
 use super::{Error, Store};
 use crate::disk;
@@ -49,12 +50,7 @@ impl Store {
 
     /// The directories of the copies, each of the same owners.
     pub(super) fn mappings(&self) -> Result<Vec<PathBuf>, Error> {
-        let directory = self.mapped_path();
-        match std::fs::read_dir(&directory) {
-            Err(cause) if disk::is_absent(&cause) => Ok(Vec::new()),
-            Err(cause) => Err(Error::io("list", &directory, cause)),
-            Ok(entries) => Ok(entries.flatten().map(|entry| entry.path()).collect()),
-        }
+        entries(&self.mapped_path())
     }
 
     fn mapped_path(&self) -> PathBuf {

@@ -14,7 +14,9 @@
 //! ROOT/needed.json        JSON: engine -> what images take that have to stay, for `disk_budget`
 //! ROOT/shelves.json       JSON: name that keeps images of Podman's -> unit that it is of
 //! ROOT/containers/ID/     what a container is made from and writes (`launch` has it, `pins` reads it)
-//! ROOT/tmp/               work of pulls that are running, or died
+//! ROOT/seals/HEX          JSON: since when a layer is as it is
+//! ROOT/held/RANDOM/HEX    images that a process has stay, as long as it lives
+//! ROOT/tmp/RANDOM/        work in progress, and of processes that died; what is being deleted
 //! ROOT/locks/             files for flock(2)
 //! ```
 //!
@@ -25,15 +27,19 @@
 use std::path::{Path, PathBuf};
 
 mod bindings;
+mod bury;
 mod check;
 pub mod containers;
+mod erase;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 pub mod health;
+mod hold;
 mod image;
 mod kept;
 mod layout;
+mod listing;
 mod lock;
 mod mapped;
 mod note;
@@ -41,20 +47,24 @@ mod pins;
 pub mod pull;
 mod pulled;
 mod remove;
+mod seal;
+mod shelves;
 #[cfg(test)]
 mod tests;
-mod shelves;
 pub mod unpack;
 mod usage;
 mod weight;
 mod workspace;
 
 pub use check::{Checked, Flaw, Missing};
+pub use erase::{Awaited, Brake};
 pub use error::Error;
+pub use hold::{Held, Holder};
 pub use image::Image;
 pub use pins::is_lost;
 pub use pulled::Pulled;
-pub use remove::Retirement;
+pub use remove::{Retirement, Which};
+pub use seal::Changed;
 pub use usage::Usage;
 pub use workspace::Workspace;
 
@@ -77,7 +87,8 @@ impl Store {
 
     /// Makes the store's directories, for their owner only, where they are not there.
     fn create(&self) -> Result<(), Error> {
-        for dir in ["", "images/blobs/sha256", "layers/sha256", "bindings", "tmp", "locks"] {
+        for dir in ["", "images/blobs/sha256", "layers/sha256", "seals", "bindings", "tmp", "locks"]
+        {
             let path = self.root.join(dir);
             disk::make_private(&path).map_err(|cause| Error::io("create", &path, cause))?;
         }

@@ -11,7 +11,7 @@ use crate::disk::{self, Mode};
 
 /// One such file, JSON, and what is behind it.
 pub(super) struct Note<T> {
-    /// Its name, of which its lock has the stem.
+    /// Its name, below the store.
     name: &'static str,
     /// The largest that is read, in bytes.
     most: u64,
@@ -49,8 +49,8 @@ impl<T: Serialize + DeserializeOwned + Default> Note<T> {
     ) -> Result<(), Error> {
         let locks = store.root().join("locks");
         disk::make_private(&locks).map_err(|cause| Error::io("create", &locks, cause))?;
-        let stem = self.name.trim_end_matches(".json");
-        let _lock = lock::wait(&locks.join(stem), Mode::Exclusive)?;
+        // One for all: files are replaced in the same directory, by way of the same name.
+        let _lock = lock::wait(&locks.join("notes"), Mode::Exclusive)?;
         let mut content = self.read(store)?;
         if !change(&mut content) {
             return Ok(());

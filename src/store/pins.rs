@@ -1,9 +1,10 @@
 //! Images that stay, whatever `index.json` says of them.
 
-use std::fs::DirEntry;
+use std::path::Path;
 
 use serde::Deserialize;
 
+use super::listing::entries;
 use super::{Error, Store};
 use crate::disk;
 use crate::model::{Digest, ImageIdentity};
@@ -54,24 +55,17 @@ impl Store {
     /// # Errors
     /// Where one cannot be read.
     pub(super) fn made(&self) -> Result<Vec<(String, Made)>, Error> {
-        let directory = self.root.join("containers");
-        let failed = |cause| Error::io("list", &directory, cause);
-        let entries = match std::fs::read_dir(&directory) {
-            Err(cause) if disk::is_absent(&cause) => return Ok(Vec::new()),
-            entries => entries.map_err(failed)?,
-        };
         let mut all = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(failed)?;
-            let id = entry.file_name().to_string_lossy().into_owned();
-            all.extend(definition(&entry)?.map(|made| (id, made)));
+        for container in entries(&self.root.join("containers"))? {
+            let id = container.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            all.extend(definition(&container)?.map(|made| (id, made)));
         }
         Ok(all)
     }
 }
 
-fn definition(container: &DirEntry) -> Result<Option<Made>, Error> {
-    let path = container.path().join("definition.json");
+fn definition(container: &Path) -> Result<Option<Made>, Error> {
+    let path = container.join("definition.json");
     let bytes = disk::read(&path, MAX_DEFINITION).map_err(|cause| Error::read(&path, cause))?;
     let Some(bytes) = bytes.filter(|bytes| !is_lost(bytes)) else { return Ok(None) };
     let Definition { record } =

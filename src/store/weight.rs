@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::note::Note;
-use super::{Error, Image, Store};
+use super::{Error, Image, Store, listing};
 use crate::disk;
 use crate::model::{Digest, EngineKind};
 
@@ -17,9 +17,7 @@ const NEEDED: Note<BTreeMap<EngineKind, u64>> = Note::new(
 impl Image {
     /// The digests of its layers, none twice.
     pub fn layer_ids(&self) -> impl Iterator<Item = Digest> {
-        self.layers
-            .iter()
-            .filter_map(|layer| format!("sha256:{}", layer.file_name()?.to_str()?).parse().ok())
+        self.layers.iter().filter_map(|layer| listing::digest(layer))
     }
 }
 

@@ -1,32 +1,63 @@
-//! Directories for work in progress: gone with their owner, or dropped by the next pull.
+//! Directories that live as long as whoever made them, told by a lock on each: work in progress, and what is
+//! held. Of who died they are removed later ([`Store::bury`]).
 
+use std::ffi::OsStr;
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use super::erase::{Brake, Pace};
 use super::{Error, Store};
 use crate::disk::{self, Mode};
 
-/// A directory below `tmp/`, locked while its owner lives, removed on drop: which takes its time
-/// where much was unpacked, so not on a thread that others wait for.
+/// Where work in progress is, below the store.
+pub(super) const WORK: &str = "tmp";
+/// How names of pulls' work begin: of all others, nobody inherits.
+const PULL: &str = "pull-";
+
+/// A directory that is locked while its owner lives, and removed on drop: which takes its time where much was
+/// unpacked, so not on a thread that others wait for.
 #[derive(Debug)]
 pub struct Workspace {
     path: PathBuf,
     _locked: File,
+    /// Whether it stays when this is dropped.
+    stays: bool,
 }
 
 impl Workspace {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Removes it slowly. What is left where `brake` ends that is a dead process's.
+    pub(super) fn erase(mut self, brake: &Brake) {
+        self.stays = true;
+        remove(&self.path, &mut Pace::new(brake));
+    }
 }
 
 impl Drop for Workspace {
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         if let Err(cause) = disk::remove_tree(&self.path) {
             tracing::debug!(path = %self.path.display(), %cause, "cannot remove work of a pull, ignoring");
         }
+    }
+}
+
+/// Whether a directory is that of a pull.
+pub(super) fn is_of_pull(work: &Path) -> bool {
+    work.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(PULL))
+}
+
+/// Removes what nobody is at, or as much of it as can be now.
+pub(super) fn remove(path: &Path, pace: &mut Pace<'_>) {
+    if let Err(cause) = disk::remove_tree_while(path, &mut || pace.go_on()) {
+        tracing::debug!(path = %path.display(), %cause, "cannot remove, ignoring");
     }
 }
 
@@ -38,66 +69,51 @@ impl Store {
     }
 
     pub(super) fn workspace(&self) -> Result<Workspace, Error> {
+        self.workspace_in(WORK, "")
+    }
+
+    /// One that nothing comes into but what the pull puts there itself.
+    pub(super) fn pull_workspace(&self) -> Result<Workspace, Error> {
+        self.workspace_in(WORK, PULL)
+    }
+
+    /// A directory of the caller's own below `parent`, which is below the store; its name begins so.
+    pub(super) fn workspace_in(&self, parent: &str, begin: &str) -> Result<Workspace, Error> {
+        let parent = self.root.join(parent);
+        disk::make_private(&parent).map_err(|cause| Error::io("create", &parent, cause))?;
         loop {
-            let path = self.root.join("tmp").join(format!("{:016x}", fastrand::u64(..)));
+            let path = parent.join(format!("{begin}{:016x}", fastrand::u64(..)));
             let create = || -> io::Result<Option<File>> {
                 match DirBuilder::new().mode(0o700).create(&path) {
                     Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
                     made => made?,
                 }
-                let dir = File::open(&path)?;
+                let dir = match File::open(&path) {
+                    // A sweep has taken it for a dead one's before it was locked.
+                    Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+                    opened => opened?,
+                };
                 disk::lock(&dir, Mode::Exclusive)?;
-                // Another pull may have taken it for a dead one's before it was locked.
                 Ok(disk::is_at(&dir, &path).then_some(dir))
             };
-            match create() {
-                Ok(Some(locked)) => return Ok(Workspace { path, _locked: locked }),
-                Ok(None) => {}
-                Err(cause) if cause.kind() == io::ErrorKind::NotFound && self.has_tmp() => {}
-                Err(cause) => return Err(Error::io("create", &path, cause)),
+            let made = create().map_err(|cause| Error::io("create", &path, cause))?;
+            if let Some(locked) = made {
+                return Ok(Workspace { path, _locked: locked, stays: false });
             }
         }
     }
 
-    fn has_tmp(&self) -> bool {
-        self.root.join("tmp").is_dir()
-    }
-
-    /// Removes the work of processes that died. What cannot be removed now stays for the next time.
-    pub(super) fn drop_dead_work(&self) {
-        let Ok(entries) = std::fs::read_dir(self.root.join("tmp")) else { return };
-        for path in entries.flatten().map(|entry| entry.path()) {
-            let Ok(dir) = File::open(&path) else { continue };
-            match disk::try_lock(&dir) {
-                Ok(false) => {}
-                Err(cause) => {
-                    tracing::debug!(path = %path.display(), %cause, "cannot lock, ignoring");
-                }
-                Ok(true) => {
-                    let removed = disk::remove_tree(&path);
-                    tracing::debug!(path = %path.display(), ?removed, "dropped work of a dead pull");
-                }
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_dead_lose_their_work() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
-        store.create().unwrap();
-        let alive = store.workspace().unwrap();
-        let dead = dir.path().join("tmp/0123");
-        std::fs::create_dir_all(dead.join("below")).unwrap();
-        store.drop_dead_work();
-        assert!(alive.path().is_dir() && !dead.exists());
-        let path = alive.path().to_owned();
-        drop(alive);
-        assert!(!path.exists());
+    /// The directories below `parent` whose owners died. Each is the caller's while its lock is.
+    pub(super) fn dead_in(&self, parent: &str) -> impl Iterator<Item = (PathBuf, File)> + use<> {
+        let entries = std::fs::read_dir(self.root.join(parent)).into_iter().flatten().flatten();
+        entries.filter_map(|entry| {
+            let path = entry.path();
+            let dir = File::open(&path).ok()?;
+            let is_dead = disk::try_lock(&dir).unwrap_or_else(|cause| {
+                tracing::debug!(path = %path.display(), %cause, "cannot lock, ignoring");
+                false
+            });
+            is_dead.then_some((path, dir))
+        })
     }
 }

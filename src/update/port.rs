@@ -99,7 +99,8 @@ pub trait Engine {
         image: &ImageIdentity,
     ) -> Result<(), Failure>;
 
-    /// All that is in storage, and what it is kept for; what it takes, where that is to be `weighed`.
+    /// All that is in storage, and what it is kept for; what it takes, where that is to be `weighed`. Asked
+    /// when a pass has ended: what it staged and no unit was given is held no longer.
     async fn stock(&self, weighed: bool) -> Result<Stock, Failure> {
         let _ = weighed;
         Ok(Stock::default())
@@ -110,6 +111,12 @@ pub trait Engine {
     async fn clear(&self, clearing: &Clearing) -> Result<Cleared, Failure> {
         let _ = clearing;
         Ok(Cleared::default())
+    }
+
+    /// Removes what interrupted work has left in storage: an engine that clears up after itself has nothing to
+    /// do. Dropped, it ends where it is.
+    async fn sweep(&self) -> Result<(), Failure> {
+        Ok(())
     }
 
     /// The images in storage that `unit` can be given for `reference` without asking anybody: those

@@ -9,13 +9,45 @@ use super::{Native, launcher};
 use crate::model::{
     Digest, EngineKind, Failure, FailureKind, ImageIdentity, Reference, Scope, UnitName,
 };
-use crate::store::{Error, Image, Pulled, Retirement, Store, Usage};
+use crate::store::{Awaited, Error, Image, Pulled, Retirement, Store, Usage};
 use crate::update::port::{self, Cleared, Clearing, Part, Pin, Shelf, Stock, Stored};
 
 /// For so long, the whole layers of a pull that failed wait for another one.
 const GIVEN_UP: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 impl<R> Native<R> {
+    /// Has an image stay that is about to be staged, whoever prunes: until [`Native::let_go_of_staged`], or
+    /// the end of this process. Until it is bound, nothing else says that it is needed.
+    pub(super) fn hold_staged(&self, manifest: &Digest) -> Result<(), Error> {
+        let mut staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
+        if staged.is_none() {
+            *staged = Some(self.store.holder()?);
+        }
+        staged.as_ref().map_or(Ok(()), |holder| holder.hold(manifest))
+    }
+
+    /// At the end of a pass: what it staged has a unit by now, or none wants it.
+    pub(super) fn let_go_of_staged(&self) {
+        *self.staged.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Removes what processes have left that died, and layers that no image needs, unless an update that
+    /// did not come to its end may want them.
+    pub(super) async fn sweep_store(&self) -> Result<(), Failure> {
+        let pulled = self.store.pulled(EngineKind::Native)?;
+        let there: BTreeSet<Digest> = self.store.manifests()?.into_iter().collect();
+        let is_awaited =
+            |pulled: &Pulled| !there.contains(&pulled.manifest) && !is_given_up(pulled);
+        let asked = Retirement { manifests: vec![], leftovers: !pulled.iter().any(is_awaited) };
+        let (store, leftovers) = (self.store.clone(), asked.leftovers);
+        let looked = tokio::task::spawn_blocking(move || store.has_leftovers(leftovers));
+        let died = |error| Failure::from_error(FailureKind::Local, &error);
+        if looked.await.map_err(died)?? {
+            self.remove(asked).await?;
+        }
+        Ok(())
+    }
+
     /// Notes that an image is wanted: where it is not there, it will be ours.
     pub(super) fn note_wanted(
         &self,
@@ -84,12 +116,7 @@ impl<R> Native<R> {
             return Ok(Cleared::default());
         }
         let asked = Retirement { manifests, leftovers: clearing.leftovers };
-        let retired = match self.scope {
-            Scope::System => self.retire(asked.clone()).await,
-            // Layers belong to the users of a user namespace.
-            Scope::User => launcher::retire(self.store.root(), self.records.root(), &asked).await,
-        };
-        Ok(match retired {
+        Ok(match self.remove(asked.clone()).await {
             Ok(removed) => {
                 let there: BTreeSet<Digest> = self.store.manifests()?.into_iter().collect();
                 self.store.note_pulled(EngineKind::Native, |pulled| {
@@ -113,10 +140,21 @@ impl<R> Native<R> {
         })
     }
 
-    /// Not on the thread that the bus and the watchdog wait for: an image may be millions of files.
+    async fn remove(&self, asked: Retirement) -> Result<Vec<Digest>, Failure> {
+        match self.scope {
+            Scope::System => self.retire(asked).await,
+            // Layers belong to the users of a user namespace.
+            Scope::User => launcher::retire(self.store.root(), self.records.root(), &asked).await,
+        }
+    }
+
+    /// Not on the thread that the bus and the watchdog wait for: an image may be millions of files. Dropped,
+    /// it is soon over.
     async fn retire(&self, asked: Retirement) -> Result<Vec<Digest>, Failure> {
         let (store, records) = (self.store.clone(), self.records.clone());
-        let work = tokio::task::spawn_blocking(move || store.retire(&records, &asked));
+        let awaited = Awaited::default();
+        let brake = awaited.brake();
+        let work = tokio::task::spawn_blocking(move || store.retire(&records, &asked, &brake));
         let died = |error| Failure::from_error(FailureKind::Local, &error);
         Ok(work.await.map_err(died)??)
     }

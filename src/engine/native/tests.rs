@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::model::Platform;
+use crate::store::Which;
 use crate::store::containers::Process;
 use crate::store::pull::{Document, Documents};
 
@@ -220,15 +221,7 @@ async fn an_image_for_another_processor_is_not_staged() {
     let own = Platform { variant: None, ..Platform::host() };
     for (architecture, accepted) in [(own.architecture.as_str(), true), ("pdp11", false)] {
         let dir = tempfile::tempdir().unwrap();
-        let remote = Single::of(architecture);
-        let digest = Digest::of(&remote.manifest);
-        let store = Store::open(&dir.path().join("state")).unwrap();
-        let native =
-            Native::new(store, Records::open(&dir.path().join("run")), remote, Scope::System);
-        let reference = record('a', &[], &[]).reference;
-        let source = ImageSource { reference, authfile: None };
-        let image =
-            ImageIdentity { target: digest.clone(), manifest: digest, platform: own.clone() };
+        let (native, source, image) = with_single(dir.path(), architecture);
         let staged = native.stage(&source, &image).await;
         let expected = format!("quay.io/a/b:1: is for linux/pdp11, the running image for {own}");
         match staged {
@@ -242,4 +235,51 @@ async fn an_image_for_another_processor_is_not_staged() {
             }
         }
     }
+}
+
+/// With its only image, for whoever runs on a processor like this one's.
+fn with_single(
+    dir: &std::path::Path,
+    architecture: &str,
+) -> (Native<Single>, ImageSource, ImageIdentity) {
+    let own = Platform { variant: None, ..Platform::host() };
+    let remote = Single::of(architecture);
+    let digest = Digest::of(&remote.manifest);
+    let store = Store::open(&dir.join("state")).unwrap();
+    let native = Native::new(store, Records::open(&dir.join("run")), remote, Scope::System);
+    let source = ImageSource { reference: record('a', &[], &[]).reference, authfile: None };
+    (native, source, ImageIdentity { target: digest.clone(), manifest: digest, platform: own })
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_is_staged_stays_until_the_pass_has_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let (native, source, image) = with_single(dir.path(), &Platform::host().architecture);
+    native.stage(&source, &image).await.unwrap();
+    // As another process does.
+    let forget = || native.store.forget(&image.manifest, Which::Any).unwrap();
+    assert!(!forget());
+    native.bind(&"app.service".parse().unwrap(), &source.reference, &image).await.unwrap();
+    native.stock(false).await.unwrap();
+    assert!(forget());
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_sweep_spares_what_an_update_may_want() {
+    let dir = tempfile::tempdir().unwrap();
+    let (native, source, image) = with_single(dir.path(), &Platform::host().architecture);
+    native.sweep().await.unwrap();
+    // A pull that was killed before its record, and one that nobody noted.
+    native.stage(&source, &image).await.unwrap();
+    native.stock(false).await.unwrap();
+    assert!(native.store.forget(&image.manifest, Which::Any).unwrap());
+    let layer = dir.path().join("state/layers/sha256").join(Digest::of(b"layer").hex());
+    let work = dir.path().join("state/tmp/0123");
+    std::fs::create_dir_all(&layer).unwrap();
+    std::fs::create_dir_all(&work).unwrap();
+    native.sweep().await.unwrap();
+    assert!(layer.is_dir() && !work.exists());
+    native.stage(&source, &image).await.unwrap();
+    native.sweep().await.unwrap();
+    assert!(!layer.exists() && native.store.has(&image.manifest).unwrap());
 }

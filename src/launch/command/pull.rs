@@ -42,6 +42,9 @@ pub(crate) struct Pull {
     /// How long to wait before that, such as 5s; by default a second, and twice as long each time
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) retry_delay: Option<Duration>,
+    /// Who holds the images from then on: the process that calls this one
+    #[arg(long, hide = true)]
+    pub(crate) holder: Option<String>,
     /// Refused: name the tags that are wanted
     #[arg(short, long, hide = true)]
     pub(crate) all_tags: bool,
@@ -235,7 +238,10 @@ async fn one(
     if reference.tag().is_some() {
         store.tag(reference, &image.identity.manifest)?;
     }
-    Ok(image)
+    if let Some(holder) = &flags.holder {
+        store.hold_for(holder, &image.identity.manifest)?;
+    }
+    Ok(image.let_go())
 }
 
 /// What is worth a line where no bars can be drawn.

@@ -14,7 +14,7 @@ use crate::launch::pod;
 use crate::launch::supervise::Signals;
 use crate::launch::supervise::notify::Notifier;
 use crate::launch::{Error, say};
-use crate::store::Image;
+use crate::store::Held;
 use crate::store::containers::Process;
 
 const SURROUNDINGS: &str = "\
@@ -95,7 +95,7 @@ pub(crate) fn run(place: &Place, flags: &Run) -> Result<u8, Error> {
 fn launch(
     place: &Place,
     mut definition: Definition,
-    image: Image,
+    image: Held,
     location: Location,
     notifier: &Notifier,
     handover: &Handover,
@@ -109,6 +109,8 @@ fn launch(
     traces::reconcile(place);
     let mut signals = Signals::take()?;
     containers::take_name(place, &definition.record, replace, notifier, &mut signals)?;
+    // Its record has the image stay from now on.
+    let image = image.let_go();
     start::start(
         place,
         Start { definition, image, location, signals, notifier, handover, new: true },

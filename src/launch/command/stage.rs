@@ -26,7 +26,9 @@ async fn carry_out(place: &Place, request: Request) -> Result<ImageIdentity, Fai
     let client = Client::new(&options)?;
     let limits = Limits::leaving(min_free);
     let lines = Lines(Gauge::new(line));
-    Ok(pull_within(&store, &client, &source, want, &lines, &limits).await?.identity)
+    let pulled = pull_within(&store, &client, &source, want, &lines, &limits).await?;
+    // Whoever asks has hold of it.
+    Ok(pulled.let_go().identity)
 }
 
 /// Lines before the answer that say how far the pull has come. Who does not read them is not waited

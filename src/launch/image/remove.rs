@@ -7,7 +7,7 @@ use crate::launch::lifecycle::containers;
 use crate::launch::place::Place;
 use crate::launch::storage::writable::Discarded;
 use crate::model::{Digest, Reference};
-use crate::store::{Image, Usage};
+use crate::store::{Image, Usage, Which};
 
 /// What was removed.
 #[derive(Debug, Default)]
@@ -53,10 +53,14 @@ pub(crate) fn remove(place: &Place, name: &str, force: bool) -> Result<Removed, 
         let record = record.ok_or_else(in_use)?;
         discarded.extend(containers::clear_away(place, &record)?);
     }
-    store.forget(manifest)?;
+    let is_held = !store.forget(manifest, Which::Any)? && store.has(manifest)?;
     drop(lock);
-    events::of_image(place, &image, name, "remove");
     discarded.into_iter().for_each(Discarded::remove);
+    if is_held {
+        let by = "a pull, an update, or a container that is being made".to_owned();
+        return Err(Error::ImageInUse { image: image.id.short(), by });
+    }
+    events::of_image(place, &image, name, "remove");
     Ok(Removed { untagged: image.references.clone(), deleted: Some(image.id) })
 }
 

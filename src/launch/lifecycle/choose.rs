@@ -12,22 +12,26 @@ use crate::launch::place::Place;
 use crate::launch::supervise::interruption::Interruption;
 use crate::launch::supervise::notify::Notifier;
 use crate::model::{Reference, UnitName};
-use crate::store::{Image, Store};
+use crate::store::{Held, Holder, Image, Store};
 
 /// How often a pull is looked after, and by how much each look lets the start take longer.
 const LOOK: Duration = Duration::from_millis(20);
 const EXTEND_EVERY: Duration = Duration::from_secs(10);
 const EXTEND: Duration = Duration::from_secs(30);
 
+/// How often an image is chosen anew that was removed before this process had hold of it.
+const TRIES: u32 = 3;
+
 /// The image called `name`, and its full name: what is there, and else what the first registry has that
-/// can be asked, of those that a name without one may stand for.
+/// can be asked, of those that a name without one may stand for. Nobody removes it as long as what is given
+/// back is there.
 pub(crate) fn image(
     place: &Place,
     flags: &ImageFlags,
     name: &str,
     unit: Option<&UnitName>,
     notifier: &Notifier,
-) -> Result<(Reference, Image), Error> {
+) -> Result<(Reference, Held), Error> {
     let candidates = match full(place, &place.store()?, name)? {
         Named::One(reference) => {
             let image = of_reference(place, flags, &reference, unit, notifier)?;
@@ -60,8 +64,28 @@ fn of_reference(
     reference: &Reference,
     unit: Option<&UnitName>,
     notifier: &Notifier,
-) -> Result<Image, Error> {
+) -> Result<Held, Error> {
     let store = place.store()?;
+    for _ in 0..TRIES {
+        let holder = store.holder()?;
+        let pull = || pull(place, flags, reference, notifier, &holder);
+        if let Some(image) = find(&store, flags, reference, unit, &pull)?
+            && let Some(held) = store.hold_by(holder, image)?
+        {
+            return Ok(held);
+        }
+    }
+    Err(Error::Pull { image: reference.to_string() })
+}
+
+/// `None` where it was pulled, and the tag went since.
+fn find(
+    store: &Store,
+    flags: &ImageFlags,
+    reference: &Reference,
+    unit: Option<&UnitName>,
+    pull: &dyn Fn() -> Result<(), Error>,
+) -> Result<Option<Image>, Error> {
     if let Some(unit) = unit
         && let Some(manifest) = store.binding(unit, reference)?
         && let Some(image) = store.image(&manifest)?
@@ -70,44 +94,42 @@ fn of_reference(
         if store.resolve(reference)?.is_none_or(|tagged| tagged.identity.manifest != manifest) {
             eprintln!("{unit} is bound to {manifest} by updaterd, whatever {reference} names");
         }
-        return Ok(image);
+        return Ok(Some(image));
     }
     let wanted = flags.platform.wanted()?;
     let fits =
         |image: &Image| !flags.platform.are_set() || wanted.accepts(&image.identity.platform);
     let here = store.resolve(reference)?.filter(fits);
     match (flags.pull, here) {
-        (PullPolicy::Missing | PullPolicy::Never, Some(image)) => Ok(image),
+        (PullPolicy::Missing | PullPolicy::Never, Some(image)) => Ok(Some(image)),
         (PullPolicy::Never, None) => Err(Error::NoImage(reference.to_string())),
-        (PullPolicy::Newer, Some(image)) => match pull(place, flags, reference, notifier) {
-            Ok(()) => pulled(&store, reference),
+        (PullPolicy::Newer, Some(image)) => match pull() {
+            Ok(()) => Ok(store.resolve(reference)?),
             Err(error) if error.signal().is_some() => Err(error),
-            Err(_) => Ok(image),
+            Err(_) => Ok(Some(image)),
         },
         _ => {
-            pull(place, flags, reference, notifier)?;
-            pulled(&store, reference)
+            pull()?;
+            Ok(store.resolve(reference)?)
         }
     }
 }
 
-fn pulled(store: &Store, reference: &Reference) -> Result<Image, Error> {
-    store.resolve(reference)?.ok_or_else(|| Error::Pull { image: reference.to_string() })
-}
-
 /// Pulls in a child process: this one stays single-threaded. The start's timeout is extended by
-/// this process, for systemd does not listen to children under NotifyAccess=main.
+/// this process, for systemd does not listen to children under NotifyAccess=main. `holder` has the image
+/// before the child ends.
 fn pull(
     place: &Place,
     flags: &ImageFlags,
     reference: &Reference,
     notifier: &Notifier,
+    holder: &Holder,
 ) -> Result<(), Error> {
     let mut command = Command::new("/proc/self/exe");
     for (flag, directory) in place.flags() {
         command.arg(flag).arg(directory);
     }
-    command.args(["pull", "--quiet", "--retry=0"]);
+    command.args(["pull", "--quiet", "--retry=0", "--holder"]).arg(holder.name());
     let platform = &flags.platform;
     let named = [
         ("--platform", &platform.platform),

@@ -30,7 +30,7 @@ pub(super) fn commit(store: &Store, workspace: &Workspace, plan: &Plan) -> Resul
     if !plan.layers.is_empty() {
         store.flush()?;
     }
-    name_layers(store, workspace, plan.layers.iter().map(|layer| &layer.diff_id))?;
+    name_layers(store, workspace.path(), plan.layers.iter().map(|layer| &layer.diff_id))?;
     for (from, digest) in &blobs {
         rename(from, &store.blob_path(digest))?;
     }
@@ -44,16 +44,16 @@ pub(super) fn commit(store: &Store, workspace: &Workspace, plan: &Plan) -> Resul
     around_call(Effect::CommitPull, || store.record(image))
 }
 
-/// Keeps the verified layers of a pull that failed. A failure of this costs no more than fetching
-/// them again.
-pub(super) fn keep(store: &Store, workspace: &Workspace, diff_ids: &[Digest]) {
+/// Keeps layers, verified, of a pull that has not come to its commit: their locks are the caller's. A failure
+/// of this costs no more than fetching them again.
+pub(in crate::store) fn keep(store: &Store, work: &Path, diff_ids: &[Digest]) {
     if diff_ids.is_empty() {
         return;
     }
     let dir = store.root().join("layers/sha256");
     let kept = store
         .flush()
-        .and_then(|()| name_layers(store, workspace, diff_ids.iter()))
+        .and_then(|()| name_layers(store, work, diff_ids.iter()))
         .and_then(|()| disk::sync_directory(&dir).map_err(|cause| Error::io("flush", &dir, cause)));
     if let Err(error) = kept {
         let cause = Failure::from(error);
@@ -61,14 +61,18 @@ pub(super) fn keep(store: &Store, workspace: &Workspace, diff_ids: &[Digest]) {
     }
 }
 
-/// Gives layers that are on disk their names.
+/// Gives layers that are on disk their names, where they have none.
 fn name_layers<'a>(
     store: &Store,
-    workspace: &Workspace,
+    work: &Path,
     diff_ids: impl Iterator<Item = &'a Digest>,
 ) -> Result<(), Error> {
     for diff_id in diff_ids {
-        rename(&workspace.path().join(diff_id.hex()), &store.layer_path(diff_id))?;
+        let to = store.layer_path(diff_id);
+        if !to.is_dir() {
+            rename(&work.join(diff_id.hex()), &to)?;
+            store.seal(work, diff_id);
+        }
     }
     Ok(())
 }

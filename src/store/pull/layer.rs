@@ -222,6 +222,9 @@ impl Threads {
         let expected = layer.diff_id.clone();
         let unpacked = spawn_blocking(move || {
             let result = unpack_verified(root, Inflated::new(filled, empty), &expected, &limits);
+            if result.is_ok() {
+                kept_too.0.seal(&expected);
+            }
             drop(kept_too);
             result
         });

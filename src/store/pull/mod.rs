@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use self::patience::Patience;
 use self::underway::Underway;
+use super::erase::Awaited;
 use super::image::{Blob, MAX_DOCUMENT, Manifest, offered_variant, platform_of};
-use super::lock;
 use super::unpack::{self, Limits};
-use super::{Error, Image, Store};
+use super::{Error, Held, Store};
 use crate::disk::Lock;
 use crate::model::{Digest, Failure, FailureKind, ImageIdentity, ImageSource, MinFree, Platform};
 use crate::registry::document;
@@ -30,6 +30,7 @@ mod remote;
 mod room;
 mod underway;
 
+pub(super) use commit::keep;
 pub use heap::share_heap;
 pub use layer::LayerFault;
 pub use progress::{Far, Gauge, Progress, broken_off};
@@ -88,17 +89,18 @@ pub async fn pull(
     source: &ImageSource,
     want: Want,
     progress: &dyn Progress,
-) -> Result<Image, Error> {
+) -> Result<Held, Error> {
     pull_within(store, remote, source, want, progress, &Limits::default()).await
 }
 
 /// Brings the image into the store and moves no tag. An image that is there already costs nothing,
-/// a layer that is there, or that another process is fetching, is not fetched.
+/// a layer that is there, or that another process is fetching, is not fetched. Nobody removes the image
+/// as long as what is given back is there.
 ///
 /// Where the registry fails in the middle, or the future is dropped, layers that are whole by then are
 /// kept for the next time, and the rest is removed: by threads that the runtime waits for when it is
-/// dropped itself. Killed, it leaves nothing that anybody sees, and work that the next pull removes.
-/// Needs a tokio runtime with time.
+/// dropped itself. Killed, it leaves nothing that anybody sees, and work of which the next pull keeps
+/// whole layers, too. Needs a tokio runtime with time.
 ///
 /// # Errors
 /// [`Error::kind`] says `StorageFull` for a full disk, `InvalidContent` for anything that is not
@@ -110,14 +112,16 @@ pub async fn pull_within(
     want: Want,
     progress: &dyn Progress,
     limits: &Limits,
-) -> Result<Image, Error> {
+) -> Result<Held, Error> {
     let target = match want.target.or_else(|| source.reference.digest().cloned()) {
         Some(target) => target,
         None => remote.target(source).await.map_err(Error::Remote)?,
     };
     let here = store.resolve(&source.reference.pinned(&target))?;
-    if let Some(image) = here.filter(|image| want.platform.accepts(&image.identity.platform)) {
-        return Ok(image);
+    if let Some(image) = here.filter(|image| want.platform.accepts(&image.identity.platform))
+        && let Some(held) = store.hold(image)?
+    {
+        return Ok(held);
     }
     store.create()?;
     let kept = loop {
@@ -126,12 +130,24 @@ pub async fn pull_within(
             None => tokio::time::sleep(LOCK_POLL).await,
         }
     };
-    let dead = store.clone();
-    blocking(source, move || dead.drop_dead_work()).await?;
     let mut plan = plan(remote, source, target, &want.platform).await?;
-    plan.layers.retain(|layer| !store.layer_path(&layer.diff_id).is_dir());
+    let holder = store.holder()?;
+    holder.hold(&plan.identity.manifest)?;
+    let is_missing = |layer: &Missing| !store.layer_path(&layer.diff_id).is_dir();
+    plan.layers.retain(is_missing);
     let fetching = claim(store, &mut plan.layers).await?;
-    let underway = Arc::new(Underway::new(store, store.workspace()?, fetching, kept));
+    let own: Vec<_> = plan.layers.iter().map(|layer| layer.diff_id.clone()).collect();
+    let (awaited, dead) = (Awaited::default(), store.clone());
+    let brake = awaited.brake();
+    // With the locks, should nobody wait for it any more.
+    let bury = move || {
+        dead.bury(&own, &brake);
+        (fetching, kept)
+    };
+    let (fetching, kept) = blocking(source, bury).await?;
+    drop(awaited);
+    plan.layers.retain(is_missing);
+    let underway = Arc::new(Underway::new(store, store.pull_workspace()?, fetching, kept));
     if !plan.layers.is_empty() {
         let fetched = fetch(remote, source, &plan.layers, &underway, progress, limits).await;
         if let Err(error) = fetched {
@@ -151,7 +167,7 @@ pub async fn pull_within(
         commit::commit(&committing, &underway.workspace, &plan)
     };
     blocking(source, commit).await??;
-    store.image(&manifest)?.ok_or(Error::NoSuchImage(manifest))
+    store.held_image(holder, &manifest)?.ok_or(Error::NoSuchImage(manifest))
 }
 
 /// Whether the next attempt may have more luck, and is glad of what this one has done.
@@ -300,9 +316,8 @@ async fn claim(store: &Store, layers: &mut Vec<Missing>) -> Result<Vec<Lock>, Er
     let mut locks = Vec::with_capacity(layers.len());
     let mut missing = Vec::with_capacity(layers.len());
     for layer in layers.drain(..) {
-        let path = store.root().join("locks").join(layer.diff_id.hex());
         let lock = loop {
-            match lock::try_exclusive(&path)? {
+            match store.try_lock_layer(&layer.diff_id)? {
                 Some(lock) => break lock,
                 None => tokio::time::sleep(LOCK_POLL).await,
             }

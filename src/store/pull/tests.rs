@@ -13,6 +13,7 @@ use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 use super::*;
 use crate::model::{Failure, FailureKind, Reference};
 use crate::registry::{Client, Options, Paths};
+use crate::store::{Image, Which};
 
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -36,6 +37,8 @@ struct Fake {
     asked_again: std::cell::Cell<usize>,
     /// A blob that stops coming after its first piece.
     stuck: Option<Digest>,
+    /// Blobs each of which comes only when all have been asked for.
+    together: Vec<Digest>,
     /// A blob whose first answers, so many, break off after a piece, and whether those that follow
     /// bring anything.
     breaks: Option<(Digest, usize, bool)>,
@@ -196,7 +199,12 @@ impl Remote for Fake {
         let stuck = self.stuck.as_ref() == Some(digest);
         let step = if stuck { bytes.len() / 2 } else { 1000 };
         let pieces = bytes.chunks(step.max(1)).map(Bytes::copy_from_slice).collect::<Vec<_>>();
+        let alone = self.together.contains(digest);
         let pieces = stream::iter(pieces).then(move |piece| async move {
+            let came = || self.together.iter().all(|one| self.fetched.borrow().contains_key(one));
+            while alone && !came() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             tokio::task::yield_now().await;
             Ok(piece)
         });
@@ -235,7 +243,7 @@ fn impatient() -> tokio::runtime::Runtime {
 }
 
 fn run(store: &Store, fake: &Fake) -> Result<Image, Error> {
-    runtime().block_on(pull(store, fake, &source(), want(), &()))
+    runtime().block_on(pull(store, fake, &source(), want(), &())).map(Held::let_go)
 }
 
 fn entries(path: &Path) -> Vec<std::path::PathBuf> {
@@ -607,7 +615,6 @@ fn a_pull_that_is_dropped_leaves_whole_layers_only() {
     assert_eq!(fake.fetched(&whole), 1, "what is whole is not fetched again");
 }
 
-/// Runs itself as a process that gets stuck in a pull, and kills it.
 /// A process that ends by SIGKILL, also where the test fails.
 struct Killed(std::process::Child);
 
@@ -618,31 +625,116 @@ impl Drop for Killed {
     }
 }
 
-#[test]
-fn a_pull_that_is_killed_leaves_nothing_to_be_seen() {
+/// A layer that gets stuck, and a small one, in the pull of a process of its own, which the test `name` is run
+/// again for; `None` in that process, when it is over.
+fn stuck_process(name: &str, store: &Store) -> Option<(Killed, Fake, [Layer; 2])> {
     const STATE: &str = "UPDATERD_TEST_KILLED_PULL";
-    let stuck = layer("big", &"x".repeat(300_000));
-    let mut fake = Fake::of(&[layer("a", "1"), stuck.clone()]);
+    let layers = [layer("a", "1"), layer("big", &"x".repeat(300_000))];
+    let mut fake = Fake::of(&layers);
     if let Some(root) = std::env::var_os(STATE) {
-        fake.stuck = Some(stuck.digest.clone());
+        fake.stuck = Some(layers[1].digest.clone());
         let _ = run(&Store::open(Path::new(&root)).unwrap(), &fake);
-        return;
+        return None;
     }
-    let (_dir, store) = store();
     store.create().unwrap();
-    let test = "store::pull::tests::a_pull_that_is_killed_leaves_nothing_to_be_seen";
+    let test = format!("store::pull::tests::{name}");
     let mut command = Command::new(std::env::current_exe().unwrap());
-    let child = Killed(command.args([test, "--exact"]).env(STATE, store.root()).spawn().unwrap());
+    let child = command.args([&test, "--exact"]).env(STATE, store.root()).spawn().unwrap();
+    let child = Killed(child);
     let tmp = store.root().join("tmp");
-    until("it has begun to unpack", || {
-        entries(&tmp).iter().any(|work| work.join(stuck.diff_id.hex()).is_dir())
+    until("one layer is whole, and one has begun to be", || {
+        let is_whole = |work: &Path| crate::store::seal::whole_in(work).len() == 1;
+        let begun = |work: &Path| work.join(layers[1].diff_id.hex()).is_dir();
+        entries(&tmp).iter().any(|work| is_whole(work) && begun(work))
     });
+    Some((child, fake, layers))
+}
+
+/// Nothing is to be seen of it; what was whole, the next pull need not fetch.
+#[test]
+fn a_pull_that_is_killed_leaves_whole_layers_to_the_next() {
+    let (_dir, store) = store();
+    let name = "a_pull_that_is_killed_leaves_whole_layers_to_the_next";
+    let Some((child, fake, [small, stuck])) = stuck_process(name, &store) else { return };
     drop(child);
+    let tmp = store.root().join("tmp");
     assert!(!entries(&tmp).is_empty());
     assert!(entries(&store.root().join("layers/sha256")).is_empty());
     assert!(store.images().unwrap().is_empty());
     run(&store, &fake).unwrap();
     assert!(entries(&tmp).is_empty(), "the next pull drops the work of the dead one");
+    assert_eq!((fake.fetched(&small), fake.fetched(&stuck)), (0, 1));
+    assert!(entries(&store.root().join("held")).is_empty());
+    assert_eq!(store.check().unwrap().flaws, []);
+}
+
+#[test]
+fn who_waits_for_a_process_that_is_killed_goes_on_for_it() {
+    let (_dir, store) = store();
+    let name = "who_waits_for_a_process_that_is_killed_goes_on_for_it";
+    let Some((child, fake, [small, stuck])) = stuck_process(name, &store) else { return };
+    let source = source();
+    runtime().block_on(async {
+        let waiting = std::pin::pin!(pull(&store, &fake, &source, want(), &()));
+        let kill = async {
+            tokio::time::sleep(4 * LOCK_POLL).await;
+            assert_eq!((fake.fetched(&small), fake.fetched(&stuck)), (0, 0), "it waits");
+            drop(child);
+        };
+        futures_util::future::join(waiting, kill).await.0.unwrap();
+    });
+    assert_eq!((fake.fetched(&small), fake.fetched(&stuck)), (0, 1));
+    assert_eq!(store.check().unwrap().flaws, []);
+}
+
+/// Each waits for the other to begin.
+#[test]
+fn layers_come_side_by_side() {
+    let (_dir, store) = store();
+    let layers = [layer("a", &"1".repeat(100_000)), layer("b", &"2".repeat(100_000))];
+    let together = layers.iter().map(|layer| layer.digest.clone()).collect();
+    let fake = Fake { together, ..Fake::of(&layers) };
+    let both = async {
+        let source = source();
+        let pulling = pull(&store, &fake, &source, want(), &());
+        tokio::time::timeout(Duration::from_secs(20), pulling).await.map(|pulled| pulled.map(drop))
+    };
+    runtime().block_on(both).unwrap().unwrap();
+}
+
+#[test]
+fn what_is_held_is_not_removed() {
+    let (_dir, store) = store();
+    let of = |seed: &str| Fake::of(&[layer("a", seed)]);
+    let (first, second) = (of("1"), of("2"));
+    let held = runtime().block_on(pull(&store, &first, &source(), want(), &())).unwrap();
+    let other = run(&store, &second).unwrap();
+    let again = Store::open(store.root()).unwrap();
+    let forget = |image: &Image| again.forget(&image.identity.manifest, Which::Any).unwrap();
+    assert_eq!((forget(&held), forget(&other)), (false, true));
+    // Also where nothing but the holder knows of it.
+    std::fs::write(store.root().join("images/index.json"), r#"{"schemaVersion":2}"#).unwrap();
+    again.collect().unwrap();
+    assert_eq!((held.layers[0].is_dir(), other.layers[0].is_dir()), (true, false));
+    assert_eq!(again.check().unwrap().flaws, [], "what is held need not be there");
+    // One that was found meanwhile is looked for again.
+    assert!(store.hold(other).unwrap().is_none());
+    let image = held.let_go();
+    again.collect().unwrap();
+    assert!(!image.layers[0].is_dir() && entries(&store.root().join("held")).is_empty());
+    assert!(entries(&store.root().join("seals")).is_empty());
+    // And one that has a name by now does not go for having none.
+    let named = run(&store, &first).unwrap();
+    store.tag(&reference(), &named.identity.manifest).unwrap();
+    assert!(!store.forget(&named.identity.manifest, Which::Unnamed).unwrap());
+    // Who brings an image for another process has that hold it.
+    let holder = store.holder().unwrap();
+    let name = holder.name().to_str().unwrap();
+    again.hold_for(name, &named.identity.manifest).unwrap();
+    assert!(again.hold_for("../held", &named.identity.manifest).is_err());
+    assert!(!again.forget(&named.identity.manifest, Which::Any).unwrap());
+    drop(holder);
+    assert!(again.forget(&named.identity.manifest, Which::Any).unwrap());
 }
 
 /// A small disk, mounted for a test.

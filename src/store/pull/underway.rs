@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::commit;
 use crate::disk::Lock;
 use crate::model::Digest;
-use crate::store::Store;
 use crate::store::workspace::Workspace;
+use crate::store::{Store, seal};
 
 /// What a pull has on disk, and its locks. Whoever lets go of it last keeps whole layers for the next
 /// pull, and removes the rest. That may be millions of files: where a pull is given up, that is one
@@ -51,6 +51,13 @@ impl Underway {
         self.begun.load(Ordering::Relaxed)
     }
 
+    /// A layer is unpacked as it should be: written down for who finds it, should this process be killed.
+    pub(super) fn seal(&self, diff_id: &Digest) {
+        if let Err(cause) = seal::write(self.workspace.path(), diff_id) {
+            tracing::debug!(layer = %diff_id, %cause, "cannot seal, ignoring");
+        }
+    }
+
     /// A layer is whole.
     pub(super) fn done(&self, diff_id: &Digest) {
         self.whole().push(diff_id.clone());
@@ -68,6 +75,8 @@ impl Underway {
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        commit::keep(&self.store, &self.workspace, &self.whole());
+        commit::keep(&self.store, self.workspace.path(), &self.whole());
+        // Then the rest goes, piece by piece.
+        let _ = seal::withdraw(self.workspace.path());
     }
 }

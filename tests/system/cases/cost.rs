@@ -15,6 +15,7 @@ cases![
     an_update_fetches_what_is_new,
     what_is_unchanged_costs_a_fifth_of_podmans_bytes,
     a_pull_is_flushed_once,
+    a_removal_takes_its_time_and_no_lock,
     a_file_costs_four_system_calls,
     a_start_moves_nobody_and_flushes_nothing,
     a_supervisor_is_small_and_sleeps,
@@ -181,8 +182,44 @@ fn a_pull_is_flushed_once(host: &Host) {
     });
     let [flush] = flushes[..] else { panic!("{} flushes", flushes.len()) };
     let [.., record, _tag] = records[..] else { panic!("{} records", records.len()) };
-    assert!(flush < record, "the record came first");
+    // All files, then the flush, then the names of layers and documents, then those on disk, then the record.
+    let last_file = *positions(&|call| call.name == "utimensat").last().unwrap();
+    let named = |directory: &str| {
+        positions(&|call| call.name.starts_with("rename") && call.line.contains(directory))
+    };
+    let [layers, documents] =
+        [", \"/var/lib/updaterd/layers/sha256/", ", \"/var/lib/updaterd/images/blobs/"].map(named);
+    assert_eq!((layers.len(), documents.len()), (3, 2));
+    let names: Vec<usize> = layers.into_iter().chain(documents).collect();
+    let directories =
+        files.iter().filter(|at| (names[names.len() - 1]..record).contains(*at)).count();
+    assert!(last_file < flush && flush < names[0] && names[names.len() - 1] < record);
+    assert!(directories >= 2, "the names of layers and documents, and the index");
     assert!(files.len() < 20, "{} files flushed one by one", files.len());
+}
+
+/// An image is out of sight, durably, before anything of it is deleted. Pulls need not wait for that, and others
+/// have the disk in between.
+fn a_removal_takes_its_time_and_no_lock(host: &Host) {
+    calls_of_pull(host, 500);
+    host.sh(
+        "strace --quiet=all --follow-forks --string-limit=200 --decode-fds=path --output=/tmp/trace \
+         updater-launch rmi localhost:5000/app:latest",
+    );
+    let calls = calls(host, "/tmp/trace");
+    let first = |name: &str, part: &str| {
+        let is_it = |call: &Call| call.name.starts_with(name) && call.line.contains(part);
+        calls.iter().position(is_it).unwrap_or_else(|| panic!("no {name} with {part}"))
+    };
+    let record = first("rename", "/images/index.json\"");
+    let name = first("rename", "\"/var/lib/updaterd/layers/sha256/");
+    let unlocked = first("close", "/locks/store>");
+    let durable = first("fsync", "/layers/sha256>");
+    let deleted = first("unlinkat", "/tmp/");
+    let order = [record, name, unlocked, durable, deleted];
+    assert!(order.is_sorted(), "{order:?}");
+    let rests = calls.iter().filter(|call| call.name == "clock_nanosleep").count();
+    assert!(rests >= 500 / 64, "{rests} rests");
 }
 
 /// The launcher, the process that is born in the container's cgroup, the runtime's own two: no

@@ -59,6 +59,7 @@ mod rootless_users;
 mod rootless_verbs;
 mod runtimes;
 mod service;
+mod shelf;
 mod short_names;
 mod storage;
 mod surroundings;
@@ -126,6 +127,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("rootless_verbs", rootless_verbs::CASES),
         ("runtimes", runtimes::CASES),
         ("service", service::CASES),
+        ("shelf", shelf::CASES),
         ("short_names", short_names::CASES),
         ("storage", storage::CASES),
         ("surroundings", surroundings::CASES),

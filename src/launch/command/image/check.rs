@@ -8,7 +8,7 @@ use crate::store::Flaw;
 
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// Take away what is damaged, so that the next pull brings it anew
+    /// Take damaged documents away, so that the next pull brings them anew
     #[arg(short, long)]
     repair: bool,
     /// Say nothing; the exit status tells
@@ -46,6 +46,12 @@ fn remedy(flaw: &Flaw) -> String {
             None => ": it has no name to be pulled by; \"updaterctl update\" brings what is wanted"
                 .to_owned(),
         },
+        Flaw::Changed { references, .. } => {
+            let name = references.first().map_or_else(|| "IMAGE".to_owned(), ToString::to_string);
+            format!(
+                ": \"updater-launch rmi {name}\", of all images that have it, and a pull bring it anew"
+            )
+        }
         Flaw::Lost(_) => ": pull the image again, or let the unit be updated".to_owned(),
     }
 }

@@ -14,7 +14,7 @@ use crate::launch::place::Place;
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub(crate) enum Command {
-    /// Look whether all that is in local storage is whole
+    /// Look whether all that is in local storage is whole, and as it was pulled
     Check(check::Check),
     /// Whether an image is in local storage: exit status 0, or 1
     Exists(Name),

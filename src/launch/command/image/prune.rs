@@ -8,7 +8,7 @@ use crate::launch::events;
 use crate::launch::place::Place;
 use crate::launch::view::filter::{Filters, ImageFilter};
 use crate::launch::{Error, say};
-use crate::store::Usage;
+use crate::store::{Usage, Which};
 
 #[derive(Debug, Args)]
 pub(crate) struct Prune {
@@ -23,7 +23,7 @@ pub(crate) struct Prune {
     filter: Vec<String>,
 }
 
-/// What units are bound to by an update, or may go back to, stays.
+/// What units are bound to by an update, or may go back to, stays, and what somebody is just pulling.
 pub(crate) fn prune(place: &Place, flags: &Prune) -> Result<u8, Error> {
     let what = match flags.all {
         true => "This command removes all images without at least one container made from them.",
@@ -38,13 +38,13 @@ pub(crate) fn prune(place: &Place, flags: &Prune) -> Result<u8, Error> {
     let usage = Usage::read(&store, &place.records())?;
     let images = store.images()?;
     let filter = ImageFilter::new(&Filters::parse(&flags.filter)?, &images, Timestamp::now())?;
+    let which = if flags.all { Which::Any } else { Which::Unnamed };
     let mut removed = Vec::new();
     for image in images {
         let manifest = &image.identity.manifest;
         let used = usage.is_used(manifest);
         let meant = flags.all || image.references.is_empty();
-        if meant && !used && filter.holds(&image, used) {
-            store.forget(manifest)?;
+        if meant && !used && filter.holds(&image, used) && store.forget(manifest, which)? {
             events::of_image(place, &image, &image.id.hex(), "remove");
             removed.push(image.id);
         }

@@ -7,8 +7,17 @@ use crate::host::{Host, seconds};
 use crate::units::invocation;
 
 /// Points between which nothing is done that has to do with a unit.
-const ELSEWHERE: [&str; 8] =
-    ["mend", "release-quarantine", "save-memory", "stage", "commit-pull", "keep", "clear", "spool"];
+const ELSEWHERE: &[&str] = &[
+    "mend",
+    "release-quarantine",
+    "save-memory",
+    "stage",
+    "commit-pull",
+    "keep",
+    "clear",
+    "erase",
+    "spool",
+];
 
 /// The update stands still at `point`, where the launcher is killed, and goes on when the unit is up
 /// again.

@@ -1,11 +1,32 @@
 //! What happens to a host while an update stands still at a point: its systemd executes itself anew, its
-//! bus goes away, it begins to shut down, the unit is masked or removed, the service is upgraded.
+//! images are pruned, its bus goes away, it begins to shut down, the unit is masked or removed, the service is upgraded.
 
 use super::story::{Engine, Plot, Story};
 use crate::host::{Host, seconds};
 use crate::units::invocation;
 
 const NATIVE: Engine = Engine::Native;
+
+/// By a person, or a timer: what was staged stays for the unit that is to run it, and so does what it goes back
+/// to.
+pub(super) fn images_are_pruned(host: &Host) {
+    for plot in [Plot::Update, Plot::WayBack] {
+        let story = Story::begin(host, NATIVE, plot);
+        for point in ["after-stage", "before-bind", "before-try-restart", "before-tag"] {
+            if plot == Plot::WayBack && point == "before-tag" {
+                continue;
+            }
+            let chapter = story.next();
+            story.stand_still(point);
+            host.sh("updater-launch image prune --all --force");
+            host.fails(2, &format!("updater-launch rmi --force {}", chapter.digest));
+            story.go_on();
+            assert!(story.is_sound(&chapter, true, point));
+            host.sh("updater-launch image check");
+        }
+        story.close();
+    }
+}
 
 /// `deb-systemd-invoke`, at each upgrade of systemd's package.
 pub(super) fn systemd_executes_itself_anew(host: &Host) {
