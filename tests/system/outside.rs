@@ -40,7 +40,8 @@ pub(crate) fn run(names: Vec<String>, boxes: Option<usize>) -> ExitCode {
         return refuse(&reason);
     }
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let boxes = boxes.unwrap_or(processors.min(4)).clamp(1, names.len());
+    // Half of what a test takes is waiting.
+    let boxes = boxes.unwrap_or(processors.min(4) + 1).clamp(1, names.len());
     println!("\nrunning {} system tests, {boxes} at once", names.len());
     let started = Instant::now();
     let total = names.len();
