@@ -189,6 +189,8 @@ fn what_was_not_taken_is_told_after_a_crash(host: &Host) {
     host.wait_until("that is said", seconds(10), || {
         host.journal("--identifier=updaterd").contains("the webhook failed: it answered with 503")
     });
+    // Killed before that is noted, it would tell the program once more.
+    host.wait_for("! ls /var/lib/updaterd/ledger/notify/*.command.json", seconds(10));
     host.sh("systemctl kill --signal=KILL updaterd.service");
     receiver.answer(200);
     receiver.take();
