@@ -91,10 +91,18 @@ impl Field {
             70..100 => year + 1900,
             year => year,
         };
-        let full = |Component { start, stop, step }| {
-            Component { start: full(start), stop: stop.map(full), step }
+        let full = |Component { start, stop, step }| Component {
+            start: full(start),
+            stop: stop.map(full),
+            step,
         };
         Self::new(self.0.into_iter().map(full).collect())
+    }
+
+    /// Of seconds: where one alternative is every second, there is no other.
+    pub(super) fn or_any_second(self) -> Self {
+        let every = Self::any_second();
+        if every.0.iter().all(|every| self.0.contains(every)) { every } else { self }
     }
 
     pub(super) fn is_any(&self) -> bool {

@@ -12,8 +12,8 @@ mod weekdays;
 use std::fmt;
 
 use self::field::Field;
-use self::weekdays::Weekdays;
 pub use self::parse::InvalidCalendar;
+use self::weekdays::Weekdays;
 
 /// Times on the clock on the wall, and the zone of that clock. Written, as `systemd-analyze calendar`
 /// does, in one normal form.

@@ -293,7 +293,7 @@ impl Text<'_> {
         }
         let second = match self.take("*") {
             true => Field::any_second(),
-            false => self.field(SECOND)?,
+            false => self.field(SECOND)?.or_any_second(),
         };
         if self.0.is_empty() { Ok((hour, minute, second)) } else { Err(FORM) }
     }
@@ -323,12 +323,15 @@ impl Text<'_> {
                 0 => return Err("a step is at least 1"),
                 step => step,
             },
+            // Of seconds, such a range is of whole ones, and has two at least.
+            false
+                if scale == SECOND
+                    && stop.is_some_and(|stop| start.saturating_add(scale) > stop) =>
+            {
+                return Err(RANGE);
+            }
             false => stop.map_or(0, |_| scale),
         };
-        // Of seconds, a range without a step is of whole ones.
-        if scale == SECOND && stop.is_some_and(|stop| start.saturating_add(step) > stop) {
-            return Err(RANGE);
-        }
         let ends = self.is_at_end() || self.0.starts_with([',', '-', '~', ':']);
         if ends { Ok(Component { start, stop, step }) } else { Err(NUMBER) }
     }

@@ -4,8 +4,8 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Span, Timestamp};
 
-use super::field::SECOND;
 use super::Calendar;
+use super::field::SECOND;
 
 /// systemd looks no further.
 pub(super) const LAST_YEAR: i16 = 2199;

@@ -1,5 +1,5 @@
-use jiff::tz::TimeZone;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
 use super::*;
@@ -79,7 +79,12 @@ fn clocks_that_are_set_skip_what_they_do_not_show_and_what_they_show_again() {
     let autumn = "2026-10-24T23:59:00Z";
     assert_eq!(
         at("*:0/30", autumn, 4),
-        ["2026-10-25T00:00:00Z", "2026-10-25T00:30:00Z", "2026-10-25T02:00:00Z", "2026-10-25T02:30:00Z"]
+        [
+            "2026-10-25T00:00:00Z",
+            "2026-10-25T00:30:00Z",
+            "2026-10-25T02:00:00Z",
+            "2026-10-25T02:30:00Z"
+        ]
     );
     assert_eq!(at("2026-10-25 02:30", "2026-10-25T00:45:00Z", 1), [] as [&str; 0]);
     // As fine as can be: what is skipped is not gone through.
