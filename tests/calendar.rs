@@ -140,7 +140,7 @@ fn made_up(random: &mut fastrand::Rng) -> String {
                 1 => format!("{}..{}/{step}", one.min(other), one.max(other)),
                 // What steps over the end of its field systemd 252 sometimes goes on with in the middle
                 // of the next (its issue 22833).
-                2 if (last + 1 - first) % step == 0 => format!("{first}/{step}"),
+                2 if (last + 1 - first).is_multiple_of(step) => format!("{first}/{step}"),
                 _ => one.to_string(),
             }
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{Error, value};
-use crate::model::{Group, MinFree, OutcomeKind, Probe, Rollback, UnitName};
+use crate::model::{Group, MinFree, Mode, OutcomeKind, Probe, Rollback, UnitName, Window};
 
 /// What one file says; `None` where it says nothing. The keys are in updaterd.toml(5).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -43,6 +43,11 @@ pub(super) struct Fragment {
     pub(super) min_free: Option<MinFree>,
     #[serde(deserialize_with = "value::rate")]
     pub(super) max_download_rate: Option<u64>,
+    pub(super) mode: Option<Mode>,
+    #[serde(deserialize_with = "value::windows")]
+    pub(super) window: Option<Vec<Window>>,
+    #[serde(deserialize_with = "value::time")]
+    pub(super) cooldown: Option<Duration>,
     pub(super) podman: PodmanFragment,
     pub(super) notify: NotifyFragment,
     pub(super) paths: PathsFragment,
@@ -102,6 +107,11 @@ pub(super) struct UnitFragment {
     #[serde(deserialize_with = "value::pause")]
     pub(super) start_timeout: Option<Duration>,
     pub(super) group: Option<Group>,
+    pub(super) mode: Option<Mode>,
+    #[serde(deserialize_with = "value::windows")]
+    pub(super) window: Option<Vec<Window>>,
+    #[serde(deserialize_with = "value::time")]
+    pub(super) cooldown: Option<Duration>,
 }
 
 impl Fragment {
@@ -133,6 +143,9 @@ impl Fragment {
             disk_budget: self.disk_budget.or(other.disk_budget),
             min_free: self.min_free.or(other.min_free),
             max_download_rate: self.max_download_rate.or(other.max_download_rate),
+            mode: self.mode.or(other.mode),
+            window: self.window.or(other.window),
+            cooldown: self.cooldown.or(other.cooldown),
             podman: PodmanFragment {
                 enabled: self.podman.enabled.or(other.podman.enabled),
                 program: self.podman.program.or(other.podman.program),
@@ -167,6 +180,9 @@ impl UnitFragment {
             probe_timeout: self.probe_timeout.or(other.probe_timeout),
             start_timeout: self.start_timeout.or(other.start_timeout),
             group: self.group.or(other.group),
+            mode: self.mode.or(other.mode),
+            window: self.window.or(other.window),
+            cooldown: self.cooldown.or(other.cooldown),
         }
     }
 }

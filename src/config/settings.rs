@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Paths;
 use super::fragment::{Fragment, NotifyFragment, ScheduleWord};
-use crate::model::{Group, MinFree, OutcomeKind, Probe, Rollback, UnitName};
+use crate::model::{Group, MinFree, OutcomeKind, Probe, Rollback, Rules, UnitName};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -43,6 +43,8 @@ pub struct Settings {
     pub min_free: MinFree,
     /// Bytes a second with which images come into our store, all together, at the most.
     pub max_download_rate: Option<u64>,
+    /// When units may be updated.
+    pub rules: Rules,
     /// How Podman's containers are looked after; `None` where they are left alone.
     pub podman: Option<PodmanSettings>,
     pub notify: NotifySettings,
@@ -106,6 +108,7 @@ pub struct UnitSettings {
     pub start_timeout: Option<Duration>,
     /// The group that it is updated with, whatever a label says.
     pub group: Option<Group>,
+    pub rules: Rules,
 }
 
 impl Settings {
@@ -121,6 +124,7 @@ impl Settings {
             probe_timeout: unit.probe_timeout,
             start_timeout: unit.start_timeout,
             group: unit.group,
+            rules: Rules { mode: unit.mode, windows: unit.window, cooldown: unit.cooldown },
         };
         Self {
             paths: Paths {
@@ -144,6 +148,11 @@ impl Settings {
             disk_budget: written.disk_budget.unwrap_or(0),
             min_free: written.min_free.unwrap_or_default(),
             max_download_rate: written.max_download_rate.filter(|rate| *rate > 0),
+            rules: Rules {
+                mode: Some(written.mode.unwrap_or_default()),
+                windows: Some(written.window.unwrap_or_default()),
+                cooldown: Some(written.cooldown.unwrap_or_default()),
+            },
             podman: written.podman.enabled.unwrap_or(true).then(|| PodmanSettings {
                 program: written.podman.program.unwrap_or_else(|| "/usr/bin/podman".into()),
                 timeout: written.podman.timeout.unwrap_or(MINUTE),

@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
-use crate::model::MinFree;
+use jiff::tz::TimeZone;
+
+use crate::model::{MinFree, Window};
 
 /// A time such as `"90s"`, `"6h 30m"`, `"1week"`.
 pub(super) fn time<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
@@ -149,6 +151,30 @@ pub(super) fn min_free<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Min
         }
     }
     Ok(Some(free))
+}
+
+/// A window such as `"Sat 02:00 for 4h"`, or a list of them; `[]` for any time. The host knows their zones.
+pub(super) fn windows<'de, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<Vec<Window>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a window such as \"Sat 02:00 for 4h\", or a list of them")]
+    enum Written {
+        One(String),
+        Many(Vec<String>),
+    }
+    let written = match Written::deserialize(value)? {
+        Written::One(one) => vec![one],
+        Written::Many(many) => many,
+    };
+    let window = |text: String| {
+        let window: Window = text.parse().map_err(D::Error::custom)?;
+        match window.calendar.zone().map(TimeZone::get) {
+            Some(Err(error)) => Err(D::Error::custom(format!("{text:?}: {error}"))),
+            _ => Ok(window),
+        }
+    };
+    written.into_iter().map(window).collect::<Result<_, _>>().map(Some)
 }
 
 fn share<E: Error>(number: &str) -> Result<u64, E> {

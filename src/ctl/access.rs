@@ -10,13 +10,15 @@ use super::Error;
 use super::args::AutoUpdate;
 use super::remote::{Caller, Properties, Remote, RemoteError};
 use crate::config::Scope;
-use crate::daemon::api::{self, Api, Checked, Held, HistoryQuery, RegistryStatus, UnitStatus};
+use crate::daemon::api::{
+    self, Api, Checked, Held, HistoryQuery, Holding, RegistryStatus, UnitStatus,
+};
 use crate::daemon::bus::Signal;
 use crate::daemon::observe;
 use crate::model::failure::chain;
 use crate::model::{Container, UnitName};
 use crate::plan::doctor::Facts;
-use crate::plan::{Plan, Quarantined};
+use crate::plan::{Approval, Hold, Plan, Quarantined};
 use crate::update::port::Observer;
 use crate::update::{Entry, Report, Trigger};
 
@@ -188,6 +190,31 @@ impl<E: Embedded> Access<E> {
         match self.read(async |service| service.history(query).await).await? {
             Some(entries) => Ok(entries),
             None => Ok(self.embedded.open()?.history(query).await?),
+        }
+    }
+
+    pub async fn hold(&self, units: &[UnitName], hold: &Holding) -> Result<Hold, Error> {
+        match self.change(async |service| service.hold(units, hold).await).await? {
+            Some(hold) => Ok(hold),
+            None => Ok(self.embedded.open()?.hold(units, hold).await?),
+        }
+    }
+
+    pub async fn unhold(&self, units: &[UnitName]) -> Result<Vec<UnitName>, Error> {
+        match self.change(async |service| service.unhold(units).await).await? {
+            Some(ended) => Ok(ended),
+            None => Ok(self.embedded.open()?.unhold(units).await?),
+        }
+    }
+
+    pub async fn approve(
+        &self,
+        units: &[UnitName],
+        digest: Option<&str>,
+    ) -> Result<Vec<Approval>, Error> {
+        match self.change(async |service| service.approve(units, digest).await).await? {
+            Some(approved) => Ok(approved),
+            None => Ok(self.embedded.open()?.approve(units, digest).await?),
         }
     }
 

@@ -10,9 +10,13 @@ use crate::model::UnitName;
 use crate::terminal::template::Format;
 use crate::update::{OutcomeKind, Trigger};
 
+mod gates;
 mod since;
+mod until;
 
+pub use gates::{Approve, Hold, Unhold};
 pub use since::Since;
+pub use until::Until;
 
 /// What `--help` and the man page say of exit codes; [`super::exit`] has the numbers.
 pub const EXIT_CODES: &str = "\
@@ -153,6 +157,14 @@ Examples:
   updaterctl history app -v                      in full, with what the unit wrote last where it failed
   updaterctl history --since 7d --outcome rolled-back,needs-operator")]
     History(History),
+    /// Leave units as they are until then, or until "unhold"
+    #[command(long_about = gates::HOLD, after_help = gates::HOLD_EXAMPLES)]
+    Hold(Hold),
+    /// Let units be updated again that were held
+    Unhold(Unhold),
+    /// Let units have the images that wait for an approval (mode = "approve")
+    #[command(long_about = gates::APPROVE, after_help = gates::APPROVE_EXAMPLES)]
+    Approve(Approve),
     /// Show or clear the images that failed on this host and are not tried again
     #[command(subcommand)]
     Quarantine(Quarantine),

@@ -80,7 +80,7 @@ impl Embedded for Here {
         let pass = self.open_with(Observers::default().with(Pulls), manner)?;
         let began = Timestamp::now();
         let done = if flags.dry_run {
-            let Surveyed { plan, containers } = pass.survey().await?;
+            let Surveyed { plan, containers, .. } = pass.survey().await?;
             AutoUpdated { containers, done: Done::Planned(plan) }
         } else {
             in_turn(&pass).await?

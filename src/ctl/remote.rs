@@ -6,10 +6,10 @@ use serde::de::DeserializeOwned;
 use zbus::proxy::MethodFlags;
 use zbus::{Connection, Proxy};
 
-use crate::daemon::api::{Checked, Error, Held, HistoryQuery, RegistryStatus, UnitStatus};
+use crate::daemon::api::{Checked, Error, Held, HistoryQuery, Holding, RegistryStatus, UnitStatus};
 use crate::daemon::bus::{Change, ERROR_PREFIX, INTERFACE, NAME, PATH, Signal};
 use crate::model::UnitName;
-use crate::plan::Quarantined;
+use crate::plan::{Approval, Hold, Quarantined};
 use crate::update::{Entry, Report, Trigger};
 
 /// Why a call to the service failed.
@@ -162,6 +162,26 @@ impl Caller<'_> {
         let outcomes: Vec<&str> = outcomes.iter().map(|outcome| outcome.name()).collect();
         let limit = u32::try_from(*limit).unwrap_or(u32::MAX);
         self.call("GetHistory", &(units, since, outcomes, limit)).await
+    }
+
+    pub async fn hold(&self, units: &[UnitName], hold: &Holding) -> Result<Hold, RemoteError> {
+        let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+        let until = hold.until.map(|until| until.to_string()).unwrap_or_default();
+        self.call("Hold", &(names, until, &hold.reason)).await
+    }
+
+    pub async fn unhold(&self, units: &[UnitName]) -> Result<Vec<UnitName>, RemoteError> {
+        let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+        self.call("Unhold", &(names,)).await
+    }
+
+    pub async fn approve(
+        &self,
+        units: &[UnitName],
+        digest: Option<&str>,
+    ) -> Result<Vec<Approval>, RemoteError> {
+        let names: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+        self.call("Approve", &(names, digest.unwrap_or_default())).await
     }
 
     pub async fn quarantine(&self) -> Result<Vec<Held>, RemoteError> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Digest, EngineKind, Failure, Reference, UnitName};
 use crate::plan::registries::LastFailure;
-use crate::plan::{Budget, Plan, Quarantined};
+use crate::plan::{Approval, Budget, Gate, Hold, Plan, Quarantined};
 use crate::update::{Entry, OutcomeKind, Report, Trigger};
 
 /// Why an operation of the service could not be done at all.
@@ -56,9 +56,33 @@ pub trait Api {
     /// The images that are not tried again on this host.
     async fn quarantine(&self) -> Result<Vec<Held>, Error>;
 
+    /// Has `units` left alone until then, or until somebody ends it; a unit that is held is held anew.
+    /// All of them, or none where systemd knows one of them not.
+    async fn hold(&self, units: &[UnitName], hold: &Holding) -> Result<Hold, Error>;
+
+    /// Ends the holds of `units` (empty: all), and returns those that were held.
+    async fn unhold(&self, units: &[UnitName]) -> Result<Vec<UnitName>, Error>;
+
+    /// Approves the images that `units` (empty: all) wait for: that of a digest (or its beginning, 12
+    /// digits at least), or whichever it is for `None`. Returns what was approved by this.
+    async fn approve(
+        &self,
+        units: &[UnitName],
+        digest: Option<&str>,
+    ) -> Result<Vec<Approval>, Error>;
+
     /// Ends quarantines: those of a digest (or its beginning, 12 digits at least) or of a
     /// repository, or all for `None`. Returns what was ended.
     async fn clear_quarantine(&self, what: Option<&str>) -> Result<Vec<Quarantined>, Error>;
+}
+
+/// How units are held.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Holding {
+    /// `None` is until somebody ends it.
+    pub until: Option<Timestamp>,
+    /// Why, for people; in one line.
+    pub reason: String,
 }
 
 /// An image that is not tried again.
@@ -140,6 +164,10 @@ pub enum Standing {
     RolledBack,
     /// Its last update needs an operator. Where nothing runs, it left nothing.
     NeedsOperator,
+    /// An operator has it left alone.
+    Held,
+    /// An image is there for it that it may not have yet.
+    Waiting,
     /// Its policy is `disabled`.
     Disabled,
     /// Its reference names a digest.
@@ -192,6 +220,10 @@ pub struct UnitStatus {
     #[serde(flatten)]
     pub running: Option<Running>,
     pub standing: Standing,
+    /// What keeps it from the image that is there for it, what lasts longest first; an operator's hold
+    /// also where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<Gate>,
     /// Why, where there is a why.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,

@@ -21,7 +21,7 @@ pub use self::outbox::{Fence, Outbox, Outgoing, outbox};
 pub use self::service::Service;
 pub use self::signal::{Activity, Change, Properties, Signal};
 
-use super::api::{Error, HistoryQuery};
+use super::api::{Error, HistoryQuery, Holding};
 use super::request::{Call, Request, ask};
 use crate::model::UnitName;
 use crate::model::failure::excerpt;
@@ -90,7 +90,15 @@ fn units(names: &[String]) -> Result<Vec<UnitName>, BusError> {
         .map_err(|error| BusError::InvalidArguments(error.to_string()))
 }
 
-fn since(time: &str) -> Result<Option<Timestamp>, BusError> {
+/// One at least: of what none is named for, all would be too many.
+fn some_units(names: &[String]) -> Result<Vec<UnitName>, BusError> {
+    match names.is_empty() {
+        true => Err(BusError::InvalidArguments("no unit is named".to_owned())),
+        false => units(names),
+    }
+}
+
+fn time(time: &str) -> Result<Option<Timestamp>, BusError> {
     let invalid = |error| BusError::InvalidArguments(format!("{}: {error}", excerpt(time)));
     Some(time).filter(|time| !time.is_empty()).map(|time| time.parse().map_err(invalid)).transpose()
 }
@@ -136,11 +144,8 @@ impl Updater1 {
     /// beginning; for an empty text what each ran before its last update. Returns a JSON report when
     /// all is done, which can take minutes.
     async fn rollback(&self, units: Vec<String>, to: String) -> Result<String, BusError> {
-        if units.is_empty() {
-            return Err(BusError::InvalidArguments("no unit is named".to_owned()));
-        }
         let to = Some(to).filter(|to| !to.is_empty());
-        self.ask(Call::Rollback { units: self::units(&units)?, to }).await
+        self.ask(Call::Rollback { units: some_units(&units)?, to }).await
     }
 
     /// The containers that take part, as a JSON array.
@@ -164,7 +169,7 @@ impl Updater1 {
     ) -> Result<String, BusError> {
         let query = HistoryQuery {
             units: self::units(&units)?,
-            since: self::since(&since)?,
+            since: time(&since)?,
             outcomes: self::outcomes(&outcomes)?,
             limit: usize::try_from(limit).unwrap_or(MAX_HISTORY).min(MAX_HISTORY),
         };
@@ -180,6 +185,32 @@ impl Updater1 {
     /// what was ended, as a JSON array.
     async fn clear_quarantine(&self, what: String) -> Result<String, BusError> {
         self.ask(Call::ClearQuarantine { what: Some(what).filter(|what| !what.is_empty()) }).await
+    }
+
+    /// Has these units left alone until the time (RFC 3339; empty until somebody ends it), for the
+    /// reason; returns that as a JSON object.
+    async fn hold(
+        &self,
+        units: Vec<String>,
+        until: String,
+        reason: String,
+    ) -> Result<String, BusError> {
+        let units = some_units(&units)?;
+        let hold = Holding { until: time(&until)?, reason };
+        self.ask(Call::Hold { units, hold }).await
+    }
+
+    /// Ends the holds of these units, or every one where none is named; returns the units that were
+    /// held, as a JSON array.
+    async fn unhold(&self, units: Vec<String>) -> Result<String, BusError> {
+        self.ask(Call::Unhold { units: self::units(&units)? }).await
+    }
+
+    /// Approves images that these units wait for, or all where none is named: the one of the digest,
+    /// or its beginning; for an empty text whichever it is. Returns what was approved, as a JSON array.
+    async fn approve(&self, units: Vec<String>, digest: String) -> Result<String, BusError> {
+        let digest = Some(digest).filter(|digest| !digest.is_empty());
+        self.ask(Call::Approve { units: self::units(&units)?, digest }).await
     }
 
     /// Reads the configuration again. The old settings stay where the new ones are bad.
@@ -211,7 +242,6 @@ impl Updater1 {
         timestamp(self.properties().next_check)
     }
 
-    /// A newer image is there for a unit.
     /// An image is being pulled: so many bytes have come, of so many of the layers that were missing. Once
     /// a second at most; not of Podman's pulls, of which no more is known than that they go on.
     #[zbus(signal)]
@@ -223,6 +253,7 @@ impl Updater1 {
         total: u64,
     ) -> zbus::Result<()>;
 
+    /// A newer image is there for a unit.
     #[zbus(signal)]
     async fn update_available(
         emitter: &SignalEmitter<'_>,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use zbus::Connection;
 
 use super::flight::{Braked, Connect, Flight};
@@ -163,6 +164,10 @@ impl Clock for SystemClock {
         self.start.elapsed()
     }
 
+    fn zone(&self, name: Option<&str>) -> Option<TimeZone> {
+        name.map_or_else(|| Some(TimeZone::system()), |name| TimeZone::get(name).ok())
+    }
+
     fn random(&self) -> f64 {
         fastrand::f64()
     }
@@ -305,6 +310,7 @@ fn options(settings: &Settings) -> Options {
         rollback: settings.rollback,
         backoff_max: settings.backoff_max,
         quarantine_expiry: settings.quarantine_expiry,
+        rules: settings.rules.clone(),
         retention: Limits {
             keep: settings.keep_images,
             budget: settings.disk_budget,
@@ -321,6 +327,7 @@ fn options(settings: &Settings) -> Options {
             probe_timeout: own.probe_timeout,
             start_timeout: own.start_timeout,
             group: own.group.clone(),
+            rules: own.rules.clone(),
         };
         options.units.insert(unit.clone(), own);
     }

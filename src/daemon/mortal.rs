@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::crash::{Effect, around, around_call};
 use crate::model::{Digest, EngineKind, Failure, ImageIdentity, ImageSource, Reference, UnitName};
 use crate::plan::probation::Probation;
-use crate::plan::{Followers, Memory, Quarantine, Quarantined};
+use crate::plan::{Approvals, Followers, Holds, Memory, Quarantine, Quarantined};
 use crate::update::Entry;
 use crate::update::port::{
     Cleared, Clearing, Engine, InFlight, Inventory, JobError, JobResult, Ledger, Manager, Running,
@@ -177,6 +177,14 @@ impl<L: Ledger> Ledger for Mortal<L> {
 
     fn drop_from_quarantine(&self, over: &dyn Fn(&Quarantined) -> bool) -> Result<(), Failure> {
         around_call(Effect::Release, || self.0.drop_from_quarantine(over))
+    }
+
+    fn holds(&self) -> Result<Holds, Failure> {
+        self.0.holds()
+    }
+
+    fn approvals(&self) -> Result<Approvals, Failure> {
+        self.0.approvals()
     }
 
     fn memory(&self) -> Result<Memory, Failure> {

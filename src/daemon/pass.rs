@@ -4,22 +4,22 @@
 use std::future::pending;
 use std::path::PathBuf;
 
-use super::api::{Api, Checked, Error, Held, HistoryQuery, RegistryStatus, UnitStatus};
+use super::api::{Api, Checked, Error, Held, HistoryQuery, Holding, RegistryStatus, UnitStatus};
 use super::hosts;
 use super::notify::Teller;
 use super::run::Work;
 use super::units::{Known, not_running, statuses, unknown, waiting};
 use crate::ledger::{History, Ledger, PassLock, lock::LockError};
-use crate::model::failure::chain;
+use crate::model::failure::{chain, excerpt};
 use crate::model::{Container, Digest, Failure, UnitName};
-use crate::plan::Quarantined;
+use crate::plan::{Approval, Approvals, Hold, Holds, Quarantined};
 use crate::update::port::{Clock as _, Inventory, Ledger as _, Manager as _, World};
 use crate::update::{Entry, Options, Report, Surveyed, Trigger, Updater};
 
 /// How far back a status looks for a unit's last update.
 const STATUS_HISTORY: usize = 2_000;
 
-/// The fewest hexadecimal digits that name a quarantined digest: as many as tables show.
+/// The fewest hexadecimal digits that name a digest: as many as tables show.
 const DIGITS: usize = 12;
 
 /// Passes over one host's ports.
@@ -79,8 +79,11 @@ impl<W: World<Ledger: AsRef<Ledger>>> Pass<W> {
         join: impl FnOnce(&[Container], &Known<'_>) -> Vec<UnitStatus>,
     ) -> Result<Vec<UnitStatus>, Error> {
         let sources = containers.iter().map(|container| &container.source);
+        let memory = self.ledger().memory()?;
         let known = Known {
-            memory: &self.ledger().memory()?,
+            gates: &self.updater.gates(containers, &[], &memory)?,
+            now: self.updater.world().clock().now(),
+            memory: &memory,
             hosts: &self.updater.hosts(sources).await,
             in_flight: &self.ledger().in_flight().map_err(failed)?,
             probations: &self.ledger().probations().map_err(failed)?,
@@ -122,7 +125,7 @@ impl<W: World<Ledger: AsRef<Ledger>>> Pass<W> {
 
 impl<W: World<Ledger: AsRef<Ledger>>> Api for Pass<W> {
     async fn check(&self) -> Result<Checked, Error> {
-        let Surveyed { plan, containers } = self.updater.check(&[]).await?;
+        let Surveyed { plan, containers, .. } = self.updater.check(&[]).await?;
         let not_running = self.join(&containers, not_running).await?;
         let waiting = self.join(&containers, waiting).await?;
         Ok(Checked { plan, not_running, waiting })
@@ -179,6 +182,55 @@ impl<W: World<Ledger: AsRef<Ledger>>> Api for Pass<W> {
         Ok(held.map(|image| Held { expires: image.ends(after), image }).collect())
     }
 
+    async fn hold(&self, units: &[UnitName], hold: &Holding) -> Result<Hold, Error> {
+        let now = self.updater.world().clock().now();
+        if let Some(until) = hold.until.filter(|until| *until <= now) {
+            return Err(Error::InvalidArguments(format!("{until:.0} is over: hold until later")));
+        }
+        for unit in units {
+            if !self.updater.world().manager().state(unit).await?.is_there {
+                let message = format!(
+                    "systemd has no unit {unit}: \"updaterctl status\" lists those \
+                                       that are kept up to date"
+                );
+                return Err(Error::Failed(message));
+            }
+        }
+        let hold = Hold { since: now, until: hold.until, reason: excerpt(&hold.reason) };
+        let held = |holds: &mut Holds| {
+            holds.drop_over(now);
+            units.iter().for_each(|unit| holds.set(unit.clone(), hold.clone()));
+        };
+        self.ledger().change_holds(held).map_err(failed)?;
+        Ok(hold)
+    }
+
+    async fn unhold(&self, units: &[UnitName]) -> Result<Vec<UnitName>, Error> {
+        let now = self.updater.world().clock().now();
+        let ends = |unit: &UnitName| units.is_empty() || units.contains(unit);
+        self.ledger().change_holds(|holds| holds.end(now, ends)).map_err(failed)
+    }
+
+    async fn approve(
+        &self,
+        units: &[UnitName],
+        digest: Option<&str>,
+    ) -> Result<Vec<Approval>, Error> {
+        let now = self.updater.world().clock().now();
+        let containers = self.inventory().await?.containers;
+        let gates = self.updater.gates(&containers, &[], &self.ledger().memory()?)?;
+        let is_meant = |approval: &Approval| {
+            (units.is_empty() || units.contains(&approval.unit))
+                && digest.is_none_or(|digest| begins(digest, &approval.manifest))
+        };
+        let wanted = gates.unapproved(&containers, now).into_iter().filter(is_meant);
+        let wanted: Vec<Approval> = wanted.collect();
+        let add = |approvals: &mut Approvals| {
+            wanted.into_iter().filter(|wanted| approvals.add(wanted.clone())).collect()
+        };
+        self.ledger().change_approvals(add).map_err(failed)
+    }
+
     async fn clear_quarantine(&self, what: Option<&str>) -> Result<Vec<Quarantined>, Error> {
         let _lock = self.lock()?;
         self.ledger()
@@ -190,13 +242,17 @@ impl<W: World<Ledger: AsRef<Ledger>>> Api for Pass<W> {
 /// Whether `what`, as a person wrote it, names the quarantined image: by its repository, its
 /// digest, or the beginning of that; or one that was new beside it.
 fn names(what: &str, held: &Quarantined) -> bool {
-    let digits = what.strip_prefix("sha256:").unwrap_or(what);
-    let is_named = |repository: &str, manifest: &Digest| {
-        repository == what || (digits.len() >= DIGITS && manifest.hex().starts_with(digits))
-    };
+    let is_named =
+        |repository: &str, manifest: &Digest| repository == what || begins(what, manifest);
     let mut beside = held.beside.iter().filter(|beside| beside.new);
     is_named(&held.repository, &held.manifest)
         || beside.any(|beside| is_named(&beside.repository, &beside.manifest))
+}
+
+/// Whether `what` is a digest, or the beginning of it.
+fn begins(what: &str, manifest: &Digest) -> bool {
+    let digits = what.strip_prefix("sha256:").unwrap_or(what);
+    digits.len() >= DIGITS && manifest.hex().starts_with(digits)
 }
 
 impl<W: World<Ledger: AsRef<Ledger>>> Work for Pass<W> {

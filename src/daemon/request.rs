@@ -4,7 +4,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::api::{Api, Error, HistoryQuery};
+use super::api::{Api, Error, HistoryQuery, Holding};
 use crate::model::UnitName;
 use crate::update::Trigger;
 
@@ -27,6 +27,12 @@ pub enum Call {
     Quarantine,
     /// Ends quarantines: of one digest or repository, or all where nothing is named.
     ClearQuarantine { what: Option<String> },
+    /// Have these units left alone.
+    Hold { units: Vec<UnitName>, hold: Holding },
+    /// End the holds of these units; none means all.
+    Unhold { units: Vec<UnitName> },
+    /// Approve images for these units, or all: one, or what each waits for.
+    Approve { units: Vec<UnitName>, digest: Option<String> },
     /// Read the configuration again.
     Reload,
 }
@@ -42,8 +48,8 @@ pub enum Kind {
     Rollback,
     /// Changes what passes read: takes its turn among them.
     Change,
-    /// What is known already.
-    Reading,
+    /// What is known already, or what passes look at again while they are under way: takes no turn.
+    Aside,
     /// Concerns the loop itself.
     Reload,
 }
@@ -55,9 +61,13 @@ impl Call {
             Self::Update { .. } => Kind::Pass,
             Self::Rollback { .. } => Kind::Rollback,
             Self::ClearQuarantine { .. } => Kind::Change,
-            Self::ListUnits | Self::ListRegistries | Self::History(_) | Self::Quarantine => {
-                Kind::Reading
-            }
+            Self::ListUnits
+            | Self::ListRegistries
+            | Self::History(_)
+            | Self::Quarantine
+            | Self::Hold { .. }
+            | Self::Unhold { .. }
+            | Self::Approve { .. } => Kind::Aside,
             Self::Reload => Kind::Reload,
         }
     }
@@ -93,6 +103,9 @@ pub async fn answer<A: Api>(api: &A, call: Call) -> Result<String, Error> {
         Call::History(query) => json(&api.history(&query).await?),
         Call::Quarantine => json(&api.quarantine().await?),
         Call::ClearQuarantine { what } => json(&api.clear_quarantine(what.as_deref()).await?),
+        Call::Hold { units, hold } => json(&api.hold(&units, &hold).await?),
+        Call::Unhold { units } => json(&api.unhold(&units).await?),
+        Call::Approve { units, digest } => json(&api.approve(&units, digest.as_deref()).await?),
         Call::Reload => json(&()),
     }
 }

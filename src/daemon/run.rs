@@ -100,6 +100,8 @@ enum Done {
     Pass {
         scheduled: bool,
         asked: bool,
+        /// When units may have what they wait for.
+        waits_until: Option<Timestamp>,
     },
     Check {
         asked: bool,
@@ -288,7 +290,7 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
                 journal::note(&message::PASS_FAILED, true, &format!("recovery failed: {error}"));
             }
             recovering.set(false);
-            Done::Pass { scheduled: false, asked: false }
+            Done::Pass { scheduled: false, asked: false, waits_until: None }
         }
         .boxed_local()
     }
@@ -308,7 +310,8 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
             if let Err(error) = &result {
                 journal::note(&message::PASS_FAILED, true, &format!("pass failed: {error}"));
             }
-            Done::Pass { scheduled: true, asked: result.is_ok() }
+            let waits_until = result.as_ref().ok().and_then(Report::waits_until);
+            Done::Pass { scheduled: true, asked: result.is_ok(), waits_until }
         }
         .boxed_local()
     }
@@ -328,7 +331,7 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
             }
             Kind::Check => self.checks += 1,
             Kind::Pass | Kind::Rollback => self.passes += 1,
-            Kind::Change | Kind::Reading => {}
+            Kind::Change | Kind::Aside => {}
         }
         self.show();
         let (work, turn) = (Rc::clone(&self.work), Rc::clone(&self.turn));
@@ -341,9 +344,9 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
             let _ = reply.send(answer);
             match kind {
                 Kind::Check => Done::Check { asked },
-                Kind::Pass => Done::Pass { scheduled: false, asked },
-                Kind::Rollback => Done::Pass { scheduled: false, asked: false },
-                Kind::Change | Kind::Reading | Kind::Reload => Done::Other,
+                Kind::Pass => Done::Pass { scheduled: false, asked, waits_until: None },
+                Kind::Rollback => Done::Pass { scheduled: false, asked: false, waits_until: None },
+                Kind::Change | Kind::Aside | Kind::Reload => Done::Other,
             }
         }
         .boxed_local()
@@ -351,9 +354,12 @@ impl<'d, W: Work, C: Clock> State<'d, W, C> {
 
     fn done(&mut self, done: &Done) {
         let asked = match done {
-            Done::Pass { scheduled, asked } => {
+            Done::Pass { scheduled, asked, waits_until } => {
                 self.passes -= 1;
                 self.scheduled &= !scheduled;
+                if let Some(time) = waits_until {
+                    self.calendar.bring_forward(*time);
+                }
                 *asked
             }
             Done::Check { asked } => {

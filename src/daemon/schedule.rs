@@ -79,6 +79,13 @@ impl Calendar {
         }
     }
 
+    /// Something is to be done at `time`, which a pass does by the way.
+    pub fn bring_forward(&mut self, time: Timestamp) {
+        if let Wake::PassAt(next) = self.wake {
+            self.wake = Wake::PassAt(next.min(time));
+        }
+    }
+
     /// Registries were asked.
     pub fn checked(&mut self, now: Timestamp) {
         self.last_check = Some(now);
@@ -158,6 +165,19 @@ mod tests {
         assert_eq!(hourly.next(at(0), at(30), 0.0), at(3600));
         assert_eq!(hourly.next(at(0), at(30), 0.5), at(3900));
         assert_eq!(hourly.first(at(0), 0.5), at(300));
+    }
+
+    #[test]
+    fn what_is_to_be_done_sooner_brings_the_next_pass_forward() {
+        let mut calendar = Calendar::new(Some(interval(60, 0)), at(0), 0.0);
+        calendar.pass_begins(at(0), 0.0);
+        calendar.bring_forward(at(90));
+        assert_eq!(calendar.wake(), Wake::PassAt(at(60)));
+        calendar.bring_forward(at(30));
+        assert_eq!(calendar.wake(), Wake::PassAt(at(30)));
+        let mut by_timer = Calendar::new(None, at(0), 0.0);
+        by_timer.bring_forward(at(1));
+        assert!(matches!(by_timer.wake(), Wake::ExitAt(_)), "a timer decides");
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use super::api::{Running, Standing, UnitStatus};
 use crate::model::{Container, Failure, ImageSource, Policy, Reference, UnitName};
+use crate::plan::gate::describe;
 use crate::plan::probation::{self, Probation};
-use crate::plan::{Backoff, Memory, Reason};
+use crate::plan::{Backoff, Gate, Gates, Memory, Reason};
 use crate::update::port::InFlight;
 use crate::update::{Entry, Hosts, OutcomeKind};
 
@@ -13,6 +16,8 @@ use crate::update::{Entry, Hosts, OutcomeKind};
 #[derive(Debug)]
 pub(crate) struct Known<'a> {
     pub(crate) memory: &'a Memory,
+    pub(crate) gates: &'a Gates,
+    pub(crate) now: Timestamp,
     /// Where each image is asked for.
     pub(crate) hosts: &'a Hosts,
     pub(crate) in_flight: &'a [InFlight],
@@ -49,6 +54,7 @@ pub(crate) fn unknown(problem: &Failure) -> UnitStatus {
         reference: None,
         running: None,
         standing: Standing::Unknown,
+        gates: vec![],
         detail: problem.to_string(),
         last: None,
     }
@@ -83,6 +89,7 @@ pub(crate) fn not_running(containers: &[Container], known: &Known<'_>) -> Vec<Un
         reference: Some(entry.outcome.reference.clone()),
         running: None,
         standing: Standing::NeedsOperator,
+        gates: vec![],
         detail: entry.outcome.detail.clone(),
         last: Some(entry.clone()),
     })
@@ -104,6 +111,7 @@ pub(crate) fn waiting(containers: &[Container], known: &Known<'_>) -> Vec<UnitSt
         reference: Some(held.reference().clone()),
         running: None,
         standing: Standing::OnProbation,
+        gates: vec![],
         detail: proving(held),
         last: known.last(&held.unit, held.reference()).cloned(),
     };
@@ -124,6 +132,13 @@ impl<'a> Known<'a> {
         let own =
             |entry: &&Entry| &entry.outcome.unit == unit && &entry.outcome.reference == reference;
         self.history.iter().find(own)
+    }
+
+    /// What keeps the container's unit from what is there for it, as far as that is known, or would.
+    fn gates(&self, container: &Container) -> Vec<Gate> {
+        let waiting = self.gates.waiting(container, self.now).into_iter();
+        let hold = container.unit.as_ref().and_then(|unit| self.gates.hold(unit, self.now));
+        waiting.map(|(_, gates)| gates).next().unwrap_or_else(|| hold.into_iter().collect())
     }
 
     /// The rollout that is under way for a unit.
@@ -152,6 +167,7 @@ fn status(container: &Container, known: &Known<'_>) -> UnitStatus {
             authfile: container.source.authfile.clone(),
         }),
         standing,
+        gates: known.gates(container),
         detail,
         last: last.cloned(),
     }
@@ -199,8 +215,19 @@ fn standing(container: &Container, known: &Known<'_>, last: Option<&Entry>) -> (
         ),
         None => match known.failing(&container.source) {
             Some(backoff) => (Standing::CheckFailing, backoff.failure.message.clone()),
-            None => (Standing::Followed, String::new()),
+            None => waiting_for(&known.gates(container)),
         },
+    }
+}
+
+/// How a unit stands of which there is nothing worse to tell.
+fn waiting_for(gates: &[Gate]) -> (Standing, String) {
+    match gates {
+        [] => (Standing::Followed, String::new()),
+        gates if gates.iter().any(|gate| matches!(gate, Gate::Hold { .. })) => {
+            (Standing::Held, describe(gates))
+        }
+        gates => (Standing::Waiting, describe(gates)),
     }
 }
 

@@ -13,7 +13,7 @@ use super::{Error, Ledger, history};
 use crate::disk;
 use crate::model::failure::chain;
 use crate::plan::probation::Probation;
-use crate::plan::{Memory, Quarantine};
+use crate::plan::{Approvals, Holds, Memory, Quarantine};
 use crate::update::port::InFlight;
 
 /// What the name of a file that was set aside has behind its own, before the time.
@@ -27,6 +27,9 @@ const WITHOUT_QUARANTINE: &str = "images that failed before may be tried again";
 const WITHOUT_MEMORY: &str = "what checks had learnt they learn again";
 const WITHOUT_PROBATION: &str =
     "units that wait for their next run keep what they were given, however it ends";
+const WITHOUT_HOLDS: &str =
+    "units that were held may be updated: hold them again (\"updaterctl hold\")";
+const WITHOUT_APPROVALS: &str = "images that were approved have to be approved again";
 const WITHOUT_ROLLOUT: &str =
     "an update was under way, and what became of it is not known: look at \"updaterctl status\"";
 const WITHOUT_LINES: &str = "the other entries are kept";
@@ -87,6 +90,8 @@ impl Ledger {
         found.extend(look::<Quarantine>(self.quarantine_file(), WITHOUT_QUARANTINE)?);
         found.extend(look::<Memory>(self.memory_file(), WITHOUT_MEMORY)?);
         found.extend(look::<Vec<Probation>>(self.probation_file(), WITHOUT_PROBATION)?);
+        found.extend(look::<Holds>(self.holds_file(), WITHOUT_HOLDS)?);
+        found.extend(look::<Approvals>(self.approvals_file(), WITHOUT_APPROVALS)?);
         for path in self.rollout_files()? {
             found.extend(look::<InFlight>(path, WITHOUT_ROLLOUT)?);
         }
@@ -102,6 +107,8 @@ impl Ledger {
     /// Lines of the history stay as they are until they go.
     fn migrate(&self) -> Result<(), Error> {
         renew::<Quarantine>(&self.quarantine_file())?;
+        renew::<Holds>(&self.holds_file())?;
+        renew::<Approvals>(&self.approvals_file())?;
         renew::<Memory>(&self.memory_file())?;
         renew::<Vec<Probation>>(&self.probation_file())?;
         self.rollout_files()?.iter().try_for_each(|path| renew::<InFlight>(path))

@@ -17,12 +17,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use error::Error;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use file::{read_if_whole, read_json, write_json};
 pub use lock::PassLock;
 
+use crate::disk::{Lock, Mode};
 use crate::model::{Digest, Failure};
 use crate::plan::probation::Probation;
-use crate::plan::{Memory, Quarantine, Quarantined, Rollout};
+use crate::plan::{Approvals, Holds, Memory, Quarantine, Quarantined, Rollout};
 use crate::update::port::{self, InFlight};
 use crate::update::report::Entry;
 
@@ -86,6 +90,43 @@ impl Ledger {
         Ok(gone)
     }
 
+    /// Changes which units an operator has left alone, also while a pass is under way.
+    ///
+    /// # Errors
+    /// Where the file is damaged, or cannot be read or written.
+    pub fn change_holds<T>(&self, change: impl FnOnce(&mut Holds) -> T) -> Result<T, Error> {
+        self.change(&self.holds_file(), change)
+    }
+
+    /// Changes which images are approved, also while a pass is under way.
+    ///
+    /// # Errors
+    /// As [`Ledger::change_holds`].
+    pub fn change_approvals<T>(
+        &self,
+        change: impl FnOnce(&mut Approvals) -> T,
+    ) -> Result<T, Error> {
+        self.change(&self.approvals_file(), change)
+    }
+
+    /// Changes a file that no pass writes. What is to be written again must be whole.
+    fn change<F, T>(&self, path: &Path, change: impl FnOnce(&mut F) -> T) -> Result<T, Error>
+    where
+        F: DeserializeOwned + Serialize + Default + PartialEq + Clone,
+    {
+        let failed = |source| Error::Write { path: path.to_owned(), source };
+        let lock = self.dir.join("operator.lock");
+        file::make_parent(&lock).map_err(failed)?;
+        let _lock = Lock::wait(&lock, Mode::Exclusive).map_err(failed)?;
+        let before: F = read_json(path)?.unwrap_or_default();
+        let mut after = before.clone();
+        let answer = change(&mut after);
+        if after != before {
+            write_json(path, &after)?;
+        }
+        Ok(answer)
+    }
+
     /// The rollouts that have not ended, oldest first.
     ///
     /// # Errors
@@ -140,6 +181,14 @@ impl Ledger {
         self.dir.join("quarantine.json")
     }
 
+    fn holds_file(&self) -> PathBuf {
+        self.dir.join("holds.json")
+    }
+
+    fn approvals_file(&self) -> PathBuf {
+        self.dir.join("approvals.json")
+    }
+
     fn memory_file(&self) -> PathBuf {
         self.dir.join("checks.json")
     }
@@ -183,6 +232,14 @@ impl port::Ledger for Ledger {
 
     fn drop_from_quarantine(&self, over: &dyn Fn(&Quarantined) -> bool) -> Result<(), Failure> {
         Ok(self.clear_quarantine(over).map(drop)?)
+    }
+
+    fn holds(&self) -> Result<Holds, Failure> {
+        Ok(read_if_whole(&self.holds_file())?.unwrap_or_default())
+    }
+
+    fn approvals(&self) -> Result<Approvals, Failure> {
+        Ok(read_if_whole(&self.approvals_file())?.unwrap_or_default())
     }
 
     fn memory(&self) -> Result<Memory, Failure> {

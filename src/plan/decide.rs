@@ -1,18 +1,20 @@
 //! From what was found to what shall be done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::gate::{Gates, allow_pulls, describe};
 use super::group::{Groups, Judged, gather, hold, set_beside};
 use super::probation::{self, Probation};
+use super::rollout::goal::Aim;
 use super::rollout::{Along, Rollout, Step};
 use super::sharer::sharers;
 use super::{Budget, PutOffs, Quarantine, Reason, Sharer};
 use crate::model::{
-    Asker, Bystander, Container, ContainerId, Digest, EngineKind, Failure, ImageIdentity, Policy,
-    Reference, UnitName,
+    Asker, Bystander, Container, ContainerId, Digest, EngineKind, Failure, ImageIdentity,
+    ImageSource, Policy, Reference, UnitName,
 };
 
 /// What the check found for one container.
@@ -50,6 +52,7 @@ pub struct Input<'a> {
     pub groups: &'a Groups,
     /// What waits, where no person asks.
     pub put_offs: &'a PutOffs,
+    pub gates: &'a Gates,
     /// What units are to prove by their next run.
     pub probations: &'a [Probation],
     /// The units to be updated; empty means all.
@@ -63,6 +66,9 @@ pub struct Plan {
     pub made_at: Timestamp,
     pub rollouts: Vec<Rollout>,
     pub skipped: Vec<Skipped>,
+    /// What is pulled for units that are skipped, because something else keeps them from it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub staging: Vec<Staging>,
     /// What the engines could not read.
     #[serde(default)]
     pub problems: Vec<Failure>,
@@ -83,6 +89,22 @@ pub struct Skipped {
     pub image: ImageIdentity,
     #[serde(flatten)]
     pub reason: Reason,
+}
+
+/// An image that is pulled before a unit may have it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staging {
+    pub source: ImageSource,
+    pub engine: EngineKind,
+    pub policy: Policy,
+    pub image: ImageIdentity,
+}
+
+impl Staging {
+    pub(crate) fn aim(&self) -> Aim<'_> {
+        let Self { source, engine, policy, image } = self;
+        Aim { source, engine: *engine, policy: *policy, new: image, moves_tag: false, settled: &[] }
+    }
 }
 
 /// Whether a container's policy and reference call for a question to a registry or to storage.
@@ -124,6 +146,7 @@ pub fn decide(input: &Input<'_>) -> Plan {
             }),
         }
     }
+    let staging = staging(&judged, input);
     skipped.sort_by(|a, b| (&a.unit, &a.container).cmp(&(&b.unit, &b.container)));
     let rollouts: Vec<Rollout> =
         candidates.into_values().flat_map(|found| rollouts(found, input)).collect();
@@ -135,6 +158,7 @@ pub fn decide(input: &Input<'_>) -> Plan {
         made_at: input.now,
         rollouts,
         skipped,
+        staging,
         problems: Vec::new(),
         warnings,
         asking: Vec::new(),
@@ -203,7 +227,64 @@ fn judge<'a>(container: &Container, input: &Input<'a>) -> Result<&'a ImageIdenti
         let (manifest, cause) = (held.manifest.clone(), held.cause.clone());
         return Err(Reason::PutOff { manifest, until: held.until, cause });
     }
-    Ok(image)
+    match gated(container, image, input) {
+        Some(reason) => Err(reason),
+        None => Ok(image),
+    }
+}
+
+/// What keeps the container's unit from the image; where it has only a tag, also what keeps others from
+/// it that follow the same.
+fn gated(container: &Container, image: &ImageIdentity, input: &Input<'_>) -> Option<Reason> {
+    let (reference, manifest) = (&container.source.reference, &image.manifest);
+    let gates = |unit: &UnitName| input.gates.of(unit, reference, manifest, input.now);
+    let own = gates(container.unit.as_ref()?);
+    if !own.is_empty() {
+        return Some(Reason::Gated { manifest: manifest.clone(), gates: own, staged: false });
+    }
+    let others = watched(container.engine, reference, manifest, input.containers);
+    others.into_iter().find_map(|other| {
+        let gates = gates(&other);
+        let why = describe(&gates);
+        (!gates.is_empty()).then_some(Reason::WaitsForUnit { other: Some(other), why })
+    })
+}
+
+/// The units that get an image with any other of their engine that does: where that has only a tag.
+pub fn watched(
+    engine: EngineKind,
+    reference: &Reference,
+    manifest: &Digest,
+    containers: &[Container],
+) -> BTreeSet<UnitName> {
+    let follows = |container: &&Container| {
+        let place = (container.engine, &container.source.reference) == (engine, reference);
+        place && wants_check(container).is_some() && !container.runs(manifest)
+    };
+    let all = containers.iter().filter(|_| !engine.has_bindings()).filter(follows);
+    all.filter_map(|container| container.unit.clone()).collect()
+}
+
+/// What is pulled for those that wait, each image once.
+fn staging(judged: &[Judged<'_>], input: &Input<'_>) -> Vec<Staging> {
+    let mut found: Vec<Staging> = Vec::new();
+    for (container, verdict) in judged {
+        let (Err(Reason::Gated { gates, .. }), Some(Available::Image(image)), Ok(policy)) =
+            (verdict, input.available.get(&container.id), &container.policy)
+        else {
+            continue;
+        };
+        let staging = Staging {
+            source: container.source.clone(),
+            engine: container.engine,
+            policy: *policy,
+            image: image.clone(),
+        };
+        if allow_pulls(gates) && !found.contains(&staging) {
+            found.push(staging);
+        }
+    }
+    found
 }
 
 /// What the container's unit is to prove yet for its reference.

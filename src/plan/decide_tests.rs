@@ -32,6 +32,7 @@ struct Case {
     quarantine: Quarantine,
     groups: Groups,
     put_offs: PutOffs,
+    gates: Gates,
     probations: Vec<Probation>,
     selection: Vec<UnitName>,
 }
@@ -47,6 +48,7 @@ impl Case {
             quarantine: Quarantine::default(),
             groups: Groups::default(),
             put_offs: PutOffs::default(),
+            gates: Gates::default(),
             probations: vec![],
             selection: vec![],
         }
@@ -60,6 +62,7 @@ impl Case {
             quarantine: &self.quarantine,
             groups: &self.groups,
             put_offs: &self.put_offs,
+            gates: &self.gates,
             probations: &self.probations,
             selection: &self.selection,
             now: Timestamp::UNIX_EPOCH,

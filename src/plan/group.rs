@@ -77,8 +77,8 @@ impl<'a> Fellows<'a> {
     }
 }
 
-/// Holds those back that cannot go because of their group: one of it could not be checked or is put
-/// off; or because exactly these images failed together before.
+/// Holds those back that cannot go because of their group: one of it could not be checked, is put
+/// off or has to wait; or because exactly these images failed together before.
 pub(super) fn hold<'a>(judged: &mut [Judged<'a>], groups: &'a Groups, quarantine: &Quarantine) {
     let mut all: BTreeMap<Fellows<'a>, Vec<usize>> = BTreeMap::new();
     for (at, (container, _)) in judged.iter().enumerate() {
@@ -143,6 +143,8 @@ fn unchecked<'a>(
             Reason::CheckFailed { .. }
                 | Reason::CoolingDown { .. }
                 | Reason::PutOff { .. }
+                | Reason::Gated { .. }
+                | Reason::WaitsForUnit { .. }
                 | Reason::BudgetSpent { .. }
         )
     };

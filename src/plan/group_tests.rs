@@ -82,6 +82,7 @@ impl Case {
             quarantine: &self.quarantine,
             groups: &groups,
             put_offs: &PutOffs::default(),
+            gates: &crate::plan::Gates::default(),
             probations: &[],
             selection: &groups.complete(&self.selection),
             now: Timestamp::UNIX_EPOCH,

@@ -8,6 +8,7 @@ use super::Registries;
 use super::absence::Absences;
 use super::backoff::Backoff;
 use super::put_off::PutOffs;
+use super::seen::Seen;
 use crate::model::{Digest, ImageIdentity, ImageSource, Platform, Reference};
 
 /// Failures in a row by source, and which platform manifest stood behind which index: a changed
@@ -21,6 +22,8 @@ pub struct Memory {
     pub put_offs: PutOffs,
     /// What is known of the registries' hosts.
     pub registries: Registries,
+    /// Images that not all units run that may have them.
+    pub seen: Seen,
     /// Units that have images kept and are not there any more.
     pub absences: Absences,
 }

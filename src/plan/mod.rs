@@ -6,6 +6,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod absence;
+pub mod approval;
 pub mod back;
 pub mod back_refusal;
 pub mod backoff;
@@ -13,7 +14,9 @@ pub mod budget;
 pub mod decide;
 pub mod doctor;
 pub mod fair_queue;
+pub mod gate;
 pub mod group;
+pub mod hold;
 pub mod memory;
 pub mod order;
 pub mod probation;
@@ -23,13 +26,18 @@ pub mod reason;
 pub mod registries;
 pub mod retention;
 pub mod rollout;
+pub mod seen;
 pub mod sharer;
+pub mod watch;
 
+pub use approval::{Approval, Approvals};
 pub use backoff::Backoff;
 pub use budget::{Allowance, Budget};
 pub use decide::{Available, Input, Plan, decide};
 pub use fair_queue::FairQueue;
+pub use gate::{Gate, Gates};
 pub use group::Groups;
+pub use hold::{Hold, Holds};
 pub use memory::Memory;
 pub use order::{Followers, Graph, Turn, order};
 pub use put_off::{PutOff, PutOffs};
@@ -39,3 +47,4 @@ pub use registries::Registries;
 pub use rollout::cause::{Cause, JobResult};
 pub use rollout::{Rollout, Step};
 pub use sharer::{Sharer, Sharing};
+pub use watch::Watch;

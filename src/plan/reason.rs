@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::gate::{Gate, describe};
 use crate::model::failure::excerpt;
 use crate::model::{Digest, Failure, Group, UnitName};
 
@@ -29,6 +30,15 @@ pub enum Reason {
         manifest: Digest,
         until: Timestamp,
         cause: String,
+    },
+    /// It is there for the unit, which does not get it yet.
+    Gated {
+        manifest: Digest,
+        /// What lasts longest comes first.
+        gates: Vec<Gate>,
+        /// Whether it is in storage already.
+        #[serde(default)]
+        staged: bool,
     },
     /// The unit has the available image, or gets it at its next start: how that run ends is to be
     /// seen.
@@ -105,6 +115,7 @@ impl Reason {
             | Self::Pinned
             | Self::Quarantined { .. }
             | Self::PutOff { .. }
+            | Self::Gated { .. }
             | Self::BudgetSpent { .. }
             | Self::OnProbation { .. }
             | Self::FailedTogether { .. }
@@ -136,6 +147,10 @@ impl fmt::Display for Reason {
                     "digest {} was taken back, and is put off until {until:.0}: {cause}",
                     manifest.short()
                 )
+            }
+            Self::Gated { manifest, gates, staged } => {
+                let pulled = if *staged { ", and is pulled" } else { "" };
+                write!(f, "digest {} waits{pulled}: {}", manifest.short(), describe(gates))
             }
             Self::OnProbation { manifest, since } => {
                 write!(

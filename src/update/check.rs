@@ -1,20 +1,26 @@
 //! Discover and check: what runs, and what each reference stands for now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ask::Answer;
 use super::port::{Clock, Engine, Ledger, Registry, World};
 use super::updater::Updater;
-use crate::model::{Container, Failure, FailureKind, ImageSource, Policy, UnitName};
+use crate::model::{
+    Container, ContainerId, Failure, FailureKind, ImageIdentity, ImageSource, Policy, Reference,
+    Rules, UnitName, Window,
+};
 use crate::plan::decide::wants_check;
+use crate::plan::gate::UnitRules;
 use crate::plan::registries::{Moment, Reply};
-use crate::plan::{Available, Groups, Input, Memory, Plan, PutOffs, decide};
+use crate::plan::{Available, Gates, Groups, Input, Memory, Plan, PutOffs, decide};
 
 /// What runs, and what would be done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Surveyed {
     pub plan: Plan,
     pub containers: Vec<Container>,
+    /// What keeps units from images.
+    pub gates: Gates,
 }
 
 impl<W: World> Updater<W> {
@@ -31,6 +37,7 @@ impl<W: World> Updater<W> {
         let quarantine = quarantine.in_force(now, self.options.quarantine_expiry);
         let groups = Groups::new(&self.options.groups(), &inventory.containers);
         let selection = &groups.complete(selection)[..];
+        let named = if asked_by_person { selection } else { &[] };
         let chosen: Vec<&Container> = inventory
             .containers
             .iter()
@@ -65,6 +72,7 @@ impl<W: World> Updater<W> {
                 available.insert(container.id.clone(), found);
             }
         }
+        self.note_seen(&inventory.containers, &available, memory);
         memory.retain_sources(inventory.containers.iter().map(|container| &container.source));
         memory.registries.retain(|host| hosts.has(host));
         let containers = &inventory.containers;
@@ -72,6 +80,7 @@ impl<W: World> Updater<W> {
         let nothing = PutOffs::default();
         let put_offs = if asked_by_person { &nothing } else { &memory.put_offs };
         let probations = self.world.ledger().probations()?;
+        let gates = self.gates(&inventory.containers, named, memory)?;
         let input = Input {
             containers,
             bystanders: &inventory.bystanders,
@@ -79,6 +88,7 @@ impl<W: World> Updater<W> {
             quarantine: &quarantine,
             groups: &groups,
             put_offs,
+            gates: &gates,
             probations: &probations,
             selection,
             now,
@@ -87,7 +97,72 @@ impl<W: World> Updater<W> {
         let mut problems = inventory.problems;
         problems.extend(damage.map(|damage| Failure::new(FailureKind::Local, damage)));
         let plan = Plan { problems, asking: inventory.asking, ..decide(&input) };
-        Ok(Surveyed { plan, containers: inventory.containers })
+        Ok(Surveyed { plan, containers: inventory.containers, gates })
+    }
+
+    /// What keeps units from images; those that a person `named` wait for less.
+    ///
+    /// # Errors
+    /// Where the ledger cannot be read.
+    pub fn gates(
+        &self,
+        containers: &[Container],
+        named: &[UnitName],
+        memory: &Memory,
+    ) -> Result<Gates, Failure> {
+        let units: BTreeSet<&UnitName> =
+            containers.iter().filter_map(|container| container.unit.as_ref()).collect();
+        let ready = |unit: &UnitName| {
+            let Rules { mode, windows, cooldown } = self.options.rules(unit);
+            let placed = |window: Window| {
+                let zone = self.world.clock().zone(window.calendar.zone());
+                (window, zone)
+            };
+            UnitRules {
+                mode: mode.unwrap_or_default(),
+                windows: windows.unwrap_or_default().into_iter().map(placed).collect(),
+                cooldown: cooldown.unwrap_or_default(),
+            }
+        };
+        Ok(Gates {
+            holds: self.world.ledger().holds()?,
+            approvals: self.world.ledger().approvals()?,
+            seen: memory.seen.clone(),
+            rules: units.into_iter().map(|unit| (unit.clone(), ready(unit))).collect(),
+            named: named.iter().cloned().collect(),
+        })
+    }
+
+    /// Remembers what references stand for that not all who follow them run.
+    fn note_seen(
+        &self,
+        containers: &[Container],
+        available: &BTreeMap<ContainerId, Available>,
+        memory: &mut Memory,
+    ) {
+        let now = self.world.clock().now();
+        let mut found: BTreeMap<&Reference, Vec<&ImageIdentity>> = BTreeMap::new();
+        for container in containers {
+            let reference = &container.source.reference;
+            if let Some(Available::Image(image)) = available.get(&container.id) {
+                found.entry(reference).or_default().push(image);
+            }
+        }
+        for (reference, mut images) in found {
+            let lacks = |image: &&ImageIdentity| {
+                containers.iter().any(|container| {
+                    &container.source.reference == reference
+                        && container.image.platform == image.platform
+                        && !container.runs(&image.manifest)
+                })
+            };
+            images.retain(lacks);
+            memory.seen.note(reference, &images, now);
+        }
+        let is_used = |reference: &Reference| {
+            containers.iter().any(|container| &container.source.reference == reference)
+        };
+        memory.seen.forget(now, is_used);
     }
 
     /// What is available for one container; `None` where its policy asks nobody.

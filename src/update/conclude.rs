@@ -33,7 +33,7 @@ impl<W: World> Updater<W> {
         self.tell_ends(flight, &outcomes);
         if let Err(failure) = quarantined {
             self.problem(&failure);
-            return Ended { outcomes, suspended: false };
+            return Ended { outcomes, ..Ended::default() };
         }
         if let Err(failure) = self.put_off(flight) {
             self.problem(&failure);
@@ -57,7 +57,7 @@ impl<W: World> Updater<W> {
         for failure in failures {
             self.problem(&failure);
         }
-        Ended { outcomes, suspended: false }
+        Ended { outcomes, ..Ended::default() }
     }
 
     fn quarantine(&self, flight: &InFlight) -> Result<(), Failure> {
@@ -144,7 +144,7 @@ impl<W: World> Updater<W> {
             detail: cause.to_string(),
             ..self.outcome(flight, step, &Mark::Untouched, "")
         });
-        Ended { outcomes: outcomes.collect(), suspended: false }
+        Ended { outcomes: outcomes.collect(), ..Ended::default() }
     }
 
     /// The ledger cannot be written: nothing more is touched, for nobody would remember it.
@@ -167,7 +167,7 @@ impl<W: World> Updater<W> {
             })
             .collect();
         self.tell_ends(flight, &outcomes);
-        Ended { outcomes, suspended: false }
+        Ended { outcomes, ..Ended::default() }
     }
 
     fn tell_ends(&self, flight: &InFlight, outcomes: &[Outcome]) {

@@ -21,16 +21,20 @@ use super::under_way::{Came, Done, UnderWay};
 use super::updater::Updater;
 use super::{Event, EventKind};
 use crate::model::{Failure, UnitName};
+use crate::plan::decide::Skipped;
 use crate::plan::rollout::crew::leads;
 use crate::plan::rollout::due::{Action, due, has_place, ready, waits_for_place};
 use crate::plan::rollout::{self, Mark, Phase, Rollout, State, advance, begin, next};
-use crate::plan::{Cause, JobResult, Plan};
+use crate::plan::{Cause, JobResult, Plan, Watch};
 
 /// How a rollout ended, for now.
+#[derive(Default)]
 pub(super) struct Ended {
     pub(super) outcomes: Vec<Outcome>,
     /// The host or the service stops: no further rollout is begun.
     pub(super) suspended: bool,
+    /// What was not begun, because something keeps units from it by now.
+    pub(super) withheld: Vec<Skipped>,
 }
 
 /// Whether this process began the action that is due, or an earlier one may have.
@@ -73,11 +77,13 @@ pub(super) struct Course {
     restarted: RefCell<BTreeSet<usize>>,
     /// The last restart of each unit.
     restarts: RefCell<BTreeMap<UnitName, LastRestart>>,
+    /// What is looked at before anything is touched.
+    watch: Option<Watch>,
 }
 
 impl Course {
-    fn new(begin: Begin) -> Self {
-        Self { begin, restarted: RefCell::default(), restarts: RefCell::default() }
+    fn new(begin: Begin, watch: Option<Watch>) -> Self {
+        Self { begin, restarted: RefCell::default(), restarts: RefCell::default(), watch }
     }
 
     /// Until its restart is behind us, what an earlier process did to a unit is not known.
@@ -97,7 +103,7 @@ impl Course {
 impl<W: World> Updater<W> {
     /// Carries a rollout to its end.
     pub(super) async fn carry_out(&self, pending: Pending, slots: &Slots) -> Ended {
-        let Pending { mut flight, first } = pending;
+        let Pending { mut flight, first, watch } = pending;
         let boot = self.world.manager().boot().await;
         let begin = match first {
             First::Resume => {
@@ -110,7 +116,7 @@ impl<W: World> Updater<W> {
                 Begin::Fresh
             }
         };
-        self.drive(&mut flight, &Course::new(begin), slots).await
+        self.drive(&mut flight, &Course::new(begin, watch), slots).await
     }
 
     async fn drive(&self, flight: &mut InFlight, course: &Course, slots: &Slots) -> Ended {
@@ -152,9 +158,14 @@ impl<W: World> Updater<W> {
                     }
                 }
                 (Some(_), Done::Turn(_)) if slots.are_closed() && is_untouched(flight, course) => {
-                    return Ended { outcomes: vec![], suspended: true };
+                    return Ended { suspended: true, ..Ended::default() };
                 }
                 (Some(at), Done::Turn(place)) => {
+                    match self.withheld(flight, course) {
+                        Ok(withheld) if withheld.is_empty() => {}
+                        Ok(withheld) => return Ended { withheld, ..Ended::default() },
+                        Err(failure) => return self.give_up(flight, failure),
+                    }
                     self.step_on(flight, |rollout, progress| begin(rollout, progress, at));
                     self.find_dependents(flight, at).await;
                     work.hold(at, place);
@@ -168,6 +179,17 @@ impl<W: World> Updater<W> {
                 Ended { suspended: true, ..self.suspend(flight, cause) }
             }
             cause => Ended { suspended: cause.is_some(), ..self.conclude(flight) },
+        }
+    }
+
+    /// What keeps units from a rollout that has touched nothing yet.
+    fn withheld(&self, flight: &InFlight, course: &Course) -> Result<Vec<Skipped>, Failure> {
+        match course.watch.as_ref().filter(|_| is_untouched(flight, course)) {
+            Some(watch) => {
+                let holds = self.world.ledger().holds()?;
+                Ok(watch.withheld(&flight.rollout, holds, self.world.clock().now()))
+            }
+            None => Ok(vec![]),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::{Group, Probe, Rollback, UnitName};
+use crate::model::{Group, Probe, Rollback, Rules, UnitName};
 use crate::plan::retention::Limits;
 use crate::plan::rollout::{Rollout, Step};
 
@@ -25,6 +25,8 @@ pub struct Options {
     pub backoff_max: Duration,
     /// How long an image that failed is not tried again; `None` is for ever.
     pub quarantine_expiry: Option<Duration>,
+    /// When units may be updated.
+    pub rules: Rules,
     /// Which images stay in storage.
     pub retention: Limits,
     /// What single units have of their own.
@@ -45,6 +47,7 @@ pub struct UnitOptions {
     pub start_timeout: Option<Duration>,
     /// The group that it is updated with, whatever a label says.
     pub group: Option<Group>,
+    pub rules: Rules,
 }
 
 /// How long a probe may take to pass, where nobody says otherwise.
@@ -60,6 +63,14 @@ impl Options {
     pub(super) fn groups(&self) -> BTreeMap<UnitName, Group> {
         let own = self.units.iter();
         own.filter_map(|(unit, own)| Some((unit.clone(), own.group.clone()?))).collect()
+    }
+
+    /// When `unit` may be updated.
+    pub(super) fn rules(&self, unit: &UnitName) -> Rules {
+        match self.units.get(unit) {
+            Some(own) => own.rules.over(&self.rules),
+            None => self.rules.clone(),
+        }
     }
 
     /// How long `unit` is watched.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::future;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 pub use self::observer::{Observer, Pulling};
 pub use self::registry::Registry;
@@ -22,8 +23,8 @@ use crate::model::{
 use crate::plan::probation::Probation;
 pub use crate::plan::retention::{Clearing, Part, Pin, Pulled, Shelf, Stock, Stored};
 use crate::plan::rollout::Progress;
+use crate::plan::{Approvals, Holds, Memory, Quarantine, Quarantined, Rollout};
 pub use crate::plan::{Budget, Followers, JobResult};
-use crate::plan::{Memory, Quarantine, Quarantined, Rollout};
 
 /// What an engine found: the containers, and what it could not read (each skipped, and said).
 #[derive(Debug, Default)]
@@ -321,6 +322,10 @@ pub trait Ledger {
     fn add_to_quarantine(&self, entry: Quarantined) -> Result<(), Failure>;
     /// Forgets those that are over, so that what fails again is quarantined anew.
     fn drop_from_quarantine(&self, over: &dyn Fn(&Quarantined) -> bool) -> Result<(), Failure>;
+    /// The units that an operator has left alone.
+    fn holds(&self) -> Result<Holds, Failure>;
+    /// The images that somebody approved.
+    fn approvals(&self) -> Result<Approvals, Failure>;
     fn memory(&self) -> Result<Memory, Failure>;
     fn save_memory(&self, memory: &Memory) -> Result<(), Failure>;
     fn in_flight(&self) -> Result<Vec<InFlight>, Failure>;
@@ -372,6 +377,8 @@ pub trait Clock {
     fn now(&self) -> Timestamp;
     /// Time since some fixed point, which no clock change moves.
     fn monotonic(&self) -> Duration;
+    /// The zone of this name, or the host's; `None` where the host does not know it.
+    fn zone(&self, name: Option<&str>) -> Option<TimeZone>;
     /// A random number from 0 up to, but not, 1.
     fn random(&self) -> f64;
     async fn sleep(&self, time: Duration);

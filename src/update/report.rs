@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::model::OutcomeKind;
 use crate::model::{Digest, EngineKind, Failure, Reference, UnitName};
+use crate::plan::Reason;
 use crate::plan::decide::Skipped;
+use crate::plan::gate::until;
 
 /// Who asked for a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +101,15 @@ pub struct Report {
 }
 
 impl Report {
+    /// When the first of the units that wait for nothing but time may have their images.
+    pub fn waits_until(&self) -> Option<Timestamp> {
+        let ends = self.skipped.iter().filter_map(|skipped| match &skipped.reason {
+            Reason::Gated { gates, .. } => until(gates),
+            _ => None,
+        });
+        ends.min()
+    }
+
     /// Whether any unit ended so.
     pub fn has(&self, kind: OutcomeKind) -> bool {
         self.outcomes.iter().any(|outcome| outcome.result == kind)

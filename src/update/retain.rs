@@ -112,7 +112,7 @@ impl<W: World> Updater<W> {
         Ok(cleared)
     }
 
-    /// The images of rollouts that have not ended, and of units on probation.
+    /// The images of rollouts that have not ended, of units on probation, and of units that wait for them.
     fn under_way(&self) -> Result<BTreeSet<Digest>, Failure> {
         let mut images = BTreeSet::new();
         for flight in self.world.ledger().in_flight()? {
@@ -123,6 +123,10 @@ impl<W: World> Updater<W> {
                 .chain(rollout.steps.iter().map(|step| &step.old))
                 .chain(rollout.aims().map(|aim| aim.new));
             images.extend(all.flat_map(|image| [image.target.clone(), image.manifest.clone()]));
+        }
+        // What waits for its time has not come to a unit, whichever pass this is.
+        for image in self.world.ledger().memory()?.seen.images() {
+            images.extend([image.target.clone(), image.manifest.clone()]);
         }
         for held in self.world.ledger().probations()? {
             let both = [&held.old, &held.new].into_iter();

@@ -93,9 +93,9 @@ impl<W: World> Updater<W> {
                 ..self.in_flight(rollout, Trigger::Rollback, pass)
             };
             // What is in storage needs no staging.
-            Pending::fresh(flight, Ok(()))
+            Pending::fresh(flight, Ok(()), None)
         });
-        let Ended { outcomes, suspended } = self.carry_out_all(pending.collect(), &turns).await;
+        let Ended { outcomes, suspended, .. } = self.carry_out_all(pending.collect(), &turns).await;
         let mut warnings = warnings;
         if !suspended {
             warnings.extend(self.clear_storage(pass, &containers).await);
@@ -141,6 +141,7 @@ impl<W: World> Updater<W> {
             made_at: self.world.clock().now(),
             rollouts: way.rollouts.clone(),
             skipped: vec![],
+            staging: vec![],
             problems: vec![],
             warnings: vec![],
             asking: vec![],

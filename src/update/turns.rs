@@ -12,12 +12,14 @@ use super::report::OutcomeKind;
 use super::updater::Updater;
 use crate::model::{Failure, UnitName};
 use crate::plan::rollout::Event;
-use crate::plan::{Cause, Turn};
+use crate::plan::{Cause, Turn, Watch};
 
 /// A rollout that is to be carried out.
 pub(super) struct Pending {
     pub(super) flight: InFlight,
     pub(super) first: First,
+    /// What is looked at before it begins; `None` where nothing is.
+    pub(super) watch: Option<Watch>,
 }
 
 /// Where a rollout begins.
@@ -30,12 +32,16 @@ pub(super) enum First {
 
 impl Pending {
     /// One that begins; `staged` is what became of its staging.
-    pub(super) fn fresh(flight: InFlight, staged: Result<(), Failure>) -> Self {
+    pub(super) fn fresh(
+        flight: InFlight,
+        staged: Result<(), Failure>,
+        watch: Option<Watch>,
+    ) -> Self {
         let staged = match staged {
             Ok(()) => Event::Succeeded,
             Err(failure) => Event::Failed(Cause::Host { failure }),
         };
-        Self { flight, first: First::After(staged) }
+        Self { flight, first: First::After(staged), watch }
     }
 }
 
@@ -71,7 +77,7 @@ impl<W: World> Updater<W> {
     /// well, it is not begun. The outcomes come in the order of the rollouts.
     pub(super) async fn carry_out_all(&self, pending: Vec<Pending>, turns: &[Turn]) -> Ended {
         if pending.is_empty() {
-            return Ended { outcomes: vec![], suspended: false };
+            return Ended::default();
         }
         let _delay = self.world.manager().delay_shutdown(&describe(&pending)).await;
         let slots = Slots::new(self.options.max_parallel);
@@ -98,8 +104,12 @@ impl<W: World> Updater<W> {
             }
             ended.insert(at, one);
         }
-        let outcomes = ended.into_values().flat_map(|one| one.outcomes).collect();
-        Ended { outcomes, suspended: slots.are_closed() }
+        let mut all = Ended { suspended: slots.are_closed(), ..Ended::default() };
+        for one in ended.into_values() {
+            all.outcomes.extend(one.outcomes);
+            all.withheld.extend(one.withheld);
+        }
+        all
     }
 }
 

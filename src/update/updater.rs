@@ -1,6 +1,7 @@
 //! One pass, from beginning to end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use jiff::Timestamp;
 
@@ -9,11 +10,13 @@ use super::execute::{Ended, events_of};
 use super::options::Options;
 use super::port::{Clock, InFlight, Ledger, Manager as _, Observer, World};
 use super::report::{Report, Trigger};
+use super::stage::Staged;
 use super::turns::{First, Pending};
 use super::{Event, EventKind};
-use crate::model::{Container, EngineKind, Failure, FailureKind, ImageSource, UnitName};
+use crate::model::{Container, EngineKind, Failure, FailureKind, ImageSource, Mode, UnitName};
+use crate::plan::gate::{Gate, describe};
 use crate::plan::rollout::{Progress, Rollout};
-use crate::plan::{Graph, Plan, Reason, Turn, order};
+use crate::plan::{Graph, Memory, Plan, Reason, Turn, Watch, order};
 
 /// The unit in which Podman updates its containers itself.
 const PODMANS_OWN: &str = "podman-auto-update.service";
@@ -105,7 +108,8 @@ impl<W: World> Updater<W> {
         let before = self.world.ledger().memory()?;
         let mut memory = before.clone();
         let manual = trigger == Trigger::Manual;
-        let Surveyed { mut plan, containers } = self.survey(selection, manual, &mut memory).await?;
+        let Surveyed { mut plan, containers, gates } =
+            self.survey(selection, manual, &mut memory).await?;
         self.world.ledger().save_memory(&memory)?;
         refuse_unknown(selection, &plan)?;
         // What could not be brought to its end must not be begun anew over its record.
@@ -113,9 +117,11 @@ impl<W: World> Updater<W> {
         plan.rollouts
             .retain(|rollout| !flights.iter().any(|flight| flight.rollout.crosses(rollout)));
         self.yield_to_podman(&mut plan).await;
-        self.announce(&plan);
-        let staged = self.stage_all(&plan, &before, &mut memory).await?;
+        self.announce(&plan, &mut memory);
+        let Staged { rollouts: staged, ahead } =
+            self.stage_all(&plan, &before, &mut memory).await?;
         self.world.ledger().save_memory(&memory)?;
+        self.note_staged(&mut plan, ahead);
         report.skipped = plan.skipped;
         report.problems.extend(plan.problems);
         let failed: Vec<ImageSource> = plan
@@ -126,20 +132,42 @@ impl<W: World> Updater<W> {
             .flat_map(|(rollout, _)| rollout.aims().map(|aim| aim.source.clone()))
             .collect();
         let (turns, pass) = (self.turns(&mut plan.rollouts).await?, plan.made_at);
+        let gates = Rc::new(gates);
         let pending = plan.rollouts.into_iter().zip(staged).map(|(mut rollout, staged)| {
             // What could not be staged comes along with nothing.
             for step in &mut rollout.steps {
                 step.along.retain(|along| !failed.contains(&along.source));
             }
-            Pending::fresh(self.in_flight(rollout, trigger, pass), staged)
+            let watch = Watch::new(Rc::clone(&gates), &rollout, &containers);
+            Pending::fresh(self.in_flight(rollout, trigger, pass), staged, Some(watch))
         });
         let pending = pending.collect();
-        let Ended { outcomes, suspended } = self.carry_out_all(pending, &turns).await;
+        let Ended { outcomes, suspended, withheld } = self.carry_out_all(pending, &turns).await;
+        report.skipped.extend(withheld);
         report.outcomes.extend(outcomes);
         if !suspended {
             report.warnings.extend(self.clear_storage(pass, &containers).await);
         }
         Ok(containers)
+    }
+
+    /// Says with each unit that waits whether its image is in storage.
+    fn note_staged(&self, plan: &mut Plan, ahead: Vec<Result<(), Failure>>) {
+        for (staging, result) in plan.staging.iter().zip(ahead) {
+            if let Err(failure) = result {
+                self.problem(&failure);
+                plan.problems.push(failure);
+                continue;
+            }
+            for skipped in &mut plan.skipped {
+                if let Reason::Gated { manifest, staged, .. } = &mut skipped.reason
+                    && skipped.reference == staging.source.reference
+                    && manifest == &staging.image.manifest
+                {
+                    *staged = true;
+                }
+            }
+        }
     }
 
     /// What each rollout waits for.
@@ -224,8 +252,9 @@ impl<W: World> Updater<W> {
             self.tell_about(flight, EventKind::Resumed, "");
         }
         let turns = vec![Turn::default(); flights.len()];
-        let pending = flights.into_iter().map(|flight| Pending { flight, first: First::Resume });
-        let Ended { outcomes, suspended } = self.carry_out_all(pending.collect(), &turns).await;
+        let resume = |flight| Pending { flight, first: First::Resume, watch: None };
+        let pending = flights.into_iter().map(resume);
+        let Ended { outcomes, suspended, .. } = self.carry_out_all(pending.collect(), &turns).await;
         report.outcomes = outcomes;
         if !suspended {
             self.look_at_probations(&mut report).await?;
@@ -234,8 +263,8 @@ impl<W: World> Updater<W> {
     }
 
     /// Tells of what was found: updates, and containers that cannot have any.
-    fn announce(&self, plan: &Plan) {
-        for event in events_of(plan) {
+    fn announce(&self, plan: &Plan, memory: &mut Memory) {
+        for event in events_of(plan).chain(waiting(plan, memory)) {
             self.world.observer().event(&event);
         }
         for skipped in &plan.skipped {
@@ -259,6 +288,34 @@ impl<W: World> Updater<W> {
             self.world.observer().event(&Event { detail, ..Event::new(EventKind::Problem) });
         }
     }
+}
+
+/// The updates that wait: each image is told once, with all of its units.
+fn waiting(plan: &Plan, memory: &mut Memory) -> Vec<Event> {
+    let is_quiet = |gate: &Gate| matches!(gate, Gate::Mode { mode: Mode::Manual });
+    let (mut news, mut events) = (BTreeMap::new(), Vec::new());
+    for skipped in &plan.skipped {
+        let (Reason::Gated { manifest, gates, .. }, reference) =
+            (&skipped.reason, &skipped.reference)
+        else {
+            continue;
+        };
+        if gates.iter().any(is_quiet) {
+            continue;
+        }
+        let tell = || memory.seen.tell(reference, manifest);
+        if *news.entry((reference, manifest)).or_insert_with(tell) {
+            events.push(Event {
+                unit: skipped.unit.clone(),
+                reference: Some(reference.clone()),
+                old: Some(skipped.image.manifest.clone()),
+                new: Some(manifest.clone()),
+                detail: describe(gates),
+                ..Event::new(EventKind::UpdateAvailable)
+            });
+        }
+    }
+    events
 }
 
 /// A unit named on the command line that has nothing to update is an error, not silence.

@@ -2,7 +2,7 @@ use std::cell::{Cell, RefCell};
 
 use super::*;
 use crate::ctl::remote::tests::connected;
-use crate::daemon::api::{Error as ApiError, Held, HistoryQuery, RegistryStatus};
+use crate::daemon::api::{Error as ApiError, Held, HistoryQuery, Holding, RegistryStatus};
 use crate::daemon::bus::{Change, Signal};
 use crate::update::{Event, EventKind};
 
@@ -69,6 +69,18 @@ impl Api for Empty {
     }
 
     async fn history(&self, _: &HistoryQuery) -> Result<Vec<Entry>, ApiError> {
+        Ok(vec![])
+    }
+
+    async fn hold(&self, _: &[UnitName], _: &Holding) -> Result<Hold, ApiError> {
+        unreachable!("nobody holds anything")
+    }
+
+    async fn unhold(&self, _: &[UnitName]) -> Result<Vec<UnitName>, ApiError> {
+        Ok(vec![])
+    }
+
+    async fn approve(&self, _: &[UnitName], _: Option<&str>) -> Result<Vec<Approval>, ApiError> {
         Ok(vec![])
     }
 

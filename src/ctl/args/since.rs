@@ -28,15 +28,20 @@ impl Since {
         if let Ok(ago) = humantime::parse_duration(text) {
             return Ok(Self::Ago(ago));
         }
-        if let Ok(time) = text.parse::<Timestamp>() {
-            return Ok(Self::At(time));
-        }
-        let local = text.parse::<DateTime>();
-        let local = local.or_else(|_| text.parse::<Date>().map(|day| day.at(0, 0, 0, 0)));
-        local.map(Self::Local).map_err(|_| {
+        Self::point(text).ok_or_else(|| {
             "neither a time such as \"2026-11-26 08:00\", nor how long ago, such as \"7d\""
                 .to_owned()
         })
+    }
+
+    /// A point in time, also one to come.
+    pub(super) fn point(text: &str) -> Option<Self> {
+        if let Ok(time) = text.parse::<Timestamp>() {
+            return Some(Self::At(time));
+        }
+        let local = text.parse::<DateTime>();
+        let local = local.or_else(|_| text.parse::<Date>().map(|day| day.at(0, 0, 0, 0)));
+        local.ok().map(Self::Local)
     }
 
     /// The time that is meant at `now`, in the zone of who says it; `None` where there is none so

@@ -146,6 +146,7 @@ fn updated(container: &Container, done: &Done) -> (&'static str, Option<String>)
         Some(reason @ Reason::NotInStorage) => {
             failed(&Failure::new(FailureKind::NotFound, reason.to_string()))
         }
+        Some(Reason::Gated { .. }) => ("pending", None),
         _ => ("false", None),
     }
 }

@@ -109,6 +109,7 @@ pub(super) fn skipped(skipped: &Skipped) -> Vec<Cell> {
     let available = match &skipped.reason {
         Reason::Quarantined { manifest, .. }
         | Reason::PutOff { manifest, .. }
+        | Reason::Gated { manifest, .. }
         | Reason::OnProbation { manifest, .. } => manifest.short(),
         _ => String::new(),
     };

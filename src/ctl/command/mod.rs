@@ -1,11 +1,13 @@
 //! The commands, one file each. Each gets its answer from [`Access`], and returns what is printed
 //! with the exit code: none of them prints.
 
+mod approve;
 mod auto_update;
 mod check;
 mod completions;
 mod doctor;
 mod history;
+mod hold;
 mod quarantine;
 mod registries;
 mod rollback;
@@ -67,6 +69,9 @@ pub async fn run<E: Embedded>(
         Command::Status(status) if status.registries => registries::run(access, style).await,
         Command::Status(_) => status::run(access, style).await,
         Command::History(history) => history::run(history, access, style).await,
+        Command::Hold(hold) => hold::run(hold, access, style).await,
+        Command::Unhold(unhold) => hold::end(unhold, access, style).await,
+        Command::Approve(approve) => approve::run(approve, access, style).await,
         Command::Quarantine(quarantine) => quarantine::run(quarantine, access, style).await,
         Command::Completions { shell } => Ok(completions::shell(*shell)),
         Command::Man => completions::manual(),

@@ -85,6 +85,8 @@ pub(super) fn state(status: &UnitStatus) -> (String, Tone) {
         Standing::CheckFailing => ("check failing", Tone::Bad),
         Standing::RolledBack => ("rolled back", Tone::Bad),
         Standing::NeedsOperator => ("needs an operator", Tone::Bad),
+        Standing::Held => ("held", Tone::Notice),
+        Standing::Waiting => ("update waits", Tone::Notice),
         Standing::Disabled => ("disabled", Tone::Faint),
         Standing::Pinned => ("pinned", Tone::Faint),
         Standing::InvalidPolicy => ("invalid policy", Tone::Bad),
@@ -95,6 +97,9 @@ pub(super) fn state(status: &UnitStatus) -> (String, Tone) {
         (Some(_), _) | (None, Standing::Unknown | Standing::OnProbation) => word.to_owned(),
         (None, _) => format!("not running: {word}"),
     };
+    if status.standing == Standing::Held {
+        return (status.detail.clone(), tone);
+    }
     // What cannot be read is told as a whole, below.
     if !status.detail.is_empty() && status.standing != Standing::Unknown {
         let joint = if status.standing == Standing::OnProbation { "" } else { ":" };

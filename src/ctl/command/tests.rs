@@ -76,6 +76,7 @@ fn checked() -> Checked {
         problems: vec![],
         warnings: vec![],
         asking: vec![],
+        staging: vec![],
     };
     Checked { plan, not_running: vec![gone()], waiting: vec![] }
 }
@@ -100,6 +101,7 @@ fn gone() -> UnitStatus {
         reference: Some(source().reference),
         running: None,
         standing: Standing::NeedsOperator,
+        gates: vec![],
         detail: "it crashed".into(),
         last: Some(entry(OutcomeKind::NeedsOperator, "it crashed", 1_799_999_000)),
     }
@@ -211,6 +213,7 @@ fn a_status_has_the_service_and_the_units() {
             authfile: None,
         }),
         standing,
+        gates: vec![],
         detail: detail.into(),
         last,
     };
@@ -228,6 +231,7 @@ fn a_status_has_the_service_and_the_units() {
             reference: None,
             running: None,
             standing: Standing::Unknown,
+            gates: vec![],
             detail: "/run/updaterd/containers/0/record.json is damaged".into(),
             last: None,
         },

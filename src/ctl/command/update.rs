@@ -39,6 +39,7 @@ pub(super) fn text(report: &Report, style: Style) -> String {
             reason,
             Reason::Quarantined { .. }
                 | Reason::PutOff { .. }
+                | Reason::Gated { .. }
                 | Reason::BudgetSpent { .. }
                 | Reason::FailedTogether { .. }
                 | Reason::GroupWaits { .. }

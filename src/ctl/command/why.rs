@@ -11,7 +11,7 @@ use crate::ctl::exit;
 use crate::daemon::api::{Checked, HistoryQuery, Standing, UnitStatus};
 use crate::model::{Asker, Digest, Failure, Group, Reference, UnitName};
 use crate::plan::decide::Skipped;
-use crate::plan::{Reason, Sharer};
+use crate::plan::{Gate, Reason, Sharer};
 use crate::update::{Entry, OutcomeKind};
 
 /// What an answer comes from.
@@ -155,6 +155,10 @@ fn phrases(question: &Question<'_>, skipped: &[&Skipped], available: &[Newer<'_>
     }
     let mut said: Vec<String> = available.iter().map(|newer| newer.phrase(question)).collect();
     said.extend(skipped.iter().map(|skipped| phrase(unit, skipped)));
+    let held = |gate: &&Gate| matches!(gate, Gate::Hold { .. });
+    let waits = skipped.iter().any(|skipped| matches!(skipped.reason, Reason::Gated { .. }));
+    let hold = own().flat_map(|status| &status.gates).find(held).filter(|_| !waits);
+    said.extend(hold.map(ToString::to_string));
     let lost = checked.not_running.iter().filter(|lost| lost.is_of(unit));
     said.extend(lost.map(|lost| {
         let reference = super::status::reference(lost);
@@ -223,6 +227,9 @@ fn phrase(unit: &UnitName, Skipped { reference, image, reason, .. }: &Skipped) -
         Reason::OnProbation { .. } => {
             format!("{reference}: {reason}; nothing is restarted for it")
         }
+        Reason::Gated { gates, .. } => {
+            format!("{reason}; stays on {runs} of {reference} meanwhile; {}", way_out(unit, gates))
+        }
         Reason::PutOff { .. }
         | Reason::BudgetSpent { .. }
         | Reason::CheckFailed { .. }
@@ -237,6 +244,18 @@ fn phrase(unit: &UnitName, Skipped { reference, image, reason, .. }: &Skipped) -
         | Reason::NoUnit { .. }
         | Reason::Guest { .. } => format!("{reference}: {reason} ({unit} stays on {runs})"),
     }
+}
+
+/// What a person can do about it.
+fn way_out(unit: &UnitName, gates: &[Gate]) -> String {
+    if gates.iter().any(|gate| matches!(gate, Gate::Hold { .. })) {
+        return format!("\"updaterctl unhold {unit}\" ends the hold");
+    }
+    let approve = match gates.contains(&Gate::Approval) {
+        true => format!("\"updaterctl approve {unit}\" approves it, "),
+        false => String::new(),
+    };
+    format!("{approve}\"updaterctl update {unit}\" does it now")
 }
 
 /// How the last update ended, without a cause that was said already.

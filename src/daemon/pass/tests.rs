@@ -215,6 +215,10 @@ impl Clock for Host {
         Duration::ZERO
     }
 
+    fn zone(&self, _: Option<&str>) -> Option<jiff::tz::TimeZone> {
+        Some(jiff::tz::TimeZone::UTC)
+    }
+
     fn random(&self) -> f64 {
         0.5
     }
@@ -280,6 +284,7 @@ fn pass(dir: &tempfile::TempDir) -> Pass<Host> {
         rollback: crate::model::Rollback::Back,
         backoff_max: Duration::from_secs(3600),
         quarantine_expiry: None,
+        rules: crate::model::Rules::default(),
         retention: crate::plan::retention::Limits { keep: 2, budget: 0, at_once: 10 },
         units: std::collections::BTreeMap::new(),
     };

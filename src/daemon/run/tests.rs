@@ -3,12 +3,12 @@ use std::cell::RefCell;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::daemon::api::{Checked, Held, HistoryQuery, RegistryStatus, UnitStatus};
+use crate::daemon::api::{Checked, Held, HistoryQuery, Holding, RegistryStatus, UnitStatus};
 use crate::daemon::bus::{Outgoing, Properties, Signal, outbox};
 use crate::daemon::request::Call;
 use crate::daemon::schedule::IDLE;
 use crate::model::UnitName;
-use crate::plan::{Plan, Quarantined};
+use crate::plan::{Approval, Hold, Plan, Quarantined};
 use crate::update::port::Observer as _;
 use crate::update::{Entry, Event, EventKind};
 
@@ -33,6 +33,10 @@ impl Clock for Still {
 
     fn monotonic(&self) -> Duration {
         Duration::from_secs(self.seconds.get().unsigned_abs())
+    }
+
+    fn zone(&self, _: Option<&str>) -> Option<jiff::tz::TimeZone> {
+        Some(jiff::tz::TimeZone::UTC)
     }
 
     fn random(&self) -> f64 {
@@ -90,6 +94,7 @@ fn checked() -> Checked {
         problems: vec![],
         warnings: vec![],
         asking: vec![],
+        staging: vec![],
     };
     Checked { plan, not_running: vec![], waiting: vec![] }
 }
@@ -132,6 +137,18 @@ impl Api for Rc<Recorder> {
     }
 
     async fn history(&self, _: &HistoryQuery) -> Result<Vec<Entry>, Error> {
+        Ok(vec![])
+    }
+
+    async fn hold(&self, _: &[UnitName], _: &Holding) -> Result<Hold, Error> {
+        unreachable!("nobody holds anything")
+    }
+
+    async fn unhold(&self, _: &[UnitName]) -> Result<Vec<UnitName>, Error> {
+        Ok(vec![])
+    }
+
+    async fn approve(&self, _: &[UnitName], _: Option<&str>) -> Result<Vec<Approval>, Error> {
         Ok(vec![])
     }
 

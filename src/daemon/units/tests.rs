@@ -53,8 +53,15 @@ fn ended(result: OutcomeKind) -> Entry {
 }
 
 fn of(containers: &[Container], history: &[Entry], memory: &Memory) -> Vec<Standing> {
-    let known =
-        Known { memory, hosts: &Hosts::default(), in_flight: &[], probations: &[], history };
+    let known = Known {
+        memory,
+        gates: &Gates::default(),
+        now: Timestamp::UNIX_EPOCH,
+        hosts: &Hosts::default(),
+        in_flight: &[],
+        probations: &[],
+        history,
+    };
     statuses(containers, &known).iter().map(|status| status.standing).collect()
 }
 
@@ -115,6 +122,8 @@ fn a_unit_that_lost_its_container_is_shown() {
             containers,
             &Known {
                 memory: &memory,
+                gates: &Gates::default(),
+                now: Timestamp::UNIX_EPOCH,
                 hosts: &Hosts::default(),
                 in_flight: &[],
                 probations: &[],
@@ -148,6 +157,8 @@ fn a_unit_that_lost_its_container_is_shown() {
 fn a_status_reads_what_it_writes() {
     let known = Known {
         memory: &Memory::default(),
+        gates: &Gates::default(),
+        now: Timestamp::UNIX_EPOCH,
         hosts: &Hosts::default(),
         in_flight: &[],
         probations: &[],
@@ -169,6 +180,8 @@ fn a_failing_check_says_why() {
     memory.failed(&app().source, backoff);
     let known = Known {
         memory: &memory,
+        gates: &Gates::default(),
+        now: Timestamp::UNIX_EPOCH,
         hosts: &Hosts::default(),
         in_flight: &[],
         probations: &[],
@@ -201,6 +214,8 @@ fn a_unit_on_probation_is_shown_at_work_and_at_rest() {
     let (memory, probations) = (Memory::default(), [held]);
     let known = Known {
         memory: &memory,
+        gates: &Gates::default(),
+        now: Timestamp::UNIX_EPOCH,
         hosts: &Hosts::default(),
         in_flight: &[],
         probations: &probations,

@@ -315,6 +315,7 @@ fn of_plan(plan: &Plan, scope: Scope) -> Vec<Finding> {
             | Reason::OnProbation { .. }
             // Whoever asks here is a person, for whom nothing is put off.
             | Reason::PutOff { .. }
+            | Reason::Gated { .. }
             | Reason::BudgetSpent { .. }
             // These are told of as containers, whose engine is known.
             | Reason::NoUnit { .. }

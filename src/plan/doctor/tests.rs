@@ -32,6 +32,7 @@ fn plan(skipped: Vec<Skipped>) -> Plan {
         problems: vec![],
         warnings: vec![],
         asking: vec![],
+        staging: vec![],
     }
 }
 

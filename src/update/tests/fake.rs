@@ -13,7 +13,7 @@ use crate::model::{
     Platform, Policy, Probe, Reference, UnitName,
 };
 use crate::plan::probation::Probation;
-use crate::plan::{Budget, Followers, Memory, Quarantine, Quarantined};
+use crate::plan::{Approvals, Budget, Followers, Hold, Holds, Memory, Quarantine, Quarantined};
 use crate::update::port::*;
 use crate::update::{Entry, Event, EventKind};
 
@@ -143,6 +143,12 @@ pub(super) struct Host {
     pub(super) quarantine: RefCell<Quarantine>,
     /// What is wrong with the ledger.
     pub(super) damage: RefCell<Vec<String>>,
+    pub(super) holds: RefCell<Holds>,
+    pub(super) approvals: RefCell<Approvals>,
+    /// A unit that its operator holds while images are pulled.
+    pub(super) held_while_staging: Cell<Option<&'static str>>,
+    /// How long a pull takes.
+    pub(super) stage_time: Cell<Duration>,
     pub(super) memory: RefCell<Memory>,
     pub(super) flights: RefCell<Vec<InFlight>>,
     pub(super) history: RefCell<Vec<Entry>>,
@@ -578,6 +584,11 @@ impl Engine for Host {
         if let Some(failure) = &*self.stage_failure.borrow() {
             return Err(failure.clone());
         }
+        if let Some(unit) = self.held_while_staging.get() {
+            let hold = Hold { since: Clock::now(self), until: None, reason: String::new() };
+            self.holds.borrow_mut().set(unit.parse().unwrap(), hold);
+        }
+        self.clock.set(self.clock.get() + self.stage_time.get());
         *self.memory_while_staging.borrow_mut() = self.memory.borrow().clone();
         self.staged.borrow_mut().insert(image.manifest.clone());
         Ok(())
@@ -877,6 +888,14 @@ impl Ledger for Host {
         Ok(())
     }
 
+    fn holds(&self) -> Result<Holds, Failure> {
+        Ok(self.holds.borrow().clone())
+    }
+
+    fn approvals(&self) -> Result<Approvals, Failure> {
+        Ok(self.approvals.borrow().clone())
+    }
+
     fn memory(&self) -> Result<Memory, Failure> {
         Ok(self.memory.borrow().clone())
     }
@@ -944,6 +963,10 @@ impl Clock for Host {
 
     fn monotonic(&self) -> Duration {
         self.clock.get()
+    }
+
+    fn zone(&self, _: Option<&str>) -> Option<jiff::tz::TimeZone> {
+        Some(jiff::tz::TimeZone::UTC)
     }
 
     fn random(&self) -> f64 {

@@ -4,6 +4,7 @@
 mod by_hand;
 mod fake;
 mod forgotten;
+mod gates;
 mod groups;
 mod hindered;
 mod never;
@@ -19,7 +20,7 @@ use fake::{Behaviour, Host, image, reference};
 
 use super::*;
 use crate::model::{
-    Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Rollback, UnitName,
+    Digest, EngineKind, Failure, FailureKind, ImageIdentity, ImageSource, Rollback, Rules, UnitName,
 };
 use crate::plan::retention::Limits;
 use crate::update::port::Clock;
@@ -41,6 +42,7 @@ fn updater(host: &Host) -> Updater<&Host> {
             rollback: Rollback::Back,
             backoff_max: Duration::from_secs(3600),
             quarantine_expiry: None,
+            rules: Rules::default(),
             retention: Limits { keep: 2, budget: 0, at_once: 10 },
             units: Default::default(),
         },

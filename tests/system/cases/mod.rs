@@ -21,6 +21,7 @@ mod cost;
 mod crash;
 mod credentials;
 mod failure;
+mod gates;
 mod groups;
 mod health;
 mod hooks;
@@ -84,6 +85,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("crash", crash::CASES),
         ("credentials", credentials::CASES),
         ("failure", failure::CASES),
+        ("gates", gates::CASES),
         ("groups", groups::CASES),
         ("health", health::CASES),
         ("hooks", hooks::CASES),
