@@ -42,6 +42,10 @@ fn certificates() -> PathBuf {
 
 /// Starts a registry, with `tls` lines in its configuration; `None` where it is not installed.
 fn start(tls: &str) -> Option<Registry> {
+    start_at("127.0.0.1:0", tls)
+}
+
+fn start_at(address: &str, tls: &str) -> Option<Registry> {
     let Some(program) = program() else {
         let required =
             std::env::var_os("UPDATERD_REQUIRE_SYSTEM").is_some_and(|value| value == "1");
@@ -51,11 +55,11 @@ fn start(tls: &str) -> Option<Registry> {
         return None;
     };
     let directory = tempfile::tempdir().unwrap();
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = TcpListener::bind(address).unwrap().local_addr().unwrap();
     let root = directory.path().join("data");
     let config = directory.path().join("config.yml");
     let text = format!(
-        "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n{tls}",
+        "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: \"{address}\"\n{tls}",
         root.display()
     );
     std::fs::write(&config, text).unwrap();
@@ -246,4 +250,82 @@ async fn tls_needs_the_registrys_certificates() {
     assert_eq!(kind(registry.client("", Some(certs.clone()))).await, FailureKind::NotFound);
     // An insecure registry gets TLS first, too.
     assert_eq!(kind(registry.client(&insecure, Some(certs))).await, FailureKind::NotFound);
+}
+
+#[tokio::test]
+async fn an_address_of_ipv6_is_a_registry() {
+    let Some(mut registry) = start_at("[::]:0", "") else { return };
+    let port = registry.address.port();
+    // The independent client knows no such names.
+    registry.address = SocketAddr::from(([127, 0, 0, 1], port));
+    let theirs = registry.push("team/app:1", b"layer").await;
+    registry.address = format!("[::1]:{port}").parse().unwrap();
+    let source = registry.source("team/app:1");
+    assert!(source.reference.to_string().starts_with("[::1]:"));
+    let client = registry.client(&registry.insecure(), None);
+    assert_eq!(client.target(&source).await.unwrap().to_string(), theirs);
+    // Its prefix and its directory of certificates are called after it as it is written.
+    let blocked = registry.insecure().replace("insecure", "blocked");
+    let refused = registry.client(&blocked, None).target(&source).await.unwrap_err();
+    assert_eq!(refused.kind(), FailureKind::Configuration, "{refused}");
+    let certs = registry.directory.path().join("certs.d");
+    let own = certs.join(registry.address.to_string());
+    std::fs::create_dir_all(&own).unwrap();
+    std::fs::write(own.join("ca.crt"), "nonsense").unwrap();
+    let refused = registry.client("", Some(certs)).target(&source).await.unwrap_err();
+    assert!(refused.to_string().contains(&format!("[::1]:{port}/ca.crt")), "{refused}");
+}
+
+/// Certificates of two authorities, of which the registry knows one: of several that are ours it gets the one
+/// that it can make something of.
+#[tokio::test]
+async fn several_client_certificates_and_authorities() {
+    let certificates = certificates();
+    let file = |name: &str| certificates.join(name);
+    let made = tempfile::tempdir().unwrap();
+    let script = "set -e
+        new='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2'
+        for ca in known unknown; do
+          openssl req -x509 $new -subj /CN=$ca -keyout $ca.ca.key -out $ca.ca.crt
+          openssl req -x509 $new -subj /CN=client -keyout $ca.key -out $ca.cert \
+            -CA $ca.ca.crt -CAkey $ca.ca.key -addext basicConstraints=critical,CA:FALSE
+        done";
+    let mut openssl = Command::new("/bin/bash");
+    let made_them = openssl.args(["-c", script]).current_dir(made.path()).output().unwrap();
+    assert!(made_them.status.success(), "{made_them:?}");
+    let tls = format!(
+        "  tls:\n    certificate: {}\n    key: {}\n    clientcas: [{}]\n",
+        file("server.crt").display(),
+        file("server.key").display(),
+        made.path().join("known.ca.crt").display()
+    );
+    let Some(registry) = start(&tls) else { return };
+    let certs = registry.directory.path().join("certs.d");
+    let own = certs.join(registry.address.to_string());
+    std::fs::create_dir_all(&own).unwrap();
+    let source = registry.source("app:1");
+    let place = |from: &str, to: &str| {
+        std::fs::copy(made.path().join(from), own.join(to)).unwrap();
+    };
+    let told = async |conf: &str| {
+        registry.client(conf, Some(certs.clone())).target(&source).await.unwrap_err()
+    };
+    // The second of two authorities has made the registry's certificate.
+    place("unknown.ca.crt", "a.crt");
+    std::fs::copy(file("ca.crt"), own.join("b.crt")).unwrap();
+    place("unknown.cert", "a.cert");
+    place("unknown.key", "a.key");
+    assert_eq!(told("").await.kind(), FailureKind::Unreachable);
+    place("known.cert", "z.cert");
+    place("known.key", "z.key");
+    let found = told("").await;
+    assert_eq!(found.kind(), FailureKind::NotFound, "{found}");
+    // Declared insecure, it gets the certificate all the same.
+    std::fs::remove_file(own.join("b.crt")).unwrap();
+    assert_eq!(told("").await.kind(), FailureKind::Unreachable);
+    assert_eq!(told(&registry.insecure()).await.kind(), FailureKind::NotFound);
+    place("unknown.key", "z.key");
+    let refused = told("").await;
+    assert_eq!(refused.kind(), FailureKind::Configuration, "{refused}");
+    assert!(refused.to_string().contains("z.cert"), "{refused}");
 }

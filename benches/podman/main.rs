@@ -8,12 +8,12 @@
 
 mod burst;
 mod check;
+mod floor;
 mod generated;
 mod hosts;
 mod measure;
 mod outage;
 mod pull;
-mod relay;
 mod start;
 mod stop;
 mod supervisor;
@@ -29,6 +29,9 @@ mod image;
 #[allow(dead_code, reason = "shared with the system tests")]
 #[path = "../../tests/system/registry.rs"]
 mod registry;
+#[allow(dead_code, reason = "shared with the system tests")]
+#[path = "../../tests/system/relay.rs"]
+mod relay;
 #[allow(dead_code, reason = "shared with the system tests")]
 #[path = "../../tests/system/units.rs"]
 mod units;
@@ -71,6 +74,8 @@ fn main() -> ExitCode {
         .arg(this.parent().unwrap())
         .arg("--bind-ro")
         .arg(host::programs())
+        // For what is measured on a disk.
+        .args(["--bind", env!("CARGO_TARGET_TMPDIR")])
         .arg("--")
         .arg(&this)
         .arg("--inside")
@@ -86,6 +91,11 @@ fn inside(wanted: &[String]) -> ExitCode {
         wanted.split_first().map(|(first, words)| (first.as_str(), words))
     {
         return measure::report(words);
+    }
+    if let Some((floor::FLOOR, blobs)) =
+        wanted.split_first().map(|(first, blobs)| (first.as_str(), blobs))
+    {
+        return floor::report(blobs);
     }
     let host = Host::install();
     if wanted == [pull::PUSH] {

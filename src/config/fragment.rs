@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{Error, value};
-use crate::model::{Group, MinFree, Mode, OutcomeKind, Probe, Rollback, UnitName, Window};
+use crate::model::{Group, MinFree, Mode, OutcomeKind, Probe, Proxy, Rollback, UnitName, Window};
 
 /// What one file says; `None` where it says nothing. The keys are in updaterd.toml(5).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -48,6 +48,7 @@ pub(super) struct Fragment {
     pub(super) window: Option<Vec<Window>>,
     #[serde(deserialize_with = "value::time")]
     pub(super) cooldown: Option<Duration>,
+    pub(super) registry: RegistryFragment,
     pub(super) podman: PodmanFragment,
     pub(super) notify: NotifyFragment,
     pub(super) paths: PathsFragment,
@@ -59,6 +60,14 @@ pub(super) struct Fragment {
 pub(super) enum ScheduleWord {
     Interval,
     Timer,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RegistryFragment {
+    #[serde(deserialize_with = "value::proxy")]
+    pub(super) proxy: Option<Option<Proxy>>,
+    pub(super) no_proxy: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -146,6 +155,10 @@ impl Fragment {
             mode: self.mode.or(other.mode),
             window: self.window.or(other.window),
             cooldown: self.cooldown.or(other.cooldown),
+            registry: RegistryFragment {
+                proxy: self.registry.proxy.or(other.registry.proxy),
+                no_proxy: self.registry.no_proxy.or(other.registry.no_proxy),
+            },
             podman: PodmanFragment {
                 enabled: self.podman.enabled.or(other.podman.enabled),
                 program: self.podman.program.or(other.podman.program),

@@ -11,7 +11,9 @@ mod value;
 
 pub use error::Error;
 pub use scope::{Paths, Scope};
-pub use settings::{NotifySettings, PodmanSettings, Schedule, Settings, UnitSettings, Webhook};
+pub use settings::{
+    NotifySettings, PodmanSettings, RegistrySettings, Schedule, Settings, UnitSettings, Webhook,
+};
 
 use std::path::Path;
 

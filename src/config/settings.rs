@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Paths;
 use super::fragment::{Fragment, NotifyFragment, ScheduleWord};
-use crate::model::{Group, MinFree, OutcomeKind, Probe, Rollback, Rules, UnitName};
+use crate::model::{Group, MinFree, OutcomeKind, Probe, Proxy, Rollback, Rules, UnitName};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -45,6 +45,7 @@ pub struct Settings {
     pub max_download_rate: Option<u64>,
     /// When units may be updated.
     pub rules: Rules,
+    pub registry: RegistrySettings,
     /// How Podman's containers are looked after; `None` where they are left alone.
     pub podman: Option<PodmanSettings>,
     pub notify: NotifySettings,
@@ -58,6 +59,15 @@ pub enum Schedule {
     Interval { every: Duration, jitter: Duration },
     /// `updaterd-check.timer`; the service goes when it is idle.
     Timer,
+}
+
+/// How registries are reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RegistrySettings {
+    /// Between this host and all of them; `None` leaves it to the environment.
+    pub proxy: Option<Proxy>,
+    /// Who is asked without a proxy, beside those that the environment names.
+    pub no_proxy: Vec<String>,
 }
 
 /// How Podman is called.
@@ -152,6 +162,10 @@ impl Settings {
                 mode: Some(written.mode.unwrap_or_default()),
                 windows: Some(written.window.unwrap_or_default()),
                 cooldown: Some(written.cooldown.unwrap_or_default()),
+            },
+            registry: RegistrySettings {
+                proxy: written.registry.proxy.unwrap_or_default(),
+                no_proxy: written.registry.no_proxy.unwrap_or_default(),
             },
             podman: written.podman.enabled.unwrap_or(true).then(|| PodmanSettings {
                 program: written.podman.program.unwrap_or_else(|| "/usr/bin/podman".into()),

@@ -9,7 +9,7 @@ use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
 use jiff::tz::TimeZone;
 
-use crate::model::{MinFree, Window};
+use crate::model::{MinFree, Proxy, Window};
 
 /// A time such as `"90s"`, `"6h 30m"`, `"1week"`.
 pub(super) fn time<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
@@ -220,5 +220,16 @@ pub(super) fn webhook<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Stri
         Ok(Some(text))
     } else {
         Err(D::Error::custom("a webhook is \"https://HOST[:PORT]/PATH\", or http://"))
+    }
+}
+
+/// A proxy; `""` for none. It may hold a password, and is not repeated.
+#[expect(clippy::option_option, reason = "the outer one is a key that is not written")]
+pub(super) fn proxy<'de, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<Option<Proxy>>, D::Error> {
+    match String::deserialize(value)?.as_str() {
+        "" => Ok(Some(None)),
+        text => text.parse().map(|proxy| Some(Some(proxy))).map_err(D::Error::custom),
     }
 }

@@ -21,7 +21,7 @@ use crate::ledger::Ledger;
 use crate::model::{Failure, FailureKind, Platform};
 use crate::plan::retention::Limits;
 use crate::probe::Prober;
-use crate::registry;
+use crate::registry::{self, Proxies};
 use crate::store::{Store, containers::Records};
 use crate::systemd::{self, journal::Journal};
 use crate::update::port::{Clock, World};
@@ -218,11 +218,13 @@ pub fn open(scope: Scope, settings: &Settings, opener: Opener) -> Result<Pass<Ho
     let mut asking =
         registry::Options { tls_verify, ..registry::Options::of(&settings.paths.state) };
     asking.rate = settings.max_download_rate;
+    asking.proxies = asking.proxies.configured(&settings.registry);
     asking.paths.authfile = manner.authfile.clone().or(asking.paths.authfile);
     let store = Store::open(&settings.paths.state)?;
-    let authfile = asking.paths.authfile.clone();
+    let (authfile, proxies) = (asking.paths.authfile.clone(), asking.proxies.clone());
     let registries = Registries::new(asking);
-    let podman = podman(scope, settings, &manner, authfile, (store.clone(), registries.clone()));
+    let podman =
+        podman(scope, settings, &manner, (authfile, proxies), (store.clone(), registries.clone()));
     let records = Records::open(&settings.paths.run);
     let native = Native::new(store, records, registries.clone(), scope)
         .leaving(settings.min_free)
@@ -273,14 +275,14 @@ fn podman(
     scope: Scope,
     settings: &Settings,
     manner: &Manner,
-    authfile: Option<PathBuf>,
+    (authfile, proxies): (Option<PathBuf>, Proxies),
     (notes, registries): (Store, Registries),
 ) -> Option<Any<Registries>> {
     let PodmanSettings { program: path, timeout } = settings.podman.clone()?;
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let options = podman::Options {
-        program: podman::Program { path, apart: manner.confined, shown: manner.shown },
+        program: podman::Program { path, apart: manner.confined, shown: manner.shown, proxies },
         timeout,
         run: settings.paths.run.clone(),
         scope,

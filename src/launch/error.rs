@@ -163,6 +163,12 @@ pub(crate) enum Error {
     Filter(#[from] crate::launch::view::filter::InvalidFilter),
     #[error("\"{0}\" is the beginning of several image IDs")]
     AmbiguousImage(String),
+    #[error("\"{0}\" is the end of several images' names: name one in full")]
+    AmbiguousName(String),
+    #[error(transparent)]
+    ShortName(#[from] crate::registry::short_names::Unresolved),
+    #[error("nothing that {name:?} may stand for could be pulled: {failures}")]
+    NoCandidate { name: String, failures: String },
     #[error("{0}: no such image in local storage: see \"updater-launch images\"")]
     NoSuchImage(String),
     #[error("image {image} is in use by {by}")]

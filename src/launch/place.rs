@@ -1,12 +1,13 @@
 //! Where images, containers and running state lie.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, Paths, Scope};
+use crate::config::{self, Paths, RegistrySettings, Scope, Settings};
 use crate::launch::{Error, userns};
 use crate::model::ContainerId;
 use crate::model::failure::chain;
-use crate::registry;
+use crate::registry::{self, ShortNames};
 use crate::store::Store;
 use crate::store::containers::{Process, Records};
 
@@ -19,6 +20,10 @@ pub(crate) struct Place {
     pub(crate) run: PathBuf,
     /// Where registries' settings and credentials are: found before a user is root of anything.
     pub(crate) registries: registry::Paths,
+    /// What the configuration says of registries, once it is read.
+    registry: OnceCell<RegistrySettings>,
+    /// What registries.conf(5) says of names without a registry, once it is read.
+    names: OnceCell<ShortNames>,
 }
 
 impl Place {
@@ -29,21 +34,41 @@ impl Place {
         let absolute = |path: PathBuf| {
             std::path::absolute(&path).map_err(|source| Error::file("find", path, source))
         };
+        let registry = OnceCell::new();
         let (state, run) = match (root, runroot) {
             (Some(state), Some(run)) => (state, run),
             (root, runroot) => {
-                let paths = match config::load(scope) {
-                    Ok(settings) => settings.paths,
-                    Err(error) => {
-                        eprintln!("Warning: {}, ignoring", chain(&error));
-                        Paths::of(scope)?
-                    }
-                };
+                let settings = configuration(scope);
+                registry.get_or_init(|| of_registries(settings.as_ref()));
+                let paths = settings.map_or_else(|| Paths::of(scope), |it| Ok(it.paths))?;
                 (root.unwrap_or(paths.state), runroot.unwrap_or(paths.run))
             }
         };
         let registries = registry::Paths::from_environment();
-        Ok(Self { scope, state: absolute(state)?, run: absolute(run)?, registries })
+        let (state, run) = (absolute(state)?, absolute(run)?);
+        Ok(Self { scope, state, run, registries, registry, names: OnceCell::new() })
+    }
+
+    /// How registries are asked.
+    pub(crate) fn asking(&self, tls_verify: Option<bool>) -> registry::Options {
+        let settings =
+            self.registry.get_or_init(|| of_registries(configuration(self.scope).as_ref()));
+        let options = registry::Options::of(&self.state);
+        registry::Options {
+            tls_verify,
+            paths: self.registries.clone(),
+            proxies: options.proxies.configured(settings),
+            ..options
+        }
+    }
+
+    /// What names without a registry stand for.
+    pub(crate) fn short_names(&self) -> Result<&ShortNames, Error> {
+        if let Some(names) = self.names.get() {
+            return Ok(names);
+        }
+        let names = ShortNames::load(&self.registries)?;
+        Ok(self.names.get_or_init(|| names))
     }
 
     /// From here on, an ordinary user's process is root of a user namespace, and may make, change
@@ -77,6 +102,8 @@ impl Place {
             state: directory.join("state"),
             run: directory.join("run"),
             registries: registry::Paths::default(),
+            registry: OnceCell::new(),
+            names: OnceCell::new(),
         }
     }
 
@@ -107,4 +134,14 @@ impl Place {
     pub(crate) fn flags(&self) -> [(&'static str, &Path); 2] {
         [("--root", &self.state), ("--runroot", &self.run)]
     }
+}
+
+/// What is configured; `None` where that cannot be read, which is said.
+fn configuration(scope: Scope) -> Option<Settings> {
+    let settings = config::load(scope);
+    settings.inspect_err(|error| eprintln!("Warning: {}, ignoring", chain(error))).ok()
+}
+
+fn of_registries(settings: Option<&Settings>) -> RegistrySettings {
+    settings.map(|settings| settings.registry.clone()).unwrap_or_default()
 }

@@ -95,7 +95,7 @@ impl FromStr for Reference {
         if !looks_like_registry(registry) {
             return Err(InvalidReference::ShortName(shown()));
         }
-        if !valid_registry(registry) {
+        if !is_registry(registry) {
             return Err(fail("the registry is not HOST or HOST:PORT"));
         }
         let (path, tag) = match path.rsplit_once(':') {
@@ -131,7 +131,8 @@ fn looks_like_registry(text: &str) -> bool {
     text.contains(['.', ':']) || text == "localhost"
 }
 
-fn valid_registry(text: &str) -> bool {
+/// Whether `text` is `HOST` or `HOST:PORT`.
+pub(super) fn is_registry(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((address, port)) if address.parse::<std::net::Ipv6Addr>().is_ok() => {

@@ -2,12 +2,14 @@
 //!
 //! What must not live here: requests. Which signatures an image has, `crate::registry` asks.
 
+mod bundle;
 mod document;
 mod identity;
 mod signature;
 
 use std::path::{Path, PathBuf};
 
+pub use bundle::{BUNDLE, SIGNS};
 pub use document::SigstoreSigned;
 pub use signature::Signature;
 
@@ -147,5 +149,7 @@ impl<'a> Rule<'a> {
     }
 }
 
+#[cfg(test)]
+mod bundle_tests;
 #[cfg(test)]
 mod tests;

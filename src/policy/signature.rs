@@ -1,5 +1,5 @@
-//! One signature: what was signed, and by whom (cosign's "simple signing" payload, as
-//! containers/image reads it).
+//! One signature: what was signed, and by whom. Here are the attached ones (cosign's "simple signing"
+//! payload, as containers/image reads it).
 
 use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -7,6 +7,7 @@ use serde::Deserialize;
 use webpki::RawPublicKeyEntity;
 use webpki::ring::{ECDSA_P256_SHA256, ECDSA_P384_SHA256, ED25519, RSA_PKCS1_2048_8192_SHA256};
 
+use super::bundle;
 use crate::model::Digest;
 
 /// What cosign and Podman sign with: all by SHA-256, but for Ed25519.
@@ -18,10 +19,15 @@ const KIND: &str = "cosign container image signature";
 
 /// A signature as the registry has it; nothing of it is believed yet.
 #[derive(Debug, Clone)]
-pub struct Signature {
-    /// JSON, which says what is signed.
-    pub payload: Vec<u8>,
-    pub signature: Vec<u8>,
+pub enum Signature {
+    /// One that is attached to its image.
+    Attached {
+        /// JSON, which says what is signed.
+        payload: Vec<u8>,
+        signature: Vec<u8>,
+    },
+    /// A sigstore bundle, which refers to its image.
+    Bundle(Vec<u8>),
 }
 
 /// A public key.
@@ -31,7 +37,7 @@ pub(super) struct Key(SubjectPublicKeyInfoDer<'static>);
 /// What was signed, by a key that counts.
 #[derive(Debug)]
 pub(super) struct Signed {
-    digest: Digest,
+    pub(super) digest: Digest,
     /// The name it was signed for.
     pub(super) name: String,
 }
@@ -75,7 +81,7 @@ impl Key {
         Ok(Self(key))
     }
 
-    fn has_signed(&self, payload: &[u8], signature: &[u8]) -> bool {
+    pub(super) fn has_signed(&self, payload: &[u8], signature: &[u8]) -> bool {
         // An invariant of this type: it was read once.
         let Ok(key) = RawPublicKeyEntity::try_from(&self.0) else { return false };
         ALGORITHMS
@@ -90,17 +96,24 @@ impl Signature {
     /// # Errors
     /// Where none did, or it is no signature of an image: in one line.
     pub(super) fn opened(&self, keys: &[Key]) -> Result<Signed, String> {
-        if !keys.iter().any(|key| key.has_signed(&self.payload, &self.signature)) {
-            return Err("it was not made with the key of the rule".to_owned());
+        match self {
+            Self::Attached { payload, signature } => attached(payload, signature, keys),
+            Self::Bundle(bundle) => bundle::opened(bundle, keys),
         }
-        let payload: Payload = serde_json::from_slice(&self.payload)
-            .map_err(|error| format!("what it signs cannot be read: {error}"))?;
-        let Critical { r#type, image, identity } = payload.critical;
-        if r#type != KIND {
-            return Err(format!("it signs no image: {type:?}"));
-        }
-        Ok(Signed { digest: image.docker_manifest_digest, name: identity.docker_reference })
     }
+}
+
+fn attached(payload: &[u8], signature: &[u8], keys: &[Key]) -> Result<Signed, String> {
+    if !keys.iter().any(|key| key.has_signed(payload, signature)) {
+        return Err("it was not made with the key of the rule".to_owned());
+    }
+    let payload: Payload = serde_json::from_slice(payload)
+        .map_err(|error| format!("what it signs cannot be read: {error}"))?;
+    let Critical { r#type, image, identity } = payload.critical;
+    if r#type != KIND {
+        return Err(format!("it signs no image: {type:?}"));
+    }
+    Ok(Signed { digest: image.docker_manifest_digest, name: identity.docker_reference })
 }
 
 impl Signed {

@@ -139,10 +139,10 @@ fn what_is_not_supported_is_refused_by_name() {
     }
 }
 
-struct Signer(EcdsaKeyPair);
+pub(super) struct Signer(EcdsaKeyPair);
 
 impl Signer {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let random = SystemRandom::new();
         let algorithm = &ECDSA_P256_SHA256_ASN1_SIGNING;
         let document = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
@@ -157,10 +157,14 @@ impl Signer {
         format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n")
     }
 
+    pub(super) fn signature(&self, bytes: &[u8]) -> Vec<u8> {
+        self.0.sign(&SystemRandom::new(), bytes).unwrap().as_ref().to_vec()
+    }
+
     fn sign(&self, payload: serde_json::Value) -> Signature {
         let payload = payload.to_string().into_bytes();
-        let signature = self.0.sign(&SystemRandom::new(), &payload).unwrap().as_ref().to_vec();
-        Signature { payload, signature }
+        let signature = self.signature(&payload);
+        Signature::Attached { payload, signature }
     }
 }
 
@@ -176,7 +180,7 @@ fn payload(name: &str, digest: &Digest) -> serde_json::Value {
 }
 
 /// What comes of an image of this name, with this digest, under a policy that asks for the key.
-fn judged(
+pub(super) fn judged(
     signer: &Signer,
     identity: Option<serde_json::Value>,
     name: &str,
@@ -209,9 +213,10 @@ fn a_signature_by_the_key_for_this_image_and_name_lets_in() {
     let of_index = signer.sign(payload(name, &Digest::of(b"an index")));
     assert_eq!(judged(&[of_index]), Ok(()), "the index leads to the manifest");
 
-    let tampered = Signature { payload: payload(name, &digest).to_string().into(), ..good() };
-    let mut torn = good();
-    torn.signature.pop();
+    let Signature::Attached { payload: signed, mut signature } = good() else { panic!() };
+    let tampered = Signature::Attached { payload: b"{}".to_vec(), signature: signature.clone() };
+    signature.pop();
+    let torn = Signature::Attached { payload: signed, signature };
     let mut kind = payload(name, &digest);
     kind["critical"]["type"] = "atomic container signature".into();
     let mut more = payload(name, &digest);
@@ -219,7 +224,7 @@ fn a_signature_by_the_key_for_this_image_and_name_lets_in() {
     for (signatures, why) in [
         (vec![], "the image has none"),
         (vec![other.sign(payload(name, &digest))], "not made with the key"),
-        (vec![Signature { payload: b"{}".to_vec(), ..tampered }], "not made with the key"),
+        (vec![tampered], "not made with the key"),
         (vec![torn], "not made with the key"),
         (vec![signer.sign(payload(name, &Digest::of(b"another")))], "another image"),
         (vec![signer.sign(payload("quay.io/team/other:1", &digest))], "not for quay.io/team/app:1"),
@@ -281,7 +286,8 @@ proptest::proptest! {
     #[test]
     fn never_panics(text in "\\PC{0,200}") {
         let _ = Document::parse(text.as_bytes());
-        let signature = Signature { payload: text.into_bytes(), signature: vec![] };
-        let _ = signature.opened(&[]);
+        let payload = text.into_bytes();
+        let _ = Signature::Bundle(payload.clone()).opened(&[]);
+        let _ = Signature::Attached { payload, signature: vec![] }.opened(&[]);
     }
 }

@@ -1,5 +1,5 @@
 //! Whether the host's policy lets an image in, and the signatures it is judged by: attachments, as
-//! cosign pushes them, below the tag `sha256-HEX.sig`.
+//! cosign pushed them at first, below the tag `sha256-HEX.sig`; and bundles (`referrers`).
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -65,12 +65,20 @@ impl Client {
         if demands.is_empty() {
             return Ok(());
         }
+        let judge = |signatures: &[Signature]| {
+            demands.iter().try_for_each(|one| rule.judge(one, reference, digests, signatures))
+        };
         let mut signatures = Vec::new();
         for digest in digests {
             signatures.extend(self.signatures(source, digest).await?);
         }
-        let judge = |demand| rule.judge(demand, reference, digests, &signatures);
-        demands.into_iter().try_for_each(judge).map_err(refused)
+        if judge(&signatures).is_ok() {
+            return Ok(());
+        }
+        for digest in digests {
+            signatures.extend(self.bundles(source, digest).await?);
+        }
+        judge(&signatures).map_err(refused)
     }
 
     /// The signatures that are attached to a manifest; those that cannot be one are left out.
@@ -98,7 +106,7 @@ impl Client {
                 payload.extend_from_slice(&piece?);
             }
             if Digest::of(&payload) == *digest {
-                signatures.push(Signature { payload, signature });
+                signatures.push(Signature::Attached { payload, signature });
             }
         }
         Ok(signatures)

@@ -34,7 +34,7 @@ const CONTENT_DIGEST: &str = "docker-content-digest";
 #[derive(Debug)]
 pub struct Client {
     options: Arc<Options>,
-    registries: Registries,
+    pub(super) registries: Registries,
     pub(super) policy: Result<Policy, policy::Error>,
     transport: Transport,
     tokens: Tokens,
@@ -254,9 +254,9 @@ impl Client {
     ) -> Result<Repository<'_>, Problem> {
         let authfile = source.authfile.as_deref();
         let name = location.name();
-        let searched = credentials::find(&name, authfile, &self.options.paths, &self.helpers);
-        let searched = searched.await?;
-        Ok(self.at(location, searched))
+        let (paths, keepers) = (&self.options.paths, &self.registries.keepers);
+        let searched = credentials::find(&name, authfile, paths, &self.helpers, keepers);
+        Ok(self.at(location, searched.await?))
     }
 
     /// The root of a registry's API, which is no image's.

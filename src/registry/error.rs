@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::proxy::{Misnamed, Via};
 use crate::model::failure::excerpt;
 use crate::model::{Digest, Failure, FailureKind, Platform};
 
@@ -36,8 +37,18 @@ pub enum Problem {
         "TLS for {registry} cannot be set up (the package ca-certificates brings the well-known roots, containers-certs.d(5) has a registry's own)"
     )]
     Tls { registry: String, source: Arc<reqwest::Error> },
-    #[error("{peer} cannot be reached")]
-    Unreachable { peer: String, source: Arc<reqwest::Error> },
+    #[error(
+        "TLS for {registry} cannot be set up with the client certificates of containers-certs.d(5)"
+    )]
+    Authorities { registry: String, source: rustls::Error },
+    #[error("{peer} cannot be reached{}", Through(.via))]
+    Unreachable { peer: String, via: Option<Via>, source: Arc<reqwest::Error> },
+    #[error("{peer} cannot be asked")]
+    Proxy { peer: String, source: Misnamed },
+    #[error(
+        "{peer} cannot be reached: {via}, wants another login (NAME:PASSWORD@ before its host)"
+    )]
+    ProxyLogin { peer: String, via: Via },
     #[error("{peer} broke off its answer")]
     BrokenOff { peer: String, source: Arc<reqwest::Error> },
     #[error("{peer} sent less than {least} bytes in {} seconds", window.as_secs())]
@@ -170,6 +181,17 @@ impl fmt::Display for Detail<'_> {
     }
 }
 
+struct Through<'a>(&'a Option<Via>);
+
+impl fmt::Display for Through<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(via) => write!(f, " through {via}"),
+            None => Ok(()),
+        }
+    }
+}
+
 struct Whence<'a>(&'a Option<Origin>);
 
 impl fmt::Display for Whence<'_> {
@@ -214,13 +236,16 @@ impl Problem {
             | Self::Blocked { .. }
             | Self::InvalidLocation { .. }
             | Self::InsecureRealm { .. }
-            | Self::Tls { .. } => FailureKind::Configuration,
+            | Self::Proxy { .. }
+            | Self::Tls { .. }
+            | Self::Authorities { .. } => FailureKind::Configuration,
             Self::Credentials { .. } | Self::Helper { .. } | Self::Unauthorized { .. } => {
                 FailureKind::Unauthorized
             }
-            Self::Unreachable { .. } | Self::BrokenOff { .. } | Self::TooSlow { .. } => {
-                FailureKind::Unreachable
-            }
+            Self::Unreachable { .. }
+            | Self::ProxyLogin { .. }
+            | Self::BrokenOff { .. }
+            | Self::TooSlow { .. } => FailureKind::Unreachable,
             Self::Status { status, retry_after, .. } => match status.as_u16() {
                 401 | 403 => FailureKind::Unauthorized,
                 404 | 410 => FailureKind::NotFound,
@@ -243,12 +268,16 @@ impl Problem {
     /// Whether no connection came about, which is no fault of what was asked. (No answer in time
     /// may be.)
     pub(super) fn is_of_the_host(&self) -> bool {
-        matches!(self, Self::Unreachable { source, .. } if source.is_connect())
+        match self {
+            Self::Unreachable { source, .. } => source.is_connect(),
+            Self::ProxyLogin { .. } => true,
+            _ => false,
+        }
     }
 
-    pub(super) fn unreachable(peer: &str, cause: reqwest::Error) -> Self {
+    pub(super) fn unreachable(peer: &str, via: Option<Via>, cause: reqwest::Error) -> Self {
         let source = Arc::new(cause.without_url());
-        Self::Unreachable { peer: peer.to_owned(), source }
+        Self::Unreachable { peer: peer.to_owned(), via, source }
     }
 
     pub(super) fn malformed(peer: &str, what: &'static str, why: impl fmt::Display) -> Self {

@@ -73,7 +73,7 @@ pub fn challenge(data: &[u8]) {
 /// says so.
 pub fn registries_conf(data: &[u8]) {
     let mut registries = Registries::default();
-    if registries.merge(data).is_err() {
+    if registries.merge(Path::new("registries.conf"), data).is_err() {
         return;
     }
     let says_insecure = data.windows(8).any(|word| word == b"insecure") || data.contains(&b'\\');

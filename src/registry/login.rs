@@ -18,6 +18,7 @@ use super::auth::program::Helpers;
 use super::error::{Error, Origin};
 use super::files;
 use super::options::{Paths, Timeouts};
+use super::registries_conf::Registries;
 use super::request::Query;
 use super::{Client, error};
 use crate::disk::{self, Mode};
@@ -34,6 +35,11 @@ pub enum Fault {
         path.display()
     )]
     Helped { path: PathBuf, key: String, helper: String },
+    #[error(
+        "docker-credential-{helper}, which {} names in credential-helpers, is asked before credentials files: use that, or put \"containers-auth.json\" first there",
+        path.display()
+    )]
+    Kept { path: PathBuf, helper: String },
     #[error("cannot write the credentials file {}", path.display())]
     Write { path: PathBuf, source: io::Error },
 }
@@ -64,6 +70,20 @@ impl Client {
         };
         asked.await.map_err(Error::from)
     }
+
+    /// Whether what is kept in a credentials file counts before what others keep.
+    ///
+    /// # Errors
+    /// Where registries.conf(5) has a program asked before, or instead.
+    pub fn goes_by_files(&self) -> Result<(), Fault> {
+        let keepers = &self.registries.keepers;
+        match keepers.before_files() {
+            Some(helper) => {
+                Err(Fault::Kept { path: keepers.named_by.clone(), helper: helper.to_owned() })
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// Where logins are kept: as the environment says, else below the runtime directory.
@@ -85,7 +105,8 @@ pub async fn known(
         return Ok(None);
     }
     let helpers = Helpers::new(paths, &Timeouts::default());
-    let found = credentials::find(registry, authfile, paths, &helpers).await;
+    let keepers = Registries::load(paths)?.keepers;
+    let found = credentials::find(registry, authfile, paths, &helpers, &keepers).await;
     Ok(found.map_err(Error::from)?.credential.map(|credential| match credential.secret {
         Secret::Password(password) => (credential.username, Some(password)),
         Secret::IdentityToken(_) => (credential.username, None),

@@ -11,6 +11,7 @@ mod admit;
 mod auth;
 mod blob;
 mod body;
+mod certificates;
 mod client;
 pub mod document;
 pub mod error;
@@ -22,11 +23,15 @@ mod host;
 pub mod login;
 pub mod manifest;
 mod mirror;
+mod no_proxy;
 mod options;
+mod proxy;
 mod quota;
 mod recent;
+mod referrers;
 mod registries_conf;
 mod request;
+pub mod short_names;
 mod throttle;
 mod transport;
 
@@ -35,8 +40,14 @@ pub use client::Client;
 pub use error::Error;
 pub use manifest::RawManifest;
 pub use options::{Options, Paths, RegistriesConf, Timeouts};
+pub use proxy::Proxies;
+pub use short_names::ShortNames;
 
 #[cfg(test)]
 mod mirror_tests;
+#[cfg(test)]
+mod proxy_tests;
+#[cfg(test)]
+mod referrers_tests;
 #[cfg(test)]
 mod tests;

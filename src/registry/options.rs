@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::proxy::Proxies;
+
 /// Docker's oldest credentials file, below the home: of another form than the others.
 pub(super) const LEGACY: &str = ".dockercfg";
 
@@ -18,6 +20,7 @@ pub struct Options {
     pub timeouts: Timeouts,
     /// Bytes a second that blobs come with, all together, at the most.
     pub rate: Option<u64>,
+    pub proxies: Proxies,
     pub paths: Paths,
     /// Where it is kept for other processes which credentials were rejected; `None` is nowhere.
     pub rejections: Option<PathBuf>,
@@ -46,6 +49,8 @@ pub struct Timeouts {
 pub struct Paths {
     /// The first that exists is read; where none does, the last one's drop-ins are.
     pub registries_conf: Vec<RegistriesConf>,
+    /// The aliases of short names that Podman has noted; they count before those of registries.conf.
+    pub short_name_aliases: Option<PathBuf>,
     /// containers-policy.json(5): the first that exists is read.
     pub policy: Vec<PathBuf>,
     /// A credentials file named by a flag or by `REGISTRY_AUTH_FILE`: the only one read then. One
@@ -84,6 +89,7 @@ impl Default for Options {
             tls_verify: None,
             timeouts: Timeouts::default(),
             rate: None,
+            proxies: Proxies::from_environment(),
             paths: Paths::from_environment(),
             rejections: None,
         }
@@ -152,8 +158,13 @@ impl Paths {
             .chain(below_home(LEGACY));
         // Whatever XDG_CONFIG_HOME says, as containers/image does it.
         let own_policy = below_home(".config/containers/policy.json");
+        let cache = match uid {
+            0 => Some(PathBuf::from("/var/cache")),
+            _ => path("XDG_CACHE_HOME").or_else(|| below_home(".cache")),
+        };
         Self {
             registries_conf,
+            short_name_aliases: cache.map(|cache| cache.join("containers/short-name-aliases.conf")),
             policy: own_policy.into_iter().chain([system.join("policy.json")]).collect(),
             authfile: path("REGISTRY_AUTH_FILE"),
             // As Podman does it: the directory stands for all the usual places.
@@ -218,6 +229,8 @@ mod tests {
             "/root/.dockercfg",
         ];
         assert_eq!(authfiles, expected);
+        let chosen = Path::new("/var/cache/containers/short-name-aliases.conf");
+        assert_eq!(paths.short_name_aliases.as_deref(), Some(chosen));
         assert_eq!(paths.authfile, None);
         let policies = ["/root/.config/containers/policy.json", "/etc/containers/policy.json"];
         assert_eq!(paths.policy, policies.map(PathBuf::from));
@@ -255,6 +268,8 @@ mod tests {
         assert_eq!(paths.authfile.as_deref(), Some(Path::new("/secret/auth.json")));
         assert_eq!(paths.programs, ["/opt/bin", "/usr/bin"].map(PathBuf::from));
         assert_eq!(paths.home, Some("/home/u".into()));
+        let chosen = Path::new("/home/u/.cache/containers/short-name-aliases.conf");
+        assert_eq!(paths.short_name_aliases.as_deref(), Some(chosen));
         let (file, _) = registries_conf("/cfg/containers");
         assert_eq!(paths.registries_conf[0].file, file);
         assert_eq!(paths.certs_dirs[0], Path::new("/cfg/containers/certs.d"));

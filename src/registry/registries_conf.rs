@@ -1,17 +1,19 @@
 //! containers-registries.conf(5), version 2: where an image is really fetched from, which mirrors are
 //! asked before, and whether a registry is insecure or blocked.
 //!
-//! Short names and aliases have no meaning here, since references are fully qualified.
+//! A name without a registry is no reference: what it stands for, `short_names` says.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::auth::keepers::Keepers;
 use super::error::{FileFault, Problem};
 use super::files;
 use super::mirror::{Asked, Mirror};
 use super::options::Paths;
+use super::short_names::{self, ShortNames};
 use crate::model::Reference;
 use crate::model::failure::excerpt;
 
@@ -19,6 +21,9 @@ use crate::model::failure::excerpt;
 #[derive(Debug, Default)]
 pub(super) struct Registries {
     by_prefix: BTreeMap<String, Registry>,
+    /// Who keeps logins for them.
+    pub(super) keepers: Keepers,
+    pub(super) short_names: ShortNames,
 }
 
 /// One `[[registry]]` table. Keys that do not concern this program are passed over.
@@ -34,9 +39,13 @@ struct Registry {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "kebab-case")]
 struct Document {
     registry: Vec<Registry>,
+    credential_helpers: Option<Vec<String>>,
+    unqualified_search_registries: Option<Vec<String>>,
+    short_name_mode: Option<short_names::Mode>,
+    aliases: BTreeMap<String, String>,
     /// Version 1 had `[registries.search]` and its like.
     registries: Option<serde::de::IgnoredAny>,
 }
@@ -81,7 +90,7 @@ impl Registries {
             drop_ins = &main.drop_ins;
             let path = &main.file;
             if let Some(bytes) = files::read(path).map_err(|fault| at(path, fault))? {
-                registries.merge(&bytes).map_err(|fault| at(path, fault))?;
+                registries.merge(path, &bytes).map_err(|fault| at(path, fault))?;
                 break;
             }
         }
@@ -89,14 +98,18 @@ impl Registries {
             let found = files::list(directory, &["conf"]).map_err(|fault| at(directory, fault))?;
             for path in &found {
                 let bytes = files::read(path).map_err(|fault| at(path, fault))?;
-                registries.merge(&bytes.unwrap_or_default()).map_err(|fault| at(path, fault))?;
+                let bytes = bytes.unwrap_or_default();
+                registries.merge(path, &bytes).map_err(|fault| at(path, fault))?;
             }
+        }
+        if let Some(file) = &paths.short_name_aliases {
+            registries.short_names.add_chosen(file)?;
         }
         Ok(registries)
     }
 
-    /// Adds the tables of one file; one of the same prefix replaces the earlier one.
-    pub(super) fn merge(&mut self, bytes: &[u8]) -> Result<(), FileFault> {
+    /// Adds what one file says: a table of the same prefix replaces the earlier one, as do lists.
+    pub(super) fn merge(&mut self, path: &Path, bytes: &[u8]) -> Result<(), FileFault> {
         let syntax = |line, what: &str| FileFault::Syntax { line, what: excerpt(what) };
         let text = std::str::from_utf8(bytes)
             .map_err(|error| syntax(line_of(bytes, error.valid_up_to()), "is not UTF-8"))?;
@@ -109,6 +122,17 @@ impl Registries {
                 "[registries.…] is the old version 1 of this file; write [[registry]] tables";
             return Err(syntax(first_line_with(text, "[registries"), what));
         }
+        if let Some(names) = document.credential_helpers {
+            self.keepers = Keepers::listed(names, path);
+        }
+        let said = short_names::Written {
+            search: document.unqualified_search_registries,
+            mode: document.short_name_mode,
+            aliases: document.aliases,
+        };
+        self.short_names
+            .merge(path, said)
+            .map_err(|(key, what)| syntax(first_line_with(text, key), &what))?;
         for mut registry in document.registry {
             if registry.prefix.is_empty() {
                 registry.prefix.clone_from(&registry.location);
@@ -273,7 +297,7 @@ mod tests {
 
     fn registries(text: &str) -> Registries {
         let mut registries = Registries::default();
-        registries.merge(text.as_bytes()).unwrap();
+        registries.merge(Path::new("f"), text.as_bytes()).unwrap();
         registries
     }
 
@@ -394,11 +418,11 @@ mod tests {
                 "[[registry]]\nprefix = \"r.io\"\nmirror-by-digest-only = true\n\
                  [[registry.mirror]]\n{mirror}"
             );
-            let fault = Registries::default().merge(text.as_bytes()).unwrap_err();
+            let fault = Registries::default().merge(Path::new("f"), text.as_bytes()).unwrap_err();
             assert!(fault.to_string().contains(told), "{mirror}: {fault}");
         }
         let wildcard = b"[[registry]]\nprefix = \"*corp.example\"\ninsecure = true";
-        assert!(Registries::default().merge(wildcard).is_err());
+        assert!(Registries::default().merge(Path::new("f"), wildcard).is_err());
     }
 
     #[test]
@@ -495,14 +519,14 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(text in "\\PC{0,200}") {
-            let _ = Registries::default().merge(text.as_bytes());
+            let _ = Registries::default().merge(Path::new("f"), text.as_bytes());
         }
 
         #[test]
         fn any_prefix_leads_to_a_name_or_an_error(prefix in "[*]?[a-z.:/]{1,12}", location in "[a-z.:/]{0,12}") {
             let mut registries = Registries::default();
             let text = format!("[[registry]]\nprefix = \"{prefix}\"\nlocation = \"{location}\"");
-            if registries.merge(text.as_bytes()).is_ok() {
+            if registries.merge(Path::new("f"), text.as_bytes()).is_ok() {
                 let _ = locate(&registries, "a.b.c/x/y:1");
             }
         }

@@ -11,10 +11,10 @@ use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::error::{ContentFault, Denial, Problem};
 use super::manifest::{OCI_INDEX, OCI_MANIFEST};
-use super::{Client, Options, Paths, RegistriesConf, Timeouts};
+use super::{Client, Options, Paths, Proxies, RegistriesConf, Timeouts};
 use crate::model::{Digest, FailureKind, ImageSource, Platform};
 
-fn options() -> Options {
+pub(super) fn options() -> Options {
     Options {
         user_agent: "test".to_owned(),
         tls_verify: Some(false),
@@ -26,6 +26,7 @@ fn options() -> Options {
             helper: Duration::from_secs(5),
         },
         rate: None,
+        proxies: Proxies::default(),
         paths: Paths::default(),
         rejections: None,
     }
@@ -35,7 +36,7 @@ fn client() -> Client {
     Client::new(&options()).unwrap()
 }
 
-fn source(server: &MockServer, image: &str) -> ImageSource {
+pub(super) fn source(server: &MockServer, image: &str) -> ImageSource {
     let reference = format!("{}/{image}", server.address()).parse().unwrap();
     ImageSource { reference, authfile: None }
 }

@@ -4,21 +4,24 @@
 //! roots are in memory once. What must not live here: what a request or an answer means.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Certificate, Client, Identity, Method, Response, StatusCode, Url};
+use reqwest::{Certificate, Client, Method, Proxy, Response, StatusCode, Url};
 use tokio::time::Instant;
 
-use super::error::{ContentFault, FileFault, Problem};
-use super::files;
+use super::certificates::Certificates;
+use super::error::{ContentFault, Problem};
 use super::gate::lock;
 use super::options::Options;
+use super::proxy::Misnamed;
 use crate::model::failure::excerpt;
 
 const MAX_REDIRECTIONS: usize = 5;
+
+/// What a proxy says that wants to know who asks; no registry does.
+const REFUSED_BY_PROXY: StatusCode = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
 
 /// How many bytes of a blob may be on their way, or waiting to be stored: 50 MiB/s at a round trip
 /// of 20 ms, without megabytes of memory.
@@ -36,8 +39,6 @@ pub(super) struct Transport {
 struct Peer {
     own: Option<String>,
     verify: bool,
-    /// This host itself, which no proxy can reach.
-    loopback: bool,
 }
 
 /// One request, with all that may be asked of it.
@@ -81,8 +82,8 @@ impl Transport {
             let same_host = url.host_str() == ask.url.host_str();
             let certificates =
                 if url.origin() == ask.url.origin() { ask.peer.clone() } else { authority(&url) };
-            let client =
-                self.client(&certificates, !(ask.insecure && same_host), is_loopback(&url))?;
+            let client = self.client(&certificates, !(ask.insecure && same_host))?;
+            let via = self.options.proxies.of(&url).map_err(|source| misnamed(ask, source))?;
             let request = || {
                 let left = ask.time.saturating_sub(start.elapsed());
                 let request = client.request(ask.method.clone(), url.clone());
@@ -101,7 +102,13 @@ impl Transport {
                 Err(cause) if !cause.is_connect() && !cause.is_timeout() => request().send().await,
                 sent => sent,
             };
-            let response = response.map_err(|cause| Problem::unreachable(&ask.peer, cause))?;
+            let response = match (response, via) {
+                (Err(cause), via) => return Err(Problem::unreachable(&ask.peer, via, cause)),
+                (Ok(response), Some(via)) if response.status() == REFUSED_BY_PROXY => {
+                    return Err(Problem::ProxyLogin { peer: ask.peer.clone(), via });
+                }
+                (Ok(response), _) => response,
+            };
             if !is_redirection(response.status()) {
                 return Ok(response);
             }
@@ -113,9 +120,9 @@ impl Transport {
         Err(refused(ask, &url))
     }
 
-    fn client(&self, registry: &str, verify: bool, loopback: bool) -> Result<Client, Problem> {
-        let own = Peer { own: Some(registry.to_owned()), verify, loopback };
-        let shared = Peer { own: None, verify, loopback };
+    fn client(&self, registry: &str, verify: bool) -> Result<Client, Problem> {
+        let own = Peer { own: Some(registry.to_owned()), verify };
+        let shared = Peer { own: None, verify };
         let mut clients = lock(&self.clients);
         if let Some(client) = clients.get(&own) {
             return Ok(client.clone());
@@ -123,7 +130,7 @@ impl Transport {
         let certificates = Certificates::load(registry, &self.options.paths.certs_dirs)?;
         let client = match (&certificates, clients.get(&shared)) {
             (None, Some(client)) => client.clone(),
-            _ => self.build(&own, registry, certificates.as_ref())?,
+            _ => self.build(verify, registry, certificates.as_ref())?,
         };
         if certificates.is_none() {
             clients.insert(shared, client.clone());
@@ -134,11 +141,11 @@ impl Transport {
 
     fn build(
         &self,
-        peer: &Peer,
+        verify: bool,
         registry: &str,
         certificates: Option<&Certificates>,
     ) -> Result<Client, Problem> {
-        let Options { user_agent, timeouts, .. } = &*self.options;
+        let Options { user_agent, timeouts, proxies, .. } = &*self.options;
         let mut builder = Client::builder()
             .user_agent(user_agent)
             .connect_timeout(timeouts.connect)
@@ -148,26 +155,37 @@ impl Transport {
             .referer(false)
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(2 * STREAM_WINDOW)
-            .tcp_nodelay(true);
-        if peer.loopback {
-            builder = builder.no_proxy();
+            .tcp_nodelay(true)
+            // It would go by the environment, and pass over what makes no sense there.
+            .no_proxy();
+        if proxies.are_there() {
+            let proxies = proxies.clone();
+            builder = builder.proxy(Proxy::custom(move |url| proxies.of(url).ok()??.url()));
         }
-        if !peer.verify {
+        if !verify {
             builder = builder.tls_danger_accept_invalid_certs(true);
         }
         if let Some(certificates) = certificates {
-            if peer.verify {
-                builder = builder.tls_certs_merge(certificates.authorities.clone());
+            if verify {
+                let authorities = certificates.authorities.iter();
+                let known = authorities.map(|der| Certificate::from_der(der));
+                let known: Result<Vec<_>, _> = known.collect();
+                builder = builder.tls_certs_merge(known.map_err(|cause| tls(registry, cause))?);
             }
-            if let Some(identity) = &certificates.identity {
-                builder = builder.identity(identity.clone());
+            if certificates.has_own() {
+                builder = builder.tls_backend_preconfigured(certificates.tls(registry, verify)?);
             }
         }
-        builder.build().map_err(|cause| Problem::Tls {
-            registry: registry.to_owned(),
-            source: Arc::new(cause.without_url()),
-        })
+        builder.build().map_err(|cause| tls(registry, cause))
     }
+}
+
+fn tls(registry: &str, cause: reqwest::Error) -> Problem {
+    Problem::Tls { registry: registry.to_owned(), source: Arc::new(cause.without_url()) }
+}
+
+fn misnamed(ask: &Ask, source: Misnamed) -> Problem {
+    Problem::Proxy { peer: ask.peer.clone(), source }
 }
 
 fn is_redirection(status: StatusCode) -> bool {
@@ -181,7 +199,8 @@ fn redirection(ask: &Ask, url: &Url, headers: &HeaderMap) -> Result<Url, Problem
         Problem::malformed(&ask.peer, "redirection", "it has no valid Location header")
     })?;
     let secure = next.scheme() == "https" || (next.scheme() == "http" && ask.insecure);
-    let follows = secure && next.username().is_empty() && next.password().is_none();
+    let bare = next.username().is_empty() && next.password().is_none();
+    let follows = secure && bare && has_plain_host(&next);
     if follows && ask.body.is_none() { Ok(next) } else { Err(refused(ask, &next)) }
 }
 
@@ -191,76 +210,20 @@ fn refused(ask: &Ask, url: &Url) -> Problem {
     Problem::Content { peer: ask.peer.clone(), fault: ContentFault::Redirection(shown) }
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether the host of a URL is a name as DNS has them, or an address. Others said which it is, and a
+/// directory of certs.d is called after it: `..` would be another one.
+pub(super) fn has_plain_host(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    address.map_or(host == "localhost", |address| address.is_loopback())
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let is_name = name.split('.').all(|label| !label.is_empty() && label.bytes().all(is_plain));
+    is_name || (host.starts_with('[') && host.ends_with(']'))
 }
 
 /// `HOST:PORT` as certs.d names it: the port only where it is written.
 pub(super) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-}
-
-/// What a directory of certs.d holds for one registry.
-#[derive(Debug)]
-struct Certificates {
-    authorities: Vec<Certificate>,
-    identity: Option<Identity>,
-}
-
-impl Certificates {
-    /// Reads the first of `directories` that has one for `registry`; `None` where none has.
-    fn load(registry: &str, directories: &[PathBuf]) -> Result<Option<Self>, Problem> {
-        let directory = directories.iter().map(|dir| dir.join(registry)).find(|dir| dir.is_dir());
-        let Some(directory) = directory else { return Ok(None) };
-        let at = |path: &Path, source| Problem::Certificates {
-            registry: registry.to_owned(),
-            path: path.to_owned(),
-            source,
-        };
-        let found = files::list(&directory, &["crt", "cert", "key"])
-            .map_err(|fault| at(&directory, fault))?;
-        let mut certificates = Self { authorities: Vec::new(), identity: None };
-        for path in &found {
-            let extension = path.extension().and_then(|extension| extension.to_str());
-            match extension {
-                Some("crt") => {
-                    certificates.authorities.extend(authorities(path).map_err(|f| at(path, f))?);
-                }
-                Some("cert") if certificates.identity.is_none() => {
-                    certificates.identity = Some(identity(path).map_err(|fault| at(path, fault))?);
-                }
-                Some("cert") => {
-                    tracing::debug!(path = %path.display(), "second client certificate, ignoring");
-                }
-                _ if !path.with_extension("cert").exists() => {
-                    let text = "the key has no client certificate (.cert) beside it".to_owned();
-                    return Err(at(path, FileFault::Certificate(text)));
-                }
-                _ => {}
-            }
-        }
-        Ok(Some(certificates))
-    }
-}
-
-fn authorities(path: &Path) -> Result<Vec<Certificate>, FileFault> {
-    let pem = files::read(path)?.unwrap_or_default();
-    let fault = |text: &str| FileFault::Certificate(text.to_owned());
-    let found = Certificate::from_pem_bundle(&pem).map_err(|_| fault("is not PEM"))?;
-    if found.is_empty() { Err(fault("holds no certificate")) } else { Ok(found) }
-}
-
-fn identity(path: &Path) -> Result<Identity, FileFault> {
-    let fault = |text: &str| FileFault::Certificate(text.to_owned());
-    let no_key = || fault("the client certificate has no key (.key) beside it");
-    let mut pem = files::read(&path.with_extension("key"))?.ok_or_else(no_key)?;
-    pem.push(b'\n');
-    pem.extend(files::read(path)?.unwrap_or_default());
-    let unusable = |_| fault("client certificate and key are not a pair of PEM files");
-    Identity::from_pem(&pem).map_err(unusable)
 }
 
 #[cfg(test)]
@@ -290,6 +253,12 @@ mod tests {
             ("http://cdn.example/x?sig=hunter2", true, true),
             ("https://u@cdn.example/", true, false),
             ("ftp://cdn.example/", true, false),
+            ("https://../x", true, false),
+            ("https://a..b/x", true, false),
+            ("https://./x", true, false),
+            ("https://my_bucket.s3.example./x", false, true),
+            ("https://[::1]:5000/x", false, true),
+            ("https://192.0.2.1/x", false, true),
         ] {
             headers.insert(LOCATION, HeaderValue::from_static(location));
             let ask = ask("https://r.io/v2/a/blobs/x", insecure);
@@ -306,33 +275,5 @@ mod tests {
             )
             .is_err()
         );
-    }
-
-    #[test]
-    fn knows_this_host() {
-        for (url, loopback) in [
-            ("http://localhost:5000/", true),
-            ("http://127.0.0.1/", true),
-            ("http://[::1]:5000/", true),
-            ("http://10.0.0.1/", false),
-            ("http://localhost.example/", false),
-        ] {
-            assert_eq!(is_loopback(&url.parse().unwrap()), loopback, "{url}");
-        }
-    }
-
-    #[test]
-    fn broken_certificates_name_their_file() {
-        let directory = tempfile::tempdir().unwrap();
-        let own = directory.path().join("r.io:5000");
-        std::fs::create_dir(&own).unwrap();
-        let load = || Certificates::load("r.io:5000", &[directory.path().to_owned()]);
-        assert!(load().unwrap().unwrap().authorities.is_empty());
-        for name in ["lonely.key", "bad.crt", "lonely.cert"] {
-            std::fs::write(own.join(name), "nonsense").unwrap();
-            let problem = load().unwrap_err();
-            assert!(problem.to_string().contains(name), "{problem}");
-            std::fs::remove_file(own.join(name)).unwrap();
-        }
     }
 }

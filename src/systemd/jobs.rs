@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt as _, StreamExt as _};
 use zbus::{DBusError, OwnedObjectPath};
 
 use super::Error;
@@ -31,15 +31,16 @@ impl Job {
 }
 
 /// Queues the job, tells `began` which it is, and waits for its end; all together takes at most
-/// `timeout`.
+/// `timeout`. `also` is asked right behind the call: systemd answers it before it begins with the job.
 pub(super) async fn queue(
     systemd: &SystemdProxy<'_>,
     unit: &str,
     how: Job,
     timeout: Duration,
     began: impl Fn(&OwnedObjectPath),
+    also: impl Future<Output = ()>,
 ) -> Result<JobResult, JobError> {
-    match tokio::time::timeout(timeout, queue_and_follow(systemd, unit, how, began)).await {
+    match tokio::time::timeout(timeout, queue_and_follow(systemd, unit, how, began, also)).await {
         Ok(result) => result,
         Err(_) => {
             let stuck = Error::Stuck { unit: unit.to_string(), seconds: timeout.as_secs() };
@@ -54,7 +55,9 @@ async fn queue_and_follow(
     unit: &str,
     how: Job,
     began: impl Fn(&OwnedObjectPath),
+    also: impl Future<Output = ()>,
 ) -> Result<JobResult, JobError> {
+    let mut also = pin!(also.fuse());
     let mut removed =
         systemd.receive_job_removed().await.map_err(|error| refused(unit, how, error))?;
     let mut call = pin!(async {
@@ -70,7 +73,10 @@ async fn queue_and_follow(
     let mut ended = Vec::new();
     let job = loop {
         tokio::select! {
+            // The call goes out first.
+            biased;
             reply = &mut call => break reply.map_err(|error| refused(unit, how, error))?,
+            () = &mut also => {}
             Some(signal) = removed.next() => ended.extend(end(&signal)),
         }
     };
@@ -78,9 +84,16 @@ async fn queue_and_follow(
     if let Some((_, result)) = ended.into_iter().find(|(path, _)| *path == job) {
         return Ok(result);
     }
-    while let Some(signal) = removed.next().await {
-        if let Some((_, result)) = end(&signal).filter(|(path, _)| *path == job) {
-            return Ok(result);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut also => {}
+            signal = removed.next() => {
+                let Some(signal) = signal else { break };
+                if let Some((_, result)) = end(&signal).filter(|(path, _)| *path == job) {
+                    return Ok(result);
+                }
+            }
         }
     }
     Err(JobError::Lost("the bus went away while a job was waited for".to_owned()))

@@ -17,7 +17,8 @@ use super::job_log::{self, JobLog};
 use super::jobs::{self, Job};
 use super::link::Link;
 use super::proxy::{JobRemovedArgs, SystemdProxy};
-use super::unit::Properties;
+use super::restarts::Restarts;
+use super::unit::{self, Properties};
 use super::words::LastWords;
 use crate::model::{Failure, UnitName};
 use crate::update::port::{self, Followers, JobError, JobResult, Standing, UnitState};
@@ -38,6 +39,7 @@ pub struct Manager {
     system: Option<Connection>,
     kept: Memory,
     jobs: Jobs,
+    restarts: Restarts,
 }
 
 /// What is heard of jobs while units are kept in mind.
@@ -114,6 +116,7 @@ impl Manager {
             system: None,
             kept: Rc::default(),
             jobs: Rc::default(),
+            restarts: Restarts::default(),
         }
     }
 
@@ -168,7 +171,9 @@ impl Manager {
 
     async fn read_state(&self, unit: &str) -> Result<UnitState, Error> {
         let (properties, systemd) = self.read(unit).await?;
-        properties.state(systemd.inner().connection(), unit).await
+        let mut state = properties.state(systemd.inner().connection(), unit).await?;
+        state.restarts = self.restarts.since(unit, state.restarts);
+        Ok(state)
     }
 
     /// Whether what looks like a stop on request was none: nobody's job was heard of.
@@ -243,7 +248,16 @@ impl Manager {
                 jobs.is_ours(job);
             }
         };
-        jobs::queue(&systemd, unit, how, self.timeout, began).await
+        // Known before, for the question that goes out right behind the call.
+        let path = systemd.load_unit(unit).await;
+        let count = async {
+            if let Ok(path) = path
+                && let Ok(count) = unit::restarts(systemd.inner().connection(), path).await
+            {
+                self.restarts.begin(unit, count);
+            }
+        };
+        jobs::queue(&systemd, unit, how, self.timeout, began, count).await
     }
 }
 
@@ -328,7 +342,9 @@ impl port::Manager for Manager {
             let systemd = self.link.systemd().await?;
             self.keep(&systemd, unit).await;
             let (properties, systemd) = self.read(unit).await?;
-            properties.standing(systemd.inner().connection(), unit).await
+            let mut standing = properties.standing(systemd.inner().connection(), unit).await?;
+            standing.restarts = self.restarts.since(unit, standing.restarts);
+            Ok(standing)
         };
         self.patiently(read, AWAY).await
     }
@@ -366,7 +382,10 @@ impl port::Manager for Manager {
             let systemd = self.link.systemd().await?;
             self.keep(&systemd, unit).await;
             match systemd.reset_failed_unit(unit).await {
-                Ok(()) => Ok(()),
+                Ok(()) => {
+                    self.restarts.forget(unit);
+                    Ok(())
+                }
                 Err(error) if jobs::name(&error).as_deref() == Some(NO_SUCH_UNIT) => Ok(()),
                 Err(source) => {
                     let call = "ResetFailedUnit";

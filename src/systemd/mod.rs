@@ -2,6 +2,7 @@
 //!
 //! What must not live here: which unit is restarted, and what its state means.
 
+mod environment_file;
 mod error;
 pub mod inhibit;
 mod job_log;
@@ -12,6 +13,7 @@ mod manager;
 pub mod notify;
 pub mod private;
 mod proxy;
+mod restarts;
 mod unit;
 pub mod unit_files;
 mod words;

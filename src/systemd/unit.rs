@@ -37,6 +37,12 @@ pub(super) async fn proxy(
         .await
 }
 
+/// `NRestarts` of the service at `path`.
+pub(super) async fn restarts(connection: &Connection, path: OwnedObjectPath) -> zbus::Result<u32> {
+    let proxy = proxy(connection, path).await?;
+    proxy.get(InterfaceName::from_static_str(SERVICE)?, "NRestarts").await?.try_into()
+}
+
 impl Properties {
     pub(super) async fn read(
         connection: &Connection,

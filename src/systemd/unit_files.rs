@@ -1,11 +1,16 @@
 //! Whether units are enabled and active: for who asks once, and changes nothing.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use zbus::proxy::CacheProperties;
 use zbus::{Connection, OwnedObjectPath, proxy};
 
-use super::{Error, private};
+use super::{Error, environment_file, private};
+
+/// How much of an environment file is read, in bytes.
+const MAX_FILE: u64 = 1024 * 1024;
 
 #[proxy(
     interface = "org.freedesktop.systemd1.Manager",
@@ -30,6 +35,11 @@ trait LoadedUnit {
 trait LoadedService {
     #[zbus(property)]
     fn environment(&self) -> zbus::Result<Vec<String>>;
+    /// Each with whether it may be missing.
+    #[zbus(property)]
+    fn environment_files(&self) -> zbus::Result<Vec<(String, bool)>>;
+    #[zbus(property)]
+    fn unset_environment(&self) -> zbus::Result<Vec<String>>;
 }
 
 /// The state of one unit.
@@ -91,7 +101,8 @@ impl UnitStates {
 }
 
 impl UnitStates {
-    /// A variable that the unit file of the service `unit` sets.
+    /// A variable that the unit file of the service `unit` sets: the files that it names count more than
+    /// itself, and what it takes away, most (systemd.exec(5)). A file that cannot be read sets nothing.
     ///
     /// # Errors
     /// Where systemd cannot be asked.
@@ -104,10 +115,31 @@ impl UnitStates {
             .build()
             .await
             .map_err(|source| failed("LoadUnit", unit, source))?;
-        let set = service.environment().await.map_err(|source| failed("Get", unit, source))?;
-        let value = set.iter().rev().find_map(|set| set.strip_prefix(name)?.strip_prefix('='));
-        Ok(value.filter(|value| !value.is_empty()).map(str::to_owned))
+        let failed = |source| failed("Get", unit, source);
+        let set = service.environment().await.map_err(failed)?;
+        let files = service.environment_files().await.map_err(failed)?;
+        let unset = service.unset_environment().await.map_err(failed)?;
+        let own = set.iter().rev().find_map(|set| set.strip_prefix(name)?.strip_prefix('='));
+        let in_files = files.iter().rev().find_map(|(pattern, _)| in_files(pattern, name));
+        let value = in_files.or_else(|| own.map(str::to_owned)).filter(|value| {
+            let away = |it: &String| it == name || *it == format!("{name}={value}");
+            !value.is_empty() && !unset.iter().any(away)
+        });
+        Ok(value)
     }
+}
+
+/// The value that the last of the files has that an `EnvironmentFile=` is a pattern of.
+fn in_files(pattern: &str, name: &str) -> Option<String> {
+    let files: Vec<_> = glob::glob(pattern).ok()?.flatten().collect();
+    files.iter().rev().find_map(|path| {
+        let mut text = String::new();
+        let file = File::open(path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text));
+        if let Err(cause) = file {
+            tracing::debug!(path = %path.display(), %cause, "an environment file, ignoring");
+        }
+        environment_file::value(&text, name)
+    })
 }
 
 fn failed(call: &'static str, unit: &str, source: zbus::Error) -> Error {

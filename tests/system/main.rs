@@ -12,12 +12,14 @@
 mod agent;
 mod cases;
 mod demo;
+mod forward;
 mod host;
 mod image;
 mod impostor;
 mod outside;
 mod podman;
 mod registry;
+mod relay;
 mod someone;
 mod units;
 

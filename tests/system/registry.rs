@@ -87,7 +87,7 @@ impl<'host> Registry<'host> {
                 host.sh(&format!(
                     "mkdir -p {directory} /etc/containers/certs.d/localhost:{port}
                      openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
-                       -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+                       -subj /CN=localhost -addext subjectAltName=DNS:localhost,DNS:registry.example \
                        -addext basicConstraints=critical,CA:FALSE \
                        -keyout {directory}/key.pem -out {directory}/cert.pem 2> /dev/null
                      cp {directory}/cert.pem /etc/containers/certs.d/localhost:{port}/ca.crt"
@@ -180,6 +180,85 @@ impl<'host> Registry<'host> {
         block_on(client.push(&reference, &[layer], config, &auth, None)).unwrap();
     }
 
+    /// The same as cosign does it since its third version: a bundle that refers to the manifest, and its list by the
+    /// tag that stands for the referrers API, which this registry does not have.
+    pub(crate) fn sign_by_bundle(&self, name: &str, digest: &str, signed: &str, key: &str) {
+        const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+        let statement = serde_json::json!({
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{
+                "digest": { "sha256": &digest["sha256:".len()..] },
+                "annotations": { "docker-reference": signed },
+            }],
+            "predicateType": "https://sigstore.dev/cosign/sign/v1",
+            "predicate": {},
+        })
+        .to_string();
+        let kind = "application/vnd.in-toto+json";
+        let encoded = format!("DSSEv1 {} {kind} {} {statement}", kind.len(), statement.len());
+        self.host.write("/tmp/encoded", &encoded);
+        self.host.write("/tmp/statement", &statement);
+        let sign = format!("openssl dgst -sha256 -sign {key} /tmp/encoded | base64 -w0");
+        let bundle = serde_json::json!({
+            "mediaType": BUNDLE,
+            "verificationMaterial": { "publicKey": { "hint": "" } },
+            "dsseEnvelope": {
+                "payload": self.host.sh("base64 -w0 /tmp/statement"),
+                "payloadType": kind,
+                "signatures": [{ "sig": self.host.sh(&sign) }],
+            },
+        })
+        .to_string();
+        self.refer(name, digest, BUNDLE, bundle.as_bytes());
+    }
+
+    /// An artifact of this kind that refers to the manifest `digest`, and is all that does.
+    fn refer(&self, name: &str, digest: &str, kind: &str, bytes: &[u8]) {
+        let reference: Reference = self.reference(name).parse().unwrap();
+        let (client, auth) = (self.client(), self.auth());
+        let sha256 = |bytes: &[u8]| updaterd::model::Digest::of(bytes).to_string();
+        let manifest_type = "application/vnd.oci.image.manifest.v1+json";
+        let manifest = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": manifest_type,
+            "artifactType": kind,
+            "config": {
+                "mediaType": "application/vnd.oci.empty.v1+json", "digest": sha256(b"{}"), "size": 2,
+            },
+            "layers": [{ "mediaType": kind, "digest": sha256(bytes), "size": bytes.len() }],
+            "subject": { "mediaType": manifest_type, "digest": digest, "size": self.size(digest) },
+        })
+        .to_string();
+        let own = sha256(manifest.as_bytes());
+        let index = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_IMAGE_INDEX_MEDIA_TYPE,
+            "manifests": [{
+                "mediaType": manifest_type, "digest": own, "size": manifest.len(), "artifactType": kind,
+            }],
+        })
+        .to_string();
+        let at = |tag: &str| -> Reference {
+            let name = name.split(':').next().unwrap();
+            let sign = if tag.contains(':') { '@' } else { ':' };
+            self.reference(&format!("{name}{sign}{tag}")).parse().unwrap()
+        };
+        let list = at(&digest.replace(':', "-"));
+        block_on(async {
+            let operation = oci_distribution::RegistryOperation::Push;
+            client.auth(&reference, &auth, operation).await.unwrap();
+            for blob in [&b"{}"[..], bytes] {
+                client.push_blob(&reference, blob.to_vec(), &sha256(blob)).await.unwrap();
+            }
+            for (place, document, kind) in
+                [(at(&own), manifest, manifest_type), (list, index, OCI_IMAGE_INDEX_MEDIA_TYPE)]
+            {
+                let kind = kind.parse().unwrap();
+                client.push_manifest_raw(&place, document.into_bytes(), kind).await.unwrap();
+            }
+        });
+    }
+
     /// Loses the last layer of the image `name`, as a registry does whose disk was full.
     pub(crate) fn lose_layer(&self, name: &str) {
         std::fs::remove_file(self.blob(&self.last_layer(name))).unwrap();
@@ -195,10 +274,15 @@ impl<'host> Registry<'host> {
     }
 
     fn last_layer(&self, name: &str) -> String {
+        self.layers(name).pop().unwrap()
+    }
+
+    /// The digests of the layers of the image `name`, the lowest first.
+    pub(crate) fn layers(&self, name: &str) -> Vec<String> {
         let reference: Reference = self.reference(name).parse().unwrap();
         let (client, auth) = (self.client(), self.auth());
-        let pulled = block_on(client.pull_image_manifest(&reference, &auth));
-        pulled.unwrap().0.layers.pop().unwrap().digest
+        let (manifest, _) = block_on(client.pull_image_manifest(&reference, &auth)).unwrap();
+        manifest.layers.into_iter().map(|layer| layer.digest).collect()
     }
 
     /// The size of a blob or a manifest that was pushed, in bytes.

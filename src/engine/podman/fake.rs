@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Options, Podman, Presence, Program};
 use crate::model::{MinFree, Platform, Scope};
+use crate::registry::Proxies;
 use crate::store::Store;
 
 /// A directory with the program, in which it works as well.
@@ -31,7 +32,12 @@ impl Fake {
 
     pub(super) fn podman(&self) -> Podman {
         let options = Options {
-            program: Program { path: self.path("podman"), apart: false, shown: false },
+            program: Program {
+                path: self.path("podman"),
+                apart: false,
+                shown: false,
+                proxies: Proxies::default(),
+            },
             timeout: Duration::from_secs(60),
             run: self.path("run"),
             scope: Scope::System,

@@ -14,6 +14,7 @@ use crate::model::failure::plain;
 use crate::model::{Failure, FailureKind};
 use crate::program::unit::{Unit, apart};
 use crate::program::{Group, child};
+use crate::registry::Proxies;
 
 /// The longest document that is read, in bytes: that of a thousand containers has nine million.
 pub(super) const MAX_DOCUMENT: usize = 256 << 20;
@@ -46,6 +47,8 @@ pub struct Program {
     pub apart: bool,
     /// Whether what it says while it works goes to our standard error, too.
     pub shown: bool,
+    /// By which Podman reaches registries.
+    pub proxies: Proxies,
 }
 
 /// What a call that ended said.
@@ -111,16 +114,26 @@ impl Program {
         let path = self.path.as_os_str();
         let mut command = match self.apart {
             true => {
+                let proxies = self.proxies.variables(true).into_iter();
+                let proxies = proxies.map(|(name, value)| (name, value.into()));
                 let unit = Unit {
                     description: "updaterd calls Podman",
                     properties: &["LogLevelMax=err"],
                     // It has none of our environment, and the check went by it.
-                    environment: ENVIRONMENT.iter().filter_map(|name| passed(name)).collect(),
+                    environment: ENVIRONMENT
+                        .iter()
+                        .filter_map(|name| passed(name))
+                        .chain(proxies)
+                        .collect(),
                     limit: time.saturating_add(GRACE),
                 };
                 apart(unit, path, arguments)
             }
-            false => child(path, arguments),
+            false => {
+                let mut command = child(path, arguments);
+                command.envs(self.proxies.variables(false));
+                command
+            }
         };
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -205,4 +218,35 @@ async fn said(from: Option<impl AsyncRead + Unpin>, shown: bool) -> String {
         kept.drain(..more);
     }
     plain(&String::from_utf8_lossy(&kept))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RegistrySettings;
+
+    /// The variables by which Podman is told of `proxy`, called as a unit and as a child.
+    fn told(proxy: &str) -> [String; 2] {
+        let settings = RegistrySettings { proxy: Some(proxy.parse().unwrap()), no_proxy: vec![] };
+        let proxies = Proxies::default().configured(&settings);
+        [true, false].map(|apart| {
+            let path = "/usr/bin/podman".into();
+            let program = Program { path, apart, shown: false, proxies: proxies.clone() };
+            format!("{:?}", program.command(&[], Duration::ZERO).as_std())
+        })
+    }
+
+    #[test]
+    fn a_proxy_is_told_and_one_with_a_login_where_nobody_sees_it() {
+        for command in told("http://proxy:3128") {
+            assert!(
+                command.contains("HTTPS_PROXY=\"http://proxy:3128\"")
+                    || command.contains("HTTPS_PROXY=http://proxy:3128"),
+                "{command}"
+            );
+        }
+        let [unit, child] = told("http://u:hunter2@proxy:3128");
+        assert!(!unit.contains("PROXY"), "{unit}");
+        assert!(child.contains("HTTPS_PROXY=\"http://u:hunter2@proxy:3128\""), "{child}");
+    }
 }

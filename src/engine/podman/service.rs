@@ -128,6 +128,10 @@ impl Podman {
         }
         self.service.begin();
         let mut serving = self.service.serving.lock().await;
+        // While others waited for their turn, it may have turned out that there is none.
+        if !self.service.is_wanted() {
+            return None;
+        }
         if serving.as_ref().is_none_or(|serving| serving.process.has_ended()) {
             *serving = None;
             match self.serve().await {

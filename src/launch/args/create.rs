@@ -43,7 +43,7 @@ pub(crate) struct Create {
     pub(crate) process: ProcessFlags,
     #[command(flatten)]
     pub(crate) source: ImageFlags,
-    /// Image reference, with its registry
+    /// Image reference; what one without a registry stands for, registries.conf(5) says
     pub(crate) image: String,
     /// Command and its arguments, instead of the image's
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -25,11 +25,11 @@ pub(crate) struct Flags {
 }
 
 pub(crate) fn create(place: &Place, flags: &Flags) -> Result<u8, Error> {
-    let create = flags.create.settled()?;
+    let mut create = flags.create.settled()?;
     let notifier = Notifier::from_environment();
-    let reference = create.image.parse()?;
     let pod = pod::join::of(place, &create)?;
-    let image = choose::image(place, &create.source, &reference, None, &notifier)?;
+    let (reference, image) = choose::image(place, &create.source, &create.image, None, &notifier)?;
+    create.image = reference.to_string();
     place.enter()?;
     let replace = create.identity.replace;
     let definition = Definition::new(place, create, &image, pod.as_ref())?;

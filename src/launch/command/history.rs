@@ -32,7 +32,7 @@ const COLUMNS: &str = "{{.ID}}\t{{.Created}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comm
 const COMMAND: usize = 45;
 
 pub(crate) fn show(place: &Place, flags: &History) -> Result<u8, Error> {
-    let image = find(&place.store()?, &flags.image)?.image;
+    let image = find(place, &place.store()?, &flags.image)?.image;
     let rows = steps(&image, flags, Timestamp::now());
     if flags.quiet && flags.format == Format::Table {
         for row in &rows {

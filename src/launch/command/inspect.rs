@@ -91,6 +91,6 @@ fn container(place: &Place, name: &str, size: bool) -> Result<Value, Error> {
 
 fn of_image(place: &Place, name: &str) -> Result<Value, Error> {
     let nothing = || Error::NothingNamed(name.to_owned());
-    let image = look_for(&place.store()?, name)?.ok_or_else(nothing)?;
+    let image = look_for(place, &place.store()?, name)?.ok_or_else(nothing)?;
     Ok(image::document(&image))
 }

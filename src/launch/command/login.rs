@@ -72,12 +72,9 @@ pub(crate) fn login(place: &Place, flags: &Login) -> Result<u8, Error> {
         let (name, _) = known.ok_or(Refused::NotLoggedIn(key))?;
         return say(name).map(|()| 0);
     }
-    let options = Options {
-        tls_verify: flags.registry.tls_verify,
-        paths: place.registries.clone(),
-        ..Options::default()
-    };
+    let options = Options { rejections: None, ..place.asking(flags.registry.tls_verify) };
     let client = Client::new(&options)?;
+    client.goes_by_files()?;
     let asked = flags.username.is_some() || flags.password.is_some() || flags.password_stdin;
     if let (Some((name, Some(password))), false) = (&known, asked) {
         say(format_args!("Authenticating with existing credentials for {key}"))?;

@@ -14,6 +14,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::launch::args::{PlatformFlags, PullPolicy, RegistryFlags};
 use crate::launch::events;
+use crate::launch::image::name::{Named, check, full};
 use crate::launch::place::Place;
 use crate::launch::supervise::interruption::Interruption;
 use crate::launch::{Error, say};
@@ -45,7 +46,7 @@ pub(crate) struct Pull {
     pub(crate) all_tags: bool,
     #[command(flatten)]
     pub(crate) registry: RegistryFlags,
-    /// Image references, with their registries
+    /// Image references; what one without a registry stands for, registries.conf(5) says
     #[arg(required = true)]
     pub(crate) images: Vec<String>,
 }
@@ -54,21 +55,68 @@ pub(crate) fn pull(place: &Place, flags: &Pull) -> Result<u8, Error> {
     if flags.all_tags {
         return Err(Error::AllTags);
     }
-    let references: Vec<Reference> =
-        flags.images.iter().map(|image| image.parse()).collect::<Result<_, _>>()?;
-    let platform = flags.platform.wanted()?;
-    let store = place.store()?;
-    let options = Options {
-        tls_verify: flags.registry.tls_verify,
-        paths: place.registries.clone(),
-        ..Options::of(&place.state)
+    for name in &flags.images {
+        check(name)?;
+    }
+    let asking = Asking {
+        place,
+        store: place.store()?,
+        options: place.asking(flags.registry.tls_verify),
+        platform: flags.platform.wanted()?,
+        flags,
     };
-    for reference in references {
-        let image = match (flags.policy, store.resolve(&reference)?) {
+    for name in &flags.images {
+        say(asking.image(name)?.id.hex())?;
+    }
+    Ok(0)
+}
+
+/// What is the same for all images of a call.
+struct Asking<'a> {
+    place: &'a Place,
+    store: Store,
+    options: Options,
+    platform: Platform,
+    flags: &'a Pull,
+}
+
+impl Asking<'_> {
+    /// Of all that a name may stand for, the first that can be had.
+    fn image(&self, name: &str) -> Result<Image, Error> {
+        let candidates = match full(self.place, &self.store, name)? {
+            Named::One(reference) => return self.one(&reference),
+            Named::Any(_) if self.flags.policy == PullPolicy::Never => {
+                return Err(Error::NoImage(name.to_owned()));
+            }
+            Named::Any(candidates) => candidates,
+        };
+        if !self.flags.quiet {
+            eprintln!("{candidates}");
+        }
+        let mut failures = Vec::new();
+        for reference in &candidates.references {
+            match self.one(reference) {
+                Err(error) if error.signal().is_none() => failures.push(error),
+                done => return done,
+            }
+        }
+        match (failures.pop(), failures.as_slice()) {
+            (Some(only), []) => Err(only),
+            (last, before) => {
+                let all: Vec<String> = before.iter().chain(&last).map(|it| chain(it)).collect();
+                let failures = all.join("; ");
+                Err(Error::NoCandidate { name: name.to_owned(), failures })
+            }
+        }
+    }
+
+    fn one(&self, reference: &Reference) -> Result<Image, Error> {
+        let Self { place, store, options, platform, flags } = self;
+        let image = match (flags.policy, store.resolve(reference)?) {
             (PullPolicy::Missing | PullPolicy::Never, Some(image)) => image,
             (PullPolicy::Never, None) => return Err(Error::NoImage(reference.to_string())),
             (policy, here) => {
-                let pulled = again_and_again(&store, &options, &reference, &platform, flags);
+                let pulled = again_and_again(store, options, reference, platform, flags);
                 if let Ok(image) = &pulled {
                     events::of_image(place, image, &reference.to_string(), "pull");
                 }
@@ -89,9 +137,8 @@ pub(crate) fn pull(place: &Place, flags: &Pull) -> Result<u8, Error> {
                 image.identity.platform
             );
         }
-        say(image.id.hex())?;
+        Ok(image)
     }
-    Ok(0)
 }
 
 /// Tries again what may have more luck the next time.

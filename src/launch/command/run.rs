@@ -51,13 +51,14 @@ pub(crate) struct Run {
 
 pub(crate) fn run(place: &Place, flags: &Run) -> Result<u8, Error> {
     // All that can be wrong with the command line, before anything is touched.
-    let create = flags.create.settled()?;
-    let reference = create.image.parse()?;
+    let mut create = flags.create.settled()?;
     let pod = pod::join::of(place, &create)?;
     let notifier = Notifier::from_environment();
     let location = Location::find()?;
     let unit = location.unit(place.scope);
-    let image = choose::image(place, &create.source, &reference, unit.as_ref(), &notifier)?;
+    let (reference, image) =
+        choose::image(place, &create.source, &create.image, unit.as_ref(), &notifier)?;
+    create.image = reference.to_string();
     if let Some(pod) = &pod
         && let Some(status) = pod::supervise::ensure(place, pod)?
     {

@@ -49,7 +49,7 @@ pub(crate) fn save(place: &Place, flags: &Save) -> Result<u8, Error> {
     let store = place.store()?;
     let mut wanted: Vec<(Image, Vec<Reference>)> = Vec::new();
     for word in &flags.images {
-        let Found { image, name } = find(&store, word)?;
+        let Found { image, name } = find(place, &store, word)?;
         match wanted.iter_mut().find(|(known, _)| known.id == image.id) {
             Some((_, names)) => names.extend(name),
             None => wanted.push((image, name.into_iter().collect())),

@@ -22,7 +22,7 @@ pub(crate) fn stage(place: &Place) -> Result<u8, Error> {
 async fn carry_out(place: &Place, request: Request) -> Result<ImageIdentity, Failure> {
     let store = crate::store::Store::open(&place.state)?;
     let Request { source, want, min_free, rate } = request;
-    let options = Options { paths: place.registries.clone(), rate, ..Options::of(&place.state) };
+    let options = Options { rate, ..place.asking(None) };
     let client = Client::new(&options)?;
     let limits = Limits::leaving(min_free);
     let lines = Lines(Gauge::new(line));

@@ -5,8 +5,8 @@ use clap::Args;
 use crate::launch::Error;
 use crate::launch::events;
 use crate::launch::image::find::{Found, find};
+use crate::launch::image::name;
 use crate::launch::place::Place;
-use crate::model::Reference;
 
 #[derive(Debug, Args)]
 pub(crate) struct Untag {
@@ -18,10 +18,10 @@ pub(crate) struct Untag {
 
 pub(crate) fn untag(place: &Place, flags: &Untag) -> Result<u8, Error> {
     let store = place.store()?;
-    let Found { image, .. } = find(&store, &flags.image)?;
+    let Found { image, .. } = find(place, &store, &flags.image)?;
     let mut names = Vec::new();
     for name in &flags.names {
-        let reference: Reference = name.parse()?;
+        let reference = name::own(name)?;
         if !image.references.contains(&reference) {
             return Err(Error::NotItsName { image: image.id.short(), name: name.clone() });
         }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::launch::Error;
-use crate::model::Reference;
+use crate::launch::place::Place;
+use crate::model::failure::chain;
+use crate::model::{InvalidReference, Reference};
 use crate::store::{Image, Store};
 
 /// What an image was found by.
@@ -14,40 +16,61 @@ pub(crate) struct Found {
     pub(crate) name: Option<Reference>,
 }
 
-/// An image by reference, by the end of one (`app:1` for `quay.io/team/app:1`), by the beginning of
-/// its ID, or of its manifest's digest.
+/// An image by reference, by a short name that stands for one (containers-registries.conf(5)), by the
+/// end of one (`app:1` for `quay.io/team/app:1`), by the beginning of its ID, or of its manifest's digest.
 ///
 /// # Errors
 /// Where several are meant, and where none is.
-pub(crate) fn find(store: &Store, name: &str) -> Result<Found, Error> {
+pub(crate) fn find(place: &Place, store: &Store, name: &str) -> Result<Found, Error> {
     let nothing = || Error::NoSuchImage(name.to_owned());
-    if let Ok(reference) = name.parse::<Reference>()
-        && let Some(image) = store.resolve(&reference)?
-    {
-        let name = reference.digest().is_none().then_some(reference);
-        return Ok(Found { image, name });
+    for reference in named(place, name) {
+        if let Some(image) = store.resolve(&reference)? {
+            let name = reference.digest().is_none().then_some(reference);
+            return Ok(Found { image, name });
+        }
     }
     let images = store.images()?;
     if let Some(image) = by_id(&images, name)? {
         return Ok(Found { image, name: None });
     }
-    let mut ending = Vec::new();
-    for image in &images {
-        let ends = image.references.iter().filter(|reference| ends_with(reference, name));
-        ending.extend(ends.map(|reference| (image, reference)));
+    let found = ending(&images, name)?;
+    found.map(|(image, name)| Found { image, name: Some(name) }).ok_or_else(nothing)
+}
+
+/// What `name` may be in full. An image is found by its ID also where registries.conf cannot be read.
+fn named(place: &Place, name: &str) -> Vec<Reference> {
+    match name.parse() {
+        Ok(reference) => vec![reference],
+        Err(InvalidReference::ShortName(_)) => match place.short_names() {
+            Ok(names) => names.in_storage(name),
+            Err(error) => {
+                eprintln!("Warning: {}, ignoring", chain(&error));
+                vec![]
+            }
+        },
+        Err(_) => vec![],
     }
-    match ending.as_slice() {
-        [] => Err(nothing()),
-        [(image, reference)] => {
-            Ok(Found { image: (*image).clone(), name: Some((*reference).clone()) })
-        }
-        _ => Err(Error::AmbiguousImage(name.to_owned())),
+}
+
+/// The one image that has a reference with this end.
+///
+/// # Errors
+/// Where several have.
+pub(super) fn ending(images: &[Image], name: &str) -> Result<Option<(Image, Reference)>, Error> {
+    let mut ending = Vec::new();
+    for image in images {
+        let ends = image.references.iter().filter(|reference| ends_with(reference, name));
+        ending.extend(ends.map(|reference| (image.clone(), reference.clone())));
+    }
+    match ending.len() {
+        0 | 1 => Ok(ending.pop()),
+        _ => Err(Error::AmbiguousName(name.to_owned())),
     }
 }
 
 /// As [`find`]; `None` where there is none.
-pub(crate) fn look_for(store: &Store, name: &str) -> Result<Option<Image>, Error> {
-    match find(store, name) {
+pub(crate) fn look_for(place: &Place, store: &Store, name: &str) -> Result<Option<Image>, Error> {
+    match find(place, store, name) {
         Err(Error::NoSuchImage(_)) => Ok(None),
         found => found.map(|found| Some(found.image)),
     }

@@ -3,4 +3,5 @@
 //! What must not live here: registries, flags, printing.
 
 pub(crate) mod find;
+pub(crate) mod name;
 pub(crate) mod remove;

@@ -25,7 +25,7 @@ pub(crate) struct Removed {
 /// Where it is in use.
 pub(crate) fn remove(place: &Place, name: &str, force: bool) -> Result<Removed, Error> {
     let store = place.store()?;
-    let Found { image, name: tag } = find(&store, name)?;
+    let Found { image, name: tag } = find(place, &store, name)?;
     let manifest = &image.identity.manifest;
     if let Some(tag) = tag
         && image.references.len() > 1

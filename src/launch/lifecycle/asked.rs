@@ -7,6 +7,7 @@ use oci_spec::image::Config as ImageConfig;
 
 use crate::launch::args::{Create, EnvironmentFlags, ProgramFlags, SdNotify};
 use crate::launch::health::plan::{Plan, plan};
+use crate::launch::image::name;
 use crate::launch::isolation::devices::Device;
 use crate::launch::isolation::limits::Limits;
 use crate::launch::isolation::owner::Owner;
@@ -19,7 +20,6 @@ use crate::launch::process::environment::{Environment, Inherited};
 use crate::launch::process::{systemd, time_zone, user};
 use crate::launch::storage::settle;
 use crate::launch::{Error, userns};
-use crate::model::Reference;
 use crate::store::Image;
 
 /// Where the time zones of a host are (localtime(5)).
@@ -46,7 +46,7 @@ impl Asked {
     /// # Errors
     /// All that can be wrong with them.
     pub(crate) fn read(create: &Create) -> Result<Self, Error> {
-        create.image.parse::<Reference>()?;
+        name::check(&create.image)?;
         labels(&create.identity.label)?;
         annotations(&create.identity.annotation)?;
         network::expose::parse(&create.expose.expose).map_err(network::Error::from)?;

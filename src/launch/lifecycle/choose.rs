@@ -7,6 +7,7 @@ use nix::unistd::Pid;
 
 use crate::launch::Error;
 use crate::launch::args::{ImageFlags, PullPolicy};
+use crate::launch::image::name::{Named, full};
 use crate::launch::place::Place;
 use crate::launch::supervise::interruption::Interruption;
 use crate::launch::supervise::notify::Notifier;
@@ -18,9 +19,42 @@ const LOOK: Duration = Duration::from_millis(20);
 const EXTEND_EVERY: Duration = Duration::from_secs(10);
 const EXTEND: Duration = Duration::from_secs(30);
 
+/// The image called `name`, and its full name: what is there, and else what the first registry has that
+/// can be asked, of those that a name without one may stand for.
+pub(crate) fn image(
+    place: &Place,
+    flags: &ImageFlags,
+    name: &str,
+    unit: Option<&UnitName>,
+    notifier: &Notifier,
+) -> Result<(Reference, Image), Error> {
+    let candidates = match full(place, &place.store()?, name)? {
+        Named::One(reference) => {
+            let image = of_reference(place, flags, &reference, unit, notifier)?;
+            return Ok((reference, image));
+        }
+        Named::Any(_) if flags.pull == PullPolicy::Never => {
+            return Err(Error::NoImage(name.to_owned()));
+        }
+        Named::Any(candidates) => candidates,
+    };
+    if !flags.quiet {
+        eprintln!("{candidates}");
+    }
+    for reference in candidates.references {
+        match of_reference(place, flags, &reference, unit, notifier) {
+            Ok(image) => return Ok((reference, image)),
+            // It has said itself why it failed.
+            Err(Error::Pull { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::Pull { image: name.to_owned() })
+}
+
 /// The image that the unit is bound to for this reference, whatever the tag says; else the one
 /// that the tag names, pulled as the policy says.
-pub(crate) fn image(
+fn of_reference(
     place: &Place,
     flags: &ImageFlags,
     reference: &Reference,

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
 use super::file::{AuthFile, Found, Helper};
+use super::keepers::{Keeper, Keepers};
 use super::program::Helpers;
 use super::rejections::Stamp;
 use crate::model::failure::excerpt;
@@ -88,12 +89,37 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// The credentials for `name` (registry and repository): from `authfile` alone where one is given,
-/// which must exist then, else from the first of the usual files that has any.
+/// The credentials for `name` (registry and repository): from the first of those who keep them that has any.
+/// In place of the usual files, `authfile` alone is read where one is given, which must exist then.
 ///
 /// A program that is to have them for this registry, and fails, is an error; a store for all
 /// registries that fails is none, since the image may be everybody's.
 pub(crate) async fn find(
+    name: &str,
+    authfile: Option<&Path>,
+    paths: &Paths,
+    helpers: &Helpers,
+    keepers: &Keepers,
+) -> Result<Searched, Problem> {
+    let mut missing = None;
+    for keeper in &keepers.order {
+        let searched = match keeper {
+            Keeper::Files => in_files(name, authfile, paths, helpers).await?,
+            Keeper::Program(program) => {
+                let server = name.split('/').next().unwrap_or(name).to_owned();
+                let helper = Helper { name: program.clone(), server, is_for_it: false };
+                asked(&helper, &keepers.named_by, helpers).await?
+            }
+        };
+        if searched.credential.is_some() {
+            return Ok(searched);
+        }
+        missing = missing.or(searched.missing);
+    }
+    Ok(Searched { credential: None, missing })
+}
+
+async fn in_files(
     name: &str,
     authfile: Option<&Path>,
     paths: &Paths,
@@ -104,32 +130,43 @@ pub(crate) async fn find(
     let mut missing = None;
     for path in files {
         // Before it is read: what changes meanwhile is another file.
-        let stamp = std::fs::metadata(path).ok().as_ref().map(Stamp::of);
-        let (username, secret, helper) = match look_up(path, named.is_some(), name)? {
+        let stamp = stamp(path);
+        let searched = match look_up(path, named.is_some(), name)? {
             Found::Nothing => continue,
-            Found::Login { username, secret } => (username, secret, None),
-            Found::Helper(helper) => {
-                let failed = |source| of_helper(&helper, path, source);
-                match helpers.ask(&helper.name, &helper.server).await {
-                    Ok(Some((username, secret))) => (username, secret, Some(helper.name)),
-                    Err(fault) if helper.is_for_it => return Err(failed(fault)),
-                    Ok(None) if helper.is_for_it => {
-                        missing.get_or_insert_with(|| failed(HelperFault::NotFound));
-                        continue;
-                    }
-                    Ok(None) => continue,
-                    Err(fault) => {
-                        missing.get_or_insert_with(|| failed(fault));
-                        continue;
-                    }
-                }
+            Found::Login { username, secret } => {
+                let origin = Origin { file: path.clone(), helper: None };
+                let credential = Some(Credential { username, secret, origin, stamp });
+                return Ok(Searched { credential, missing: None });
             }
+            Found::Helper(helper) => asked(&helper, path, helpers).await?,
         };
-        let origin = Origin { file: path.clone(), helper };
-        let credential = Some(Credential { username, secret, origin, stamp });
-        return Ok(Searched { credential, missing: None });
+        if searched.credential.is_some() {
+            return Ok(searched);
+        }
+        missing = missing.or(searched.missing);
     }
     Ok(Searched { credential: None, missing })
+}
+
+/// What a program has that `file` names.
+async fn asked(helper: &Helper, file: &Path, helpers: &Helpers) -> Result<Searched, Problem> {
+    let stamp = stamp(file);
+    let failed = |source| of_helper(helper, file, source);
+    let missing = match helpers.ask(&helper.name, &helper.server).await {
+        Ok(Some((username, secret))) => {
+            let origin = Origin { file: file.to_owned(), helper: Some(helper.name.clone()) };
+            let credential = Some(Credential { username, secret, origin, stamp });
+            return Ok(Searched { credential, missing: None });
+        }
+        Err(fault) if helper.is_for_it => return Err(failed(fault)),
+        Ok(None) => helper.is_for_it.then(|| failed(HelperFault::NotFound)),
+        Err(fault) => Some(failed(fault)),
+    };
+    Ok(Searched { credential: None, missing })
+}
+
+fn stamp(file: &Path) -> Option<Stamp> {
+    std::fs::metadata(file).ok().as_ref().map(Stamp::of)
 }
 
 fn look_up(path: &Path, must_exist: bool, name: &str) -> Result<Found, Problem> {
@@ -150,6 +187,8 @@ fn of_helper(helper: &Helper, file: &Path, source: HelperFault) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::registry::Timeouts;
 
@@ -162,7 +201,7 @@ mod tests {
     fn found(name: &str, authfile: Option<&Path>, paths: &Paths) -> Result<Searched, Problem> {
         let helpers = Helpers::new(paths, &Timeouts::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.unwrap().block_on(find(name, authfile, paths, &helpers))
+        runtime.unwrap().block_on(find(name, authfile, paths, &helpers, &Keepers::default()))
     }
 
     fn user(name: &str, paths: &Paths) -> Option<String> {
@@ -231,5 +270,51 @@ mod tests {
         std::fs::write(&first, r#"{"credHelpers": {"r.io": "none"}}"#).unwrap();
         assert!(matches!(found("r.io/x", None, &paths), Err(Problem::Helper { .. })));
         assert_eq!(user("other.io/x", &paths), None);
+    }
+
+    #[tokio::test]
+    async fn keepers_are_asked_in_their_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let program = |name: &str, script: &str| {
+            let path = path(&format!("docker-credential-{name}"));
+            std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        };
+        let says = |name: &str| format!(r#"echo '{{"Username":"{name}","Secret":"s"}}'"#);
+        program("one", &says("one"));
+        program("none", "echo credentials not found in it; exit 1");
+        program("bad", "exit 7");
+        std::fs::write(path("auth.json"), file("r.io", "file")).unwrap();
+        let paths = Paths {
+            authfiles: vec![path("auth.json")],
+            programs: vec![directory.path().to_owned()],
+            ..Paths::default()
+        };
+        let conf = Path::new("/etc/containers/registries.conf");
+        let found = async |order: &[&str], name: &str| {
+            let helpers = Helpers::new(&paths, &Timeouts::default());
+            let order = order.iter().map(|name| (*name).to_owned()).collect();
+            find(name, None, &paths, &helpers, &Keepers::listed(order, conf)).await.unwrap()
+        };
+        const FILES: &str = "containers-auth.json";
+        for (order, name, user) in [
+            (&[FILES, "one"][..], "r.io/x", Some("file")),
+            (&[FILES, "one"], "q.io/x", Some("one")),
+            (&["one", FILES], "r.io/x", Some("one")),
+            (&["none", "bad", FILES], "r.io/x", Some("file")),
+            (&["none"], "r.io/x", None),
+            (&[], "r.io/x", Some("file")),
+        ] {
+            let searched = found(order, name).await;
+            let username = searched.credential.map(|credential| credential.username);
+            assert_eq!(username.as_deref(), user, "{order:?} {name}");
+        }
+        let searched = found(&["bad"], "q.io/x").await;
+        let missing = crate::model::failure::chain(&searched.missing.unwrap());
+        let begins =
+            "docker-credential-bad, which /etc/containers/registries.conf names for q.io: ";
+        assert!(missing.starts_with(begins), "{missing}");
+        assert!(found(&["none"], "q.io/x").await.missing.is_none());
     }
 }

@@ -3,6 +3,7 @@
 pub(super) mod challenge;
 pub(super) mod credentials;
 pub(super) mod file;
+pub(super) mod keepers;
 pub(super) mod login;
 pub(super) mod program;
 pub(super) mod rejections;

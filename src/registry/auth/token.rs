@@ -20,7 +20,7 @@ use crate::model::failure::excerpt;
 use crate::registry::body;
 use crate::registry::error::{Denial, Problem};
 use crate::registry::host::Host;
-use crate::registry::transport::{Ask, Transport, authority};
+use crate::registry::transport::{Ask, Transport, authority, has_plain_host};
 
 /// The largest answer of a realm accepted, in bytes.
 const MAX_ANSWER: u64 = 64 * 1024;
@@ -204,6 +204,9 @@ fn ask(wanted: &Wanted<'_>, time: Duration) -> Result<Ask, Problem> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Problem::malformed(&host.registry, "realm", "it holds a user name"));
     }
+    if !has_plain_host(&url) {
+        return Err(Problem::malformed(&host.registry, "realm", "its host is no name of one"));
+    }
     // What is declared of the registry's host is not said of another, which gets the password.
     let insecure =
         (host.insecure && is_host_of(&url, &host.authority)) || (wanted.insecure)(&authority(&url));
@@ -346,6 +349,43 @@ mod tests {
                         !asked && matches!(problem, Problem::InsecureRealm { .. }),
                         "{problem}"
                     );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_realm_is_a_plain_url() {
+        let host = Host::new("r.io", "r.io", true);
+        let insecure = |_: &str| true;
+        for (realm, asked) in [
+            ("https://auth.r.io/t", true),
+            ("https://[2001:db8::1]:8443/t", true),
+            ("https://../t", false),
+            ("https://./t", false),
+            ("https://%2e%2e/t", false),
+            ("https://a..b/t", false),
+            ("https://hunter2@auth.r.io/t", false),
+            ("https://u:hunter2@auth.r.io/t", false),
+            ("ftp://auth.r.io/t", false),
+            ("file:///etc/passwd", false),
+            ("/token", false),
+            ("", false),
+        ] {
+            let bearer = Bearer { realm: realm.into(), ..Bearer::default() };
+            let wanted = Wanted {
+                host: &host,
+                bearer: &bearer,
+                scope: "x",
+                credential: None,
+                insecure: &insecure,
+                not: None,
+            };
+            match ask(&wanted, Duration::from_secs(1)) {
+                Ok(ask) => assert!(asked && has_plain_host(&ask.url), "{realm}: {}", ask.url),
+                Err(problem) => {
+                    assert!(!asked && matches!(problem, Problem::Content { .. }), "{realm}");
+                    assert!(!problem.to_string().contains("hunter2"), "{problem}");
                 }
             }
         }

@@ -346,3 +346,20 @@ async fn units_are_kept_loaded_as_long_as_a_shutdown_is_delayed() {
     .expect("they stay loaded");
     assert_eq!(references()[2..], ["UnrefUnit app.service", "UnrefUnit other.service"]);
 }
+
+/// systemd goes on counting where it is asked for a restart that it was about to make itself.
+#[tokio::test]
+async fn a_restart_before_ours_is_none_of_the_run_that_we_asked_for() {
+    let after = vec![(JOB, "app.service", "done")];
+    let (manager, systemd) = manager(Script { after, ..Script::default() }, LONG).await;
+    let restarts = async |count| {
+        systemd.unit.lock().unwrap().restarts = count;
+        manager.state(&app()).await.unwrap().restarts
+    };
+    assert_eq!(restarts(2).await, 2);
+    manager.restart(&app()).await.unwrap();
+    assert_eq!(restarts(2).await, 0);
+    assert_eq!(restarts(3).await, 1);
+    manager.reset_failed("app.service").await.unwrap();
+    assert_eq!(restarts(1).await, 1);
+}

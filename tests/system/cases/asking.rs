@@ -205,7 +205,21 @@ fn the_doctor_looks_at_credentials_that_are_named(host: &Host) {
         "[Service]\nEnvironment=REGISTRY_AUTH_FILE=/run/named.json\n",
     );
     host.sh("systemctl daemon-reload");
-    assert_eq!(doctor(host), [(kind, format!("{copy} && systemctl edit updaterd.service"))]);
+    let of_service = [(kind, format!("{copy} && systemctl edit updaterd.service"))];
+    assert_eq!(doctor(host), of_service);
+    // Files count more than it, the last one most.
+    host.write(
+        "/etc/systemd/system/updaterd.service.d/login.conf",
+        "[Service]\nEnvironment=REGISTRY_AUTH_FILE=/root/other.json\n\
+         EnvironmentFile=-/etc/updaterd/none\nEnvironmentFile=/etc/updaterd/*.env\n",
+    );
+    host.write("/root/other.json", "{}");
+    host.write("/etc/updaterd/a.env", "REGISTRY_AUTH_FILE=/run/none.json\n");
+    host.write("/etc/updaterd/b.env", "# Logins\nREGISTRY_AUTH_FILE = '/run/named.json'\n");
+    host.sh("systemctl daemon-reload");
+    assert_eq!(doctor(host), of_service);
+    host.sh("rm /etc/updaterd/*.env");
+    assert_eq!(doctor(host), []);
 }
 
 fn the_doctor_looks_after_users(host: &Host) {

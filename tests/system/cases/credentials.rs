@@ -87,6 +87,23 @@ fn a_helper_gives_the_login(host: &Host) {
     assert_eq!(host.sh(&format!("{login} --get-login localhost:5000")), USER);
     let refused = host.fails(125, &format!("{login} -u {USER} -p {PASSWORD} localhost:5000"));
     assert!(refused.stderr.contains("has the login for localhost:5000"), "{}", refused.describe());
+
+    // What registries.conf names is asked for every registry, in its order, by Podman's library, too.
+    let conf = "/etc/containers/registries.conf.d/helpers.conf";
+    host.write(FILE, "{}");
+    host.write(conf, "credential-helpers = [\"containers-auth.json\", \"vault\"]\n");
+    let asks = |command: &str| {
+        host.sh(&format!("rm -f /run/asked; HOME=/root {command}"));
+        assert_eq!(host.sh("sort -u /run/asked"), "/root get localhost:5000", "{command}");
+    };
+    asks(&format!("updater-launch pull {app}"));
+    asks(&format!("skopeo inspect --tls-verify=false docker://{app}"));
+    host.write(conf, "credential-helpers = [\"vault\"]\n");
+    host.write(FILE, &format!("{{{}}}", entry(host, "wrong")));
+    asks(&format!("updater-launch pull {app}"));
+    let refused = host.fails(125, &format!("{login} -u {USER} -p {PASSWORD} localhost:5000"));
+    let told = format!("docker-credential-vault, which {conf} names in credential-helpers");
+    assert!(refused.stderr.contains(&told), "{}", refused.describe());
 }
 
 fn a_helper_that_fails_is_told_of(host: &Host) {

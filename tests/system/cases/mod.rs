@@ -40,6 +40,7 @@ mod networks;
 mod next_run;
 mod probes;
 mod process_model;
+mod proxies;
 mod notification;
 mod pasta;
 mod podman;
@@ -57,6 +58,7 @@ mod rootless_users;
 mod rootless_verbs;
 mod runtimes;
 mod service;
+mod short_names;
 mod storage;
 mod surroundings;
 mod systemd_inside;
@@ -104,6 +106,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("next_run", next_run::CASES),
         ("probes", probes::CASES),
         ("process_model", process_model::CASES),
+        ("proxies", proxies::CASES),
         ("notification", notification::CASES),
         ("pasta", pasta::CASES),
         ("podman", podman::CASES),
@@ -121,6 +124,7 @@ pub(crate) fn all() -> Vec<(String, Case)> {
         ("rootless_verbs", rootless_verbs::CASES),
         ("runtimes", runtimes::CASES),
         ("service", service::CASES),
+        ("short_names", short_names::CASES),
         ("storage", storage::CASES),
         ("surroundings", surroundings::CASES),
         ("systemd_inside", systemd_inside::CASES),

@@ -94,6 +94,23 @@ fn a_signature_lets_an_image_in(host: &Host) {
     let index = registry.push_index("app:latest", &Image::app("v3"), "signed");
     registry.sign("app", &index, &name, "/etc/own.key");
     let_in(host, "v3");
+
+    // Bundles that refer to it, as cosign makes them by now.
+    let digest = registry.push("app:latest", &Image::app("v4"));
+    let sign =
+        |signed: &str, key: &str| registry.sign_by_bundle("app:latest", &digest, signed, key);
+    let refused = |why: &str| {
+        let outcome = host.fails(125, &format!("updater-launch pull {name}"));
+        assert!(outcome.stderr.contains(why), "{}", outcome.describe());
+    };
+    sign(&name, "/etc/other.key");
+    refused("it was not made with the key of the rule");
+    sign(&registry.reference("app:other"), "/etc/own.key");
+    refused("not for localhost:5000/app:latest");
+    sign("", "/etc/own.key");
+    refused("cosign sign -a docker-reference=NAME");
+    sign(&name, "/etc/own.key");
+    let_in(host, "v4");
 }
 
 fn a_policy_that_cannot_be_read_lets_nothing_in(host: &Host) {

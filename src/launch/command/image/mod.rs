@@ -51,7 +51,7 @@ pub(crate) fn run(place: &Place, command: &Command) -> Result<u8, Error> {
     match command {
         Command::Check(flags) => check::check(place, flags),
         Command::Exists(name) => {
-            Ok(u8::from(find::look_for(&place.store()?, &name.image)?.is_none()))
+            Ok(u8::from(find::look_for(place, &place.store()?, &name.image)?.is_none()))
         }
         Command::History(flags) => history::show(place, flags),
         Command::Inspect(flags) => inspect::show_kind(place, Kind::Image, flags),
