@@ -21,6 +21,9 @@ pub struct Sighting {
     /// Whether it was told that it is there.
     #[serde(default)]
     pub told: bool,
+    /// Whether it is in storage for units that may not have it yet.
+    #[serde(default)]
+    pub awaited: bool,
 }
 
 /// What each reference stood for when it was checked last: an image for each platform.
@@ -43,9 +46,17 @@ impl Seen {
         self.0.get(reference).map_or(&[], Vec::as_slice)
     }
 
-    /// All images.
-    pub fn images(&self) -> impl Iterator<Item = &ImageIdentity> {
-        self.0.values().flatten().map(|sighting| &sighting.image)
+    /// The images that are in storage for units that wait.
+    pub fn awaited(&self) -> impl Iterator<Item = &ImageIdentity> {
+        let all = self.0.values().flatten().filter(|sighting| sighting.awaited);
+        all.map(|sighting| &sighting.image)
+    }
+
+    /// Whether an image is kept for units that wait: what is tried on units is not, however that ends.
+    pub fn keep(&mut self, reference: &Reference, manifest: &Digest, keep: bool) {
+        let sightings = self.0.get_mut(reference).into_iter().flatten();
+        let own = sightings.filter(|sighting| &sighting.image.manifest == manifest);
+        own.for_each(|sighting| sighting.awaited = keep);
     }
 
     /// A check found that `reference` stands for these images and no other, of those that not all of its
@@ -54,9 +65,10 @@ impl Seen {
         let mut found: Vec<Sighting> = Vec::new();
         for image in images {
             let known = self.find(reference, &image.manifest);
-            let (since, told) = known.map_or((now, false), |known| (known.since, known.told));
+            let new =
+                || Sighting { image: (*image).clone(), since: now, told: false, awaited: false };
             if !found.iter().any(|other| other.image.manifest == image.manifest) {
-                found.push(Sighting { image: (*image).clone(), since, told });
+                found.push(known.cloned().unwrap_or_else(new));
             }
         }
         match found.is_empty() {

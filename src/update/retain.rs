@@ -125,7 +125,7 @@ impl<W: World> Updater<W> {
             images.extend(all.flat_map(|image| [image.target.clone(), image.manifest.clone()]));
         }
         // What waits for its time has not come to a unit, whichever pass this is.
-        for image in self.world.ledger().memory()?.seen.images() {
+        for image in self.world.ledger().memory()?.seen.awaited() {
             images.extend([image.target.clone(), image.manifest.clone()]);
         }
         for held in self.world.ledger().probations()? {

@@ -118,6 +118,12 @@ impl<W: World> Updater<W> {
             .retain(|rollout| !flights.iter().any(|flight| flight.rollout.crosses(rollout)));
         self.yield_to_podman(&mut plan).await;
         self.announce(&plan, &mut memory);
+        for aim in plan.rollouts.iter().flat_map(Rollout::aims) {
+            memory.seen.keep(aim.reference(), &aim.new.manifest, false);
+        }
+        for waits in &plan.staging {
+            memory.seen.keep(&waits.source.reference, &waits.image.manifest, true);
+        }
         let Staged { rollouts: staged, ahead } =
             self.stage_all(&plan, &before, &mut memory).await?;
         self.world.ledger().save_memory(&memory)?;

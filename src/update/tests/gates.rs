@@ -179,8 +179,9 @@ fn what_waits_stays_in_storage_also_after_a_pass_over_others() {
     let host = Host::with(&["a.service"], Behaviour::Good);
     let updater = ruled(&host, &[("a.service", mode(Mode::Approve))]);
     update(&updater);
-    let seen: Vec<_> = host.memory.borrow().seen.images().cloned().collect();
-    assert_eq!(seen, [image("new")]);
+    let awaited =
+        |host: &Host| -> Vec<_> { host.memory.borrow().seen.awaited().cloned().collect() };
+    assert_eq!(awaited(&host), [image("new")]);
     host.approvals.borrow_mut().add(Approval {
         unit: unit("a.service"),
         manifest: image("new").manifest,
@@ -188,7 +189,12 @@ fn what_waits_stays_in_storage_also_after_a_pass_over_others() {
     });
     update(&updater);
     update(&updater);
-    assert_eq!(host.memory.borrow().seen.images().count(), 0, "all run it");
+    assert_eq!(awaited(&host), [], "all run it");
+    // What failed is kept for nobody.
+    let host = Host::with(&["a.service"], Behaviour::CrashLoops);
+    assert_eq!(results(&pass(&host)), [OutcomeKind::RolledBack]);
+    pass(&host);
+    assert_eq!(awaited(&host), []);
 }
 
 #[test]

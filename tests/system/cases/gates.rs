@@ -94,7 +94,7 @@ fn a_window_is_waited_for_and_kept(host: &Host) {
         host.sh(&format!("date --utc '+%F %T' --date='+{seconds} seconds'")).trim().to_owned()
     };
     let window = |opens: u64| format!("window = \"{} UTC for 1h\"", in_seconds(opens));
-    configure(host, &format!("{}\n[unit.\"app.service\"]\nsettle = \"1s\"", window(3600)));
+    configure(host, &format!("schedule = \"timer\"\nsettle = \"1s\"\n{}", window(3600)));
     let said = host.sh("updaterctl update");
     assert!(said.contains("waits, and is pulled: its window opens at"), "{said}");
     assert_eq!(version(host, "app"), "v1");
@@ -105,7 +105,7 @@ fn a_window_is_waited_for_and_kept(host: &Host) {
             "interval = \"1d\"\njitter = \"0s\"\nsettle = \"1s\"\nwindow = \"{opens} UTC for 1h\""
         ),
     );
-    host.sh("systemctl start updaterd.service");
+    host.sh("systemctl restart updaterd.service");
     host.wait_until("the first pass is over", seconds(10), || {
         host.sh("busctl get-property org.updaterd.Updater1 /org/updaterd/Updater1 \
                  org.updaterd.Updater1 LastCheck")
@@ -115,10 +115,16 @@ fn a_window_is_waited_for_and_kept(host: &Host) {
     wait_for_version(host, "app", "v2");
 }
 
+/// Has the service, which may run, work by these rules.
+fn set(host: &Host, rules: &str) {
+    configure(host, &format!("schedule = \"timer\"\nsettle = \"1s\"\n{rules}"));
+    host.sh("systemctl restart updaterd.service");
+}
+
 fn modes_and_the_cooldown_are_told(host: &Host) {
     let (registry, reference) = begin(host);
     ContainerUnit::new("app", &reference).start(host);
-    configure(host, "settle = \"1s\"\ncooldown = \"1h\"\nmode = \"approve\"");
+    set(host, "cooldown = \"1h\"\nmode = \"approve\"");
     registry.push("app:latest", &Image::app("v2"));
     host.fails(FAILED, "updaterctl approve app");
     host.sh("updaterctl update");
@@ -130,10 +136,10 @@ fn modes_and_the_cooldown_are_told(host: &Host) {
     assert!(!why.contains("approved") && why.contains("too young until"), "{why}");
     host.sh("updaterctl update");
     assert_eq!(version(host, "app"), "v1");
-    configure(host, "settle = \"1s\"\nmode = \"approve\"");
+    set(host, "mode = \"approve\"");
     host.sh("updaterctl update");
     assert_eq!(version(host, "app"), "v2");
-    configure(host, "settle = \"1s\"\nmode = \"manual\"");
+    set(host, "mode = \"manual\"");
     registry.push("app:latest", &Image::app("v3"));
     host.sh("updaterctl update");
     assert_eq!(version(host, "app"), "v2");
