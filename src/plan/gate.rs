@@ -196,7 +196,8 @@ impl UnitRules {
 
     fn cooldown_gate(&self, known: Timestamp, now: Timestamp) -> Option<Gate> {
         let until = known.saturating_add(self.cooldown).unwrap_or(Timestamp::MAX);
-        (until > now).then_some(Gate::Cooldown { until })
+        // A clock that was set back makes nothing young that need not be old.
+        (until > now && !self.cooldown.is_zero()).then_some(Gate::Cooldown { until })
     }
 }
 

@@ -36,6 +36,7 @@ fn held(until: Option<i64>) -> Hold {
 fn without_rules_nothing_is_in_the_way() {
     assert_eq!(found(&Gates::default(), 0), []);
     assert_eq!(found(&ruled(UnitRules::default()), 0), []);
+    assert_eq!(found(&ruled(UnitRules::default()), -10), [], "the clock was set back");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use super::ask::Answer;
 use super::port::{Clock, Engine, Ledger, Registry, World};
 use super::updater::Updater;
@@ -72,7 +74,7 @@ impl<W: World> Updater<W> {
                 available.insert(container.id.clone(), found);
             }
         }
-        self.note_seen(&inventory.containers, &available, memory);
+        note_seen(&inventory.containers, &available, memory, now);
         memory.retain_sources(inventory.containers.iter().map(|container| &container.source));
         memory.registries.retain(|host| hosts.has(host));
         let containers = &inventory.containers;
@@ -133,38 +135,6 @@ impl<W: World> Updater<W> {
         })
     }
 
-    /// Remembers what references stand for that not all who follow them run.
-    fn note_seen(
-        &self,
-        containers: &[Container],
-        available: &BTreeMap<ContainerId, Available>,
-        memory: &mut Memory,
-    ) {
-        let now = self.world.clock().now();
-        let mut found: BTreeMap<&Reference, Vec<&ImageIdentity>> = BTreeMap::new();
-        for container in containers {
-            let reference = &container.source.reference;
-            if let Some(Available::Image(image)) = available.get(&container.id) {
-                found.entry(reference).or_default().push(image);
-            }
-        }
-        for (reference, mut images) in found {
-            let lacks = |image: &&ImageIdentity| {
-                containers.iter().any(|container| {
-                    &container.source.reference == reference
-                        && container.image.platform == image.platform
-                        && !container.runs(&image.manifest)
-                })
-            };
-            images.retain(lacks);
-            memory.seen.note(reference, &images, now);
-        }
-        let is_used = |reference: &Reference| {
-            containers.iter().any(|container| &container.source.reference == reference)
-        };
-        memory.seen.forget(now, is_used);
-    }
-
     /// What is available for one container; `None` where its policy asks nobody.
     async fn availability(
         &self,
@@ -207,4 +177,35 @@ impl<W: World> Updater<W> {
         let backoff_max = self.options.backoff_max;
         Moment { now: clock.now(), backoff_max, random: clock.random() }
     }
+}
+
+/// Remembers what references stand for that not all who follow them run.
+fn note_seen(
+    containers: &[Container],
+    available: &BTreeMap<ContainerId, Available>,
+    memory: &mut Memory,
+    now: Timestamp,
+) {
+    let mut found: BTreeMap<&Reference, Vec<&ImageIdentity>> = BTreeMap::new();
+    for container in containers {
+        let reference = &container.source.reference;
+        if let Some(Available::Image(image)) = available.get(&container.id) {
+            found.entry(reference).or_default().push(image);
+        }
+    }
+    for (reference, mut images) in found {
+        let lacks = |image: &&ImageIdentity| {
+            containers.iter().any(|container| {
+                &container.source.reference == reference
+                    && container.image.platform == image.platform
+                    && !container.runs(&image.manifest)
+            })
+        };
+        images.retain(lacks);
+        memory.seen.note(reference, &images, now);
+    }
+    let is_used = |reference: &Reference| {
+        containers.iter().any(|container| &container.source.reference == reference)
+    };
+    memory.seen.forget(now, is_used);
 }
