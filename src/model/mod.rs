@@ -7,7 +7,6 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod asker;
-pub mod calendar;
 pub mod cgroup;
 pub mod container;
 pub mod digest;
@@ -26,10 +25,8 @@ pub mod reference;
 pub mod rollback;
 pub mod scope;
 pub mod unit;
-pub mod window;
 
 pub use asker::{Asker, Asking};
-pub use calendar::Calendar;
 pub use container::{Bystander, Container, ContainerId, EngineKind};
 pub use digest::Digest;
 pub use failure::{Failure, FailureKind};
@@ -46,4 +43,3 @@ pub use reference::{InvalidReference, Reference};
 pub use rollback::Rollback;
 pub use scope::Scope;
 pub use unit::UnitName;
-pub use window::{InvalidWindow, Window};
