@@ -248,10 +248,13 @@ impl Manager {
                 jobs.is_ours(job);
             }
         };
-        // Known before, for the question that goes out right behind the call.
-        let path = systemd.load_unit(unit).await;
+        // Known before, for the question that goes out right behind the call. A start counts from zero.
+        let path = match how {
+            Job::Restart | Job::TryRestart => systemd.load_unit(unit).await.ok(),
+            Job::Start | Job::Stop => None,
+        };
         let count = async {
-            if let Ok(path) = path
+            if let Some(path) = path
                 && let Ok(count) = unit::restarts(systemd.inner().connection(), path).await
             {
                 self.restarts.begin(unit, count);
