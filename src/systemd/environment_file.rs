@@ -92,6 +92,7 @@ mod tests {
             ("A=a\\\nb", Some("ab")),
             ("A=\"a\nb\"", Some("a\nb")),
             ("#A=1", None),
+            ("# B='open\nA=1", Some("1")),
             ("; A=1\nAB=2\nexport A=3\nA\n=4", None),
             ("A=", Some("")),
             ("A='open", Some("open")),
