@@ -1,32 +1,17 @@
 //! Failures that pass: what is asked once more, and how often.
 
-use std::time::Duration;
-
 use serde_json::json;
-use wiremock::matchers::{header, method, path};
+use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::manifest::OCI_MANIFEST;
-use super::{Client, Options, Paths, Timeouts};
+use super::tests::{client, head_answer, source, source_at, takes, wait_until_closed};
 use crate::model::{Digest, FailureKind, ImageSource};
 
 const MANIFEST: &[u8] = br#"{"schemaVersion":2,"config":{},"layers":[]}"#;
 
-fn client() -> Client {
-    let timeouts = Timeouts { pause: Duration::from_millis(20), ..Timeouts::default() };
-    let paths = Paths::default();
-    Client::new(&Options { tls_verify: Some(false), timeouts, paths, ..Options::default() })
-        .unwrap()
-}
-
-fn source(address: impl std::fmt::Display, image: &str) -> ImageSource {
-    let reference = format!("{address}/{image}").parse().unwrap();
-    ImageSource { reference, authfile: None }
-}
-
-fn head_answer() -> ResponseTemplate {
-    let digest = Digest::of(MANIFEST).to_string();
-    ResponseTemplate::new(200).insert_header("docker-content-digest", digest)
+fn right() -> ResponseTemplate {
+    head_answer(&Digest::of(MANIFEST))
 }
 
 /// A registry whose first `times` answers are `answer`, and the others right.
@@ -37,7 +22,7 @@ async fn fails(times: u64, answer: ResponseTemplate) -> MockServer {
         .up_to_n_times(times)
         .mount(&server)
         .await;
-    Mock::given(method("HEAD")).respond_with(head_answer()).mount(&server).await;
+    Mock::given(method("HEAD")).respond_with(right()).mount(&server).await;
     server
 }
 
@@ -57,10 +42,10 @@ async fn an_answer_that_may_pass_is_asked_for_once_more() {
         soon(429),
     ] {
         let server = fails(1, answer.clone()).await;
-        client().target(&source(server.address(), "app:1")).await.unwrap();
+        client().target(&source(&server, "app:1")).await.unwrap();
         assert_eq!(asked(&server).await, 2, "{answer:?}");
         let server = fails(2, answer.clone()).await;
-        client().target(&source(server.address(), "app:1")).await.unwrap_err();
+        client().target(&source(&server, "app:1")).await.unwrap_err();
         assert_eq!(asked(&server).await, 2, "{answer:?}: once");
     }
 }
@@ -78,7 +63,7 @@ async fn what_no_second_mends_is_not() {
         after(503, "6"),
     ] {
         let server = fails(1, answer.clone()).await;
-        client().target(&source(server.address(), "app:1")).await.unwrap_err();
+        client().target(&source(&server, "app:1")).await.unwrap_err();
         assert_eq!(asked(&server).await, 1, "{answer:?}");
     }
 }
@@ -89,7 +74,7 @@ async fn a_host_that_fails_all_the_time_is_not_asked_twice_for_everything() {
     Mock::given(method("HEAD")).respond_with(ResponseTemplate::new(500)).mount(&server).await;
     let client = client();
     for n in 0..10 {
-        let error = client.target(&source(server.address(), &format!("app{n}:1"))).await;
+        let error = client.target(&source(&server, &format!("app{n}:1"))).await;
         assert_eq!(error.unwrap_err().kind(), FailureKind::ServerError);
     }
     assert_eq!(asked(&server).await, 10 + 4);
@@ -99,7 +84,7 @@ async fn a_host_that_fails_all_the_time_is_not_asked_twice_for_everything() {
 async fn who_waits_for_the_first_answer_does_not_hear_of_a_hiccup() {
     let server = fails(1, ResponseTemplate::new(503)).await;
     let client = client();
-    let sources: Vec<_> = (1..10).map(|_| source(server.address(), "app:1")).collect();
+    let sources: Vec<_> = (1..10).map(|_| source(&server, "app:1")).collect();
     let asking = sources.iter().map(|source| client.target(source));
     let answers = futures_util::future::join_all(asking).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
@@ -110,15 +95,7 @@ async fn who_waits_for_the_first_answer_does_not_hear_of_a_hiccup() {
 async fn a_realm_may_have_a_hiccup_too() {
     let server = MockServer::start().await;
     let challenge = format!(r#"Bearer realm="{}/token",service="reg""#, server.uri());
-    Mock::given(method("HEAD"))
-        .and(header("authorization", "Bearer good"))
-        .respond_with(head_answer())
-        .mount(&server)
-        .await;
-    Mock::given(method("HEAD"))
-        .respond_with(ResponseTemplate::new(401).insert_header("www-authenticate", challenge))
-        .mount(&server)
-        .await;
+    takes(&server, &challenge, "Bearer good", &Digest::of(MANIFEST)).await;
     Mock::given(path("/token"))
         .respond_with(ResponseTemplate::new(502))
         .up_to_n_times(1)
@@ -128,7 +105,7 @@ async fn a_realm_may_have_a_hiccup_too() {
         .respond_with(ResponseTemplate::new(200).set_body_json(json!({"token": "good"})))
         .mount(&server)
         .await;
-    client().target(&source(server.address(), "app:1")).await.unwrap();
+    client().target(&source(&server, "app:1")).await.unwrap();
     assert_eq!(asked(&server).await, 4, "one that learns, two for the token, one with it");
 }
 
@@ -148,7 +125,7 @@ async fn scripted(answers: Vec<Vec<u8>>) -> ImageSource {
             }
         }
     });
-    source(address, "app:1")
+    source_at(address, "app:1")
 }
 
 #[tokio::test]
@@ -180,14 +157,12 @@ async fn who_has_waited_asks_a_host_that_was_not_reached() {
     let server = MockServer::builder().start().await;
     let address = *server.address();
     drop(server);
-    while tokio::net::TcpStream::connect(address).await.is_ok() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    let (client, source) = (client(), source(address, "app:1"));
+    wait_until_closed(address).await;
+    let (client, source) = (client(), source_at(address, "app:1"));
     assert_eq!(client.target(&source).await.unwrap_err().kind(), FailureKind::Unreachable);
     let listener = std::net::TcpListener::bind(address).unwrap();
     let again = MockServer::builder().listener(listener).start().await;
-    Mock::given(method("HEAD")).respond_with(head_answer()).mount(&again).await;
+    Mock::given(method("HEAD")).respond_with(right()).mount(&again).await;
     client.target(&source).await.unwrap_err();
     client.try_again(&source);
     client.target(&source).await.unwrap();

@@ -1,5 +1,6 @@
 //! The client against registries that behave well and badly, on loopback.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -33,12 +34,16 @@ pub(super) fn options() -> Options {
     }
 }
 
-fn client() -> Client {
+pub(super) fn client() -> Client {
     Client::new(&options()).unwrap()
 }
 
 pub(super) fn source(server: &MockServer, image: &str) -> ImageSource {
-    let reference = format!("{}/{image}", server.address()).parse().unwrap();
+    source_at(*server.address(), image)
+}
+
+pub(super) fn source_at(address: SocketAddr, image: &str) -> ImageSource {
+    let reference = format!("{address}/{image}").parse().unwrap();
     ImageSource { reference, authfile: None }
 }
 
@@ -65,7 +70,7 @@ fn manifest() -> Vec<u8> {
         .into_bytes()
 }
 
-fn head_answer(digest: &Digest) -> ResponseTemplate {
+pub(super) fn head_answer(digest: &Digest) -> ResponseTemplate {
     ResponseTemplate::new(200).insert_header("docker-content-digest", digest.to_string())
 }
 
@@ -356,7 +361,7 @@ async fn a_budget_is_what_the_last_answer_said() {
     }
 }
 
-async fn wait_until_closed(address: std::net::SocketAddr) {
+pub(super) async fn wait_until_closed(address: SocketAddr) {
     while tokio::net::TcpStream::connect(address).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -488,32 +493,29 @@ async fn a_stale_token_is_refreshed_once() {
     // The registry has forgotten the token, and accepts another one only.
     let realm = format!("{}/token", server.uri());
     let challenge = format!(r#"Bearer realm="{realm}",service="reg""#);
-    Mock::given(method("HEAD"))
-        .and(header("authorization", "Bearer newer"))
-        .respond_with(head_answer(&Digest::of(b"y")))
-        .mount(&server)
-        .await;
-    Mock::given(method("HEAD"))
-        .respond_with(ResponseTemplate::new(401).insert_header("www-authenticate", challenge))
-        .mount(&server)
-        .await;
+    takes(&server, &challenge, "Bearer newer", &Digest::of(b"y")).await;
     token(&server, "newer").await;
     assert_eq!(client.target(&source(&server, "app:1")).await.unwrap(), Digest::of(b"y"));
     assert_eq!((requests(&server, "HEAD").await, requests(&server, "GET").await), (2, 1));
 }
 
-/// A registry that wants what `challenge` says by now, and takes `accepted` for it.
-async fn wants(server: &MockServer, challenge: &str, accepted: &str) {
-    server.reset().await;
+/// A registry that wants what `challenge` says, and tells who is `accepted` this digest.
+pub(super) async fn takes(server: &MockServer, challenge: &str, accepted: &str, digest: &Digest) {
     Mock::given(method("HEAD"))
         .and(header("authorization", accepted))
-        .respond_with(head_answer(&Digest::of(b"x")))
+        .respond_with(head_answer(digest))
         .mount(server)
         .await;
     Mock::given(method("HEAD"))
         .respond_with(ResponseTemplate::new(401).insert_header("www-authenticate", challenge))
         .mount(server)
         .await;
+}
+
+/// A registry that wants and takes something else by now.
+async fn wants(server: &MockServer, challenge: &str, accepted: &str) {
+    server.reset().await;
+    takes(server, challenge, accepted, &Digest::of(b"x")).await;
     if accepted == "Bearer good" {
         token(server, "good").await;
     }
